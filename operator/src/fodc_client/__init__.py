@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `fodc` command: nodes, captures, artifacts and configuration for people."""
