@@ -7,6 +7,7 @@ that a node may export, so that rows of doubles can say "nothing here" without a
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -77,3 +78,23 @@ def family_name(name: str, type: MetricType) -> str:  # noqa: A002 - the field's
     if type is MetricType.HISTOGRAM or type is MetricType.SUMMARY:
         return component_base(name) or name
     return name
+
+
+_STAMPED_BY_AGENT: Final = frozenset({"pod_name", "container_name"})
+
+
+def with_node_labels(labels: Labels, node_labels: Iterable[tuple[str, str]]) -> Labels:
+    """Return `labels` with each node label `k=v` added as `node_k` (§7.3, M17).
+
+    Left out: empty values, the keys `pod_name` and `container_name`, and every name that the
+    sample has already (M18). The bare key is never used, so a tier `type=hot` leaves the sample's
+    own `type` alone.
+    """
+    taken = {name for name, _ in labels}
+    added: list[tuple[str, str]] = []
+    for key, value in node_labels:
+        name = f"node_{key}"
+        if value and key not in _STAMPED_BY_AGENT and name not in taken:
+            taken.add(name)
+            added.append((name, value))
+    return labels + tuple(added)
