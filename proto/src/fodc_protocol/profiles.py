@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of profile that a node's pprof port offers and what is known about each.
+
+The one idea: one table answers for agent, proxy, client and custom resources alike, so that a new
+kind or another ceiling is one line here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fodc_protocol.errors import BadRequestError
+
+
+class Profile(StrEnum):
+    """Kind of profile, by the name that people type."""
+
+    CPU = "cpu"
+    HEAP = "heap"
+    ALLOCS = "allocs"
+    GOROUTINE = "goroutine"
+    BLOCK = "block"
+    MUTEX = "mutex"
+    THREADCREATE = "threadcreate"
+    TRACE = "trace"
+
+    @property
+    def facts(self) -> "ProfileFacts":
+        """What is known about this kind."""
+        return _FACTS[self]
+
+
+class ProfileFormat(StrEnum):
+    """How the bytes of a profile are to be read."""
+
+    PPROF = "pprof"
+    """Gzip of profile.proto."""
+    GO_TRACE = "go-trace"
+    """Go execution trace, for `go tool trace`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFacts:
+    """Facts about one kind of profile; durations in seconds.
+
+    `timed` kinds last as long as asked; the others answer at once and take no duration. Of an
+    `exclusive` kind a Go process runs one at a time: a second one is answered with HTTP 500.
+    """
+
+    path: str
+    timed: bool
+    default_duration_s: float
+    max_duration_s: float
+    exclusive: bool
+    format: ProfileFormat
+    extension: str
+    crd_type: str
+    note: str = ""
+
+    def duration_s(self, asked: float | None) -> float:
+        """Return the duration to use: `asked`, the default, or 0 for kinds without one.
+
+        Raises BadRequestError for a duration that is given to an untimed kind, is not positive,
+        or is beyond the ceiling.
+        """
+        if asked is None:
+            return self.default_duration_s
+        if not self.timed:
+            raise BadRequestError(
+                f"duration is not allowed for {self.crd_type}: it is taken in an instant"
+            )
+        if not 0 < asked <= self.max_duration_s:
+            raise BadRequestError(
+                f"duration of {self.crd_type} must be more than 0 and at most "
+                f"{self.max_duration_s:g} s, got {asked:g} s"
+            )
+        return asked
+
+
+def _instant(path: str, crd_type: str, note: str = "") -> ProfileFacts:
+    return ProfileFacts(
+        path=f"/debug/pprof/{path}",
+        timed=False,
+        default_duration_s=0,
+        max_duration_s=0,
+        exclusive=False,
+        format=ProfileFormat.PPROF,
+        extension=".pb.gz",
+        crd_type=crd_type,
+        note=note,
+    )
+
+
+def _timed(
+    path: str, crd_type: str, default_s: float, max_s: float, *, exclusive: bool, note: str = ""
+) -> ProfileFacts:
+    is_trace = path == "trace"
+    return ProfileFacts(
+        path=f"/debug/pprof/{path}",
+        timed=True,
+        default_duration_s=default_s,
+        max_duration_s=max_s,
+        exclusive=exclusive,
+        format=ProfileFormat.GO_TRACE if is_trace else ProfileFormat.PPROF,
+        extension=".trace" if is_trace else ".pb.gz",
+        crd_type=crd_type,
+        note=note,
+    )
+
+
+_NEEDS_RATE: Final = "empty unless the node sets a sampling rate; BanyanDB sets none"
+
+_FACTS: Final[dict[Profile, ProfileFacts]] = {
+    Profile.CPU: _timed("profile", "CPUProfile", 30, 120, exclusive=True),
+    Profile.HEAP: _instant("heap", "HeapSnapshot"),
+    Profile.ALLOCS: _instant("allocs", "AllocationProfile"),
+    Profile.GOROUTINE: _instant("goroutine", "GoroutineDump"),
+    Profile.BLOCK: _timed("block", "BlockProfile", 30, 120, exclusive=False, note=_NEEDS_RATE),
+    Profile.MUTEX: _timed("mutex", "MutexProfile", 30, 120, exclusive=False, note=_NEEDS_RATE),
+    Profile.THREADCREATE: _instant("threadcreate", "ThreadCreateProfile"),
+    Profile.TRACE: _timed("trace", "ExecutionTrace", 5, 30, exclusive=True),
+}
+
+
+def parse_profile(text: str) -> Profile:
+    """Return the kind named by `text`: "cpu", "profile" or its resource type "CPUProfile".
+
+    Raises BadRequestError that lists what there is.
+    """
+    for kind, facts in _FACTS.items():
+        if text in {kind.value, facts.crd_type} or (text == "profile" and kind is Profile.CPU):
+            return kind
+    accepted = ", ".join(kind.value for kind in Profile)
+    raise BadRequestError(f"profile {text!r} is not known; one of: {accepted}")
+
+
+def pprof_target(kind: Profile, duration_s: float) -> str:
+    """Return path and query for the node's pprof port.
+
+    Go reads whole seconds only and silently records 30 s of what it cannot read, hence the
+    rounding up; a trace accepts fractions.
+    """
+    facts = kind.facts
+    if not facts.timed:
+        return facts.path
+    if kind is Profile.TRACE:
+        return f"{facts.path}?seconds={duration_s:g}"
+    return f"{facts.path}?seconds={max(1, -int(-duration_s // 1))}"
