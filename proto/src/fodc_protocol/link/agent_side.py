@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's end of the link: one session for the life of the agent process.
+
+The shell calls `opened` when a stream stands, `received` for each frame, `cut`
+when the stream is gone, `tick` at `next_wake_ms`, and the capture notes as they
+happen; it carries out the returned effects in their order.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from fodc_protocol.errors import Reason
+from fodc_protocol.link import effects, frames
+from fodc_protocol.link.frames import CommandState
+
+WELCOME_TIMEOUT_MS = 10_000
+SILENT_INTERVALS = 3
+MAX_EVENTS = 256
+DEFAULT_CHUNK_BYTES = 256 * 1024
+
+Effects = list[effects.AgentEffect]
+
+
+class Phase(Enum):
+    """Where the present connection stands."""
+
+    CUT = auto()
+    GREETING = auto()
+    LINKED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCapture:
+    """A capture that the agent has to answer for, also after a restart."""
+
+    command_id: str
+    state: CommandState
+    reason: str = ""
+    message: str = ""
+    artifact: frames.Artifact | None = None
+
+    def update(self, elapsed_ms: int = 0) -> frames.CommandUpdate:
+        """Tell the proxy about it."""
+        return frames.CommandUpdate(
+            self.command_id, self.state, self.reason, self.message, elapsed_ms, self.artifact
+        )
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """How far the bytes of one artifact have come on this connection."""
+
+    acked_bytes: int
+    sent_bytes: int
+
+
+class AgentSession:
+    """Heartbeats, queries, captures and events of one agent over any number of connections."""
+
+    def __init__(
+        self,
+        *,
+        identity: frames.Identity,
+        state: frames.NodeState,
+        agent_version: str,
+        incarnation: str,
+        heartbeat_interval_ms: int,
+        held: Iterable[HeldCapture] = (),
+    ) -> None:
+        self.phase = Phase.CUT
+        self.agent_id = ""
+        self.events_dropped = 0
+        self.heartbeat_interval_ms = heartbeat_interval_ms
+        self._own_interval_ms = heartbeat_interval_ms
+        self._identity = identity
+        self._state = state
+        self._told: frames.NodeState | None = None
+        self._agent_version = agent_version
+        self._incarnation = incarnation
+        self._held = {capture.command_id: capture for capture in held}
+        self._transfers: dict[str, _Transfer] = {}
+        self._events: deque[frames.Event] = deque()
+        self._event_sequence = 0
+        self._beat_sequence = 0
+        self._next_beat_ms = 0
+        self._heard_ms = 0
+        self._chunk_bytes = DEFAULT_CHUNK_BYTES
+
+    # ---- connection ---------------------------------------------------------
+
+    def opened(self, now_ms: int) -> Effects:
+        """A stream stands: greet."""
+        self.phase = Phase.GREETING
+        self._heard_ms = now_ms
+        self._transfers.clear()
+        self._told = self._state
+        hello = frames.Hello(
+            frames.PROTOCOL_MIN,
+            frames.PROTOCOL_MAX,
+            self._agent_version,
+            self._identity,
+            self._incarnation,
+            self._state,
+            tuple(self._held),
+            self._event_sequence,
+        )
+        return [effects.SendAgentFrame(hello)]
+
+    def cut(self) -> None:
+        """The stream is gone; captures go on, queries are void."""
+        self.phase = Phase.CUT
+        self._transfers.clear()
+
+    def received(self, frame: frames.ProxyFrame, now_ms: int) -> Effects:
+        """React to one frame of the proxy."""
+        if self.phase is Phase.CUT:
+            return []
+        self._heard_ms = now_ms
+        match frame:
+            case frames.Welcome():
+                return self._welcomed(frame, now_ms)
+            case frames.Refusal():
+                return [effects.Hangup(frame.reason, frame.message, frame.retry_after_ms)]
+            case _ if self.phase is not Phase.LINKED:
+                return [effects.Hangup("PeerViolation", f"{type(frame).__name__} before Welcome")]
+            case frames.HeartbeatAck():
+                return []
+            case frames.MetricsQuery() | frames.WindowQuery() | frames.ConfigurationQuery():
+                return [effects.Answer(frame)]
+            case frames.StartCapture():
+                return self._start(frame)
+            case frames.CancelCapture():
+                return self._cancel(frame)
+            case frames.ArtifactAck():
+                return self._acked(frame)
+            case frames.EventAck():
+                self._drop_events(frame.sequence)
+                return []
+
+    def tick(self, now_ms: int) -> Effects:
+        """Send the heartbeat that is due; give up on a proxy that has gone silent."""
+        if self.phase is Phase.CUT:
+            return []
+        if now_ms - self._heard_ms > self._patience_ms():
+            return [effects.Hangup("ProxySilent", f"nothing heard for {self._patience_ms()} ms")]
+        if self.phase is Phase.LINKED and now_ms >= self._next_beat_ms:
+            return [self._beat(now_ms)]
+        return []
+
+    def next_wake_ms(self) -> int | None:
+        """When `tick` has something to do, None while there is no connection."""
+        if self.phase is Phase.CUT:
+            return None
+        silent_ms = self._heard_ms + self._patience_ms() + 1
+        return min(self._next_beat_ms, silent_ms) if self.phase is Phase.LINKED else silent_ms
+
+    def _patience_ms(self) -> int:
+        if self.phase is Phase.GREETING:
+            return WELCOME_TIMEOUT_MS
+        return SILENT_INTERVALS * self.heartbeat_interval_ms
+
+    def _welcomed(self, welcome: frames.Welcome, now_ms: int) -> Effects:
+        self.phase = Phase.LINKED
+        self.agent_id = welcome.agent_id
+        # An announced interval of zero or less leaves the agent's own.
+        self.heartbeat_interval_ms = max(welcome.heartbeat_interval_ms, 0) or self._own_interval_ms
+        self._chunk_bytes = welcome.chunk_bytes or DEFAULT_CHUNK_BYTES
+        self._next_beat_ms = now_ms + self.heartbeat_interval_ms
+        self._drop_events(welcome.event_ack_sequence)
+        return [effects.SendAgentFrame(event) for event in self._events]
+
+    def _beat(self, now_ms: int) -> effects.SendAgentFrame:
+        self._beat_sequence += 1
+        self._next_beat_ms = now_ms + self.heartbeat_interval_ms
+        news = None if self._state == self._told else self._state
+        self._told = self._state
+        return effects.SendAgentFrame(frames.Heartbeat(self._beat_sequence, now_ms, news))
+
+    # ---- what the agent has to say --------------------------------------------
+
+    def state_changed(self, state: frames.NodeState, now_ms: int) -> Effects:
+        """Tell a transition at once; figures such as the window's extent ride on the next beat."""
+        before, self._state = self._state, state
+        only_figures_moved = state == replace(
+            before,
+            window=state.window,
+            artifact_count=state.artifact_count,
+            artifact_bytes=state.artifact_bytes,
+        )
+        if self.phase is Phase.LINKED and not only_figures_moved:
+            return [self._beat(now_ms)]
+        return []
+
+    def event(
+        self, kind: str, message: str, fields: dict[str, str], occurred_at_ms: int
+    ) -> Effects:
+        """Number an event and send it; kept until acknowledged, the oldest dropped past 256."""
+        self._event_sequence += 1
+        event = frames.Event(self._event_sequence, occurred_at_ms, kind, message, fields)
+        self._events.append(event)
+        if len(self._events) > MAX_EVENTS:
+            self._events.popleft()
+            self.events_dropped += 1
+        return [effects.SendAgentFrame(event)] if self.phase is Phase.LINKED else []
+
+    def _drop_events(self, sequence: int) -> None:
+        while self._events and self._events[0].sequence <= sequence:
+            self._events.popleft()
+
+    # ---- captures ---------------------------------------------------------------
+
+    def held_command_ids(self) -> tuple[str, ...]:
+        """Commands that the agent still answers for."""
+        return tuple(self._held)
+
+    def capturing(self, command_id: str, elapsed_ms: int) -> Effects:
+        """The capture runs; repeated now and then for people who watch."""
+        capture = HeldCapture(command_id, CommandState.RUNNING)
+        return self._note(capture, elapsed_ms)
+
+    def captured(self, command_id: str, artifact: frames.Artifact) -> Effects:
+        """The artifact is whole in the spool."""
+        return self._note(HeldCapture(command_id, CommandState.CAPTURED, artifact=artifact))
+
+    def capture_failed(self, command_id: str, reason: str, message: str) -> Effects:
+        """The capture ended without an artifact."""
+        return self._note(HeldCapture(command_id, CommandState.FAILED, reason, message))
+
+    def capture_cancelled(self, command_id: str, reason: str, message: str) -> Effects:
+        """The capture was ended on request."""
+        return self._note(HeldCapture(command_id, CommandState.CANCELLED, reason, message))
+
+    def _note(self, capture: HeldCapture, elapsed_ms: int = 0) -> Effects:
+        if capture.command_id not in self._held:
+            return []  # forgotten meanwhile: the proxy gave up on it
+        self._held[capture.command_id] = capture
+        return self._tell(capture, elapsed_ms)
+
+    def _tell(self, capture: HeldCapture, elapsed_ms: int = 0) -> Effects:
+        if self.phase is not Phase.LINKED:
+            return []
+        return [effects.SendAgentFrame(capture.update(elapsed_ms))]
+
+    def _start(self, command: frames.StartCapture) -> Effects:
+        known = self._held.get(command.command_id)
+        if known is not None:
+            self._transfers.pop(command.command_id, None)
+            return self._tell(known)
+        capture = HeldCapture(command.command_id, CommandState.ACCEPTED)
+        self._held[command.command_id] = capture
+        return [*self._tell(capture), effects.BeginCapture(command)]
+
+    def _cancel(self, cancel: frames.CancelCapture) -> Effects:
+        capture = self._held.get(cancel.command_id)
+        if capture is None:
+            gone = HeldCapture(cancel.command_id, CommandState.CANCELLED, Reason.CANCELLED)
+            return self._tell(gone)
+        if capture.state in {CommandState.ACCEPTED, CommandState.RUNNING}:
+            return [effects.EndCapture(cancel.command_id, cancel.mode)]
+        if cancel.mode is frames.CancelMode.ABORT and capture.state is CommandState.CAPTURED:
+            discarded = HeldCapture(
+                cancel.command_id, CommandState.CANCELLED, Reason.ABORTED, "discarded on request"
+            )
+            self._transfers.pop(cancel.command_id, None)
+            return self._note(discarded)
+        return self._tell(capture)
+
+    def _acked(self, ack: frames.ArtifactAck) -> Effects:
+        if ack.done:
+            self._transfers.pop(ack.command_id, None)
+            forgotten = self._held.pop(ack.command_id, None)
+            return [effects.Forget(ack.command_id)] if forgotten is not None else []
+        capture = self._held.get(ack.command_id)
+        if capture is None or capture.artifact is None:
+            return []
+        transfer = self._transfers.get(ack.command_id)
+        # The first ack of a connection says where to begin; one that repeats the
+        # last is the receiver's way to ask for the bytes after it again.
+        if transfer is None or ack.received_bytes <= transfer.acked_bytes:
+            transfer = _Transfer(ack.received_bytes, ack.received_bytes)
+            self._transfers[ack.command_id] = transfer
+        transfer.acked_bytes = ack.received_bytes
+        return self._chunks(transfer, ack, capture.artifact.size_bytes)
+
+    def _chunks(self, transfer: _Transfer, ack: frames.ArtifactAck, size_bytes: int) -> Effects:
+        limit = min(ack.received_bytes + ack.credit_bytes, size_bytes)
+        asked: Effects = []
+        while transfer.sent_bytes < limit:
+            length = min(self._chunk_bytes, limit - transfer.sent_bytes)
+            asked.append(effects.SendChunk(ack.command_id, transfer.sent_bytes, length))
+            transfer.sent_bytes += length
+        return asked
