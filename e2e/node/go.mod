@@ -1,0 +1,3 @@
+module banyandb.test/sample
+
+go 1.22
