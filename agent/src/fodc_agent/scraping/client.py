@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small HTTP/1.1 client: h11 over asyncio streams.
+
+The one idea: a body goes to a sink piece by piece, so nothing here ever holds more than one piece;
+who wants bytes collects them (`get`), who wants a file writes them (`stream`). Every exchange has
+one deadline from the name lookup to the last byte, and an upper limit of body bytes.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import h11
+
+from fodc_agent.scraping.faults import Fault, FetchError
+
+if TYPE_CHECKING:
+    import ssl
+
+Sink: TypeAlias = Callable[[bytes], object]
+"""Takes the next piece of a body; what it raises ends the exchange."""
+
+_READ_BYTES: Final = 64 * 1024
+_EXCERPT_BYTES: Final = 512
+_HEAD_BYTES: Final = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A parsed http or https address; `localhost` is 127.0.0.1, where the node listens (§3.2)."""
+
+    tls: bool
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """What stands in the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_url(text: str) -> Url:
+    """Parse an absolute http(s) URL; raise ValueError that says what is accepted."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:2121/metrics")
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Url(tls, host, port, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer with status 200; header names are lower case.
+
+    `body` is empty when the body went to a sink; `received_bytes` counts it in both cases.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_bytes: int
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One TCP connection with its protocol state; `idle_since_s` while nobody uses it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    protocol: h11.Connection
+    used: bool = False
+    ended: bool = False
+    idle_since_s: float = 0.0
+
+    def abort(self) -> None:
+        """Drop the connection at once; the node sees a reset request, not a polite end."""
+        self.writer.transport.abort()
+
+    async def next_event(self) -> h11.Event:
+        """Return the next event, reading from the socket as needed."""
+        while True:
+            event = self.protocol.next_event()
+            if event is h11.NEED_DATA:
+                data = await self.reader.read(_READ_BYTES)
+                self.ended = not data
+                self.protocol.receive_data(data)
+            elif event is h11.PAUSED:
+                raise h11.RemoteProtocolError("the peer sent more than it was asked for")
+            else:
+                assert not isinstance(event, type)
+                return event
+
+
+@dataclass(slots=True)
+class _Collected:
+    """A sink that keeps its pieces."""
+
+    pieces: list[bytes] = field(default_factory=list)
+
+    def joined(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+class HttpClient:
+    """Requests with a deadline and a size limit; keeps a few idle connections for reuse.
+
+    A connection goes back to the pool only after a complete exchange. Close with `aclose`.
+    """
+
+    def __init__(
+        self,
+        *,
+        idle_limit_s: float = 30.0,
+        idle_per_port: int = 2,
+        tls: "ssl.SSLContext | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._idle_limit_s = idle_limit_s
+        self._idle_per_port = idle_per_port
+        self._tls = tls
+        self._clock = clock
+        self._idle: dict[tuple[bool, str, int], list[_Connection]] = {}
+
+    async def get(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Response:
+        """Fetch `url` into memory; raise FetchError for everything but a complete 200."""
+        collected = _Collected()
+        answer = await self.stream(
+            url,
+            sink=collected.pieces.append,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            method=method,
+            body=body,
+            headers=headers,
+        )
+        return Response(answer.status, answer.headers, collected.joined(), answer.received_bytes)
+
+    async def stream(
+        self,
+        url: str,
+        *,
+        sink: Sink,
+        timeout_s: float,
+        max_bytes: int,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Response:
+        """Fetch `url` and hand each piece of a 200's body to `sink` as it comes.
+
+        Raises FetchError; `sink` may have got a part by then. Bodies of other statuses never reach
+        the sink. `max_bytes` and `timeout_s` are for the whole exchange.
+        """
+        request = _Request(method, parse_url(url), body, tuple(headers))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(request, sink, max_bytes)
+        except TimeoutError:
+            message = f"{request}: no complete answer within {timeout_s:g} s"
+            raise FetchError(Fault.HUNG, message) from None
+
+    async def aclose(self) -> None:
+        """Close every idle connection."""
+        connections = [one for pool in self._idle.values() for one in pool]
+        self._idle.clear()
+        for connection in connections:
+            connection.abort()
+        await asyncio.sleep(0)
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait to be used again."""
+        return sum(map(len, self._idle.values()))
+
+    async def _exchange(self, request: "_Request", sink: Sink, max_bytes: int) -> Response:
+        """Try once; once more on a new connection where a kept one turned out to be dead."""
+        connection = self._take_idle(request.url) or await self._connect(request)
+        try:
+            head = await _ask(connection, request)
+        except FetchError as failure:
+            if not connection.used or failure.fault is not Fault.REFUSED:
+                raise
+            connection = await self._connect(request)
+            head = await _ask(connection, request)
+        return await self._receive(connection, request, head, sink, max_bytes)
+
+    async def _receive(
+        self,
+        connection: _Connection,
+        request: "_Request",
+        head: h11.Response,
+        sink: Sink,
+        max_bytes: int,
+    ) -> Response:
+        """Read the body; keep the connection when the exchange was complete, else drop it."""
+        try:
+            answer = await _read_body(connection, request, head, sink, max_bytes)
+        except BaseException:
+            connection.abort()
+            raise
+        self._keep(request.url, connection)
+        return answer
+
+    def _take_idle(self, url: Url) -> _Connection | None:
+        """Return the youngest idle connection that is still good."""
+        pool = self._idle.get((url.tls, url.host, url.port), [])
+        while pool:
+            connection = pool.pop()
+            age_s = self._clock() - connection.idle_since_s
+            if age_s < self._idle_limit_s and not connection.reader.at_eof():
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, url: Url, connection: _Connection) -> None:
+        """Put a finished connection aside, or close it when it or the pool says so."""
+        protocol = connection.protocol
+        pool = self._idle.setdefault((url.tls, url.host, url.port), [])
+        done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
+        if not done or len(pool) >= self._idle_per_port:
+            connection.abort()
+            return
+        protocol.start_next_cycle()
+        connection.used = True
+        connection.idle_since_s = self._clock()
+        pool.append(connection)
+
+    async def _connect(self, request: "_Request") -> _Connection:
+        url = request.url
+        context = self._tls_context() if url.tls else None
+        try:
+            reader, writer = await asyncio.open_connection(
+                url.host, url.port, ssl=context, limit=_READ_BYTES
+            )
+        except OSError as error:
+            # A name that does not resolve and a failed TLS handshake are OSErrors as well.
+            message = f"{request}: {error.strerror or error}"
+            raise FetchError(Fault.REFUSED, message) from error
+        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+        return _Connection(reader, writer, protocol)
+
+    def _tls_context(self) -> "ssl.SSLContext":
+        """Return the given context or a default one; only here does OpenSSL cost its 4 MiB."""
+        if self._tls is None:
+            import ssl  # noqa: PLC0415 - see above
+
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: Url
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+    def event(self) -> h11.Request:
+        headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent"), *self.headers]
+        if self.body or self.method == "POST":
+            headers.append(("Content-Length", str(len(self.body))))
+        return h11.Request(method=self.method, target=self.url.target, headers=headers)
+
+    def __str__(self) -> str:
+        scheme = "https" if self.url.tls else "http"
+        return f"{scheme}://{self.url.authority}{self.url.target}"
+
+
+async def _ask(connection: _Connection, request: _Request) -> h11.Response:
+    """Send the request and return the head of the answer; drops the connection on a failure."""
+    try:
+        await _send(connection, request)
+        return await _head(connection)
+    except (h11.RemoteProtocolError, OSError) as error:
+        connection.abort()
+        if connection.ended or isinstance(error, OSError):
+            message = f"{request}: the connection was closed without an answer"
+            raise FetchError(Fault.REFUSED, message) from error
+        raise FetchError(Fault.PROTOCOL, f"{request}: the answer is not HTTP: {error}") from error
+    except BaseException:
+        connection.abort()
+        raise
+
+
+async def _send(connection: _Connection, request: _Request) -> None:
+    protocol = connection.protocol
+    parts = [protocol.send(request.event())]
+    if request.body:
+        parts.append(protocol.send(h11.Data(data=request.body)))
+    parts.append(protocol.send(h11.EndOfMessage()))
+    connection.writer.write(b"".join(part for part in parts if part))
+    await connection.writer.drain()
+
+
+async def _head(connection: _Connection) -> h11.Response:
+    """Skip interim answers (100 Continue); return the one that counts."""
+    while not isinstance(event := await connection.next_event(), h11.Response):
+        if isinstance(event, h11.ConnectionClosed):
+            raise h11.RemoteProtocolError("closed without an answer")
+    return event
+
+
+def _headers(head: h11.Response) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+
+
+async def _read_body(
+    connection: _Connection, request: _Request, head: h11.Response, sink: Sink, max_bytes: int
+) -> Response:
+    if head.status_code != 200:
+        raise await _status_failure(connection, request, head)
+    headers = _headers(head)
+    announced = int(headers.get("content-length", "0"))
+    if announced > max_bytes:
+        raise _too_large(request, f"{announced} bytes are announced", max_bytes)
+    received = 0
+    while data := await _next_piece(connection, request, received):
+        received += len(data)
+        if received > max_bytes:
+            raise _too_large(request, f"more than {max_bytes} bytes came", max_bytes)
+        sink(data)
+    return Response(head.status_code, headers, b"", received)
+
+
+async def _next_piece(connection: _Connection, request: _Request, received: int) -> bytes:
+    """Return the next piece of a body, empty at its end."""
+    try:
+        event = await connection.next_event()
+    except (h11.RemoteProtocolError, OSError) as error:
+        if connection.ended or isinstance(error, OSError):
+            message = f"{request}: the answer was cut off after {received} bytes"
+            raise FetchError(Fault.TRUNCATED, message) from error
+        raise FetchError(Fault.PROTOCOL, f"{request}: the body is not HTTP: {error}") from error
+    return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+
+def _too_large(request: _Request, seen: str, max_bytes: int) -> FetchError:
+    return FetchError(Fault.TOO_LARGE, f"{request}: {seen}, the limit is {max_bytes}")
+
+
+async def _status_failure(
+    connection: _Connection, request: _Request, head: h11.Response
+) -> FetchError:
+    """Describe an answer that is not 200, with the beginning of its text."""
+    text = b""
+    try:
+        while len(text) < _EXCERPT_BYTES and (data := await _next_piece(connection, request, 0)):
+            text += data
+    except FetchError:
+        pass  # The status says enough; the text is a courtesy.
+    excerpt = " ".join(text[:_EXCERPT_BYTES].decode("utf-8", "replace").split())
+    message = f"{request}: HTTP {head.status_code}" + (f": {excerpt}" if excerpt else "")
+    return FetchError(
+        Fault.STATUS,
+        message,
+        status=head.status_code,
+        headers=_headers(head),
+        excerpt=excerpt,
+    )
