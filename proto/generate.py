@@ -53,7 +53,9 @@ def main() -> int:
         changed = differences(fresh)
         if "--check" in sys.argv:
             for name in changed:
-                sys.stderr.write(f"fodc_wire/{name} is not what the .proto files give: run `make proto`\n")
+                sys.stderr.write(
+                    f"fodc_wire/{name} is not what the .proto files give: run `make proto`\n"
+                )
             return 1 if changed else 0
         for path in sorted(fresh.rglob("*.py*")):
             target = TARGET / path.relative_to(fresh)

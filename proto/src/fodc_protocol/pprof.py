@@ -407,9 +407,12 @@ class _Walk:
         if not functions:
             return (f"0x{address:x}",)
         try:
-            return tuple(self._text(self.functions[identity][0]) for identity in functions)
+            return tuple(self._function(identity) for identity in functions)
         except KeyError as error:
             raise CorruptProfileError(f"profile lacks function {error}") from error
+
+    def _function(self, identity: int) -> str:
+        return self._text(self.functions[identity][0]) or "<unknown>"
 
     def _column(self, value_index: int | str | None) -> int:
         kinds = [kind.kind for kind in self.value_types()]
