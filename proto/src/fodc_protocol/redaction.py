@@ -22,23 +22,27 @@ class Redacted:
     redacted: bool
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Anywhere in the name, also without a separator: `dbpassword`, `APIKEY`. A tokenizer is no token.
 _STRONG: Final = re.compile(
     r"passw|passphrase|secret|token(?!i[sz])|credential|apikey|privatekey|accesskey|signingkey"
 )
 # Only as a word of its own: `tls-key`, but not `keyspace`; `auth`, but not `author`.
-_WEAK_WORDS: Final = frozenset(
+_WEAK_WORDS: Final = _words(
     "key keys auth authorization authentication dsn pwd pass cookie cookies bearer sas jwt pem "
-    "signature salt creds cred".split()
+    "signature salt creds cred"
 )
 # The last word of names that only describe a secret, or say where it lies.
-_HARMLESS_ENDS: Final = frozenset(
+_HARMLESS_ENDS: Final = _words(
     "file files path paths dir directory enabled enable disabled mode type kind algorithm timeout "
     "ttl interval period duration age size sizes bytes length len count limit range ranges port "
-    "header rate issuer audience scheme".split()
+    "header rate issuer audience scheme"
 )
 _HARMLESS_VALUES: Final = frozenset({"", "true", "false", "0", "1", MASK})
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NAME_PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def is_secret_name(name: str) -> bool:
@@ -47,7 +51,7 @@ def is_secret_name(name: str) -> bool:
     `db-password`, `BYDB_TLS_KEY`, `apiKey` do; `--auth-config-file`, `TLS_KEY_FILE` and
     `schema-key-range` do not: their last word says so.
     """
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = [word.lower() for word in _NAME_PARTS.findall(name)]
     if not words or words[-1] in _HARMLESS_ENDS:
         return False
     return not _WEAK_WORDS.isdisjoint(words) or _STRONG.search("".join(words)) is not None
