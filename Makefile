@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# The words a person types. `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help dev demo check fix proto test e2e bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	@echo "preparing $(VENV) (about a minute the first time) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+dev: $(BIN)/.ready ## an environment with everything
+
+demo: $(BIN)/.ready ## one proxy, three agents, three loaded nodes, real profiles (ONCE=1 ends by itself)
+	@$(BIN)/python e2e/demo.py $(if $(ONCE),--once)
+
+check: $(BIN)/.ready ## format, lint, types, import contracts, generated files, completeness
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m pytest -q tests/meta
+
+fix: $(BIN)/.ready ## let the tools repair what they can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
+	$(BIN)/python proto/generate.py
+	$(BIN)/python proto/golden.py
+
+test: $(BIN)/.ready ## all tests that need no cluster
+	$(BIN)/python -m pytest -q tests
+
+e2e: $(BIN)/.ready ## whole programs against each other
+	$(BIN)/python -m pytest -q e2e
+
+bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench.json
+	@$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY))
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

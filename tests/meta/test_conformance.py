@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each numbered rule of the existing programs that concerns us has a test that names it.
+
+A case is named in a test function (`test_r01_…`, `test_t_parse_13_…`) or in its docstring; a docstring
+may name a range (`T-PARSE-05..09`, `R24–R28`).
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CASE = r"(?:T-[A-Z]+-|[RGHMI])\d{2}"
+RANGE = re.compile(rf"({CASE})\s*(?:\.\.|–|to|-)\s*({CASE}|\d{{2}})")
+LIST = re.compile(rf"({CASE})((?:\s*[/,]\s*\d{{2}})+)")
+SINGLE = re.compile(CASE)
+IN_NAME = re.compile(r"_(?=(t_[a-z]+_\d{2}|[rghmi]\d{2})(?:_|$))")
+
+
+def span(prefix: str, first: int, last: int) -> list[str]:
+    return [f"{prefix}{number:02}" for number in range(first, last + 1)]
+
+
+REQUIRED = [
+    *span("R", 1, 34),
+    *span("G", 1, 13),
+    "G17",
+    *span("H", 5, 15),
+    *span("M", 1, 18),
+    *span("I", 1, 10),
+    *span("T-PARSE-", 1, 39),
+    *span("T-KEY-", 1, 5),
+    *span("T-RB-", 1, 22),
+    *span("T-DS-", 1, 11),
+    *span("T-FR-", 1, 11),
+    *span("T-WD-", 1, 27),
+    *span("T-PX-", 1, 17),
+    *span("T-CMD-", 1, 10),
+]
+
+
+def cases_in_text(text: str) -> Iterator[str]:
+    """Every case id that a text names, ranges and lists spelled out."""
+    yield from SINGLE.findall(text)
+    for first, last in RANGE.findall(text):
+        prefix = first[:-2]
+        yield from span(prefix, int(first[-2:]), int(last[-2:]))
+    for first, others in LIST.findall(text):
+        yield from (f"{first[:-2]}{number}" for number in re.findall(r"\d{2}", others))
+
+
+def cases_in_name(name: str) -> Iterator[str]:
+    """`test_r01_r02_x` names R01 and R02, `test_t_parse_13_x` names T-PARSE-13."""
+    for case in IN_NAME.findall(name):
+        yield case.upper().replace("_", "-")
+
+
+@cache
+def named() -> frozenset[str]:
+    found: set[str] = set()
+    for path in (*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("e2e/**/test_*.py")):
+        if path == Path(__file__):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "test" in node.name:
+                found.update(cases_in_name(node.name))
+                found.update(cases_in_text(ast.get_docstring(node) or ""))
+    return frozenset(found)
+
+
+def test_names_and_docstrings_are_read_as_their_author_meant_them() -> None:
+    assert list(cases_in_name("test_r01_r02_new_registry")) == ["R01", "R02"]
+    assert list(cases_in_name("test_t_parse_13_empty_braces")) == ["T-PARSE-13"]
+    assert set(cases_in_text("T-PARSE-05..07 and R24–R26, T-DS-01/03")) == {
+        *span("T-PARSE-", 5, 7),
+        *span("R", 24, 26),
+        "T-DS-01",
+        "T-DS-03",
+    }
+
+
+def test_every_case_of_the_existing_programs_has_a_test_named_after_it() -> None:
+    missing = [case for case in REQUIRED if case not in named()]
+
+    assert missing == []
