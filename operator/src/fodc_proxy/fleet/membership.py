@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of membership: who is in, who is living, who took over from whom.
+
+The one idea: a member is a frozen value, every input returns the transitions that it caused, and
+nothing here reads a clock or makes an id. Rules: upstream-proxy §4 without its faults. A member is
+Online or Degraded while its registration stream lives, Offline when that stream ended or was
+silent for strictly more than the heartbeat timeout, and gone strictly after the cleanup timeout.
+
+Who takes over from whom.  A pod has one agent, so a registration supersedes the older entry of
+the same namespace and pod at once. One exception keeps a workflow of the existing proxy (I05):
+living agents of one pod name with *different known roles* stay beside each other, because a
+development set-up runs several nodes under one pod name. An unspecified role differs from nothing,
+and an entry whose stream ended is superseded whatever its role.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from fodc_protocol.errors import BadRequestError, FodcError, Reason
+from fodc_protocol.link import frames
+
+ROLE_UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
+_UNKNOWN_ROLES: Final = frozenset({"", ROLE_UNSPECIFIED})
+
+
+class Contract(StrEnum):
+    """Which of the two gRPC services the agent speaks."""
+
+    LINK = "link"
+    FODC = "fodc"
+
+
+class Phase(StrEnum):
+    """Where a member stands."""
+
+    ONLINE = "Online"
+    DEGRADED = "Degraded"
+    """Living, and something of it is less than whole; its conditions say what."""
+    OFFLINE = "Offline"
+
+
+class Change(StrEnum):
+    """What a transition is about."""
+
+    REGISTERED = "Registered"
+    STATE = "State"
+    """Role, labels, capabilities or conditions changed; not mere figures or heartbeats."""
+    PHASE = "Phase"
+    SUPERSEDED = "Superseded"
+    REMOVED = "Removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an agent says of itself when it registers; equal when all of it is equal."""
+
+    identity: frames.Identity
+    state: frames.NodeState
+    contract: Contract
+    agent_version: str = ""
+    incarnation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One registered agent as it is now; times in Unix milliseconds."""
+
+    agent_id: str
+    identity: frames.Identity
+    state: frames.NodeState
+    contract: Contract
+    phase: Phase
+    registered_at_ms: int
+    last_heartbeat_ms: int
+    agent_version: str = ""
+    incarnation: str = ""
+    reconnects: int = 0
+    conflicts: int = 0
+    """How often another living agent claimed this pod."""
+    conflict_at_ms: int = 0
+
+    @property
+    def pod_name(self) -> str:
+        """Name by which people call the node."""
+        return self.identity.pod_name
+
+    @property
+    def namespace(self) -> str:
+        """Kubernetes namespace, empty when the contract does not tell it."""
+        return self.identity.namespace
+
+    @property
+    def role(self) -> str:
+        """Present role; heartbeats may improve it."""
+        return self.state.node_role
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of the node."""
+        return self.state.labels
+
+    @property
+    def tier(self) -> str:
+        """Data tier: label `tier`, else BanyanDB's customary label `type`, else empty."""
+        return self.labels.get("tier") or self.labels.get("type", "")
+
+    @property
+    def is_living(self) -> bool:
+        """Whether its stream stands and it has been heard in time."""
+        return self.phase is not Phase.OFFLINE
+
+    @property
+    def status(self) -> str:
+        """Word of the existing proxy for the phase."""
+        return "online" if self.is_living else "unconnected"
+
+    @property
+    def conditions(self) -> tuple[frames.Condition, ...]:
+        """What is less than whole: the agent's own conditions and a conflict over the pod."""
+        if not self.conflicts:
+            return self.state.conditions
+        message = (
+            f"another living agent claimed pod {self.pod_name} {self.conflicts} times; the newest "
+            "is served: give each node a pod name of its own"
+        )
+        conflict = frames.Condition("PodConflict", Reason.SUPERSEDED, message)
+        return (*self.state.conditions, conflict)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of one member; `before` is None for a first registration."""
+
+    change: Change
+    member: Member
+    before: Member | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Outcome of a registration; `ousted` are living members whose stream is to be ended."""
+
+    member: Member
+    ousted: tuple[Member, ...]
+    transitions: tuple[Transition, ...]
+
+
+class RegistrationError(FodcError):
+    """A registration that is not accepted; the message is the existing proxy's (R03 to R05)."""
+
+    default_reason = Reason.BAD_REQUEST
+
+
+class UnknownAgentError(FodcError):
+    """No member has this agent id; the message is the existing proxy's."""
+
+    default_reason = Reason.NOT_FOUND
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(f"agent {agent_id} not found")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Timeouts and the greatest number of living members; raises BadRequestError by flag name."""
+
+    heartbeat_timeout_ms: int = 30_000
+    cleanup_timeout_ms: int = 300_000
+    max_agents: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.heartbeat_timeout_ms <= 0:
+            raise BadRequestError("--agent-heartbeat-timeout must be greater than 0")
+        if self.cleanup_timeout_ms <= self.heartbeat_timeout_ms:
+            raise BadRequestError(
+                "--agent-cleanup-timeout must be greater than --agent-heartbeat-timeout "
+                f"({self.cleanup_timeout_ms} ms is not more than {self.heartbeat_timeout_ms} ms)"
+            )
+        if self.max_agents <= 0:
+            raise BadRequestError("--max-agents must be greater than 0")
+
+
+@dataclass(slots=True)
+class Membership:
+    """All members by agent id, in order of registration."""
+
+    limits: Limits
+    conflicts: int = 0
+    superseded: int = 0
+    _members: dict[str, Member] = field(default_factory=dict)
+    _pods: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    def members(self) -> tuple[Member, ...]:
+        """Return all members, living or not, in order of registration."""
+        return tuple(self._members.values())
+
+    def get(self, agent_id: str) -> Member | None:
+        """Return the member with this agent id."""
+        return self._members.get(agent_id)
+
+    def find(self, node_id: str) -> Member | None:
+        """Return the member with this agent id or pod name: the newest living one wins."""
+        member = self._members.get(node_id)
+        if member is not None:
+            return member
+        named = [m for m in self._members.values() if m.identity.pod_name == node_id]
+        return max(named, key=_preference, default=None)
+
+    def with_role(self, role: str) -> tuple[Member, ...]:
+        """Return the members of exactly this role (R17, R18)."""
+        return tuple(m for m in self._members.values() if m.role == role)
+
+    def with_identity(self, role: str, pod_name: str, labels: Mapping[str, str]) -> Member | None:
+        """Return the member of exactly this role, pod name and labels (R10 to R12)."""
+        wanted = (role, pod_name, dict(labels))
+        for member in self._members.values():
+            if (member.role, member.pod_name, dict(member.labels)) == wanted:
+                return member
+        return None
+
+    def living(self) -> int:
+        """Count the members that are not Offline."""
+        return sum(m.is_living for m in self._members.values())
+
+    # ---- inputs -------------------------------------------------------------------------------
+
+    def register(self, registration: Registration, agent_id: str, now_ms: int) -> Registered:
+        """Take an agent in under the given new id; raise RegistrationError when it may not be.
+
+        Checks in the order of the existing proxy: limit of agents, role, pod name. Only the
+        living count against the limit, and not those that this registration supersedes.
+        """
+        older = self._superseded_by(registration)
+        self._check(registration, older)
+        ousted = tuple(m for m in older if m.is_living)
+        contested = [m for m in ousted if _is_conflict(m, registration)]
+        member = Member(
+            agent_id,
+            registration.identity,
+            registration.state,
+            registration.contract,
+            Phase.ONLINE,
+            now_ms,
+            now_ms,
+            registration.agent_version,
+            registration.incarnation,
+            reconnects=max((m.reconnects + 1 for m in older), default=0),
+            conflicts=max((m.conflicts for m in older), default=0) + bool(contested),
+            conflict_at_ms=now_ms
+            if contested
+            else max((m.conflict_at_ms for m in older), default=0),
+        )
+        member = _with_phase(member)
+        self.conflicts += bool(contested)
+        self.superseded += len(older)
+        gone = [Transition(Change.SUPERSEDED, self._drop(m), m, now_ms) for m in older]
+        self._put(member)
+        self._bound_offline()
+        before = older[-1] if older else None
+        new = Transition(Change.REGISTERED, member, before, now_ms)
+        return Registered(member, ousted, (*gone, new))
+
+    def heartbeat(
+        self, agent_id: str, now_ms: int, state: frames.NodeState | None = None
+    ) -> tuple[Transition, ...]:
+        """Note that the agent lives, with its new state if it told one.
+
+        A blank or unspecified role never replaces a known one (R33). Raises UnknownAgentError.
+        """
+        before = self._known(agent_id)
+        after = before.state if state is None else _keeping_role(state, before.role)
+        member = _with_phase(
+            replace(before, state=after, last_heartbeat_ms=max(now_ms, before.last_heartbeat_ms)),
+            living=True,
+        )
+        self._members[agent_id] = member
+        return _told(before, member, now_ms)
+
+    def refresh(
+        self, agent_id: str, role: str, labels: Mapping[str, str], now_ms: int
+    ) -> tuple[Transition, ...]:
+        """Note a heartbeat of the existing contract, which repeats role and labels (R32 to R34).
+
+        Labels are replaced together with the role only, and only when there are any.
+        """
+        state = self._known(agent_id).state
+        if role in _UNKNOWN_ROLES or role == state.node_role:
+            return self.heartbeat(agent_id, now_ms)
+        renewed = replace(state, node_role=role, labels=labels or state.labels)
+        return self.heartbeat(agent_id, now_ms, renewed)
+
+    def disconnected(self, agent_id: str, now_ms: int) -> tuple[Transition, ...]:
+        """Note that the registration stream ended: Offline at once, kept until cleanup."""
+        before = self._members.get(agent_id)
+        return () if before is None else self._offline(before, now_ms)
+
+    def unregister(self, agent_id: str, now_ms: int) -> tuple[Transition, ...]:
+        """Remove a member at once; raises UnknownAgentError (R06, R07)."""
+        member = self._known(agent_id)
+        self._drop(member)
+        return (Transition(Change.REMOVED, member, member, now_ms),)
+
+    def tick(self, now_ms: int) -> tuple[Transition, ...]:
+        """Apply the timeouts, both strictly greater (R19, R20), and let old conflicts fade."""
+        transitions: list[Transition] = []
+        for member in tuple(self._members.values()):
+            silent_ms = now_ms - member.last_heartbeat_ms
+            if silent_ms > self.limits.cleanup_timeout_ms:
+                transitions += self.unregister(member.agent_id, now_ms)
+            elif silent_ms > self.limits.heartbeat_timeout_ms:
+                transitions += self._offline(member, now_ms)
+            elif (
+                member.conflicts and now_ms - member.conflict_at_ms > self.limits.cleanup_timeout_ms
+            ):
+                calm = _with_phase(replace(member, conflicts=0, conflict_at_ms=0))
+                self._members[member.agent_id] = calm
+                transitions += _told(member, calm, now_ms)
+        return tuple(transitions)
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _check(self, registration: Registration, older: Iterable[Member]) -> None:
+        limit = self.limits.max_agents
+        if len(self._members) >= limit:
+            ousted = sum(m.is_living for m in older)
+            if self.living() - ousted >= limit:
+                raise RegistrationError(
+                    f"maximum number of agents ({limit}) reached", reason=Reason.QUOTA_EXCEEDED
+                )
+        if not registration.state.node_role:
+            raise RegistrationError("node role cannot be empty")
+        if not registration.identity.pod_name:
+            raise RegistrationError("pod name cannot be empty")
+
+    def _superseded_by(self, registration: Registration) -> tuple[Member, ...]:
+        known = self._pods.get(_pod_key(registration.identity), ())
+        older = (self._members[agent_id] for agent_id in known)
+        role = registration.state.node_role
+        return tuple(m for m in older if not m.is_living or _same_role(m.role, role))
+
+    def _known(self, agent_id: str) -> Member:
+        member = self._members.get(agent_id)
+        if member is None:
+            raise UnknownAgentError(agent_id)
+        return member
+
+    def _put(self, member: Member) -> None:
+        self._members[member.agent_id] = member
+        self._pods.setdefault(_pod_key(member.identity), []).append(member.agent_id)
+
+    def _drop(self, member: Member) -> Member:
+        del self._members[member.agent_id]
+        key = _pod_key(member.identity)
+        self._pods[key].remove(member.agent_id)
+        if not self._pods[key]:
+            del self._pods[key]
+        return member
+
+    def _offline(self, before: Member, now_ms: int) -> tuple[Transition, ...]:
+        if not before.is_living:
+            return ()
+        member = replace(before, phase=Phase.OFFLINE)
+        self._members[before.agent_id] = member
+        return (Transition(Change.PHASE, member, before, now_ms),)
+
+    def _bound_offline(self) -> None:
+        """Forget the longest silent when names without end come and go: twice the limit is kept."""
+        if len(self._members) <= 2 * self.limits.max_agents:
+            return
+        dead = [m for m in self._members.values() if not m.is_living]
+        for member in sorted(dead, key=lambda m: m.last_heartbeat_ms)[: len(dead) // 2]:
+            self._drop(member)
+
+
+def _pod_key(identity: frames.Identity) -> tuple[str, str]:
+    return identity.namespace, identity.pod_name
+
+
+def _same_role(one: str, other: str) -> bool:
+    return one == other or one in _UNKNOWN_ROLES or other in _UNKNOWN_ROLES
+
+
+def _is_conflict(old: Member, registration: Registration) -> bool:
+    """Another process while the old one's stream stands; without incarnations nobody can tell."""
+    return bool(old.incarnation and registration.incarnation) and (
+        old.incarnation != registration.incarnation
+    )
+
+
+def _preference(member: Member) -> tuple[bool, int]:
+    return member.is_living, member.registered_at_ms
+
+
+def _with_phase(member: Member, *, living: bool | None = None) -> Member:
+    if not (member.is_living if living is None else living):
+        return member
+    degraded = bool(member.state.conditions) or member.conflicts > 0
+    phase = Phase.DEGRADED if degraded else Phase.ONLINE
+    return member if member.phase is phase else replace(member, phase=phase)
+
+
+def _keeping_role(state: frames.NodeState, known: str) -> frames.NodeState:
+    if state.node_role in _UNKNOWN_ROLES and known not in _UNKNOWN_ROLES:
+        return replace(state, node_role=known)
+    return state
+
+
+def _told(before: Member, member: Member, now_ms: int) -> tuple[Transition, ...]:
+    if before.phase is not member.phase:
+        return (Transition(Change.PHASE, member, before, now_ms),)
+    if before.state is not member.state and before.state != member.state:
+        return (Transition(Change.STATE, member, before, now_ms),)
+    return ()

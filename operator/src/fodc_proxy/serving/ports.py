@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gRPC edge offers and whom it calls, as protocols without gRPC.
+
+The one idea: core and edges meet here, so that neither imports the other; `runtime` joins them.
+"""
+
+from typing import Protocol, TypeAlias
+
+from fodc_protocol.link import frames
+
+HeardFrame: TypeAlias = frames.CommandUpdate | frames.ArtifactChunk | frames.Event
+
+
+class LinkPort(Protocol):
+    """Sends frames to the agents that speak our own contract."""
+
+    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+        """Queue a frame without waiting; False without a link or with a full queue (dropped)."""
+
+    def is_linked(self, pod_name: str) -> bool:
+        """Say whether an agent of this pod has a link now."""
+
+
+class LinkListener(Protocol):
+    """Is told of links and of frames that belong to commands and events."""
+
+    def linked(self, pod_name: str, hello: frames.Hello) -> None:
+        """A link stands: Welcome is on its way and frames may be sent."""
+
+    def unlinked(self, pod_name: str) -> None:
+        """The link of this pod is gone and no other has replaced it."""
+
+    def heard(self, pod_name: str, frame: HeardFrame) -> None:
+        """The agent sent a frame of a command, or an event."""
