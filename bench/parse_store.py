@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time of one warm scrape and of one answer with 3,000 series."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from node_pages import NodePages
+
+from fodc_agent.recorder.recorder import Recorder
+from fodc_protocol.exposition import render_page
+
+SERIES = 3000
+WARM_UP = 40
+ROUNDS = 200
+METHOD = (
+    f"{SERIES} series, {ROUNDS} different consecutive pages after {WARM_UP} to warm up, median; "
+    "recorder with the window on and no journal, one process, perf_counter around the call"
+)
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1000
+
+
+def run() -> dict[str, dict[str, object]]:
+    """Measure and return figures in milliseconds."""
+    recorder = Recorder(budget_bytes=8 << 20, interval_s=10)
+    recorder.set_identity(None, (("node_role", "ROLE_DATA"), ("pod_name", "banyandb-data-hot-0")))
+    source = NodePages(SERIES)
+    store: list[float] = []
+    latest: list[float] = []
+    page: list[float] = []
+    for at, body in enumerate(source.pages(WARM_UP + ROUNDS)):
+        took = _milliseconds(
+            lambda body=body, at=at: recorder.record_page("node", body, at * 10_000)
+        )
+        if at >= WARM_UP:
+            store.append(took)
+            latest.append(_milliseconds(recorder.latest))
+            page.append(_milliseconds(lambda: render_page(recorder.latest().blocks)))
+    history = _milliseconds(lambda: list(recorder.window(0, 10**13)))
+    first = Recorder(budget_bytes=8 << 20, interval_s=10)
+    cold = _milliseconds(lambda: first.record_page("node", body, 0))
+    return {
+        "recorder_parse_and_store_3000_ms": _figure(store, 1.5),
+        "recorder_latest_3000_ms": _figure(latest, 5.0),
+        "recorder_page_3000_ms": _figure(page, 5.0),
+        "recorder_first_page_3000_ms": _figure([cold], 50.0),
+        f"recorder_whole_window_{WARM_UP + ROUNDS}_rows_ms": _figure([history], 1000.0),
+    }
+
+
+def _figure(values: list[float], goal: float) -> dict[str, object]:
+    median = round(statistics.median(values), 3)
+    return {"value": median, "unit": "ms", "goal": f"<= {goal}", "method": METHOD}
+
+
+if __name__ == "__main__":
+    print(METHOD)
+    for name, figure in run().items():
+        print(f"{name}: {figure['value']} {figure['unit']} (goal {figure['goal']})")
