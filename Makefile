@@ -19,7 +19,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 dev: $(BIN)/.ready ## an environment with everything
 
 demo: $(BIN)/.ready ## one proxy, three agents, three loaded nodes, real profiles (ONCE=1 ends by itself)
-	@$(BIN)/python e2e/demo.py $(if $(ONCE),--once)
+	@$(BIN)/python -m e2e.demo $(if $(ONCE),--once)
 
 check: $(BIN)/.ready ## format, lint, types, import contracts, generated files, completeness
 	$(BIN)/ruff format --check .
@@ -44,7 +44,7 @@ e2e: $(BIN)/.ready ## whole programs against each other
 	$(BIN)/python -m pytest -q e2e
 
 bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench.json
-	@$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY))
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

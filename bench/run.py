@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the benchmarks, print what was measured and how, and keep the figures in build/bench.json.
+
+A benchmark is a module here with `run() -> dict[str, dict]`: for each name its value, unit, goal
+and method. Nothing fails on a slow machine; the table says which goals were met.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TypedDict
+
+RESULTS = Path(__file__).parents[1] / "build" / "bench.json"
+
+
+class Figure(TypedDict):
+    """One measured figure."""
+
+    value: float
+    unit: str
+    goal: float
+    method: str
+
+
+# Which module measures which names; `--only` picks modules by the names that are wanted.
+CATALOG: dict[str, tuple[str, ...]] = {
+    "parse_store": ("parse_store_ms",),
+    "window_size": ("window_bytes_per_sample",),
+    "agent_memory": ("agent_rss_mib", "agent_cpu_percent"),
+    "fleet": (
+        "metrics_page_link_s",
+        "metrics_page_fodc_s",
+        "metrics_growth_mib",
+        "windows_page_s",
+        "windows_growth_mib",
+        "heartbeat_p99_ms",
+        "storm_lost",
+        "storm_s",
+        "proxy_kib_per_agent_link",
+        "proxy_kib_per_agent_fodc",
+    ),
+    "capture": ("capture_overhead_s",),
+}
+
+
+def chosen(only: str | None) -> dict[str, set[str]]:
+    """Map each module that is needed to the names wanted of it; raises SystemExit on an unknown."""
+    known = {name: module for module, names in CATALOG.items() for name in names}
+    wanted = list(known) if only is None else [name for name in only.split(",") if name]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise SystemExit(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(known)}")
+    modules: dict[str, set[str]] = {}
+    for name in wanted:
+        modules.setdefault(known[name], set()).add(name)
+    return modules
+
+
+def measure(modules: dict[str, set[str]]) -> dict[str, Figure]:
+    """Run the modules one after the other and keep the figures that were asked for."""
+    figures: dict[str, Figure] = {}
+    for module, names in modules.items():
+        began = time.monotonic()
+        sys.stderr.write(f"{module}: measuring {', '.join(sorted(names))} …\n")
+        sys.stderr.flush()
+        measured = importlib.import_module(f"bench.{module}").run(sorted(names))
+        figures.update({name: measured[name] for name in sorted(names)})
+        sys.stderr.write(f"{module}: {time.monotonic() - began:.0f} s\n")
+    return figures
+
+
+def table(figures: dict[str, Figure]) -> str:
+    """Lay out name, value, goal and method."""
+    rows = []
+    for name, figure in sorted(figures.items()):
+        met = "met" if figure["value"] <= figure["goal"] else "MISSED"
+        head = f"{name:26} {figure['value']:>10.3f} {figure['unit']:<10} goal ≤ {figure['goal']:g} {met}"
+        rows += [head, f"{'':26} {figure['method']}"]
+    return "\n".join(rows)
+
+
+def keep(figures: dict[str, Figure]) -> None:
+    """Merge the figures into build/bench.json."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**before, **figures}, indent=2, sort_keys=True) + "\n")
+
+
+def main() -> int:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="names, separated by commas")
+    figures = measure(chosen(parser.parse_args().only))
+    keep(figures)
+    print(table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
