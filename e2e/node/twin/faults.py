@@ -118,14 +118,16 @@ def malformed_page(families: Iterator[str]) -> bytes:
 
 def huge_blocks(place: str) -> Iterator[bytes]:
     """Yield 200 MiB in pieces, a page without end or a profile of zeros."""
+    template = huge_template() if place == "metrics" else bytes(1 << 16)
     sent = number = 0
     while sent < HUGE_BYTES:
-        block = huge_page_block(number) if place == "metrics" else bytes(1 << 16)
+        block = template.replace(b"@", b"%d" % number)
         yield block
         sent, number = sent + len(block), number + 1
 
 
-def huge_page_block(number: int) -> bytes:
+def huge_template() -> bytes:
+    """Return lines with an @ where the number of the block belongs."""
     return "".join(
-        f'banyandb_sample_huge{{block="{number}",line="{line}"}} {line}\n' for line in range(1000)
+        f'banyandb_sample_huge{{block="@",line="{line}"}} {line}\n' for line in range(1000)
     ).encode()
