@@ -77,8 +77,9 @@ def table(figures: dict[str, Figure]) -> str:
     rows = []
     for name, figure in sorted(figures.items()):
         met = "met" if figure["value"] <= figure["goal"] else "MISSED"
-        head = f"{name:26} {figure['value']:>10.3f} {figure['unit']:<10} goal ≤ {figure['goal']:g} {met}"
-        rows += [head, f"{'':26} {figure['method']}"]
+        goal = f"goal ≤ {figure['goal']:g} {met}"
+        rows.append(f"{name:26} {figure['value']:>10.3f} {figure['unit']:<10} {goal}")
+        rows.append(f"{'':26} {figure['method']}")
     return "\n".join(rows)
 
 

@@ -70,10 +70,13 @@ func run(o options) error {
 	failed := make(chan error, 2)
 	go func() { failed <- serve(metrics, n.metricsHandler()) }()
 	go func() { failed <- serve(profiles, n.pprofHandler()) }()
+	// From here on a signal ends the node in order: a starter may send one once it knows the ports.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	if err := announce(metrics, profiles); err != nil {
 		return err
 	}
-	return waitForEnd(failed)
+	return waitForEnd(failed, stop)
 }
 
 func serve(listener net.Listener, handler http.Handler) error {
@@ -91,9 +94,7 @@ func announce(metrics, profiles net.Listener) error {
 }
 
 // waitForEnd returns when the node is told to stop; requests under way end with the process.
-func waitForEnd(failed <-chan error) error {
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+func waitForEnd(failed <-chan error, stop <-chan os.Signal) error {
 	starterGone := make(chan struct{})
 	if os.Getenv("FODC_SAMPLE_NODE_STDIN") == "watch" {
 		go func() {

@@ -67,11 +67,9 @@ def run(options: Options) -> None:
     for server in (metrics, profiles):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     node.work.set_load(options.load)
-    ended = told_to_end()
+    end_when_told()
     announce(metrics, profiles)
-    ended.wait()
-    # Requests under way end with the process, as they do in the Go program.
-    os._exit(0)
+    threading.Event().wait()
 
 
 def announce(metrics: Server, profiles: Server) -> None:
@@ -84,20 +82,25 @@ def address_of(server: Server) -> str:
     return f"{server.server_address[0]!s}:{server.server_address[1]}"
 
 
-def told_to_end() -> threading.Event:
-    """Return an event that is set when the node is told to stop."""
-    ended = threading.Event()
+def end_when_told() -> None:
+    """End the process on a signal, and when the starter that watches over it is gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: ended.set())
+        signal.signal(number, lambda _number, _frame: end())
     if os.environ.get("FODC_SAMPLE_NODE_STDIN") == "watch":
-        threading.Thread(target=wait_for_starter, args=(ended,), daemon=True).start()
-    return ended
+        threading.Thread(target=wait_for_starter, daemon=True).start()
 
 
-def wait_for_starter(ended: threading.Event) -> None:
+def wait_for_starter() -> None:
+    """Read standard input, on which nothing ever comes, to its end."""
     while os.read(0, 4096):
         pass
-    ended.set()
+    end()
+
+
+def end() -> None:
+    # At once and without locks, for this runs inside a signal handler too; requests under way
+    # end with the process, as they do in the Go program.
+    os._exit(0)
 
 
 if __name__ == "__main__":
