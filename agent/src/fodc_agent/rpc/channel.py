@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTTP/2 connection to a gRPC peer and its bidirectional streams of bytes.
+
+The one idea: messages are bytes here, so a codec decides what they mean and no stub is needed;
+every failure of the transport leaves as RpcError.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from grpclib.client import Channel as _GrpcChannel
+from grpclib.client import Stream as _GrpcStream
+from grpclib.config import Configuration
+from grpclib.const import Cardinality, Status
+from grpclib.encoding.base import CodecBase
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from grpclib.stream import recv_message
+from h2.exceptions import H2Error
+
+from fodc_agent.rpc.faults import RpcError, RpcFault
+
+if TYPE_CHECKING:
+    import ssl
+
+CONNECT_TIMEOUT_S: Final = 10.0
+_UNACKED_LIMIT_MS: Final = 30_000
+_PROBE_AFTER_S: Final = 20
+_PROBE_EVERY_S: Final = 5
+_PROBES: Final = 3
+_RECEIVE_WINDOW_BYTES: Final = 256 * 1024
+
+
+class _Bytes(CodecBase):
+    """Messages pass as they are."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: object, message_type: object) -> bytes:  # noqa: ARG002
+        """Return the message, which is bytes already."""
+        assert isinstance(message, bytes)
+        return message
+
+    def decode(self, data: bytes, message_type: object) -> bytes:  # noqa: ARG002
+        """Return the bytes that came."""
+        return data
+
+
+_CODEC: Final = _Bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a peer listens; `tls` is None for plaintext."""
+
+    host: str
+    port: int
+    tls: "ssl.SSLContext | None" = None
+    server_name: str | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the exceptions of the transport into RpcError."""
+    try:
+        yield
+    except GRPCError as error:
+        missing = error.status is Status.UNIMPLEMENTED
+        fault = RpcFault.UNIMPLEMENTED if missing else RpcFault.REJECTED
+        message = f"{what}: {error.status.name}: {error.message or 'no text'}"
+        raise RpcError(fault, message, status=error.status.name) from error
+    except (StreamTerminatedError, ProtocolError, H2Error, OSError, AttributeError) as error:
+        # An AttributeError is how grpclib and h2 fail on a connection that closed under them.
+        raise RpcError(RpcFault.CUT, f"{what}: {error or type(error).__name__}") from error
+    except (AssertionError, NotImplementedError) as error:
+        # A message that is cut in its middle, or compressed although nobody offered that.
+        raise RpcError(RpcFault.CUT, f"{what}: broken message: {error}") from error
+
+
+class ByteStream:
+    """One open bidirectional call; not safe for two concurrent senders or receivers."""
+
+    def __init__(self, stream: "_GrpcStream[bytes, bytes]", what: str) -> None:
+        self._stream = stream
+        self._what = what
+        self._ended = False
+
+    async def send(self, message: bytes) -> None:
+        """Send one message; waits while the peer's flow control is exhausted."""
+        with _translated(self._what):
+            await self._stream.send_message(message)
+
+    async def receive(self) -> bytes | None:
+        """Return the next message, None when the peer ended the call well.
+
+        Raises RpcError when the peer ended it with another status or the stream broke.
+        """
+        with _translated(self._what):
+            try:
+                return await self._next()
+            except StreamTerminatedError:
+                return await self._rest()
+
+    async def _next(self) -> bytes | None:
+        message = await self._stream.recv_message()
+        if message is None:
+            # The peer's status counts, whether or not this side had already ended.
+            self._stream._end_done = True  # noqa: SLF001
+            await self._stream.recv_trailing_metadata()
+        return message
+
+    async def _rest(self) -> bytes | None:
+        """Return what came before a reset: servers may reset a call right after its status."""
+        call = self._stream._stream  # noqa: SLF001
+        if call.trailers is None:
+            self._stream._maybe_raise()  # noqa: SLF001
+            raise StreamTerminatedError("stream reset by the peer")
+        message = await recv_message(call, _CODEC, bytes)
+        if message is None:
+            self._stream._maybe_raise()  # noqa: SLF001
+        return message
+
+    async def end(self) -> None:
+        """Say that nothing more will be sent; the peer may go on."""
+        if self._ended:
+            return
+        self._ended = True
+        with _translated(self._what):
+            await self._stream.end()
+
+
+class RpcChannel:
+    """One connection; open it with `connect`, close it with `close`."""
+
+    def __init__(self, endpoint: Endpoint, channel: _GrpcChannel) -> None:
+        self.endpoint = endpoint
+        self._channel = channel
+
+    @classmethod
+    async def connect(
+        cls,
+        endpoint: Endpoint,
+        *,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+        ping_s: float | None = None,
+    ) -> "RpcChannel":
+        """Dial within the deadline; raise RpcError when nobody answers.
+
+        `ping_s` sends an HTTP/2 ping that often. Go servers punish more than one in five minutes,
+        so the short watch over a dead line is TCP's own (keepalive probes and the limit of
+        unacknowledged data), which no peer can object to.
+        """
+        channel = _GrpcChannel(
+            endpoint.host,
+            endpoint.port,
+            codec=_CODEC,
+            ssl=endpoint.tls,
+            config=_configuration(ping_s, endpoint.server_name if endpoint.tls else None),
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                protocol = await channel.__connect__()
+        except TimeoutError:
+            message = f"{endpoint}: no connection within {timeout_s:g} s"
+            raise RpcError(RpcFault.UNREACHABLE, message) from None
+        except OSError as error:
+            message = f"{endpoint}: {error.strerror or error}"
+            raise RpcError(RpcFault.UNREACHABLE, message) from error
+        _watch_line(protocol.connection._transport.get_extra_info("socket"))  # noqa: SLF001
+        return cls(endpoint, channel)
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[ByteStream]:
+        """Open a bidirectional call; leaving the block resets a call that has not ended."""
+        call = self._channel.request(
+            method,
+            Cardinality.STREAM_STREAM,
+            bytes,
+            bytes,
+            timeout=timeout_s,
+            metadata=dict(metadata or {}),
+        )
+        what = f"{self.endpoint} {method}"
+        # The block is left by cancelling whatever waits on the stream, so the call's own exit
+        # must not wait for the peer's last words: it is told that an exception is under way.
+        await call.__aenter__()
+        try:
+            with _translated(what):
+                await call.send_request()
+            yield ByteStream(call, what)
+        finally:
+            with contextlib.suppress(Exception):
+                await call.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+
+    async def unary(self, method: str, request: bytes, *, timeout_s: float) -> bytes:
+        """Ask one question; raise RpcError, LATE when the deadline passes."""
+        try:
+            async with asyncio.timeout(timeout_s), self.open(method) as stream:
+                await stream.send(request)
+                await stream.end()
+                answer = await stream.receive()
+        except TimeoutError:
+            message = f"{self.endpoint} {method}: no answer within {timeout_s:g} s"
+            raise RpcError(RpcFault.LATE, message) from None
+        if answer is None:
+            raise RpcError(RpcFault.REJECTED, f"{self.endpoint} {method}: OK without an answer")
+        return answer
+
+    def close(self) -> None:
+        """Close the connection and every stream on it; idempotent."""
+        self._channel.close()
+
+
+def _configuration(ping_s: float | None, server_name: str | None) -> Configuration:
+    return Configuration(
+        _keepalive_time=ping_s,
+        _keepalive_timeout=20.0,
+        _http2_max_pings_without_data=0,
+        _http2_min_sent_ping_interval_without_data=1.0,
+        http2_connection_window_size=_RECEIVE_WINDOW_BYTES,
+        http2_stream_window_size=_RECEIVE_WINDOW_BYTES,
+        ssl_target_name_override=server_name,
+    )
+
+
+def _watch_line(line: socket.socket | None) -> None:
+    """Let the kernel notice a peer whose machine is gone (W-53)."""
+    if line is None or line.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_AFTER_S),
+        ("TCP_KEEPINTVL", _PROBE_EVERY_S),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", _UNACKED_LIMIT_MS),
+    ):
+        if hasattr(socket, name):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
