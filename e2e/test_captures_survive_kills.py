@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e import programs
 from e2e.node import running
-
 from fodc_protocol import pprof
 
 CAPTURE_S = 2

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from e2e import programs
-from tests.interop.fleet import Fleet, get, get_json, nodes, phases, rfc3339, until
 
+from e2e import programs
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2
+from tests.interop.fleet import Fleet, get, get_json, nodes, phases, rfc3339, until
 
 PAGE = """\
 # HELP cpu_usage How busy.
