@@ -23,6 +23,7 @@ from work import MAX_LOAD, Workload
 # The start and runtime that the subcommand page assumes, so that its output is reproducible.
 PAGE_START = 1.7e9
 PAGE_RUNTIME = "go1.24"
+ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
 def main() -> None:
@@ -51,6 +52,9 @@ def print_page(options: Options) -> None:
 
 def run(options: Options) -> None:
     """Serve until SIGTERM, SIGINT or the end of the starter."""
+    # Blocked in every thread and waited for in this one: a handler would run only when the
+    # interpreter gets around to it, which a waiting main thread may never do.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     if options.load > MAX_LOAD:
         raise OptionError(f"--load: the Python node goes up to {MAX_LOAD}")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -67,9 +71,8 @@ def run(options: Options) -> None:
     for server in (metrics, profiles):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     node.work.set_load(options.load)
-    end_when_told()
     announce(metrics, profiles)
-    threading.Event().wait()
+    wait_for_end()
 
 
 def announce(metrics: Server, profiles: Server) -> None:
@@ -82,12 +85,12 @@ def address_of(server: Server) -> str:
     return f"{server.server_address[0]!s}:{server.server_address[1]}"
 
 
-def end_when_told() -> None:
-    """End the process on a signal, and when the starter that watches over it is gone."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: end())
+def wait_for_end() -> None:
+    """Wait until the node is told to stop or the starter that watches over it is gone."""
     if os.environ.get("FODC_SAMPLE_NODE_STDIN") == "watch":
         threading.Thread(target=wait_for_starter, daemon=True).start()
+    signal.sigwait(ENDING)
+    end()
 
 
 def wait_for_starter() -> None:
@@ -98,8 +101,7 @@ def wait_for_starter() -> None:
 
 
 def end() -> None:
-    # At once and without locks, for this runs inside a signal handler too; requests under way
-    # end with the process, as they do in the Go program.
+    # Requests under way end with the process, as they do in the Go program.
     os._exit(0)
 
 
