@@ -13,7 +13,7 @@ from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
 from fodc_agent.uplink.answers import Answers, NoAnswerError
-from fodc_agent.uplink.transfers import CaptureFailure
+from fodc_protocol.errors import BadRequestError
 from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
@@ -50,31 +50,42 @@ class FakeHistory:
         return iter(self.pieces)
 
 
-@dataclass
 class FakeJobs:
-    data: bytes = b""
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    forgotten: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    failure: Exception | None = None
-    can_stop: bool = False
+    """Captures whose end the test decides."""
 
-    async def capture(self, command):
-        await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
+    def __init__(self, data=b""):
+        self.data = data
+        self.running: dict[str, int] = {}
+        self.forgotten: list[str] = []
+        self.notes = None
+
+    def begin(self, command):
+        if command.profile == "nonsense":
+            raise BadRequestError("profile 'nonsense' is not known")
+        self.running[command.command_id] = 0
+
+    def finish(self, command_id, profile="heap"):
+        del self.running[command_id]
         digest = hashlib.sha256(self.data).hexdigest()
-        return frames.Artifact(command.profile, "pprof", len(self.data), digest, 7, 1, 2)
+        artifact = frames.Artifact(profile, "pprof", len(self.data), digest, 7, 1, 2)
+        self.notes.captured(command_id, artifact)
 
-    def stop(self, command_id):
-        self.stopped.append(command_id)
-        self.gate.set()
-        return self.can_stop
+    def cancel(self, command_id, mode):
+        if command_id not in self.running:
+            return False
+        del self.running[command_id]
+        self.notes.capture_cancelled(command_id, "Aborted", "discarded")
+        return True
 
-    def read(self, command_id, offset, length_bytes):
+    def active(self):
+        return list(self.running.items())
+
+    async def read(self, command_id, offset, length_bytes):
+        if not self.data:
+            raise OSError("gone")
         return self.data[offset : offset + length_bytes]
 
-    def forget(self, command_id):
+    async def forget(self, command_id):
         self.forgotten.append(command_id)
 
 
@@ -103,6 +114,7 @@ class Agent:
             now_ms=SteadyClock(),
             on_linked=self.linked.put_nowait,
         )
+        self.jobs.notes = self.link
         self.stop = asyncio.Event()
 
     async def connect(self, peer):
@@ -252,7 +264,7 @@ def test_a_capture_is_accepted_reported_and_sent_in_chunks_within_credit(link_pe
         assert accepted.state == pb.CommandUpdate.STATE_ACCEPTED
         running = await peer.hear("command_update")
         assert running.state == pb.CommandUpdate.STATE_RUNNING
-        agent.jobs.gate.set()
+        agent.jobs.finish("c1")
         captured = await peer.hear("command_update")
         assert captured.artifact.size_bytes == len(data)
         peer.say(artifact_ack=pb.ArtifactAck(command_id="c1", received_bytes=0, credit_bytes=2048))
@@ -276,16 +288,38 @@ def test_a_capture_is_accepted_reported_and_sent_in_chunks_within_credit(link_pe
     run_async(scenario)
 
 
-def test_a_failed_capture_ends_with_its_reason(link_peer, run_async):
+def test_a_capture_that_cannot_be_started_fails_with_its_reason(link_peer, run_async):
     async def scenario():
-        jobs = FakeJobs(failure=CaptureFailure("ProfilerBusy", "cpu profiling already in use"))
-        jobs.gate.set()
-        agent = Agent(jobs=jobs)
+        agent = Agent()
         peer = await linked(link_peer, agent)
-        peer.say(start_capture=pb.StartCapture(command_id="c1", profile="cpu"))
+        peer.say(start_capture=pb.StartCapture(command_id="c1", profile="nonsense"))
         while (update := await peer.hear("command_update")).state < 4:
             pass
-        assert (update.reason, update.message) == ("ProfilerBusy", "cpu profiling already in use")
+        assert (update.reason, update.message) == (
+            "BadRequest",
+            "profile 'nonsense' is not known",
+        )
+        await agent.close()
+        await peer.stop()
+
+    run_async(scenario)
+
+
+def test_bytes_that_the_spool_lost_fail_the_capture(link_peer, run_async):
+    async def scenario():
+        agent = Agent(jobs=FakeJobs(b"x"))
+        peer = await linked(link_peer, agent)
+        peer.say(start_capture=pb.StartCapture(command_id="c1", profile="heap"))
+        await peer.hear("command_update")
+        agent.jobs.finish("c1")
+        agent.jobs.data = b""
+        peer.say(artifact_ack=pb.ArtifactAck(command_id="c1", credit_bytes=100))
+        while (update := await peer.hear("command_update")).state < 4:
+            pass
+        assert (update.reason, update.message) == (
+            "StorageFailed",
+            "the spool lost the artifact: gone",
+        )
         await agent.close()
         await peer.stop()
 
@@ -316,7 +350,7 @@ def test_a_capture_goes_on_while_the_line_is_cut(link_peer, run_async):
         await peer.hear("command_update")
         peer.cut.set()
         await asyncio.wait([agent.task])
-        agent.jobs.gate.set()
+        agent.jobs.finish("c1", "cpu")
         agent.channel.close()
         await agent.connect(peer)
         await asyncio.wait_for(agent.linked.get(), 10)

@@ -80,7 +80,7 @@ class AgentLink:
         self._now_ms = now_ms
         self._on_linked = on_linked
         self._connection: _Connection | None = None
-        self.transfers = Transfers(jobs, self)
+        self.transfers = Transfers(jobs, self, now_ms=now_ms)
         self.unknown_frames = 0
 
     # ---- one connection ------------------------------------------------------------------
@@ -134,7 +134,22 @@ class AgentLink:
     async def _write(self, stream: ByteStream, connection: _Connection) -> None:
         while True:
             frame = await connection.outbox.next()
-            await stream.send(codec.encode(frame))
+            data = self._encoded(connection, frame)
+            if data:
+                await stream.send(data)
+
+    def _encoded(self, connection: _Connection, frame: frames.AgentFrame) -> bytes:
+        """Return the bytes of a frame; what cannot be encoded costs that frame, not the line."""
+        try:
+            return codec.encode(frame)
+        except (ValueError, TypeError) as error:
+            _log.exception("frame_not_encoded kind=%s", type(frame).__name__)
+            query_id = getattr(frame, "query_id", 0)
+            if query_id and not isinstance(frame, frames.QueryFailed):
+                message = f"answer cannot be encoded: {error}"
+                failed = frames.QueryFailed(query_id, Reason.INTERNAL, message)
+                self._post(connection, failed)
+            return b""
 
     async def _answer(self, connection: _Connection) -> None:
         """Answer queries one after the other."""
@@ -150,7 +165,7 @@ class AgentLink:
         """Send the bytes of artifacts that the proxy has given credit for."""
         while True:
             while connection.chunks:
-                chunk = self.transfers.chunk(connection.chunks.popleft())
+                chunk = await self.transfers.chunk(connection.chunks.popleft())
                 if chunk is not None:
                     await connection.outbox.offer(chunk)
             connection.credited.clear()

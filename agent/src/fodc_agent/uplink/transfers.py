@@ -6,41 +6,35 @@ cut, and its outcome is told to the session, which knows whom to tell.
 """
 
 import asyncio
-import contextlib
 import logging
-import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from fodc_protocol.errors import Reason
+from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import effects, frames
 
 _log: Final = logging.getLogger(__name__)
 _PROGRESS_EVERY_S: Final = 1.0
-
-
-class CaptureFailure(Exception):  # noqa: N818 - an outcome, named like its update
-    """A capture ended without an artifact; the reason is one of `Reason`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+_MAX_UINT32: Final = 0xFFFF_FFFF
 
 
 class CaptureJobs(Protocol):
-    """What the agent can capture and what its spool holds."""
+    """What the agent can capture and what its spool holds; outcomes come back as `Notes`."""
 
-    async def capture(self, command: frames.StartCapture) -> frames.Artifact:
-        """Take the capture into the spool; raise CaptureFailure. Cancelling it aborts."""
+    def begin(self, command: frames.StartCapture) -> None:
+        """Start a capture; raise FodcError for one that cannot be."""
 
-    def stop(self, command_id: str) -> bool:
-        """Ask a running capture to end early and keep what it has; False where it cannot."""
+    def cancel(self, command_id: str, mode: frames.CancelMode) -> bool:
+        """End a running capture; False where none runs."""
 
-    def read(self, command_id: str, offset: int, length_bytes: int) -> bytes:
-        """Return bytes of an artifact in the spool; raise OSError or KeyError."""
+    def active(self) -> Iterable[tuple[str, int]]:
+        """Return id and start (Unix milliseconds) of what runs."""
 
-    def forget(self, command_id: str) -> None:
+    async def read(self, command_id: str, offset: int, length_bytes: int) -> bytes:
+        """Return bytes of an artifact in the spool; raise FodcError or OSError."""
+
+    async def forget(self, command_id: str) -> None:
         """Drop what the spool holds of this command."""
 
 
@@ -61,97 +55,67 @@ class Notes(Protocol):
 
 
 class Transfers:
-    """The captures that run for the proxy."""
+    """The captures that run for the proxy, and the bytes that it has credit for."""
 
-    def __init__(
-        self, jobs: CaptureJobs, notes: Notes, *, monotonic_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, jobs: CaptureJobs, notes: Notes, *, now_ms: Callable[[], int]) -> None:
         self._jobs = jobs
         self._notes = notes
-        self._monotonic_s = monotonic_s
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._discarded: set[str] = set()
-
-    @property
-    def running(self) -> int:
-        """How many captures run."""
-        return len(self._running)
+        self._now_ms = now_ms
+        self._watch: asyncio.Task[None] | None = None
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     def begin(self, command: frames.StartCapture) -> None:
-        """Start a capture as a task of its own."""
-        task = asyncio.create_task(self._capture(command), name=f"capture {command.command_id}")
-        self._running[command.command_id] = task
-        task.add_done_callback(lambda _: self._running.pop(command.command_id, None))
+        """Start a capture; what cannot be started has failed with the reason why."""
+        try:
+            self._jobs.begin(command)
+        except FodcError as error:
+            self._notes.capture_failed(command.command_id, error.reason, str(error))
+            return
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._tell_progress(), name="capture progress")
 
     def end(self, command_id: str, mode: frames.CancelMode) -> None:
-        """End a running capture: keep what there is where possible, else discard it."""
-        task = self._running.get(command_id)
-        if task is None:
-            return
-        if mode is frames.CancelMode.STOP and self._jobs.stop(command_id):
-            return
-        self._discarded.add(command_id)
-        task.cancel()
+        """End a running capture."""
+        self._jobs.cancel(command_id, mode)
 
-    def chunk(self, wanted: effects.SendChunk) -> frames.ArtifactChunk | None:
-        """Return the bytes that the proxy has credit for; None tells the session of their loss."""
+    async def chunk(self, wanted: effects.SendChunk) -> frames.ArtifactChunk | None:
+        """Return the bytes that the proxy asks for; None when the spool has lost them."""
         try:
-            data = self._jobs.read(wanted.command_id, wanted.offset, wanted.length_bytes)
-        except (OSError, KeyError) as error:
+            data = await self._jobs.read(wanted.command_id, wanted.offset, wanted.length_bytes)
+        except (OSError, FodcError) as error:
             message = f"the spool lost the artifact: {error}"
             self._notes.capture_failed(wanted.command_id, Reason.STORAGE_FAILED, message)
-            return None
-        if not data:
             return None
         return frames.ArtifactChunk(wanted.command_id, wanted.offset, data, zlib.crc32(data))
 
     def forget(self, command_id: str) -> None:
         """Nobody wants this outcome any more; a capture that still runs is aborted."""
-        self.end(command_id, frames.CancelMode.ABORT)
-        self._jobs.forget(command_id)
+        self._jobs.cancel(command_id, frames.CancelMode.ABORT)
+        task = asyncio.create_task(self._forget(command_id), name=f"forget {command_id}")
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
     async def close(self) -> None:
-        """Abort what runs and wait for its end."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Wait for what is under way in the spool; running captures end with their owner."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
 
-    async def _capture(self, command: frames.StartCapture) -> None:
-        command_id = command.command_id
-        watch = asyncio.create_task(self._watch(command_id), name=f"watch {command_id}")
+    async def _forget(self, command_id: str) -> None:
+        # An aborted capture is on its way out; its end is a matter of moments.
+        while any(active == command_id for active, _ in self._jobs.active()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         try:
-            artifact = await self._bounded(command)
-        except asyncio.CancelledError:
-            if command_id not in self._discarded:
-                raise
-            self._notes.capture_cancelled(command_id, Reason.ABORTED, "ended and discarded")
-        except CaptureFailure as failure:
-            self._notes.capture_failed(command_id, failure.reason, str(failure))
-        except Exception as error:  # noqa: BLE001 - a fault of a capture is its outcome
-            _log.exception("capture_broke command_id=%s", command_id)
-            message = f"{type(error).__name__}: {error}"
-            self._notes.capture_failed(command_id, Reason.INTERNAL, message)
-        else:
-            self._notes.captured(command_id, artifact)
-        finally:
-            self._discarded.discard(command_id)
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            await self._jobs.forget(command_id)
+        except (OSError, FodcError) as error:
+            _log.warning("forget_failed command_id=%s error=%r", command_id, str(error))
 
-    async def _bounded(self, command: frames.StartCapture) -> frames.Artifact:
-        timeout_s = command.timeout_ms / 1000 if command.timeout_ms else None
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._jobs.capture(command)
-        except TimeoutError as error:
-            message = f"not finished within {timeout_s:g} s"
-            raise CaptureFailure(Reason.DEADLINE_EXCEEDED, message) from error
-
-    async def _watch(self, command_id: str) -> None:
-        started_s = self._monotonic_s()
-        while True:
-            elapsed_ms = int((self._monotonic_s() - started_s) * 1000)
-            self._notes.capturing(command_id, elapsed_ms)
+    async def _tell_progress(self) -> None:
+        """Tell once a second how long each capture has been running."""
+        while active := list(self._jobs.active()):
+            for command_id, started_at_ms in active:
+                elapsed_ms = self._now_ms() - started_at_ms
+                # The wall clock may have been set meanwhile: nonsense stays within the field.
+                self._notes.capturing(command_id, min(max(elapsed_ms, 0), _MAX_UINT32))
             await asyncio.sleep(_PROGRESS_EVERY_S)
