@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words of the command line: global options, kinds of values, and how a verb is added; pure.
+
+The one idea: global options may stand before or after the verb. Their defaults are not set by
+argparse (it would let the second place overwrite the first) but filled in by `settings_of`.
+"""
+
+import argparse
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+from fodc_client.api import normal_url
+from fodc_client.errors import BadUsageError, ExitCode
+from fodc_client.output import Format, Output
+from fodc_protocol.errors import BadRequestError
+from fodc_protocol.times import parse_duration_s
+
+DEFAULT_PROXY: Final = "http://127.0.0.1:17913"
+DEFAULT_TIMEOUT_S: Final = 30.0
+
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - no public name
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every command knows; `timeout_s` is None when nobody said how long to wait."""
+
+    proxy_url: str
+    format: Format
+    no_color: bool
+    timeout_s: float | None
+
+    @property
+    def answer_timeout_s(self) -> float:
+        """Longest wait for one answer of the proxy."""
+        return DEFAULT_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+
+
+Run: TypeAlias = Callable[[argparse.Namespace, Settings, Output], Awaitable[ExitCode]]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors of ours, with the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise BadUsageError instead of ending the process."""
+        raise BadUsageError(f"{message}\nSee `{self.prog} --help`.")
+
+
+def global_options() -> Parser:
+    """Return the options that each verb and the program itself take."""
+    options = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = options.add_argument_group("global options")
+    group.add_argument(
+        "--proxy",
+        metavar="URL",
+        type=_proxy,
+        help=f"where fodc-proxy listens for HTTP (default: $FODC_PROXY, else {DEFAULT_PROXY})",
+    )
+    group.add_argument(
+        "-o",
+        dest="format",
+        metavar="FORMAT",
+        type=_format,
+        help="table, wide, json or yaml (default: table); wide is a table with more columns",
+    )
+    group.add_argument("--no-color", action="store_true", help="no colors; the same as NO_COLOR=1")
+    group.add_argument(
+        "--timeout",
+        metavar="TIME",
+        type=duration,
+        help=f"longest wait for an answer, such as 10s or 2m (default: {DEFAULT_TIMEOUT_S:g}s); "
+        "for capture: longest time of the whole capture (default: 15m)",
+    )
+    return options
+
+
+def add_verb(
+    verbs: "Subparsers", name: str, *, summary: str, examples: str, run: Run | None = None
+) -> Parser:
+    """Add a verb (or a group of verbs when `run` is None) and return its parser."""
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[:1].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{_indented(examples)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[global_options()],
+        allow_abbrev=False,
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line.strip()}" for line in text.strip().splitlines())
+
+
+def settings_of(args: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """Return the global settings: arguments first, then the environment, then defaults.
+
+    Raises BadUsageError for a FODC_PROXY that is no URL.
+    """
+    proxy: str | None = getattr(args, "proxy", None)
+    if proxy is None:
+        proxy = _proxy_of_environment(environment)
+    return Settings(
+        proxy_url=proxy,
+        format=getattr(args, "format", Format.TABLE),
+        no_color=getattr(args, "no_color", False),
+        timeout_s=getattr(args, "timeout", None),
+    )
+
+
+def _proxy_of_environment(environment: Mapping[str, str]) -> str:
+    try:
+        return normal_url(environment.get("FODC_PROXY") or DEFAULT_PROXY)
+    except BadUsageError as error:
+        raise BadUsageError(str(error).replace("--proxy", "FODC_PROXY", 1)) from None
+
+
+# ---- kinds of values ------------------------------------------------------------------------
+
+
+def duration(text: str) -> float:
+    """Return seconds of `30`, `30s`, `1m30s`; for argparse."""
+    try:
+        seconds = (
+            float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else parse_duration_s(text)
+        )
+    except BadRequestError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected something like 30s or 5m")
+    return seconds
+
+
+def count(text: str) -> int:
+    """Return a whole number from 0 on; for argparse."""
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Return name and value of `name=value`; for argparse."""
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    return name, value
+
+
+def _format(text: str) -> Format:
+    try:
+        return Format(text)
+    except ValueError:
+        accepted = ", ".join(Format)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {accepted}") from None
+
+
+def _proxy(text: str) -> str:
+    try:
+        return normal_url(text)
+    except BadUsageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--proxy ")) from None

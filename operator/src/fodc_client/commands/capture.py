@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fodc capture`: ask nodes for profiles, watch, bring the files home, say what is hot."""
+
+import argparse
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fodc_client import collecting, hottest
+from fodc_client.api import Answer, ProxyClient
+from fodc_client.arguments import Settings, add_verb, count, duration
+from fodc_client.downloads import Saved, prepare_directory
+from fodc_client.errors import BadUsageError, ExitCode, LostError, RefusedError, UnreachableError
+from fodc_client.following import Patience, follow
+from fodc_client.formats import NOTHING, size, span
+from fodc_client.interrupts import InterruptedByUserError, Interrupts
+from fodc_client.output import Output
+from fodc_client.progress import view_for
+from fodc_client.reading import Json
+from fodc_client.resources import Request
+from fodc_client.tables import Column, Table
+from fodc_protocol.errors import BadRequestError, FodcError
+from fodc_protocol.profiles import Profile
+
+if TYPE_CHECKING:
+    from fodc_client.arguments import Subparsers
+
+_DEFAULT_DEADLINE_S: Final = 900.0
+_QUEUE_SLACK_S: Final = 330.0
+"""What a request may wait before it starts, and a little for the proxy to say so."""
+
+
+def add(verbs: "Subparsers") -> None:
+    """Tell argparse about the verb."""
+    parser = add_verb(
+        verbs,
+        "capture",
+        summary="take profiles on nodes, save them here and show what is hot",
+        examples="""
+            fodc capture cpu --node banyandb-data-0 --seconds 10
+            fodc capture heap --role ROLE_DATA --gc --output-dir profiles
+            fodc capture cpu goroutine --all --parallelism 2 --reason "slow queries since 10:00"
+            fodc capture trace --node banyandb-data-0 --seconds 5 --no-wait""",
+        run=run,
+    )
+    parser.add_argument(
+        "profiles",
+        nargs="+",
+        metavar="PROFILE",
+        choices=tuple(Profile),
+        help=", ".join(Profile),
+    )
+    _add_targets(parser)
+    _add_ways(parser)
+
+
+def _add_targets(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which nodes (at least one of)")
+    for flag, meta, what in (
+        ("--node", "NODE", "these nodes"),
+        ("--role", "ROLE", "nodes of these roles"),
+        ("--tier", "TIER", "nodes of these tiers, such as hot or warm"),
+    ):
+        group.add_argument(flag, nargs="+", action="extend", default=[], metavar=meta, help=what)
+    group.add_argument("--all", action="store_true", help="every node that is online")
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how")
+    group.add_argument("--seconds", type=duration, metavar="N", help=_seconds_help())
+    group.add_argument("--gc", action="store_true", help="collect garbage before a heap profile")
+    group.add_argument(
+        "--parallelism", type=count, default=4, metavar="N", help="nodes at once (default: 4)"
+    )
+    group.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+    group.add_argument(
+        "--output-dir", type=Path, default=Path(), metavar="DIR", help="where files go (default: .)"
+    )
+    group.add_argument(
+        "--top", type=count, default=10, metavar="N", help="hottest functions to show (default: 10)"
+    )
+    group.add_argument(
+        "--folded", action="store_true", help="also write folded stacks, for flame graphs"
+    )
+    group.add_argument(
+        "--no-wait", action="store_true", help="only create the request and say its id"
+    )
+
+
+def _seconds_help() -> str:
+    limits = ", ".join(
+        f"{kind} {kind.facts.default_duration_s:g} of at most {kind.facts.max_duration_s:g}"
+        for kind in Profile
+        if kind.facts.timed
+    )
+    return f"how long (default: {limits}); the other kinds take an instant"
+
+
+# ---- what is asked: pure --------------------------------------------------------------------
+
+
+def request_of(args: argparse.Namespace, settings: Settings, request_id: str) -> dict[str, Json]:
+    """Return the body of POST /diagnostics/requests; raises BadUsageError that names the option."""
+    deadline_s = settings.timeout_s or _DEFAULT_DEADLINE_S
+    execution: dict[str, Json] = {
+        "parallelism": args.parallelism,
+        "active_deadline_seconds": max(1, round(deadline_s)),
+    }
+    body: dict[str, Json] = {
+        "id": request_id,
+        "target": _target_of(args),
+        "captures": _captures_of(args),
+        "execution": execution,
+    }
+    return {**body, "reason": args.reason} if args.reason else body
+
+
+def _target_of(args: argparse.Namespace) -> dict[str, Json]:
+    chosen = bool(args.node or args.role or args.tier)
+    if args.all and chosen:
+        raise BadUsageError("--all stands for every node; leave out --node, --role and --tier")
+    if not args.all and not chosen:
+        raise BadUsageError("which nodes? Say --node, --role, --tier or --all")
+    if args.all:
+        return {"all": True}
+    given = {"names": args.node, "roles": args.role, "tiers": args.tier}
+    return {name: list(values) for name, values in given.items() if values}
+
+
+def _captures_of(args: argparse.Namespace) -> list[Json]:
+    kinds = [Profile(name) for name in dict.fromkeys(args.profiles)]
+    if args.gc and Profile.HEAP not in kinds:
+        raise BadUsageError("--gc is for heap: only there it changes the profile")
+    timed = any(kind.facts.timed for kind in kinds)
+    if args.seconds is not None and not timed:
+        raise BadUsageError(f"--seconds: {', '.join(kinds)} is taken in an instant; leave it out")
+    return [_capture_of(kind, args) for kind in kinds]
+
+
+def _capture_of(kind: Profile, args: argparse.Namespace) -> dict[str, Json]:
+    capture: dict[str, Json] = {"profile": kind.value}
+    if kind.facts.timed:
+        try:
+            capture["duration_seconds"] = _whole(kind.facts.duration_s(args.seconds))
+        except BadRequestError as error:
+            raise BadUsageError(f"--seconds: {error}") from None
+    if args.gc and kind is Profile.HEAP:
+        capture["gc"] = True
+    return capture
+
+
+def _whole(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+# ---- running --------------------------------------------------------------------------------
+
+
+async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+    """Create the request, follow it to its end, save what it gave."""
+    body = request_of(args, settings, f"cli-{secrets.token_hex(6)}")
+    directory = args.output_dir if args.no_wait else prepare_directory(args.output_dir)
+    limit_s = min(settings.answer_timeout_s, 30.0)
+    async with ProxyClient(settings.proxy_url, timeout_s=limit_s) as client:
+        patience = Patience(output)
+        with Interrupts() as interrupts:
+            created = await interrupts.unless(2, _create(client, patience, body))
+            if args.no_wait:
+                return _left_alone(created, output)
+            wait_s = (settings.timeout_s or _DEFAULT_DEADLINE_S) + _QUEUE_SLACK_S
+            run_ = _Run(client, patience, output, interrupts, wait_s)
+            ended = await run_.to_its_end(created)
+            work = _bring_home(client, ended, directory, args, output)
+            return await interrupts.unless(1, work) if not run_.aborted else _aborted(ended, output)
+
+
+async def _create(
+    client: ProxyClient, patience: Patience, body: dict[str, Json]
+) -> Answer[Request]:
+    """Create the request; after a cut send it again: the id makes sure that it is one request."""
+    try:
+        return await client.create_request(body)
+    except LostError:
+        return await patience.insist(lambda: client.create_request(body))
+
+
+def _left_alone(created: Answer[Request], output: Output) -> ExitCode:
+    if output.format.is_table:
+        output.lines([created.value.id])
+        output.message(f"created; see: fodc requests show {created.value.id}")
+    else:
+        output.document(created.document)
+    return ExitCode.OK
+
+
+class _Run:
+    """One request while it runs, and the two meanings of Ctrl-C."""
+
+    def __init__(
+        self,
+        client: ProxyClient,
+        patience: Patience,
+        output: Output,
+        interrupts: Interrupts,
+        wait_s: float,
+    ) -> None:
+        self.aborted = False
+        self._client, self._patience, self._output = client, patience, output
+        self._interrupts, self._wait_s = interrupts, wait_s
+
+    async def to_its_end(self, created: Answer[Request]) -> Answer[Request]:
+        """Return the ended request; raises when it is left behind."""
+        request = created.value
+        count_ = request.counts.targets or len(request.targets)
+        self._output.message(
+            f"request {request.id}: {', '.join(request.profiles)} on {count_} nodes"
+        )
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await self._followed(created)
+        except TimeoutError:
+            raise RefusedError(
+                f"request {request.id} did not end within {span(self._wait_s)}; it was left "
+                f"running. See: fodc requests show {request.id}"
+            ) from None
+        except UnreachableError as error:
+            raise UnreachableError(f"{error} {_may_go_on(request.id)}") from error
+
+    async def _followed(self, created: Answer[Request]) -> Answer[Request]:
+        with view_for(self._output.err) as view:
+            following = follow(self._client, created, patience=self._patience, show=view.show)
+            try:
+                return await self._interrupts.unless(1, following)
+            except InterruptedByUserError:
+                self.aborted = True
+                self._output.message("aborting; Ctrl-C again leaves without waiting")
+            try:
+                return await self._interrupts.unless(2, self._abort(created, view.show))
+            except InterruptedByUserError:
+                raise InterruptedByUserError(f"left. {_may_go_on(created.value.id)}") from None
+
+    async def _abort(
+        self, created: Answer[Request], show: Callable[[Request], None]
+    ) -> Answer[Request]:
+        request_id = created.value.id
+        asked = await self._patience.insist(
+            lambda: self._client.cancel_request(request_id, "abort")
+        )
+        return await follow(self._client, asked, patience=self._patience, show=show)
+
+
+def _may_go_on(request_id: str) -> str:
+    return (
+        f"Request {request_id} may go on; see: fodc requests show {request_id}, "
+        f"or end it: fodc requests cancel {request_id}"
+    )
+
+
+def _aborted(ended: Answer[Request], output: Output) -> ExitCode:
+    """Say how an aborted request ended; what was stored before stays in the proxy."""
+    request = ended.value
+    done = request.counts.succeeded
+    output.message(f"request {request.id} ended: {request.phase}, {done} targets had succeeded")
+    if collecting.wanted_of(request):
+        output.message(f"stored before: fodc artifacts get --request {request.id}")
+    if not output.format.is_table:
+        output.document({"request": ended.document, "files": []})
+    return ExitCode.INTERRUPTED
+
+
+async def _bring_home(
+    client: ProxyClient,
+    ended: Answer[Request],
+    directory: Path,
+    args: argparse.Namespace,
+    output: Output,
+) -> ExitCode:
+    request = ended.value
+    wanted = collecting.wanted_of(request)
+    got = await collecting.harvest(client, wanted, directory, on_retry=output.warning)
+    problems = collecting.problems_of(request)
+    if args.folded:
+        _write_folded(got.saved, output)
+    if output.format.is_table:
+        _show(got.saved, request, args.top, output)
+    else:
+        files: list[Json] = [collecting.file_document(file) for file in got.saved]
+        output.document({"request": ended.document, "files": files})
+    for text in (*(problem.sentence for problem in problems), *got.errors):
+        output.error(text)
+    good = collecting.good_files(request, got.saved)
+    return collecting.exit_code(request, good=good, bad=len(problems) + len(got.errors))
+
+
+def _show(saved: Sequence[Saved], request: Request, top: int, output: Output) -> None:
+    if saved:
+        output.table(files_table(saved, request))
+    for file in saved:
+        _show_hottest(file, top, output)
+    _show_warnings(request, output)
+
+
+def _show_hottest(file: Saved, top: int, output: Output) -> None:
+    if not top or file.wanted.profile == Profile.TRACE:
+        return
+    try:
+        hot = hottest.hotness(file.path.read_bytes(), profile=file.wanted.profile, count=top)
+    except (FodcError, ValueError) as error:
+        output.warning(f"{file.path}: {error}")
+        return
+    if hot.functions:
+        title = f"{file.wanted.profile} of {file.wanted.node_id}: hottest by {hot.kind}"
+        output.lines([""])
+        output.table(hottest.table_of(hot, title))
+
+
+def _show_warnings(request: Request, output: Output) -> None:
+    for target in request.targets:
+        for result in target.results:
+            notes = [*result.warnings, *(["cut off by a limit"] if result.truncated else [])]
+            for note in notes:
+                output.warning(f"{target.node_id} {result.profile}: {note}")
+
+
+def _write_folded(saved: Sequence[Saved], output: Output) -> None:
+    for file in saved:
+        if file.wanted.profile == Profile.TRACE:
+            continue
+        path = file.path.with_name(file.path.name.removesuffix(".pb.gz") + ".folded")
+        try:
+            lines = hottest.folded_lines(file.path.read_bytes(), profile=file.wanted.profile)
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        except (FodcError, ValueError, OSError) as error:
+            output.warning(f"{path}: {error}")
+        else:
+            output.message(f"folded stacks: {path}")
+
+
+def files_table(saved: Sequence[Saved], request: Request) -> Table:
+    """Return one row per saved file."""
+    samples = {
+        result.artifact_id: NOTHING if result.samples is None else str(result.samples)
+        for target in request.targets
+        for result in target.results
+    }
+    columns = (
+        Column("NODE"),
+        Column("PROFILE"),
+        Column("SIZE", right=True),
+        Column("SAMPLES", right=True),
+        Column("FILE", wraps=True),
+    )
+    rows = (
+        (
+            file.wanted.node_id,
+            file.wanted.profile,
+            size(file.size_bytes),
+            samples.get(file.wanted.artifact_id, NOTHING),
+            str(file.path),
+        )
+        for file in saved
+    )
+    return Table(columns, tuple(rows))
