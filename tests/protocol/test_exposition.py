@@ -20,6 +20,7 @@ from fodc_protocol.exposition import (
     escape_help,
     escape_value,
     format_value,
+    is_sound,
     merge,
     render_labels,
     render_page,
@@ -214,6 +215,23 @@ def test_prefixes_are_rendered_once_when_they_are_kept():
     assert blocks_of([sample("x", 2.0, i="1")], prefixes)[0].text == b"kept 2\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "samples", "sound"),
+    [
+        (b"x 1\nx 2\n", 2, True),
+        (b"x 1\nx 2", 2, False),
+        (b"x 1\n", 2, False),
+        (b"x 1\n# TYPE x gauge\n", 2, False),
+        (b"# HELP x y\n", 1, False),
+        (b"x 1\n\n", 2, False),
+        (b"y 1\n", 1, False),
+        (b"", 0, False),
+    ],
+)
+def test_block_of_a_peer_is_sound_only_with_whole_sample_lines(text, samples, sound):
+    assert is_sound(FamilyBlock("x", GAUGE, "", text, samples)) is sound
+
+
 # ---- many agents ----------------------------------------------------------------------------
 
 
@@ -322,6 +340,7 @@ def test_one_type_per_family_and_no_sample_lost_whatever_agents_send(pages):
     assert set(counts.values()) <= {1}
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     assert len(lines) == sum(map(len, pages))
+    assert all(is_sound(block) for samples in pages for block in blocks_of(samples))
 
 
 @given(agents)

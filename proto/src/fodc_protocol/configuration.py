@@ -91,7 +91,9 @@ def _read_argv(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str
             waiting = ""
         else:
             words.append(argument)
-    return tuple(words), {name: ",".join(given) or "true" for name, given in values.items()}
+    return tuple(words), {
+        name: ",".join(given) if given else "true" for name, given in values.items()
+    }
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -39,6 +39,22 @@ class FamilyBlock:
     samples: int
 
 
+def is_sound(block: FamilyBlock) -> bool:
+    """Say whether a block from a peer may be joined into a page without breaking others' lines.
+
+    A cheap look, not a parse: whole lines of the announced number, none of them a comment.
+    """
+    text = block.text
+    return (
+        text[-1:] == b"\n"
+        and text[:1] != b"#"
+        and b"\n#" not in text
+        and b"\n\n" not in text
+        and text.count(b"\n") == block.samples
+        and text.startswith(block.name.encode("utf-8", "replace"))
+    )
+
+
 # ---- values, escapes, labels ----------------------------------------------------------------
 
 

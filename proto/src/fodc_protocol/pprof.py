@@ -160,15 +160,15 @@ _Field: TypeAlias = tuple[int, int | bytes]
 def _start_of(data: bytes) -> str:
     if not data:
         return "no bytes at all"
-    text = data[:60].decode("ascii", "replace")
-    return f"starts with {text!r}" if text.isprintable() or "\n" in text else "unknown content"
+    start = data[:60]
+    if not start.isascii() or not start.decode().replace("\n", " ").isprintable():
+        return "unknown content"
+    return f"starts with {start.decode()!r}"
 
 
 def _pieces(data: bytes, max_bytes: int) -> Iterator[bytes]:
     """Yield the plain bytes; unpack gzip in small pieces and never beyond `max_bytes`."""
     if data[:2] != _GZIP_MAGIC:
-        if len(data) > max_bytes:
-            raise CorruptProfileError(f"profile has more than the {max_bytes} bytes allowed")
         yield data
         return
     unpack = zlib.decompressobj(wbits=31)
@@ -302,6 +302,8 @@ class _Walk:
     def read(self, data: bytes, max_bytes: int) -> None:
         if not data:
             raise CorruptProfileError("no profile: no bytes at all")
+        if len(data) > max_bytes:
+            raise CorruptProfileError(f"profile has more than the {max_bytes} bytes allowed")
         try:
             for number, value in _top_fields(data, max_bytes):
                 self._take(number, value)

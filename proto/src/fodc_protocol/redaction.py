@@ -76,9 +76,8 @@ _BEARER: Final = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.I
 _TOKEN_SHAPES: Final = re.compile(
     r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{30,}"
 )
-_INNER_PAIR: Final = re.compile(
-    r"""(?P<name>[\w.-]{2,80})(?P<sep>["']?\s*[=:]\s*)(?P<value>"[^"]*"|'[^']*'|[^\s,;&"']+)"""
-)
+_INNER_NAME: Final = re.compile(r"""(?P<name>[\w.-]{2,80})["']?\s*[=:]\s*""")
+_INNER_VALUE: Final = re.compile(r""""[^"]*"|'[^']*'|[^\s,;&"']+""")
 
 
 def redact_text(text: str) -> Redacted:
@@ -88,17 +87,26 @@ def redact_text(text: str) -> Redacted:
     clean = _URL_USER.sub(rf"\1{MASK}@", clean)
     clean = _BEARER.sub(rf"\1\2{MASK}", clean)
     clean = _TOKEN_SHAPES.sub(MASK, clean)
-    clean = _INNER_PAIR.sub(_without_secret, clean)
+    clean = _without_secret_pairs(clean)
     return Redacted(clean, redacted=clean != text)
 
 
-def _without_secret(found: re.Match[str]) -> str:
-    value = found["value"].strip("\"'")
-    if value.lower() in _HARMLESS_VALUES or value.startswith(("//", MASK)):
-        return found[0]
-    if not is_secret_name(found["name"]):
-        return found[0]
-    return f"{found['name']}{found['sep']}{MASK}"
+def _without_secret_pairs(text: str) -> str:
+    """Mask values behind secret names; a value may itself hold pairs (`error: token=x`)."""
+    parts: list[str] = []
+    shown = at = 0
+    while found := _INNER_NAME.search(text, at):
+        at = found.end()
+        value = _INNER_VALUE.match(text, at) if is_secret_name(found["name"]) else None
+        if value is None or _is_harmless(value[0].strip("\"'")):
+            continue
+        parts += [text[shown:at], MASK]
+        shown = at = value.end()
+    return "".join([*parts, text[shown:]])
+
+
+def _is_harmless(value: str) -> bool:
+    return value.lower() in _HARMLESS_VALUES or value.startswith(("//", MASK))
 
 
 # ---- arguments and environment --------------------------------------------------------------
