@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of the disk captures may take, and which ones make room.
+
+The one idea: a running capture owns the bytes that it may come to need, so what lies on the disk
+is never above the quota, not even for a moment. Pure: no file is touched here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """There is room once `evict` is gone (ids, oldest end first)."""
+
+    evict: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """Nothing that could go makes enough room; the message has the figures."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    size_bytes: int
+    finished_at_ms: int | None = None
+    sending: bool = False
+
+
+class Quota:
+    """Counts captures and their bytes; decides who has to go.
+
+    Those that run or are being sent stay, whatever comes.
+    """
+
+    def __init__(self, *, max_bytes: int, max_count: int) -> None:
+        """Both limits are at least 1 and include running captures."""
+        if max_bytes < 1 or max_count < 1:
+            raise ValueError("max_bytes and max_count must be at least 1")
+        self.max_bytes: Final = max_bytes
+        self.max_count: Final = max_count
+        self._entries: dict[str, _Entry] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that lie on the disk or are promised to running captures."""
+        return sum(entry.size_bytes for entry in self._entries.values())
+
+    @property
+    def count(self) -> int:
+        """Captures that are known, running ones included."""
+        return len(self._entries)
+
+    def knows(self, command_id: str) -> bool:
+        """Whether a capture has a promise or a result."""
+        return command_id in self._entries
+
+    def reserve(self, command_id: str, size_bytes: int) -> Admitted | NoRoom:
+        """Promise `size_bytes` to a capture that begins; nothing changes when there is no room."""
+        evict = self._eviction_for(size_bytes)
+        if evict is None:
+            return NoRoom(
+                f"{self.count} captures with {self.used_bytes} bytes are running or being sent; "
+                f"{size_bytes} more would exceed {self.max_count} captures or "
+                f"{self.max_bytes} bytes"
+            )
+        for victim in evict:
+            del self._entries[victim]
+        self._entries[command_id] = _Entry(size_bytes)
+        return Admitted(evict)
+
+    def _eviction_for(self, size_bytes: int) -> tuple[str, ...] | None:
+        """Return the oldest finished ones that must go, None when even all are too few."""
+        missing_bytes = self.used_bytes + size_bytes - self.max_bytes
+        missing_count = self.count + 1 - self.max_count
+        evict: list[str] = []
+        for command_id in self._evictable():
+            if missing_bytes <= 0 and missing_count <= 0:
+                break
+            evict.append(command_id)
+            missing_bytes -= self._entries[command_id].size_bytes
+            missing_count -= 1
+        return None if missing_bytes > 0 or missing_count > 0 else tuple(evict)
+
+    def _evictable(self) -> list[str]:
+        ages = [
+            (entry.finished_at_ms, command_id)
+            for command_id, entry in self._entries.items()
+            if entry.finished_at_ms is not None and not entry.sending
+        ]
+        return [command_id for _, command_id in sorted(ages)]
+
+    def finished(self, command_id: str, size_bytes: int, at_ms: int) -> None:
+        """Replace the promise by what the result has; 0 for a failure, which stays countable."""
+        entry = self._entries[command_id]
+        entry.size_bytes, entry.finished_at_ms = size_bytes, at_ms
+
+    def recovered(self, command_id: str, size_bytes: int, finished_at_ms: int) -> tuple[str, ...]:
+        """Take in what an earlier run left; returns ids to remove because the limits shrank."""
+        self._entries[command_id] = _Entry(size_bytes, finished_at_ms)
+        evict: list[str] = []
+        for victim in self._evictable():
+            if self.used_bytes <= self.max_bytes and self.count <= self.max_count:
+                break
+            del self._entries[victim]
+            evict.append(victim)
+        return tuple(evict)
+
+    def sending(self, command_id: str, *, active: bool) -> None:
+        """Protect a result while it is on its way; unknown ids are ignored."""
+        if entry := self._entries.get(command_id):
+            entry.sending = active
+
+    def released(self, command_id: str) -> None:
+        """Forget an entry; unknown ids are ignored."""
+        self._entries.pop(command_id, None)

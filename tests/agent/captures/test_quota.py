@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What captures may take of the disk, and who goes when there is no room."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fodc_agent.captures.quota import Admitted, NoRoom, Quota
+
+
+def test_a_capture_is_admitted_when_there_is_room():
+    quota = Quota(max_bytes=100, max_count=3)
+
+    assert quota.reserve("a", 100) == Admitted(())
+    assert (quota.used_bytes, quota.count) == (100, 1)
+
+
+def test_a_finished_capture_gives_back_what_it_did_not_need():
+    quota = Quota(max_bytes=100, max_count=3)
+    quota.reserve("a", 100)
+
+    quota.finished("a", 30, at_ms=1)
+
+    assert quota.reserve("b", 70) == Admitted(())
+
+
+def test_the_oldest_ends_are_evicted_first_and_only_as_many_as_needed():
+    quota = Quota(max_bytes=100, max_count=9)
+    for name, at_ms in [("late", 30), ("early", 10), ("middle", 20)]:
+        quota.reserve(name, 30)
+        quota.finished(name, 30, at_ms)
+
+    assert quota.reserve("new", 60) == Admitted(("early", "middle"))
+    assert quota.used_bytes == 90
+
+
+def test_the_count_is_a_limit_too():
+    quota = Quota(max_bytes=100, max_count=2)
+    for name in ("a", "b"):
+        quota.reserve(name, 1)
+        quota.finished(name, 0, at_ms=1)
+
+    assert quota.reserve("c", 1) == Admitted(("a",))
+
+
+def test_what_runs_or_is_being_sent_is_never_evicted():
+    quota = Quota(max_bytes=100, max_count=9)
+    quota.reserve("running", 40)
+    quota.reserve("sent", 40)
+    quota.finished("sent", 40, at_ms=1)
+    quota.sending("sent", active=True)
+
+    refusal = quota.reserve("new", 30)
+
+    assert isinstance(refusal, NoRoom)
+    assert "2 captures with 80 bytes" in refusal.message
+    assert (quota.used_bytes, quota.count) == (80, 2)
+
+
+def test_a_result_may_be_evicted_again_when_its_sending_paused():
+    quota = Quota(max_bytes=10, max_count=9)
+    quota.reserve("sent", 10)
+    quota.finished("sent", 10, at_ms=1)
+    quota.sending("sent", active=True)
+    quota.sending("sent", active=False)
+
+    assert quota.reserve("new", 10) == Admitted(("sent",))
+
+
+def test_recovered_results_beyond_a_smaller_quota_are_evicted_oldest_first():
+    quota = Quota(max_bytes=100, max_count=9)
+
+    assert quota.recovered("a", 60, finished_at_ms=1) == ()
+    assert quota.recovered("b", 60, finished_at_ms=2) == ("a",)
+
+
+@pytest.mark.parametrize(("max_bytes", "max_count"), [(0, 1), (1, 0)])
+def test_a_quota_of_nothing_is_refused(max_bytes, max_count):
+    with pytest.raises(ValueError, match="at least 1"):
+        Quota(max_bytes=max_bytes, max_count=max_count)
+
+
+class QuotaUnderUse(RuleBasedStateMachine):
+    """Whatever comes in whatever order: never above the limits, never a protected one evicted."""
+
+    def __init__(self):
+        super().__init__()
+        self.quota = Quota(max_bytes=100, max_count=5)
+        self.running: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+        self.sent: set[str] = set()
+        self.serial = 0
+        self.now_ms = 0
+
+    @rule(size=st.integers(0, 120))
+    def reserve(self, size):
+        self.serial += 1
+        name = f"c{self.serial}"
+        result = self.quota.reserve(name, size)
+        if isinstance(result, Admitted):
+            assert set(result.evict) <= set(self.done) - self.sent
+            for victim in result.evict:
+                del self.done[victim]
+            self.running[name] = size
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish(self, data):
+        name = data.draw(st.sampled_from(sorted(self.running)))
+        size = data.draw(st.integers(0, self.running.pop(name)))
+        self.now_ms += 1
+        self.quota.finished(name, size, self.now_ms)
+        self.done[name] = size
+
+    @precondition(lambda self: self.done)
+    @rule(data=st.data(), active=st.booleans())
+    def send(self, data, active):
+        name = data.draw(st.sampled_from(sorted(self.done)))
+        self.quota.sending(name, active=active)
+        (self.sent.add if active else self.sent.discard)(name)
+
+    @precondition(lambda self: self.done)
+    @rule(data=st.data())
+    def release(self, data):
+        name = data.draw(st.sampled_from(sorted(self.done)))
+        self.quota.released(name)
+        del self.done[name]
+        self.sent.discard(name)
+
+    @invariant()
+    def within_limits(self):
+        assert self.quota.used_bytes <= 100
+        assert self.quota.count <= 5
+        assert self.quota.used_bytes == sum(self.running.values()) + sum(self.done.values())
+
+
+QuotaUnderUse.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_quota_never_exceeds_its_limits = QuotaUnderUse.TestCase
