@@ -118,6 +118,14 @@ def test_illegal_names_cost_a_character_not_the_page():
     assert render_labels((("a.b", "first"), ("a_b", "second"))) == '{a_b="first"}'
 
 
+def test_names_that_become_equal_share_one_family():
+    samples = [sample("a-b", 1.0), sample("a_b", 2.0, i="2")]
+    assert page(*samples) == '# TYPE a_b gauge\na_b 1\na_b{i="2"} 2\n'
+    assert all(is_sound(block) for block in blocks_of(samples))
+    foreign = [FamilyBlock(name, GAUGE, "", b"a_b 1\n", 1) for name in ("a-b", "a_b")]
+    assert type_lines(render_page(foreign).decode()) == [("a_b", "gauge")]
+
+
 # ---- one agent ------------------------------------------------------------------------------
 
 
@@ -322,7 +330,18 @@ def test_merged_page_equals_the_recorded_one_up_to_the_order_of_samples():
 
 
 names = st.sampled_from(
-    ["x", "x_bucket", "x_sum", "x_count", "x_count_sum", "x_sum_count", "y", "y_total", "_sum"]
+    [
+        "x",
+        "x_bucket",
+        "x_sum",
+        "x_count",
+        "x_count_sum",
+        "x_sum_count",
+        "y",
+        "y_total",
+        "_sum",
+        "x-sum",
+    ]
 )
 labels = st.dictionaries(
     st.sampled_from(["le", "quantile", "pod_name", "a"]), st.text(max_size=6), max_size=3

@@ -134,9 +134,11 @@ def sample_prefix(name: str, labels: Labels) -> str:
 
     Characters that a scraper would refuse become `_`: one odd name must not cost the page.
     """
-    if not _IS_METRIC_NAME(name):
-        name = _legal(name, r"[^a-zA-Z0-9_:]")
-    return name + render_labels(labels)
+    return _metric_name(name) + render_labels(labels)
+
+
+def _metric_name(name: str) -> str:
+    return name if _IS_METRIC_NAME(name) else _legal(name, r"[^a-zA-Z0-9_:]")
 
 
 # ---- blocks of one agent --------------------------------------------------------------------
@@ -184,7 +186,7 @@ def _block(name: str, family: _Family) -> FamilyBlock:
         rows.sort(key=_component_order)
     lines = [f"{prefix} {format_value(value)}\n" for prefix, _, value in rows]
     text = "".join(lines).encode("utf-8", "replace")
-    return FamilyBlock(name, family.type, family.help, text, len(lines))
+    return FamilyBlock(_metric_name(name), family.type, family.help, text, len(lines))
 
 
 def _has_components(name: str, kind: MetricType) -> bool:
@@ -255,9 +257,9 @@ class FleetPage:
 
     def families(self) -> Iterator[bytes]:
         """Yield HELP, TYPE and samples of each family: typed, guessed histograms, gauges (§7.4)."""
-        typed = {name: list(blocks) for name, blocks in self._typed.items()}
+        typed = _with_legal_keys(self._typed)
         _absorb_components(typed)
-        rest = _join_typed(typed, self._untyped)
+        rest = _join_typed(typed, _with_legal_keys(self._untyped))
         histograms, gauges = _guessed(rest)
         for name in sorted(typed):
             yield _rendered(name, _type_of(typed[name]), typed[name])
@@ -280,9 +282,15 @@ def render_page(blocks: Iterable[FamilyBlock]) -> bytes:
     return b"".join(merge((blocks,)))
 
 
+def _with_legal_keys(groups: _Grouped) -> _Grouped:
+    """Copy the groups; names that become equal once they are legal share one."""
+    legal: _Grouped = {}
+    for name, blocks in groups.items():
+        legal.setdefault(_metric_name(name), []).extend(blocks)
+    return legal
+
+
 def _rendered(name: str, kind: MetricType, blocks: list[FamilyBlock]) -> bytes:
-    if not _IS_METRIC_NAME(name):
-        name = _legal(name, r"[^a-zA-Z0-9_:]")
     text = next((block.help for block in blocks if block.help), "")
     head = f"# HELP {name} {escape_help(text)}\n" if text else ""
     parts = [f"{head}# TYPE {name} {kind.text}\n".encode("utf-8", "replace")]
