@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the node who it is, soon and often until it says so, then now and then.
+
+The one idea: nothing waits for it. What is known is in `facts`, and whoever cares is told of each
+change; a node that never answers costs a question every few seconds and a reason in `problem`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from fodc_agent.identity import codec
+from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, best_of, updated
+from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.faults import RpcError
+
+_log: Final = logging.getLogger(__name__)
+
+ASK_TIMEOUT_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+
+Ask = Callable[[int], Awaitable[NodeFacts]]
+
+
+async def ask_node(port: int) -> NodeFacts:
+    """Ask one port of the node; raise RpcError or MalformedNodeError."""
+    channel = await RpcChannel.connect(Endpoint("127.0.0.1", port), timeout_s=ASK_TIMEOUT_S)
+    try:
+        answer = await channel.unary(
+            codec.GET_CURRENT_NODE, codec.request(), timeout_s=ASK_TIMEOUT_S
+        )
+    finally:
+        channel.close()
+    return codec.decode(answer)
+
+
+class Discovery:
+    """Role and labels of the node behind `ports`; run `run` as one task."""
+
+    def __init__(
+        self,
+        ports: Sequence[int],
+        *,
+        interval_s: float,
+        fallback: Callable[[], Awaitable[str]],
+        on_change: Callable[[NodeFacts], None],
+        ask: Ask = ask_node,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.facts = NodeFacts()
+        self.problem = ""
+        self._ports = tuple(ports)
+        self._interval_s = interval_s
+        self._fallback = fallback
+        self._on_change = on_change
+        self._ask = ask
+        self._sleep = sleep
+        self._known = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ask for ever: with growing pauses until there is a role, then every interval."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            await self.refresh()
+            if self.facts.role != UNSPECIFIED:
+                await self._sleep(self._interval_s)
+                continue
+            await self._sleep(min(pause_s, self._interval_s))
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def refresh(self) -> NodeFacts:
+        """Ask once and return what is known then."""
+        news = await self._asked()
+        if news is None or news.role == UNSPECIFIED:
+            news = await self._from_command(news)
+        if news is not None:
+            self._learn(updated(self.facts, news))
+        return self.facts
+
+    async def known(self, timeout_s: float) -> NodeFacts:
+        """Wait for a role, but not longer than that (T-CL-15)."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._known.wait()
+        except TimeoutError:
+            pass  # Unspecified is an answer too.
+        return self.facts
+
+    async def _asked(self) -> NodeFacts | None:
+        """Ask all ports at the same time; the first port with a role wins."""
+        answers = await asyncio.gather(*map(self._ask, self._ports), return_exceptions=True)
+        faults = [answer for answer in answers if isinstance(answer, BaseException)]
+        for fault in faults:
+            if not isinstance(fault, RpcError | codec.MalformedNodeError):
+                raise fault
+        self.problem = "; ".join(map(str, faults))
+        return best_of(answer for answer in answers if isinstance(answer, NodeFacts))
+
+    async def _from_command(self, news: NodeFacts | None) -> NodeFacts | None:
+        """Take the role from the node's command line where its ports do not tell it."""
+        role = await self._fallback()
+        if role == UNSPECIFIED:
+            return news
+        known = news or self.facts
+        return NodeFacts(role, known.labels, known.name)
+
+    def _learn(self, facts: NodeFacts) -> None:
+        if facts == self.facts:
+            return
+        _log.info("node_role role=%s name=%s labels=%s", facts.role, facts.name, dict(facts.labels))
+        self.facts = facts
+        if facts.role != UNSPECIFIED:
+            self._known.set()
+        self._on_change(facts)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which role a node has, and when a new answer replaces an old one.
+
+The one idea: an answer without a role is no news. A lifecycle sidecar and a node that is starting
+both answer without one, and neither may overwrite what is known (W-17, §13.3).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
+# Numbers of banyandb.database.v1.Role; a liaison that also stores data counts as liaison.
+_NAMED: Final = ((3, "ROLE_LIAISON"), (2, "ROLE_DATA"))
+_COMMANDS: Final[Mapping[str, str]] = {
+    "data": "ROLE_DATA",
+    "liaison": "ROLE_LIAISON",
+    "standalone": "ROLE_DATA",
+}
+
+_NO_LABELS: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is known about the node; `name` is its own, mostly host:port."""
+
+    role: str = UNSPECIFIED
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    name: str = ""
+
+
+def role_of(roles: Iterable[int] | None) -> str:
+    """Return LIAISON before DATA; META alone or nothing is ROLE_UNSPECIFIED (T-CL-03)."""
+    held = set(roles or ())
+    return next((name for number, name in _NAMED if number in held), UNSPECIFIED)
+
+
+def role_of_command(command: Sequence[str]) -> str:
+    """Return the role that the node's first command word says: `banyand data …` (§3.1)."""
+    return _COMMANDS.get(command[0], UNSPECIFIED) if command else UNSPECIFIED
+
+
+def best_of(answers: Iterable[NodeFacts]) -> NodeFacts | None:
+    """Return the first answer with a role, else the first one (W-17); None without any."""
+    known = list(answers)
+    return next((one for one in known if one.role != UNSPECIFIED), known[0] if known else None)
+
+
+def updated(known: NodeFacts, news: NodeFacts) -> NodeFacts:
+    """Return what is known after `news`: labels are refreshed, a role is never lost (W-15)."""
+    if news.role == UNSPECIFIED and known.role != UNSPECIFIED:
+        return known
+    return news
+
+
+def addresses_of(ports: Iterable[int]) -> tuple[str, ...]:
+    """Return where to ask: explicit IPv4, which is what a node binds (T-CL-16)."""
+    return tuple(f"127.0.0.1:{port}" for port in ports)

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the agent: name, kind, default, meaning and check.
+
+The one idea: a table and nothing else; names, defaults and error texts of the Go agent's flags are
+those of upstream-agent §3.2, except where its own defaults do not work (W-02: its agent dials
+:17900 while its proxy listens on :17912).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fodc_protocol.options import (
+    Kind,
+    Option,
+    Value,
+    all_of,
+    between,
+    not_empty,
+    not_negative,
+    ports,
+    positive,
+)
+
+ROLES: Final[Mapping[str, str]] = {
+    "": "",
+    "role_data": "ROLE_DATA",
+    "data": "ROLE_DATA",
+    "standalone": "ROLE_DATA",
+    "role_liaison": "ROLE_LIAISON",
+    "liaison": "ROLE_LIAISON",
+    "role_unspecified": "ROLE_UNSPECIFIED",
+}
+"""What people write for a role; a standalone node reports itself as data (§8.2)."""
+
+
+# ---- checks that only the agent has ---------------------------------------------------------
+
+_percent: Final = between(0, 100)
+_port: Final = between(1, 65_535)
+_port_or_zero: Final = between(0, 65_535)
+_some_ports: Final = all_of(not_empty, ports)
+
+
+def _role(name: str, value: Value) -> str | None:
+    if isinstance(value, str) and value.lower() in ROLES:
+        return None
+    return (
+        f"{name} must be one of data, liaison, standalone, ROLE_DATA, ROLE_LIAISON, got {value!r}"
+    )
+
+
+def _endpoints(name: str, value: Value) -> str | None:
+    for text in value if isinstance(value, tuple) else ():
+        host, _, port = text.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port[:6]) < 65_536):
+            return f"{name} must be host:port, several separated by commas, got {text!r}"
+    return None
+
+
+# ---- the declaration ------------------------------------------------------------------------
+
+# Accepted, validated and shown, but what they govern does not exist in this agent yet.
+DORMANT: Final = (
+    "diagnosis-listen-addr",
+    "lifecycle-port",
+    "lifecycle-report-dir",
+    "lifecycle-cache-ttl",
+    "schema-registry-port",
+    "crash-source-dir",
+    "max-fodc-diagnosis-memory-usage-percentage",
+    "panic-diagnostics-enabled",
+    "panic-diagnostics-dir",
+    "panic-diagnostics-max-artifacts",
+    "max-diagnosis-memory-usage-percentage",
+    "ktm-enabled",
+    "ktm-interval",
+    "pressure-profiler-enabled",
+    "pressure-profiler-trigger-percent",
+    "pressure-profiler-cooldown",
+    "pressure-profiler-dir",
+    "pressure-profiler-max-artifacts",
+    "pressure-profiler-max-disk-bytes",
+)
+
+_COLLECTING: Final = (
+    Option(
+        "poll-metrics-interval",
+        Kind.DURATION,
+        "10s",
+        "Pause between two scrapes of the node.",
+        check=positive,
+    ),
+    Option(
+        "poll-metrics-ports",
+        Kind.LIST,
+        "2121",
+        "Ports of the node's /metrics on 127.0.0.1.",
+        check=_some_ports,
+    ),
+    Option(
+        "container-names",
+        Kind.LIST,
+        "",
+        "Container behind each of the ports, for the label container_name.",
+    ),
+    Option(
+        "max-metrics-memory-usage-percentage",
+        Kind.INT,
+        "10",
+        "Share of the agent's memory limit for recorded metrics.",
+        check=_percent,
+    ),
+    Option(
+        "window-budget",
+        Kind.BYTES,
+        "0",
+        "Memory for recorded metrics; 0 derives it from the percentage, at most 8MiB unless "
+        "the percentage was given.",
+        check=not_negative,
+    ),
+    Option("window-target", Kind.DURATION, "1h", "How much history is wanted.", check=positive),
+    Option(
+        "recorder-dir",
+        Kind.STRING,
+        "",
+        "Directory of the journal that keeps history over a restart; empty keeps none.",
+    ),
+    Option(
+        "recorder-max-bytes",
+        Kind.BYTES,
+        "32MiB",
+        "Disk space of the journal.",
+        check=positive,
+    ),
+)
+
+_IDENTITY: Final = (
+    Option("pod-name", Kind.STRING, "", "Name of this pod or machine; POD_NAME is read too."),
+    Option("pod-namespace", Kind.STRING, "", "Namespace of this pod; POD_NAMESPACE is read too."),
+    Option("pod-uid", Kind.STRING, "", "UID of this pod; POD_UID is read too."),
+    Option("kubernetes-node", Kind.STRING, "", "Machine of this pod; NODE_NAME is read too."),
+    Option("cluster", Kind.STRING, "", "Name of the BanyanDB cluster."),
+    Option(
+        "node-role",
+        Kind.STRING,
+        "",
+        "Role of the node: data, liaison or standalone; empty discovers it.",
+        check=_role,
+    ),
+    Option(
+        "cluster-state-ports",
+        Kind.LIST,
+        "",
+        "gRPC ports of the node on 127.0.0.1 that are asked for role and labels.",
+        check=ports,
+    ),
+    Option(
+        "cluster-state-poll-interval",
+        Kind.DURATION,
+        "30s",
+        "Pause between two such questions.",
+        check=positive,
+    ),
+    Option(
+        "node-pid",
+        Kind.INT,
+        "0",
+        "Process id of the node; 0 finds it by its name.",
+        check=not_negative,
+    ),
+    Option("node-process-name", Kind.STRING, "banyand", "How the node's process name begins."),
+)
+
+_SERVING: Final = (
+    Option(
+        "prometheus-listen-addr",
+        Kind.ADDRESS,
+        ":9090",
+        "Where /metrics, /healthz, /readyz and /version are served.",
+        check=not_empty,
+    ),
+    Option(
+        "diagnosis-listen-addr",
+        Kind.STRING,
+        ":9091",
+        "Where /diagnostics is served.",
+        check=not_empty,
+    ),
+    Option(
+        "log-level",
+        Kind.ENUM,
+        "info",
+        "Least important log line shown.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Option("log-format", Kind.ENUM, "text", "Shape of a log line.", choices=("text", "json")),
+    Option("config", Kind.STRING, "", "YAML or JSON file with options by name.", metavar="FILE"),
+)
+
+_UPLINK: Final = (
+    Option(
+        "proxy-addr",
+        Kind.LIST,
+        "localhost:17912",
+        "Address of the proxy; several are tried in turn; empty runs without a proxy.",
+        metavar="host:port",
+        check=_endpoints,
+    ),
+    Option(
+        "contract",
+        Kind.ENUM,
+        "auto",
+        "What is spoken with the proxy: link is ours, fodc the one of the Go proxy, auto tries "
+        "link first.",
+        choices=("auto", "link", "fodc"),
+    ),
+    Option(
+        "heartbeat-interval",
+        Kind.DURATION,
+        "10s",
+        "Pause between two heartbeats unless the proxy announces another.",
+        check=positive,
+    ),
+    Option(
+        "reconnect-interval",
+        Kind.DURATION,
+        "5s",
+        "Upper end of the first random pause before a new attempt; doubles up to a minute.",
+        check=positive,
+    ),
+    Option("proxy-tls", Kind.BOOL, "false", "Use TLS; implied by the three files below."),
+    Option(
+        "proxy-tls-ca",
+        Kind.STRING,
+        "",
+        "CA of the proxy; empty trusts the system's CAs.",
+        metavar="FILE",
+    ),
+    Option("proxy-tls-cert", Kind.STRING, "", "Client certificate (mTLS).", metavar="FILE"),
+    Option("proxy-tls-key", Kind.STRING, "", "Key of the client certificate.", metavar="FILE"),
+    Option(
+        "proxy-tls-server-name", Kind.STRING, "", "Name that the proxy's certificate must have."
+    ),
+)
+
+_CAPTURING: Final = (
+    Option(
+        "pprof-ports",
+        Kind.LIST,
+        "",
+        "Ports of the node's pprof on 127.0.0.1; empty takes --pressure-profiler-pprof-port.",
+        check=ports,
+    ),
+    Option(
+        "capture-dir",
+        Kind.STRING,
+        "/tmp/fodc-captures",  # noqa: S108 - created 0700, files 0600
+        "Directory where captures wait for the proxy.",
+        check=not_empty,
+    ),
+    Option(
+        "capture-max-bytes",
+        Kind.BYTES,
+        "64MiB",
+        "Largest single capture.",
+        check=positive,
+    ),
+    Option(
+        "capture-quota",
+        Kind.BYTES,
+        "256MiB",
+        "Disk space of all captures; the oldest are evicted.",
+        check=positive,
+    ),
+    Option("capture-max-count", Kind.INT, "64", "Most captures that are held.", check=positive),
+)
+
+_EXISTING: Final = (
+    Option(
+        "lifecycle-port",
+        Kind.INT,
+        "18912",
+        "gRPC port of lifecycle data; 0 disables.",
+        check=_port_or_zero,
+    ),
+    Option(
+        "schema-registry-port",
+        Kind.INT,
+        "17912",
+        "gRPC port of schemas; 0 disables.",
+        check=_port_or_zero,
+    ),
+    Option(
+        "lifecycle-report-dir",
+        Kind.STRING,
+        "/tmp/lifecycle-reports",  # noqa: S108 - theirs
+        "Directory of migration reports.",
+    ),
+    Option(
+        "lifecycle-cache-ttl",
+        Kind.DURATION,
+        "10m",
+        "Age of reused group data; 0 never.",
+        check=not_negative,
+    ),
+    Option("crash-source-dir", Kind.STRING, "", "Directory of the node's crash artifacts."),
+    Option(
+        "max-fodc-diagnosis-memory-usage-percentage",
+        Kind.INT,
+        "5",
+        "Share of memory for crash records.",
+        check=_percent,
+    ),
+    Option("panic-diagnostics-enabled", Kind.BOOL, "true", "Record the agent's own crashes."),
+    Option("panic-diagnostics-dir", Kind.STRING, "crash", "Directory of the agent's crashes."),
+    Option(
+        "panic-diagnostics-max-artifacts",
+        Kind.INT,
+        "10",
+        "Most of them that are kept.",
+        check=not_negative,
+    ),
+    Option(
+        "max-diagnosis-memory-usage-percentage",
+        Kind.INT,
+        "50",
+        "Go's soft memory limit; this agent has no such limit.",
+        check=_percent,
+    ),
+    Option("ktm-enabled", Kind.BOOL, "false", "Kernel telemetry."),
+    Option(
+        "ktm-interval", Kind.DURATION, "10s", "Pause between two readings of it.", check=positive
+    ),
+    Option("pressure-profiler-enabled", Kind.BOOL, "true", "Profiles when memory runs short."),
+    Option(
+        "pressure-profiler-trigger-percent",
+        Kind.INT,
+        "75",
+        "Resident share of the limit that triggers them.",
+    ),
+    Option(
+        "pressure-profiler-pprof-port", Kind.INT, "6060", "pprof port of the node.", check=_port
+    ),
+    Option(
+        "pressure-profiler-cooldown",
+        Kind.DURATION,
+        "5m",
+        "Pause between two of them.",
+        check=not_negative,
+    ),
+    Option(
+        "pressure-profiler-dir",
+        Kind.STRING,
+        "/tmp/pressure-profiles",  # noqa: S108 - theirs
+        "Directory of pressure profiles.",
+    ),
+    Option(
+        "pressure-profiler-max-artifacts",
+        Kind.INT,
+        "16",
+        "Most of them that are kept.",
+        check=not_negative,
+    ),
+    Option(
+        "pressure-profiler-max-disk-bytes",
+        Kind.BYTES,
+        "536870912",
+        "Disk space of them; 0 for no limit.",
+        check=not_negative,
+    ),
+)
+
+OPTIONS: Final = (*_COLLECTING, *_IDENTITY, *_SERVING, *_UPLINK, *_CAPTURING, *_EXISTING)
