@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names and paths of artifacts: keys in the store, paths of the API, names of downloads.
+
+The one idea: every part of a key or name passes `safe_name`, so no node can choose where its bytes
+end up.
+"""
+
+from fodc_protocol import ids, times
+from fodc_protocol.artifacts import Manifest
+from fodc_protocol.profiles import Profile
+
+ARTIFACTS = "artifacts"
+INCOMING = "incoming"
+REQUESTS = "requests"
+MANIFEST_SUFFIX = ".manifest.json"
+
+
+def extension(profile: str) -> str:
+    """How files of this profile end."""
+    known = profile in set(Profile)
+    return Profile(profile).facts.extension if known else ".bin"
+
+
+def data_key(manifest: Manifest) -> str:
+    """Key of the bytes: artifacts/<request>/<node>/<profile>-<artifact id><ending>."""
+    request, node = ids.safe_name(manifest.request_id), ids.safe_name(manifest.node)
+    name = ids.safe_name(f"{manifest.profile}-{manifest.artifact_id}")
+    return f"{ARTIFACTS}/{request}/{node}/{name}{extension(manifest.profile)}"
+
+
+def manifest_key(key: str) -> str:
+    """Key of the manifest that makes the bytes under `key` an artifact."""
+    return key + MANIFEST_SUFFIX
+
+
+def incoming_key(artifact_id: str) -> str:
+    """Temporary key of bytes on their way."""
+    return f"{INCOMING}/{ids.safe_name(artifact_id)}"
+
+
+def request_key(request_id: str) -> str:
+    """Key of the record of a request."""
+    return f"{REQUESTS}/{ids.safe_name(request_id)}.json"
+
+
+def download_path(artifact_id: str) -> str:
+    """Where the proxy serves the bytes."""
+    return f"/artifacts/{ids.safe_name(artifact_id)}"
+
+
+def file_name(manifest: Manifest) -> str:
+    """Name for people, such as banyandb-0-cpu-20261121T090823Z.pb.gz."""
+    stamp = times.format_rfc3339(manifest.started_at_ms // 1000)
+    compact = stamp.replace("-", "").replace(":", "")
+    stem = ids.safe_name(f"{manifest.pod}-{manifest.profile}-{compact}")
+    return stem + extension(manifest.profile)
+
+
+def content_type(manifest: Manifest) -> str:
+    """Media type of the bytes; what is compressed stays so."""
+    return "application/gzip" if manifest.format == "pprof" else "application/octet-stream"
+
+
+def resource(manifest: Manifest, stored_at_ms: int) -> dict[str, object]:
+    """The manifest as the API shows it; times are RFC 3339."""
+    return {
+        "artifact_id": manifest.artifact_id,
+        "request_id": manifest.request_id,
+        "command_id": manifest.command_id,
+        "node_id": manifest.node,
+        "pod_name": manifest.pod,
+        "role": manifest.role,
+        "profile": manifest.profile,
+        "format": manifest.format,
+        "size_bytes": manifest.size_bytes,
+        "sha256": manifest.sha256,
+        "samples": manifest.samples,
+        "started_at": times.format_rfc3339_ms(manifest.started_at_ms),
+        "finished_at": times.format_rfc3339_ms(manifest.finished_at_ms),
+        "created_at": times.format_rfc3339_ms(stored_at_ms),
+        "duration_seconds": manifest.duration_ms / 1000,
+        "empty": manifest.empty,
+        "truncated": manifest.truncated,
+        "warnings": list(manifest.warnings),
+        "agent_version": manifest.agent_version,
+        "file_name": file_name(manifest),
+        "download_path": download_path(manifest.artifact_id),
+    }

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which nodes a request means, and which of its captures each of them can do at all.
+
+The one idea: a node that was asked for and cannot answer stays in the list, skipped with its
+reason, so that nobody mistakes silence for success.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.errors import Reason
+from fodc_proxy.diagnostics.model import Capture, Phase, Result, Selector, Spec, Target
+from fodc_proxy.diagnostics.phases import settled_target
+
+_EXISTING_CONTRACT = (
+    "its agent speaks the existing contract, which cannot capture on request; "
+    "put an agent of this project beside the node"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What a node's agent says about one kind of profile."""
+
+    state: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node of the fleet as targeting sees it."""
+
+    pod_name: str
+    agent_id: str
+    role: str
+    tier: str = ""
+    online: bool = True
+    # Whether its agent speaks our link and can so capture on request.
+    captures_on_request: bool = True
+    abilities: Mapping[str, Ability] = field(default_factory=dict)
+
+
+def chosen_targets(spec: Spec, candidates: Iterable[Candidate], now_ms: int) -> tuple[Target, ...]:
+    """Return the targets of a spec in the order of their names, skipped ones included."""
+    fleet = sorted(candidates, key=lambda candidate: candidate.pod_name)
+    matching = [candidate for candidate in fleet if _matches(spec.selector, candidate)]
+    targets = [_target(spec, candidate, now_ms) for candidate in matching]
+    return (*targets, *_missing_names(spec.selector, fleet, matching, now_ms))
+
+
+def same_role(one: str, other: str) -> bool:
+    """Say whether two role names mean the same: "data", "DATA" and "ROLE_DATA" do."""
+    return _plain_role(one) == _plain_role(other)
+
+
+def _plain_role(role: str) -> str:
+    return role.upper().removeprefix("ROLE_")
+
+
+def _matches(selector: Selector, candidate: Candidate) -> bool:
+    named = not selector.names or not {candidate.pod_name, candidate.agent_id}.isdisjoint(
+        selector.names
+    )
+    in_role = not selector.roles or any(same_role(role, candidate.role) for role in selector.roles)
+    in_tier = not selector.tiers or candidate.tier.lower() in {
+        tier.lower() for tier in selector.tiers
+    }
+    return named and in_role and in_tier
+
+
+def _missing_names(
+    selector: Selector, fleet: Sequence[Candidate], matching: Sequence[Candidate], now_ms: int
+) -> list[Target]:
+    """Names that chose no node, each with the reason why."""
+    taken = {name for node in matching for name in (node.pod_name, node.agent_id)}
+    known = {name: node for node in fleet for name in (node.pod_name, node.agent_id)}
+    missing: list[Target] = []
+    for name in selector.names:
+        if name in taken:
+            continue
+        node = known.get(name)
+        message = (
+            "no node of this name is registered"
+            if node is None
+            else f"role {node.role or '(none)'}, tier {node.tier or '(none)'} was not asked for"
+        )
+        missing.append(
+            Target(
+                node_id=name,
+                results=(),
+                phase=Phase.SKIPPED,
+                reason=Reason.NOT_FOUND,
+                message=message,
+                finished_at_ms=now_ms,
+            )
+        )
+    return missing
+
+
+def _target(spec: Spec, node: Candidate, now_ms: int) -> Target:
+    results = tuple(_result(spec, node, capture, now_ms) for capture in spec.captures)
+    target = Target(
+        node_id=node.pod_name,
+        results=results,
+        agent_id=node.agent_id,
+        role=node.role,
+        tier=node.tier,
+        awaits_agent=not node.online,
+    )
+    return settled_target(target, now_ms)
+
+
+def _result(spec: Spec, node: Candidate, capture: Capture, now_ms: int) -> Result:
+    result = Result(capture.name, str(capture.profile), capture.duration_s)
+    obstacle = _obstacle(spec.selector, node, capture)
+    if obstacle is None:
+        return result
+    reason, message = obstacle
+    return replace(
+        result, phase=Phase.SKIPPED, reason=reason, message=message, finished_at_ms=now_ms
+    )
+
+
+def _obstacle(selector: Selector, node: Candidate, capture: Capture) -> tuple[str, str] | None:
+    """Why this node cannot do this capture, None when an attempt makes sense."""
+    if not node.captures_on_request:
+        return Reason.UNSUPPORTED, _EXISTING_CONTRACT
+    ability = node.abilities.get(str(capture.profile))
+    if ability is not None and ability.state == CapabilityState.UNSUPPORTED:
+        return Reason.UNSUPPORTED, _told(ability, capture, "cannot be done on this node")
+    if ability is not None and ability.state == CapabilityState.DISABLED:
+        return Reason.DISABLED, _told(ability, capture, "is switched off on this node")
+    if not node.online and not selector.include_offline:
+        return Reason.OFFLINE, "no heartbeat from its agent; include_offline would wait for it"
+    return None
+
+
+def _told(ability: Ability, capture: Capture, otherwise: str) -> str:
+    cause = f" ({ability.reason})" if ability.reason else ""
+    return f"{capture.profile}{cause}: {ability.message or otherwise}"
