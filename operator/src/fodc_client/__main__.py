@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from fodc_client.arguments import Parser, Settings, global_options, settings_of
-from fodc_client.commands import capture, nodes
+from fodc_client.commands import (
+    artifacts,
+    capture,
+    completion,
+    config,
+    doctor,
+    nodes,
+    requests,
+    top,
+    version,
+    windows,
+)
 from fodc_client.errors import BadUsageError, ClientError, ExitCode
 from fodc_client.output import Output, open_output
 
@@ -32,7 +43,7 @@ exit codes:
 Data goes to stdout, everything else to stderr. The keys of -o json and -o yaml are those of the
 proxy's own answers."""
 
-_VERBS = (nodes, capture)
+_VERBS = (nodes, capture, requests, artifacts, config, windows, top, doctor, version)
 
 
 def build_parser() -> Parser:
@@ -48,6 +59,7 @@ def build_parser() -> Parser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _VERBS:
         module.add(verbs)
+    completion.add(verbs, parser)
     return parser
 
 

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the fleet, and what to do about each thing; pure.
+
+The one idea: every finding is a row with a place, a matter, a reason and advice. A `problem` means
+that something which should work does not; a `note` is a choice or a limit that people should know.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from fodc_client.collecting import advice_for
+from fodc_client.formats import span
+from fodc_client.reading import Json
+from fodc_client.resources import Capability, Cluster, Configurations, Node, Readiness
+from fodc_client.tables import Column, Table
+
+HEARTBEAT_LIMIT_S: Final = 30.0
+CLOCK_LIMIT_S: Final = 5.0
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    PROBLEM = "problem"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of the report; `where` is a node, or "proxy" or "here"."""
+
+    level: Level
+    where: str
+    matter: str
+    why: str
+    advice: str
+
+
+def problem(where: str, matter: str, why: str, advice: str) -> Finding:
+    """Return something that must be put right."""
+    return Finding(Level.PROBLEM, where, matter, why, advice)
+
+
+def note(where: str, matter: str, why: str, advice: str) -> Finding:
+    """Return something that people should know."""
+    return Finding(Level.NOTE, where, matter, why, advice)
+
+
+def _because(reason: str, message: str) -> str:
+    return ": ".join(word for word in (reason, message) if word) or "no reason given"
+
+
+# ---- the proxy ------------------------------------------------------------------------------
+
+
+def of_proxy(readiness: Readiness, *, proxy_version: str, own_version: str) -> Iterator[Finding]:
+    """Yield what is wrong with the proxy itself."""
+    for check in readiness.checks:
+        if not check.ok:
+            yield problem(
+                "proxy", f"readiness: {check.name}", check.message or "the check fails",
+                "Read the proxy's log; until then Kubernetes sends it no traffic.",
+            )  # fmt: skip
+    if not readiness.ready and all(check.ok for check in readiness.checks):
+        yield problem("proxy", "readiness", "it says that it is not ready", "Read the proxy's log.")
+    if proxy_version not in {own_version, "unknown"} and own_version != "unknown":
+        yield note(
+            "proxy", "version", f"the proxy is {proxy_version}, this program {own_version}",
+            "Use the same version if an answer is not understood.",
+        )  # fmt: skip
+
+
+def of_clock(proxy_time: datetime | None, here: datetime, round_trip_s: float) -> Iterator[Finding]:
+    """Yield a finding when this machine and the proxy disagree about the time."""
+    if proxy_time is None:
+        return
+    apart_s = (proxy_time - here).total_seconds()
+    if abs(apart_s) > CLOCK_LIMIT_S + round_trip_s:
+        side = "ahead of" if apart_s > 0 else "behind"
+        yield problem(
+            "proxy", "clock", f"it is {span(abs(apart_s))} {side} this machine",
+            "Synchronize the clocks (NTP): times of windows and captures would mislead.",
+        )  # fmt: skip
+
+
+# ---- the nodes ------------------------------------------------------------------------------
+
+
+def of_cluster(cluster: Cluster) -> Iterator[Finding]:
+    """Yield what is wrong with the nodes, in their order."""
+    if not cluster.nodes:
+        yield problem(
+            "proxy", "nodes", "no agent has registered",
+            "Check that agents run beside the nodes and that their proxy address points here.",
+        )  # fmt: skip
+    for node in sorted(cluster.nodes, key=lambda node: (node.role, node.node_id)):
+        yield from of_node(node, cluster.generated_at)
+
+
+def of_node(node: Node, generated_at: datetime | None) -> Iterator[Finding]:
+    """Yield what is wrong with one node; of an offline one only that, all else is old news."""
+    if node.phase == "Offline":
+        yield _offline(node)
+        return
+    yield from _life(node)
+    yield from _clock_of_node(node, generated_at)
+    for condition in node.conditions:
+        yield problem(
+            node.node_id,
+            condition.type or "condition",
+            _because(condition.reason, condition.message),
+            advice_for(condition.reason) or "Read the agent's log around this time.",
+        )
+    for capability in node.capabilities:
+        if capability.state != "Supported":
+            yield _capability(node, capability)
+
+
+def _offline(node: Node) -> Finding:
+    age = "none was seen" if node.heartbeat_age_s is None else f"{span(node.heartbeat_age_s)} ago"
+    return problem(node.node_id, "offline", f"last heartbeat: {age}", advice_for("Offline"))
+
+
+def _life(node: Node) -> Iterator[Finding]:
+    age_s = node.heartbeat_age_s
+    if age_s is not None and age_s > HEARTBEAT_LIMIT_S:
+        yield problem(
+            node.node_id, "heartbeat", f"the last one came {span(age_s)} ago",
+            "The agent is slow or cut off: look at its CPU limit and at the network between.",
+        )  # fmt: skip
+    if node.phase == "Degraded" and not node.conditions:
+        yield problem(
+            node.node_id, "degraded", "the agent names no condition", "Read the agent's log."
+        )
+    if not node.role or node.role.endswith("UNSPECIFIED"):
+        yield problem(
+            node.node_id, "role", "the agent does not know the role of its node",
+            "Check that the agent reaches the node's gRPC port, or set the role by hand.",
+        )  # fmt: skip
+    if node.window is None and node.contract != "fodc":
+        yield problem(
+            node.node_id, "window", "the flight recorder holds nothing",
+            "Check that the agent reaches the node's /metrics; a new agent needs a few seconds.",
+        )  # fmt: skip
+    if not node.capabilities:
+        yield note(
+            node.node_id, "capabilities", "the agent declares none (existing Go agent)",
+            "Captures on demand need the agent of this product.",
+        )  # fmt: skip
+
+
+def _clock_of_node(node: Node, generated_at: datetime | None) -> Iterator[Finding]:
+    """Samples from the future show a clock that runs ahead; behind cannot be told from silence."""
+    newest = node.window.newest if node.window else None
+    if newest is None or generated_at is None:
+        return
+    ahead_s = (newest - generated_at).total_seconds()
+    if ahead_s > CLOCK_LIMIT_S:
+        yield problem(
+            node.node_id, "clock", f"its newest sample is {span(ahead_s)} in the proxy's future",
+            "Synchronize the clocks (NTP) of node and proxy.",
+        )  # fmt: skip
+
+
+def _capability(node: Node, capability: Capability) -> Finding:
+    level = Level.PROBLEM if capability.state == "Unknown" else Level.NOTE
+    return Finding(
+        level,
+        node.node_id,
+        f"{capability.kind}: {capability.state}",
+        _because(capability.reason, capability.message),
+        advice_for(capability.reason) or advice_for(capability.state) or "See the agent's log.",
+    )
+
+
+def of_configuration(configurations: Configurations) -> Iterator[Finding]:
+    """Yield which nodes did not tell their configuration, or only an old one."""
+    for each in configurations.missing:
+        yield problem(
+            each.node_id, "configuration", _because(each.reason, each.message),
+            advice_for(each.reason) or "Check that the agent reaches the node.",
+        )  # fmt: skip
+    for node in configurations.nodes:
+        if node.stale:
+            yield note(
+                node.node_id, "configuration", "what the proxy has is stale",
+                "The node did not answer this time; see its other rows.",
+            )  # fmt: skip
+        for condition in node.conditions:
+            yield note(
+                node.node_id, "configuration", _because(condition.reason, condition.message),
+                advice_for(condition.reason) or "A part of the configuration is missing.",
+            )  # fmt: skip
+
+
+# ---- the report -----------------------------------------------------------------------------
+
+
+def table_of(findings: Iterable[Finding]) -> Table:
+    """Return the report, problems first, each group in the order in which it was found."""
+    columns = (
+        Column("LEVEL", toned=True),
+        Column("WHERE"),
+        Column("WHAT"),
+        Column("WHY", wraps=True),
+        Column("ADVICE", wraps=True),
+    )
+    ordered = sorted(findings, key=lambda finding: finding.level is not Level.PROBLEM)
+    rows = (
+        (finding.level.value, finding.where, finding.matter, finding.why, finding.advice)
+        for finding in ordered
+    )
+    return Table(columns, tuple(rows))
+
+
+def document_of(findings: Iterable[Finding]) -> list[Json]:
+    """Return the report for `-o json`."""
+    return [dict(asdict(finding)) for finding in findings]

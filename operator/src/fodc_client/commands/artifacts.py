@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fodc artifacts`: what the proxy has stored; fetching and deleting it."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fodc_client import collecting
+from fodc_client.api import ProxyClient
+from fodc_client.arguments import Settings, add_verb
+from fodc_client.downloads import Saved, Wanted, prepare_directory
+from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError, UnreachableError
+from fodc_client.formats import moment, or_nothing, size
+from fodc_client.output import Format, Output
+from fodc_client.reading import Json
+from fodc_client.resources import Artifact
+from fodc_client.tables import Column, Table
+
+if TYPE_CHECKING:
+    from fodc_client.arguments import Subparsers
+
+_COLUMNS = (
+    Column("ARTIFACT"),
+    Column("NODE"),
+    Column("PROFILE"),
+    Column("SIZE", right=True),
+    Column("CAPTURED"),
+    Column("REQUEST"),
+)
+
+
+def add(verbs: "Subparsers") -> None:
+    """Tell argparse about the verbs."""
+    group = add_verb(
+        verbs,
+        "artifacts",
+        summary="list, get and delete what captures left in the proxy",
+        examples="""
+            fodc artifacts list --node banyandb-data-0
+            fodc artifacts get --request cli-0a1b2c3d4e5f""",
+    )
+    inner = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_list(inner)
+    _add_get(inner)
+    _add_delete(inner)
+
+
+def _add_list(verbs: "Subparsers") -> None:
+    parser = add_verb(
+        verbs,
+        "list",
+        summary="list stored artifacts",
+        examples="""
+            fodc artifacts list
+            fodc artifacts list --profile heap -o json""",
+        run=run_list,
+    )
+    parser.add_argument("--node", metavar="NODE", help="only of this node")
+    parser.add_argument("--request", metavar="ID", help="only of this request")
+    parser.add_argument("--profile", metavar="PROFILE", help="only of this kind")
+
+
+def _add_get(verbs: "Subparsers") -> None:
+    parser = add_verb(
+        verbs,
+        "get",
+        summary="fetch artifacts to files, checked by size and SHA-256",
+        examples="""
+            fodc artifacts get art-0123456789ab
+            fodc artifacts get --request cli-0a1b2c3d4e5f --output-dir profiles""",
+        run=run_get,
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="the artifacts")
+    parser.add_argument("--request", metavar="ID", help="all artifacts of this request")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path(), metavar="DIR", help="where files go (default: .)"
+    )
+
+
+def _add_delete(verbs: "Subparsers") -> None:
+    parser = add_verb(
+        verbs,
+        "delete",
+        summary="delete artifacts in the proxy; files here stay",
+        examples="""
+            fodc artifacts delete art-0123456789ab""",
+        run=run_delete,
+    )
+    parser.add_argument("ids", nargs="+", metavar="ID", help="the artifacts")
+
+
+async def run_list(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+    """List artifacts."""
+    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+        answer = await client.artifacts(
+            node=args.node, request_id=args.request, profile=args.profile
+        )
+    if not output.format.is_table:
+        output.document(answer.document)
+    elif answer.value:
+        output.table(table_of(answer.value, wide=output.format is Format.WIDE))
+    else:
+        output.message("no artifacts match; `fodc capture` makes some")
+    return ExitCode.OK
+
+
+async def run_get(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+    """Fetch artifacts to files."""
+    if bool(args.ids) == bool(args.request):
+        raise BadUsageError("which artifacts? Say their ids, or --request ID for all of a request")
+    directory = prepare_directory(args.output_dir)
+    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+        found, errors = await _manifests(client, args)
+        wanted = [_wanted(artifact) for artifact in found]
+        got = await collecting.harvest(client, wanted, directory, on_retry=output.warning)
+    _print(got.saved, output)
+    for problem in (*map(str, errors), *got.errors):
+        output.error(problem)
+    if errors and not got.saved and not got.errors:
+        return errors[0].exit_code
+    return _code(good=len(got.saved), bad=len(errors) + len(got.errors))
+
+
+async def _manifests(
+    client: ProxyClient, args: argparse.Namespace
+) -> tuple[list[Artifact], list[ClientError]]:
+    """Return the manifests of all that is wanted and an error for each that is not there."""
+    if args.request:
+        stored = (await client.artifacts(request_id=args.request)).value
+        if not stored:
+            raise NotFoundError(f"no artifacts of request {args.request}; see: fodc artifacts list")
+        return list(stored), []
+    found: list[Artifact] = []
+    errors: list[ClientError] = []
+    for artifact_id in dict.fromkeys(args.ids):
+        try:
+            found.append((await client.artifact(artifact_id)).value)
+        except UnreachableError:
+            raise
+        except ClientError as error:
+            errors.append(error)
+    return found, errors
+
+
+def _print(saved: Sequence[Saved], output: Output) -> None:
+    if output.format.is_table:
+        output.lines(str(file.path) for file in saved)
+    else:
+        files: list[Json] = [collecting.file_document(file) for file in saved]
+        output.document({"files": files})
+
+
+async def run_delete(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+    """Delete artifacts; one that is not there does not save the others."""
+    deleted: list[Json] = []
+    errors: list[ClientError] = []
+    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+        for artifact_id in dict.fromkeys(args.ids):
+            try:
+                await client.delete_artifact(artifact_id)
+            except UnreachableError:
+                raise
+            except ClientError as error:
+                errors.append(error)
+            else:
+                deleted.append(artifact_id)
+    if output.format.is_table:
+        output.lines(f"deleted {artifact_id}" for artifact_id in deleted)
+    else:
+        output.document({"deleted": deleted})
+    for problem in errors:
+        output.error(str(problem))
+    if errors and not deleted:
+        return errors[0].exit_code
+    return _code(good=len(deleted), bad=len(errors))
+
+
+# ---- pure -----------------------------------------------------------------------------------
+
+
+def _code(*, good: int, bad: int) -> ExitCode:
+    if not bad:
+        return ExitCode.OK
+    return ExitCode.PARTIAL if good else ExitCode.FAILED
+
+
+def _wanted(artifact: Artifact) -> Wanted:
+    return Wanted(
+        artifact_id=artifact.artifact_id,
+        node_id=artifact.node_id,
+        profile=artifact.profile,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        captured_at=artifact.created_at,
+    )
+
+
+def table_of(artifacts: Sequence[Artifact], *, wide: bool) -> Table:
+    """Return one row per artifact, newest first."""
+    ordered = sorted(artifacts, key=lambda artifact: moment(artifact.created_at), reverse=True)
+    columns = (*_COLUMNS, Column("FORMAT"), Column("SHA256")) if wide else _COLUMNS
+    return Table(columns, tuple(_row(each, wide=wide) for each in ordered))
+
+
+def _row(artifact: Artifact, *, wide: bool) -> tuple[str, ...]:
+    row = (
+        artifact.artifact_id,
+        or_nothing(artifact.node_id),
+        or_nothing(artifact.profile),
+        size(artifact.size_bytes),
+        moment(artifact.created_at),
+        or_nothing(artifact.request_id),
+    )
+    return (*row, or_nothing(artifact.format), or_nothing(artifact.sha256)) if wide else row

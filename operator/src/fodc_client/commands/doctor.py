@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fodc doctor`: what is missing on each node, why, and what to do."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fodc_client import checkup
+from fodc_client.api import ProxyClient
+from fodc_client.arguments import Settings, add_verb
+from fodc_client.checkup import Finding, Level
+from fodc_client.commands.version import own_version
+from fodc_client.errors import ClientError, ExitCode, UnreachableError
+from fodc_client.output import Output
+
+if TYPE_CHECKING:
+    from fodc_client.arguments import Subparsers
+
+
+def add(verbs: "Subparsers") -> None:
+    """Tell argparse about the verb."""
+    parser = add_verb(
+        verbs,
+        "doctor",
+        summary="find out what is missing on each node and why",
+        examples="""
+            fodc doctor
+            fodc doctor --strict
+            fodc doctor -o json""",
+        run=run,
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 for notes too, not only for problems"
+    )
+
+
+async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+    """Examine proxy and nodes; exit code 1 when something is wrong."""
+    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+        findings = [
+            *await _of_proxy(client),
+            *await _of_cluster(client),
+            *await _of_configuration(client),
+        ]
+    _print(findings, output)
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    wrong = len(findings) if args.strict else problems
+    return ExitCode.FAILED if wrong else ExitCode.OK
+
+
+async def _of_proxy(client: ProxyClient) -> list[Finding]:
+    try:
+        theirs = (await client.version()).value
+        readiness = (await client.readiness()).value
+    except UnreachableError:
+        raise
+    except ClientError as error:
+        return [_unexpected("readiness", error)]
+    found = checkup.of_proxy(readiness, proxy_version=theirs, own_version=own_version())
+    return list(found)
+
+
+async def _of_cluster(client: ProxyClient) -> list[Finding]:
+    started_s, here = time.monotonic(), datetime.now(UTC)
+    try:
+        cluster = (await client.cluster()).value
+    except UnreachableError:
+        raise
+    except ClientError as error:
+        return [_unexpected("nodes", error)]
+    round_trip_s = time.monotonic() - started_s
+    clock = checkup.of_clock(cluster.generated_at, here, round_trip_s)
+    return [*clock, *checkup.of_cluster(cluster)]
+
+
+async def _of_configuration(client: ProxyClient) -> list[Finding]:
+    try:
+        return list(checkup.of_configuration((await client.configurations()).value))
+    except ClientError as error:
+        return [_unexpected("configuration", error)]
+
+
+def _unexpected(matter: str, error: ClientError) -> Finding:
+    return checkup.problem(
+        "proxy", matter, str(error), "Read the proxy's log; compare versions with `fodc version`."
+    )
+
+
+def _print(findings: Sequence[Finding], output: Output) -> None:
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    if not output.format.is_table:
+        output.document({"problems": problems, "findings": checkup.document_of(findings)})
+        return
+    if findings:
+        output.table(checkup.table_of(findings))
+    output.message(
+        f"{problems} problems, {len(findings) - problems} notes"
+        if findings
+        else "all is well: proxy ready, all nodes online and whole"
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fodc top`: the hottest functions of a profile that lies here."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fodc_client import hottest
+from fodc_client.arguments import Settings, add_verb, count
+from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError
+from fodc_client.output import Output
+from fodc_protocol.errors import FodcError
+
+if TYPE_CHECKING:
+    from fodc_client.arguments import Subparsers
+
+
+def add(verbs: "Subparsers") -> None:
+    """Tell argparse about the verb."""
+    parser = add_verb(
+        verbs,
+        "top",
+        summary="show the hottest functions of a local profile",
+        examples="""
+            fodc top banyandb-data-0-cpu-20261121T070639Z.pb.gz
+            fodc top heap.pb.gz --value alloc_space --top 30
+            fodc top cpu.pb.gz --folded > cpu.folded""",
+        run=run,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a pprof file, gzipped or plain")
+    parser.add_argument(
+        "--value", default="", metavar="NAME", help="column, such as inuse_space or alloc_objects"
+    )
+    parser.add_argument(
+        "--top", type=count, default=20, metavar="N", help="how many functions (default: 20)"
+    )
+    parser.add_argument(
+        "--folded", action="store_true", help="print folded stacks instead, for flame graphs"
+    )
+
+
+async def run(args: argparse.Namespace, _settings: Settings, output: Output) -> ExitCode:
+    """Show what is hot; needs no proxy."""
+    data = _read(args.file)
+    profile = kind_of(args.file.name)
+    try:
+        if args.folded:
+            output.lines(hottest.folded_lines(data, profile=profile, value=args.value))
+            return ExitCode.OK
+        hot = hottest.hotness(data, profile=profile, value=args.value, count=args.top)
+    except FodcError as error:
+        raise ClientError(f"{args.file}: {error}. {error.advice}") from error
+    except ValueError as error:
+        raise BadUsageError(f"--value: {error}") from error
+    if not output.format.is_table:
+        output.document({"file": str(args.file), **hottest.document_of(hot)})
+    elif hot.functions:
+        output.table(hottest.table_of(hot, f"{args.file.name}: hottest by {hot.kind}"))
+    if not hot.functions:
+        raise ClientError(f"{args.file}: the profile is empty: nothing was sampled")
+    return ExitCode.OK
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ClientError(f"{path}: {error.strerror}") from error
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of profile in a name that `fodc capture` gave, "" for other names."""
+    parts = name.rsplit("-", 2)
+    return parts[1] if len(parts) == 3 else ""
