@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listen addresses as people write them, and sockets that are open before anything else runs.
+
+The one idea: a port that is taken is told at once and by the name of the flag, not as a stack
+trace from the depth of a server (W-03: a probe finds the port open from the first moment).
+"""
+
+import errno
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from fodc_protocol.errors import FodcError, OptionError, Reason
+
+_BACKLOG: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Host and port; an empty host means every address of the machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class ListenError(FodcError):
+    """A port cannot be opened; the message names the flag, the address and the cause."""
+
+    default_reason = Reason.INTERNAL
+
+
+def parse_listen_address(text: str, flag: str) -> ListenAddress:
+    """Parse ":9090", "host:9090" or "[::1]:9090"; raises OptionError that names `flag`."""
+    if not text:
+        raise OptionError(f"{flag}: listen address cannot be empty, expected for example :9090")
+    host, separator, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    fits = port.isascii() and port.isdigit() and int(port) <= 65_535
+    if not separator or not fits or (":" in bare and not bracketed):
+        raise OptionError(
+            f"{flag}: {text!r} is no listen address, expected :9090, host:9090 or [::1]:9090"
+        )
+    return ListenAddress(bare, int(port))
+
+
+def open_listener(address: ListenAddress, flag: str) -> socket.socket:
+    """Return a listening socket; raises ListenError that says what is in the way."""
+    try:
+        listener = _listening(address)
+    except OSError as error:
+        raise ListenError(f"{flag} {address}: {_cause(address, error)}") from error
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return listener
+
+
+def _listening(address: ListenAddress) -> socket.socket:
+    if not address.host and socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("::", address.port),
+            family=socket.AF_INET6,
+            backlog=_BACKLOG,
+            dualstack_ipv6=True,
+        )
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
+
+
+def _cause(address: ListenAddress, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {address.port} is taken by another program; choose another port"
+        case errno.EACCES:
+            return f"no permission to listen on port {address.port}; choose one above 1023"
+        case errno.EADDRNOTAVAIL:
+            return f"{address.host} is no address of this machine"
+        case _:
+            return error.strerror or str(error)
