@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
 from fodc_client.__main__ import main
 
 DATA = Path(__file__).parent.parent / "data" / "pprof"

@@ -28,6 +28,7 @@ from fodc_client.errors import (
     UnreachableError,
 )
 from fodc_client.reading import Fields, Json
+from fodc_client.reasons import with_advice
 
 T = TypeVar("T")
 Query = Mapping[str, str | list[str] | int | None]
@@ -365,7 +366,7 @@ def _refusal(status: int, data: bytes, where: str) -> ClientError:
         case 404:
             return NotFoundError(named)
         case _:
-            return RefusedError(f"the proxy refused ({reason}): {named}")
+            return RefusedError(f"the proxy refused ({reason}): {with_advice(named, reason)}")
 
 
 def _read_error(data: bytes) -> tuple[str, str, str]:

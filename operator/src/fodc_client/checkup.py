@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from fodc_client.collecting import advice_for
 from fodc_client.formats import span
 from fodc_client.reading import Json
+from fodc_client.reasons import advice_for, because
 from fodc_client.resources import Capability, Cluster, Configurations, Node, Readiness
 from fodc_client.tables import Column, Table
 
@@ -50,7 +50,7 @@ def note(where: str, matter: str, why: str, advice: str) -> Finding:
 
 
 def _because(reason: str, message: str) -> str:
-    return ": ".join(word for word in (reason, message) if word) or "no reason given"
+    return because(reason, message) or "no reason given"
 
 
 # ---- the proxy ------------------------------------------------------------------------------

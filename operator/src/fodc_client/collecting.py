@@ -15,8 +15,9 @@ from fodc_client.api import ProxyClient
 from fodc_client.downloads import Saved, Wanted, save
 from fodc_client.errors import ClientError, ExitCode
 from fodc_client.reading import Json
+from fodc_client.reasons import because, with_advice
 from fodc_client.resources import Request, Result, Target
-from fodc_protocol.errors import Reason, advice
+from fodc_protocol.errors import Reason
 
 _AT_ONCE: Final = 4
 
@@ -55,15 +56,8 @@ class Problem:
     def sentence(self) -> str:
         """The problem in words, with advice where the reason is known."""
         who = " ".join(word for word in (self.node_id, self.profile, self.phase) if word)
-        why = ": ".join(word for word in (self.reason, self.message) if word)
-        hint = advice_for(self.reason)
-        whole = f"{who}: {why}" if why else who
-        return f"{whole.rstrip('.')}. {hint}" if hint else whole
-
-
-def advice_for(reason: str) -> str:
-    """Return what to do about a reason, "" for a word of a newer proxy."""
-    return advice(Reason(reason)) if reason in set(Reason) else ""
+        why = because(self.reason, self.message)
+        return with_advice(f"{who}: {why}" if why else who, self.reason)
 
 
 def problems_of(request: Request) -> tuple[Problem, ...]:

@@ -25,9 +25,9 @@ PATIENCE_S: Final = 120.0
 class Patience:
     """Repeats an exchange while the proxy is away, at most `limit_s` at a stretch."""
 
-    def __init__(self, output: Output, *, limit_s: float = PATIENCE_S) -> None:
+    def __init__(self, output: Output, *, limit_s: float | None = None) -> None:
         self._output = output
-        self._limit_s = limit_s
+        self._limit_s = PATIENCE_S if limit_s is None else limit_s
 
     async def insist(self, exchange: Callable[[], Awaitable[T]]) -> T:
         """Return what `exchange` returns; raises UnreachableError when patience is over."""

@@ -18,6 +18,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from fodc_client.formats import printable, size, span
+from fodc_client.reasons import because
 from fodc_client.resources import ENDED_PHASES, Request, Result, Target
 from fodc_client.tables import TONES
 
@@ -50,7 +51,7 @@ def rows_of(request: Request) -> tuple[Row, ...]:
 def _rows_of_target(request: Request, target: Target) -> tuple[Row, ...]:
     if target.results:
         return tuple(_row(target, result) for result in target.results)
-    note = _note(target.reason, target.message)
+    note = because(target.reason, target.message)
     return tuple(
         Row(target.node_id, profile, target.phase, None, 0.0, 0, note)
         for profile in request.profiles
@@ -66,17 +67,15 @@ def _row(target: Target, result: Result) -> Row:
         share=1.0 if done else share_of(result.elapsed_s, result.duration_s),
         elapsed_s=result.elapsed_s,
         received_bytes=(result.size_bytes or 0) if done else result.received_bytes,
-        note="empty: nothing was sampled" if result.empty else _note(result.reason, result.message),
+        note="empty: nothing was sampled"
+        if result.empty
+        else because(result.reason, result.message),
     )
 
 
 def share_of(elapsed_s: float, duration_s: float) -> float | None:
     """Return how much of the duration is over, None for captures without one."""
     return min(1.0, elapsed_s / duration_s) if duration_s > 0 else None
-
-
-def _note(reason: str, message: str) -> str:
-    return f"{reason}: {message}" if reason and message else reason or message
 
 
 def later(row: Row, seconds: float, duration_s: float) -> Row:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
-from fodc_client.collecting import advice_for
 from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import moment, or_nothing
 from fodc_client.output import Format, Output
+from fodc_client.reasons import because, with_advice
 from fodc_client.resources import Configurations, Difference, Missing, NodeConfiguration, RoleDrift
 from fodc_client.tables import Column, Table
 
@@ -115,8 +115,8 @@ def _show_drift(drift: Configurations, output: Output) -> None:
 
 def _warn_missing(missing: Sequence[Missing], output: Output) -> None:
     for each in missing:
-        why = ": ".join(word for word in (each.reason, each.message) if word)
-        output.warning(f"{each.node_id} did not answer: {why} {advice_for(each.reason)}".rstrip())
+        why = because(each.reason, each.message)
+        output.warning(with_advice(f"{each.node_id} did not answer: {why}", each.reason))
 
 
 # ---- pure -----------------------------------------------------------------------------------

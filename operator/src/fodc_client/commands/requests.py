@@ -13,6 +13,7 @@ from fodc_client.following import Patience, follow
 from fodc_client.formats import NOTHING, moment, or_nothing, size, span
 from fodc_client.output import Format, Output
 from fodc_client.progress import view_for
+from fodc_client.reasons import because
 from fodc_client.resources import Request, Result, Target
 from fodc_client.tables import Column, Table
 
@@ -232,4 +233,4 @@ def _result_row(target: Target, result: Result) -> tuple[str, ...]:
 
 
 def _why(reason: str, message: str) -> str:
-    return ": ".join(word for word in (reason, message) if word) or NOTHING
+    return because(reason, message) or NOTHING
