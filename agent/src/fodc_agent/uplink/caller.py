@@ -9,7 +9,6 @@ the loop waits a random while and dials the next address.
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -18,13 +17,12 @@ from typing import Final, Protocol, TypeVar
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink import codec
+from fodc_agent.uplink.pace import Pace
 from fodc_protocol.link import effects
-from fodc_protocol.link.backoff import reconnect_delay_s
 
 _log: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-CAP_S: Final = 60.0
 # Beats of the link are answered; the existing contract's are not, and a Go server allows one
 # ping in five minutes, so that is how often a half-dead Go proxy can be looked for.
 PING_S: Final = 310.0
@@ -84,24 +82,6 @@ class ExistingStreams(Protocol):
 Dial = Callable[[Endpoint], Awaitable[RpcChannel]]
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When to try again; `chance` and `sleep` are for tests on virtual time."""
-
-    base_s: float = 5.0
-    probe_link_s: float = 300.0
-    chance: Callable[[], float] = random.random
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    def retry_s(self, attempt: int) -> float:
-        """Pause before the next round over the addresses."""
-        return reconnect_delay_s(attempt, base_s=self.base_s, cap_s=CAP_S, chance=self.chance())
-
-    def probe_s(self) -> float:
-        """Pause before asking a proxy of the existing contract whether it knows the link now."""
-        return self.probe_link_s * (0.5 + self.chance())
-
-
 @dataclass(slots=True)
 class Caller:
     """The loop. Run it as one task and set `stop` to end it politely."""
@@ -145,6 +125,9 @@ class Caller:
             hangup = await self._converse(endpoint)
         except (RpcError, codec.MalformedFrameError) as error:
             hangup = effects.Hangup(_reason_of(error), str(error))
+        except Exception as error:  # noqa: BLE001 - logged, and a pause follows
+            _log.exception("uplink_fault proxy=%s", endpoint)
+            hangup = effects.Hangup("Internal", f"{type(error).__name__}: {error}")
         self._note(hangup, was_up=self.status.up)
         return hangup
 

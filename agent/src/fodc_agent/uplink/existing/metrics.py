@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers on the metrics stream: exactly one message per command, whatever happens.
+
+The one idea: the proxy waits for one message and its limit is 32 MiB, so an answer is trimmed to
+the newest rows that fit (W-56). The limit here is lower, because the whole message has to exist in
+a process that is meant to stay small.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+from fodc_agent.uplink.answers import Columns
+from fodc_agent.uplink.existing import codec
+from fodc_protocol.samples import Sample, Series, is_absent
+
+ANSWER_BYTES: Final = 8 * 1024 * 1024
+_FOREVER_MS: Final = 1 << 62
+_YIELD_EVERY: Final = 512
+_SAMPLE_OVERHEAD_BYTES: Final = 32  # value, time and lengths around a metric, from above
+
+
+class Samples(Protocol):
+    """What of the recorder these answers need."""
+
+    def latest_samples(self) -> Iterator[Sample]:
+        """Yield the newest values one by one."""
+
+    def window(
+        self,
+        start_ms: int,
+        end_ms: int,
+        names: frozenset[str] | None = None,
+        max_points: int | None = None,
+    ) -> Iterable[Columns]:
+        """Yield history in bounded pieces."""
+
+
+class MetricsAnswers:
+    """Encodes answers; `trimmed` counts those that had to leave older rows out."""
+
+    def __init__(
+        self, samples: Samples, now_ms: Callable[[], int], *, limit_bytes: int = ANSWER_BYTES
+    ) -> None:
+        self._samples = samples
+        self._now_ms = now_ms
+        self._limit_bytes = limit_bytes
+        self.trimmed = 0
+
+    async def answer(self, command: codec.MetricsCommand) -> bytes:
+        """Return the one message that answers a command."""
+        parts = await self._latest() if command.latest else await self._window(command)
+        parts.append(codec.answer_time(self._now_ms()))
+        return b"".join(parts)
+
+    async def _latest(self) -> list[bytes]:
+        """One sample per series, without a time of its own; one coherent snapshot (W-61)."""
+        samples = list(self._samples.latest_samples())
+        parts: list[bytes] = []
+        size = 0
+        for number, sample in enumerate(samples):
+            part = codec.sample_of(codec.metric_of(sample.series), sample.value)
+            size += len(part)
+            if size > self._limit_bytes:
+                self.trimmed += 1
+                break
+            parts.append(part)
+            if number % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        return parts
+
+    async def _window(self, command: codec.MetricsCommand) -> list[bytes]:
+        """One sample per series and row, each with its time; the newest rows that fit."""
+        start_ms = command.start_ms if command.start_ms is not None else -_FOREVER_MS
+        end_ms = command.end_ms if command.end_ms is not None else _FOREVER_MS
+        parts: list[bytes] = []
+        if end_ms < start_ms:
+            return parts
+        rows = self._rows_that_fit(start_ms, end_ms)
+        for piece in self._samples.window(start_ms, end_ms):
+            parts += _samples_of(piece, rows)
+            await asyncio.sleep(0)
+        return parts
+
+    def _rows_that_fit(self, start_ms: int, end_ms: int) -> int:
+        """Return how many rows of every source fit, from the sizes of all their series."""
+        row_bytes = 0
+        most_rows = 0
+        for piece in self._samples.window(start_ms, end_ms):
+            row_bytes += sum(map(_row_cost, piece.series))
+            most_rows = max(most_rows, len(piece.timestamps_ms))
+        fitting = max(1, self._limit_bytes // max(1, row_bytes))
+        self.trimmed += fitting < most_rows
+        return fitting
+
+
+def _row_cost(series: Series) -> int:
+    return len(codec.metric_of(series)) + _SAMPLE_OVERHEAD_BYTES
+
+
+def _samples_of(piece: Columns, rows: int) -> Iterator[bytes]:
+    """Yield the samples of the newest rows of a piece of history."""
+    points = len(piece.timestamps_ms)
+    first = max(0, points - rows)
+    times = [codec.time_of(at_ms) for at_ms in piece.timestamps_ms[first:]]
+    for place, series in enumerate(piece.series):
+        metric = codec.metric_of(series)
+        values = piece.values[place * points + first : (place + 1) * points]
+        for value, sample_time in zip(values, times, strict=True):
+            if not is_absent(value):
+                yield codec.sample_of(metric, value, sample_time)

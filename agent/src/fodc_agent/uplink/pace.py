@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to try again; randomness and sleeping can be exchanged, for tests on virtual time."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fodc_protocol.link.backoff import reconnect_delay_s
+
+CAP_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Pauses in seconds: `base_s` bounds the first one, a minute all of them (W-54)."""
+
+    base_s: float = 5.0
+    probe_link_s: float = 300.0
+    chance: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def retry_s(self, attempt: int) -> float:
+        """Pause before the next attempt; 0 is the first."""
+        return reconnect_delay_s(attempt, base_s=self.base_s, cap_s=CAP_S, chance=self.chance())
+
+    def probe_s(self) -> float:
+        """Pause before asking again for something that the proxy does not know: a few minutes."""
+        return self.probe_link_s * (0.5 + self.chance())
