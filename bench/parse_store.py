@@ -3,6 +3,7 @@
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from node_pages import NodePages
 
+from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
 from fodc_protocol.exposition import render_page
 
@@ -19,7 +21,7 @@ WARM_UP = 40
 ROUNDS = 200
 METHOD = (
     f"{SERIES} series, {ROUNDS} different consecutive pages after {WARM_UP} to warm up, median; "
-    "recorder with the window on and no journal, one process, perf_counter around the call"
+    "window on, no journal unless named, one process, perf_counter around the call"
 )
 
 
@@ -46,15 +48,32 @@ def run() -> dict[str, dict[str, object]]:
             latest.append(_milliseconds(recorder.latest))
             page.append(_milliseconds(lambda: render_page(recorder.latest().blocks)))
     history = _milliseconds(lambda: list(recorder.window(0, 10**13)))
+    kept = _with_journal()
     first = Recorder(budget_bytes=8 << 20, interval_s=10)
     cold = _milliseconds(lambda: first.record_page("node", body, 0))
     return {
         "recorder_parse_and_store_3000_ms": _figure(store, 1.5),
+        "recorder_parse_store_and_journal_3000_ms": _figure(kept, 2.5),
         "recorder_latest_3000_ms": _figure(latest, 5.0),
         "recorder_page_3000_ms": _figure(page, 5.0),
         "recorder_first_page_3000_ms": _figure([cold], 50.0),
         f"recorder_whole_window_{WARM_UP + ROUNDS}_rows_ms": _figure([history], 1000.0),
     }
+
+
+def _with_journal() -> list[float]:
+    with tempfile.TemporaryDirectory() as directory:
+        journal = Journal(Path(directory), max_bytes=16 << 20)
+        recorder = Recorder(budget_bytes=8 << 20, interval_s=10, journal=journal)
+        times: list[float] = []
+        for at, body in enumerate(NodePages(SERIES).pages(WARM_UP + ROUNDS)):
+            times.append(
+                _milliseconds(
+                    lambda body=body, at=at: recorder.record_page("node", body, at * 10_000)
+                )
+            )
+        recorder.close()
+    return times[WARM_UP:]
 
 
 def _figure(values: list[float], goal: float) -> dict[str, object]:

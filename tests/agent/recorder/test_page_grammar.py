@@ -139,6 +139,8 @@ def test_t_parse_17_nan_is_a_sample(text):
         ('m{a:b="c"} 42', SkipReason.BAD_LABELS),
         ('m{a="1",a="2"} 42', SkipReason.DUPLICATE_LABEL),
         ("m 42 noon", SkipReason.BAD_TIMESTAMP),
+        ("m 42 --7", SkipReason.BAD_TIMESTAMP),
+        ("m 42\u00a017", SkipReason.BAD_VALUE),
         ("m 42 17 18", SkipReason.TRAILING_TEXT),
         ("m 42 # not an exemplar", SkipReason.TRAILING_TEXT),
         ("\x00\x01", SkipReason.BAD_NAME),
@@ -173,6 +175,7 @@ def test_t_parse_15_newline_in_a_value_skips_both_halves():
         "\t m \t 42 \t",
         "m\t42",
         "m   42   ",
+        "m 42 +17",
     ],
 )
 def test_w08_timestamp_exemplar_and_blanks_are_tolerated(line):
@@ -350,3 +353,10 @@ def test_t_parse_36_39_identity_labels(line, identity, expected):
     recorder.set_identity(None, identity)
     labels = next(recorder.latest_samples()).series.labels
     assert (dict(labels), len(labels)) == (expected, len(expected))
+
+
+def test_stamp_is_checked_as_strictly_on_a_known_line():
+    recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+    recorder.record_page("node", b"m 1\n", 0)
+    report = recorder.record_page("node", b"m 2 --7\n", 1)
+    assert dict(report.skipped) == {SkipReason.BAD_TIMESTAMP: 1}

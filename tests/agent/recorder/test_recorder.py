@@ -5,6 +5,7 @@ Covers T-FR and T-DS by outcome, W-09, W-11, W-12, W-61 and anchor failures 4, 6
 internals (list of datasources, shared ring capacity, capacity formula) have no counterpart.
 """
 
+import tracemalloc
 from array import array
 
 import pytest
@@ -448,3 +449,31 @@ def test_w10_churn_does_not_grow_the_tables():
 def test_interval_must_be_positive():
     with pytest.raises(ValueError, match="interval_s must be above 0"):
         recorder(interval_s=0)
+
+
+def test_t_fr_10_heap_stays_near_the_budget():
+    """At most 150 % of the budget, like there; ours counts names and caches as well."""
+    budget = 200 * 1024
+    bodies = [
+        "".join(f'm{{i="{n}"}} {(n * 7919 + at * 31) / 7}\n' for n in range(60)).encode()
+        for at in range(30)
+    ]
+    tracemalloc.start()
+    try:
+        one = recorder(budget_bytes=budget, target_s=10**6)
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(1500):
+            one.record_page("node", bodies[at % 30], at * 10_000)
+            one.latest()
+        growth = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert one.extent().rows < 1500
+    assert budget * 0.5 < growth < budget * 1.5
+
+
+def test_identity_that_repeats_a_name_gives_it_once():
+    one = recorder()
+    one.record_page("node", page(a=1), 0)
+    one.set_identity(None, (("x", "1"), ("x", "2")))
+    assert one.latest().blocks[0].text == b'a{x="1"} 1\n'

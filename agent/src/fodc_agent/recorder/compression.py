@@ -2,8 +2,9 @@
 """One row of doubles as few bytes, without loss of a single bit.
 
 The one idea: most series do not move between two scrapes, so a row XORed with its neighbor is
-mostly zero bytes; grouping the bytes by their place in the double (shuffle) lines those zeros up
-for deflate. Measured: 2.7 bytes per sample of payload (perf-feasibility §4.2).
+mostly zero bytes; grouping the bytes by their place in the double (shuffle) lines those zeros up.
+Deflate then only looks for runs (Z_RLE): measured on such rows 2.3 bytes per sample in 0.12 ms,
+where its search for longer matches needs 2.7 bytes and 0.22 ms (method: bench/window_size.py).
 """
 
 import zlib
@@ -13,6 +14,7 @@ from typing import Final
 _CELL_BYTES: Final = 8
 _RAW_DEFLATE: Final = -15  # no header, no checksum: memory needs neither, the journal has a CRC
 _LEVEL: Final = 1
+_MEMORY: Final = 8
 
 
 class CorruptRowError(ValueError):
@@ -28,7 +30,8 @@ def encode(row: "array[float]", reference: "array[float] | None" = None) -> byte
     if reference is not None:
         data = _xor(data, reference)
     planes = b"".join([data[place::_CELL_BYTES] for place in range(_CELL_BYTES)])
-    return zlib.compress(planes, _LEVEL, _RAW_DEFLATE)
+    deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW_DEFLATE, _MEMORY, zlib.Z_RLE)
+    return deflater.compress(planes) + deflater.flush()
 
 
 def decode(

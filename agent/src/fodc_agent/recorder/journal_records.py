@@ -13,6 +13,7 @@ The first row of a source in a segment is whole, later ones are differences to t
 
 import json
 import struct
+import sys
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from enum import IntEnum
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from fodc_agent.recorder import compression
+from fodc_agent.recorder.lines import Strings
 from fodc_protocol.samples import Labels, MetricType, Series
 
 MAGIC: Final = b"FODCJRN1"
@@ -90,10 +92,11 @@ def read_segment(segment: BinaryIO) -> Iterator[Entry]:
     if segment.read(len(MAGIC)) != MAGIC:
         raise CorruptJournalError("no journal segment of this version")
     before: dict[str, array[float]] = {}
+    strings: Strings = {}
     while (found := _next_record(segment)) is not None:
         kind, payload = found
         if kind == _Kind.DEFINE:
-            yield from _read_definitions(payload)
+            yield from _read_definitions(payload, strings)
         elif kind == _Kind.ROW:
             entry = _read_row(payload, before)
             before[entry.source] = entry.row
@@ -127,22 +130,24 @@ def _next_record(segment: BinaryIO) -> tuple[int, bytes] | None:
     return kind, payload
 
 
-def _read_definitions(payload: bytes) -> Iterator[JournaledSeries]:
+def _read_definitions(payload: bytes, strings: Strings) -> Iterator[JournaledSeries]:
     try:
         inflater = zlib.decompressobj()
         source, rows = json.loads(inflater.decompress(payload, _MAX_RECORD_BYTES))
-        found = [JournaledSeries(str(source), *_definition(row)) for row in rows]
+        source = str(source)
+        found = [JournaledSeries(source, *_definition(row, strings)) for row in rows]
     except (ValueError, TypeError, zlib.error) as fault:
         raise CorruptJournalError(f"definition of series is damaged: {fault}") from fault
     yield from found
 
 
-def _definition(row: Any) -> Definition:  # noqa: ANN401 - foreign JSON
+def _definition(row: Any, strings: Strings) -> Definition:  # noqa: ANN401 - foreign JSON
     column, name, labels, kind, text = row
     if not isinstance(column, int) or not 0 <= column < _MAX_CELLS:
         raise ValueError(f"column {column!r} is out of range")
-    pairs: Labels = tuple((str(key), str(value)) for key, value in labels)
-    return column, Series(str(name), pairs, MetricType(kind), str(text))
+    pairs = [(str(key), str(value)) for key, value in labels]
+    shared: Labels = tuple([strings.setdefault(pair, pair) for pair in pairs])
+    return column, Series(sys.intern(str(name)), shared, MetricType(kind), sys.intern(str(text)))
 
 
 def _read_row(payload: bytes, before: "dict[str, array[float]]") -> JournaledRow:

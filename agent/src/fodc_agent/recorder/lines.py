@@ -31,6 +31,7 @@ _LABEL: Final = re.compile(
 _ESCAPE: Final = re.compile(r'\\([\\n"])')
 _HELP_ESCAPE: Final = re.compile(r"\\([\\n])")
 _UNESCAPED: Final = {"\\": "\\", "n": "\n", '"': '"'}
+_WORD: Final = re.compile(r"[^ \t\r]+")
 _TIMESTAMP: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _COMMENT: Final = re.compile(r"#[ \t]*(HELP|TYPE)[ \t]+([^ \t]+)(?:[ \t]+(.*))?", re.DOTALL)
 _TYPES: Final = {
@@ -134,7 +135,7 @@ def _unescape(value: str) -> str:
 
 def _read_value(rest: str) -> float | SkipReason:
     """Read what follows name and labels: a value, perhaps a timestamp, perhaps an exemplar."""
-    words = rest.partition(" # {")[0].split()
+    words = _WORD.findall(rest.partition(" # {")[0])
     match words:
         case []:
             return SkipReason.MISSING_VALUE

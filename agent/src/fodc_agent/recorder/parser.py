@@ -63,6 +63,7 @@ class PageParser:
         """
         page = _Page(absent_row(self._columns.width))
         prefixes, row = self._prefixes, page.row
+        known = 0
         for chunk in _chunks(body):
             for line in chunk:
                 prefix, _, text = line.rpartition(b" ")
@@ -73,11 +74,11 @@ class PageParser:
                     except ValueError:
                         pass
                     else:
-                        page.samples += 1
+                        known += 1
                         continue
                 if line:
                     self._unknown_line(line, prefix, page)
-        return ParsedPage(row, page.samples, page.refused, page.skipped)
+        return ParsedPage(row, page.samples + known, page.refused, page.skipped)
 
     def forget(self, freed: set[int]) -> None:
         """Drop what leads to columns that have been freed."""
@@ -98,7 +99,7 @@ class PageParser:
         """Read "known prefix, blank, value, blank, timestamp" and drop the timestamp."""
         known, _, text = prefix.rpartition(b" ")
         column = self._prefixes.get(known)
-        if column is None or not line[len(prefix) + 1 :].strip().lstrip(b"-").isdigit():
+        if column is None or not line[len(prefix) + 1 :].removeprefix(b"-").isdigit():
             return False
         try:
             page.row[column] = float(text)

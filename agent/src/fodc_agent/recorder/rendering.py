@@ -21,10 +21,14 @@ def with_identity(series: Series, identity: Labels) -> Series:
     The series' own label wins (T-PARSE-36..39, W-07); no name appears twice.
     """
     taken = {name for name, _ in series.labels}
-    added = tuple(pair for pair in identity if pair[1] and pair[0] not in taken)
+    added: list[tuple[str, str]] = []
+    for pair in identity:
+        if pair[1] and pair[0] not in taken:
+            taken.add(pair[0])
+            added.append(pair)
     if not added:
         return series
-    return Series(series.name, series.labels + added, series.type, series.help)
+    return Series(series.name, (*series.labels, *added), series.type, series.help)
 
 
 @dataclass(frozen=True, slots=True)
