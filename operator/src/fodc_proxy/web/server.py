@@ -48,9 +48,15 @@ def application(routes: Routes, *, max_body_bytes: int = 1024 * 1024) -> web.App
 class WebServer:
     """One HTTP listener; `start` fails with OSError when the address cannot be had."""
 
-    def __init__(self, app: web.Application, *, shutdown_s: float = 0.5) -> None:
+    def __init__(
+        self, app: web.Application, *, keepalive_s: float = 10.0, shutdown_s: float = 0.5
+    ) -> None:
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=shutdown_s, handler_cancellation=True
+            app,
+            access_log=None,
+            shutdown_timeout=shutdown_s,
+            keepalive_timeout=keepalive_s,
+            handler_cancellation=True,
         )
         self.address = ""
 

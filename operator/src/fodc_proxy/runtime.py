@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that wires: settings in, a running proxy out; embedded by other programs too."""
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from importlib import metadata
+
+from fodc_protocol.link import frames
+from fodc_protocol.samples import Sample
+from fodc_proxy import telemetry
+from fodc_proxy.fleet.events import EventLog
+from fodc_proxy.fleet.membership import Change, Contract, Transition
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.fleet.topology import LatestEvidence
+from fodc_proxy.rounds.collector import Rounds
+from fodc_proxy.serving.agent_link import AgentLinkService, Greeting
+from fodc_proxy.serving.fodc_service import FodcService
+from fodc_proxy.serving.outbox import Writers
+from fodc_proxy.serving.ports import HeardFrame, LinkListener
+from fodc_proxy.serving.server import GrpcServer, methods_of
+from fodc_proxy.serving.streams import Ramp, Turns
+from fodc_proxy.settings import Settings
+from fodc_proxy.web import fleet as fleet_routes
+from fodc_proxy.web import health as health_routes
+from fodc_proxy.web import metrics as metrics_routes
+from fodc_proxy.web.server import Routes, WebServer, application
+
+_log = logging.getLogger(__name__)
+
+
+def version() -> str:
+    """Return the version of the distribution."""
+    try:
+        return metadata.version("banyandb-fodc")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Listeners:
+    """Passes what the link service tells to everyone who listens; one failure costs no other."""
+
+    def __init__(self) -> None:
+        self._listeners: list[LinkListener] = []
+
+    def add(self, listener: LinkListener) -> None:
+        """Tell this one too."""
+        self._listeners.append(listener)
+
+    def linked(self, pod_name: str, hello: frames.Hello) -> None:
+        """Pass on."""
+        for listener in self._listeners:
+            try:
+                listener.linked(pod_name, hello)
+            except Exception:  # noqa: BLE001 - logged; the stream must go on
+                _log.exception("a listener failed on the link of %s", pod_name)
+
+    def unlinked(self, pod_name: str) -> None:
+        """Pass on."""
+        for listener in self._listeners:
+            try:
+                listener.unlinked(pod_name)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("a listener failed on the end of the link of %s", pod_name)
+
+    def heard(self, pod_name: str, frame: HeardFrame) -> None:
+        """Pass on."""
+        for listener in self._listeners:
+            try:
+                listener.heard(pod_name, frame)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("a listener failed on %s of %s", type(frame).__name__, pod_name)
+
+
+class Proxy:
+    """One proxy: build, `start`, `stop`. Belongs to the event loop in which it is built."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.incarnation = secrets.token_hex(8)
+        self.started_at_ms = _unix_ms()
+        self.registry = Registry(settings.limits)
+        self.rounds = Rounds(
+            self.registry.members, collection_timeout_s=settings.collection_timeout_s
+        )
+        self.evidence = LatestEvidence()
+        self.events = EventLog()
+        self.listeners = Listeners()
+        self._writers = Writers()
+        self.link, self.fodc = self._services()
+        self.rounds.connect(Contract.LINK, self.link)
+        self.rounds.connect(Contract.FODC, self.fodc)
+        self.events.connect(self.link)
+        self.listeners.add(self.events)
+        self.registry.subscribe(self._changed)
+        self._grpc = GrpcServer(
+            methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
+        )
+        self._web = WebServer(application(self._routes()), keepalive_s=settings.http_read_timeout_s)
+
+    def _services(self) -> tuple[AgentLinkService, FodcService]:
+        interval_s = self.settings.heartbeat_interval_s
+        greeting = Greeting(round(interval_s * 1000), version(), self.incarnation)
+        turns, ramp = Turns(), Ramp()
+        link = AgentLinkService(
+            self.registry,
+            self.rounds,
+            self.listeners,
+            greeting,
+            writers=self._writers,
+            turns=turns,
+            ramp=ramp,
+        )
+        fodc = FodcService(
+            self.registry,
+            self.rounds,
+            self.evidence,
+            heartbeat_interval_s=interval_s,
+            writers=self._writers,
+            turns=turns,
+            ramp=ramp,
+        )
+        return link, fodc
+
+    def _routes(self) -> Routes:
+        told = (version(), self.incarnation, self.started_at_ms)
+        metrics_deps = metrics_routes.MetricsDeps(
+            self.rounds, self.own_samples, _unix_ms, self.settings.http_write_timeout_s
+        )
+        fleet_deps = fleet_routes.FleetDeps(self.registry, _unix_ms, *told)
+        health_deps = health_routes.HealthDeps(self.registry, _unix_ms, *told, self.ready_checks)
+        return [
+            *metrics_routes.routes(metrics_deps),
+            *fleet_routes.routes(fleet_deps),
+            *health_routes.routes(health_deps),
+        ]
+
+    def _changed(self, transition: Transition) -> None:
+        member = transition.member
+        _log.info(
+            "agent %s: pod=%s role=%s contract=%s phase=%s id=%s",
+            transition.change.lower(),
+            member.pod_name,
+            member.role,
+            member.contract,
+            member.phase,
+            member.agent_id,
+        )
+        if transition.change is Change.REMOVED:
+            self.events.forget(member.pod_name)
+
+    # ---- what it tells of itself ----------------------------------------------------------------
+
+    @property
+    def grpc_address(self) -> str:
+        """Where agents connect, empty before the start."""
+        return self._grpc.address
+
+    @property
+    def http_address(self) -> str:
+        """Where callers ask, empty before the start."""
+        return self._web.address
+
+    def ready_checks(self) -> Sequence[health_routes.ReadyCheck]:
+        """Return what must work before callers are sent here."""
+        listening = bool(self._grpc.address)
+        message = f"listens on {self._grpc.address}" if listening else "does not listen yet"
+        return (health_routes.ReadyCheck("grpc", listening, message),)
+
+    def own_samples(self) -> list[Sample]:
+        """Return the proxy's own families."""
+        rounds, dropped = self.rounds, self.fodc.dropped
+        uptime_s = (_unix_ms() - self.started_at_ms) / 1000
+        gauge, counter = telemetry.gauge, telemetry.counter
+        late, message = "Answers that came too late or unasked.", "Messages without a use."
+        return [
+            *telemetry.fleet_samples(self.registry.members()),
+            gauge("build_info", "Version of the proxy.", 1, version=version()),
+            gauge("uptime_seconds", "Seconds since the start.", uptime_s),
+            gauge("resident_memory_bytes", "Resident memory.", telemetry.resident_bytes()),
+            gauge("streams", "Agents with a stream.", self.link.count, contract="link"),
+            gauge("streams", "Agents with a stream.", self.fodc.count, contract="fodc"),
+            gauge("rounds_active", "Collections in flight.", rounds.active),
+            counter("answers_dropped", late, rounds.late_answers, cause="late"),
+            counter("answers_dropped", late, rounds.unasked_answers, cause="unasked"),
+            counter("messages_dropped", message, dropped.unknown_agent, cause="unknown_agent"),
+            counter("messages_dropped", message, dropped.garbage, cause="garbage"),
+            counter("frames_dropped", "Frames that no stream took.", self._writers.dropped),
+            counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped),
+            counter("superseded", "Entries replaced by newer ones.", self.registry.superseded),
+            counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts),
+        ]
+
+    # ---- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen; raises OSError that says which address cannot be had."""
+        http, grpc = self.settings.http_listen, self.settings.grpc_listen
+        try:
+            await self._web.start(http.host, http.port)
+            await self._grpc.start(grpc.host, grpc.port)
+        except BaseException:
+            await self.stop()
+            raise
+        self.registry.start()
+        _log.info("listening: grpc=%s http=%s", self.grpc_address, self.http_address)
+
+    async def stop(self) -> None:
+        """End everything; bounded to about a second however many agents are attached."""
+        await self._web.stop()
+        await self._grpc.stop()
+        await self._writers.stop()
+        await self.registry.stop()
+        self.rounds.stop()

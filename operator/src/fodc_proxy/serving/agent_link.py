@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fodc.v1.AgentLink: one stream per agent of ours.
+
+The one idea: the coroutine that reads a stream is all there is of an agent at rest. It answers
+heartbeats itself; everything else that is written goes through the stream's outbox.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import grpc
+
+from fodc_protocol.errors import Reason
+from fodc_protocol.link import frames
+from fodc_protocol.link.proxy_side import agreed_protocol
+from fodc_proxy.fleet.membership import (
+    Change,
+    Contract,
+    Member,
+    Registration,
+    RegistrationError,
+    Transition,
+    UnknownAgentError,
+)
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.rounds import plan
+from fodc_proxy.rounds.collector import Rounds
+from fodc_proxy.serving.codec import WireError, decode_agent_frame, encode_proxy_frame
+from fodc_proxy.serving.outbox import Outbox, Writers
+from fodc_proxy.serving.ports import LinkListener
+from fodc_proxy.serving.streams import Context, Ramp, Turns, read, read_first
+
+_RETRY_AFTER_REFUSAL_MS: Final = 5_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What every Welcome says."""
+
+    heartbeat_interval_ms: int
+    proxy_version: str
+    proxy_incarnation: str
+    chunk_bytes: int = 256 * 1024
+
+
+class _Link:
+    """One linked agent."""
+
+    __slots__ = ("agent_id", "outbox", "parting", "pod_name", "task")
+
+    def __init__(self, member: Member, outbox: Outbox, task: "asyncio.Task[object] | None") -> None:
+        self.agent_id = member.agent_id
+        self.pod_name = member.pod_name
+        self.outbox = outbox
+        self.task = task
+        self.parting: frames.Refusal | None = None
+
+    def part(self, refusal: frames.Refusal) -> None:
+        """End this stream from outside, telling why."""
+        if self.parting is None and self.task is not None:
+            self.parting = refusal
+            self.task.cancel()
+
+
+class AgentLinkService:
+    """All links; also the LinkPort and the AskPort of our contract."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        rounds: Rounds,
+        listener: LinkListener,
+        greeting: Greeting,
+        *,
+        writers: Writers,
+        turns: Turns,
+        ramp: Ramp,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._registry = registry
+        self._rounds = rounds
+        self._listener = listener
+        self._greeting = greeting
+        self._writers = writers
+        self._turns = turns
+        self._ramp = ramp
+        self._clock_ms = clock_ms
+        self._links: dict[str, _Link] = {}
+        self._newest: dict[str, _Link] = {}
+        registry.subscribe(self._changed)
+
+    @property
+    def count(self) -> int:
+        """Count of links."""
+        return len(self._links)
+
+    # ---- ports ----------------------------------------------------------------------------------
+
+    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+        """Queue a frame for the newest link of this pod; False without one or when it is full."""
+        link = self._newest.get(pod_name)
+        return link is not None and link.outbox.offer(encode_proxy_frame(frame))
+
+    def is_linked(self, pod_name: str) -> bool:
+        """Say whether this pod has a link."""
+        return pod_name in self._newest
+
+    def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:
+        """Queue a query; return "" or why it cannot be sent."""
+        link = self._links.get(agent_id)
+        if link is None:
+            return f"agent connection not found for agent ID: {agent_id}"
+        if link.outbox.offer(encode_proxy_frame(_query(ask_id, want))):
+            return ""
+        return f"failed to send query: the stream of agent {agent_id} takes nothing more"
+
+    def _changed(self, transition: Transition) -> None:
+        """End the stream of a member that is no member any more."""
+        if transition.change not in {Change.SUPERSEDED, Change.REMOVED}:
+            return
+        link = self._links.get(transition.member.agent_id)
+        if link is None:
+            return
+        if transition.change is Change.SUPERSEDED:
+            retry_ms = self._registry.limits.heartbeat_timeout_ms
+            message = f"a newer registration of pod {link.pod_name} took over"
+            link.part(frames.Refusal(Reason.SUPERSEDED, message, retry_ms))
+        else:
+            link.part(frames.Refusal(Reason.OFFLINE, "silent for too long: register again"))
+
+    # ---- the stream -----------------------------------------------------------------------------
+
+    async def connect(self, _requests: object, context: Context) -> None:
+        """Serve one agent until its stream ends."""
+        first = await read_first(context)
+        if first is None:
+            return
+        outbox = Outbox(context, self._writers)
+        try:
+            hello = _hello_of(first)
+        except WireError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            return
+        greeted = self._admit(hello)
+        if isinstance(greeted, frames.Refusal):
+            await outbox.write(encode_proxy_frame(greeted))
+            return
+        await self._serve(hello, greeted, outbox, context)
+
+    def _admit(self, hello: frames.Hello) -> Member | frames.Refusal:
+        agreed = agreed_protocol(hello)
+        if isinstance(agreed, frames.Refusal):
+            return agreed
+        registration = Registration(
+            hello.identity, hello.state, Contract.LINK, hello.agent_version, hello.incarnation
+        )
+        try:
+            return self._registry.register(registration).member
+        except RegistrationError as error:
+            return frames.Refusal(error.reason, error.message, _RETRY_AFTER_REFUSAL_MS)
+
+    async def _serve(
+        self, hello: frames.Hello, member: Member, outbox: Outbox, context: Context
+    ) -> None:
+        link = _Link(member, outbox, asyncio.current_task())
+        self._links[member.agent_id] = link
+        self._ramp.registered()
+        is_up = False
+        try:
+            welcomed = await outbox.write(encode_proxy_frame(self._welcome(hello, member)))
+            if welcomed and link.parting is None:
+                self._newest[link.pod_name] = link
+                is_up = True
+                self._listener.linked(link.pod_name, hello)
+                await self._read_on(link, context)
+        except WireError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        except asyncio.CancelledError:
+            if link.parting is None:
+                raise
+            await self._say_goodbye(link, context)
+        finally:
+            self._close(link, was_up=is_up)
+
+    def _welcome(self, hello: frames.Hello, member: Member) -> frames.Welcome:
+        greeting = self._greeting
+        return frames.Welcome(
+            min(hello.protocol_max, frames.PROTOCOL_MAX),
+            member.agent_id,
+            greeting.heartbeat_interval_ms,
+            greeting.proxy_version,
+            greeting.proxy_incarnation,
+            self._clock_ms(),
+            greeting.chunk_bytes,
+        )
+
+    async def _say_goodbye(self, link: _Link, context: Context) -> None:
+        """Tell why the stream ends; the cancellation that brought us here was our own."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        assert link.parting is not None
+        await link.outbox.write(encode_proxy_frame(link.parting))
+        await context.abort(grpc.StatusCode.ABORTED, link.parting.message)
+
+    def _close(self, link: _Link, *, was_up: bool) -> None:
+        link.outbox.close()
+        link.task = None
+        self._links.pop(link.agent_id, None)
+        self._registry.disconnected(link.agent_id)
+        self._rounds.gone(link.agent_id)
+        if self._newest.get(link.pod_name) is link:
+            del self._newest[link.pod_name]
+            if was_up:
+                self._listener.unlinked(link.pod_name)
+
+    async def _read_on(self, link: _Link, context: Context) -> None:
+        while (data := await read(context)) is not None:
+            async with self._turns.turn(len(data)):
+                frame = decode_agent_frame(data)
+                data = b""  # the next read waits for long; let go of what was read
+                if isinstance(frame, frames.Heartbeat):
+                    if not self._beat(link, frame):
+                        break
+                elif frame is not None:
+                    self._heard(link, frame)
+            if isinstance(frame, frames.Heartbeat):
+                await link.outbox.write(encode_proxy_frame(frames.HeartbeatAck(frame.sequence)))
+            frame = None
+
+    def _beat(self, link: _Link, beat: frames.Heartbeat) -> bool:
+        try:
+            self._registry.heartbeat(link.agent_id, beat.state)
+        except UnknownAgentError:
+            return False
+        return True
+
+    def _heard(self, link: _Link, frame: frames.AgentFrame) -> None:
+        match frame:
+            case (
+                frames.MetricsPage()
+                | frames.WindowPart()
+                | frames.Configuration()
+                | frames.QueryFailed()
+            ):
+                self._rounds.heard(link.agent_id, frame)
+            case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
+                self._listener.heard(link.pod_name, frame)
+            case frames.Hello():
+                raise WireError("a second Hello on one stream")
+            case frames.Heartbeat():
+                raise AssertionError("heartbeats are answered before")
+            case _:
+                assert_never(frame)
+
+
+def _hello_of(data: bytes) -> frames.Hello:
+    frame = decode_agent_frame(data)
+    if not isinstance(frame, frames.Hello):
+        raise WireError(f"the first frame must be Hello, got {type(frame).__name__}")
+    return frame
+
+
+def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
+    match want:
+        case plan.Latest():
+            return frames.MetricsQuery(ask_id)
+        case plan.Window():
+            return frames.WindowQuery(
+                ask_id, want.start_ms, want.end_ms, max_points=want.max_points
+            )
+        case plan.Settings():
+            return frames.ConfigurationQuery(ask_id)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the proxy: the flags of the existing one (upstream-proxy §2.1) and our own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from fodc_protocol.errors import BadRequestError, OptionError
+from fodc_protocol.options import (
+    Address,
+    Kind,
+    Option,
+    Resolved,
+    not_negative,
+    positive,
+    resolve,
+    usage,
+)
+from fodc_proxy.fleet.membership import Limits
+
+ENV_PREFIX: Final = "FODC_PROXY"
+PROGRAM: Final = "fodc-proxy"
+
+OPTIONS: Final = (
+    Option(
+        "grpc-listen-addr", Kind.ADDRESS, ":17912", "Where agents connect; port 0 takes a free one."
+    ),
+    Option("http-listen-addr", Kind.ADDRESS, ":17913", "Where people and Prometheus ask."),
+    Option(
+        "agent-heartbeat-timeout",
+        Kind.DURATION,
+        "30s",
+        "An agent silent for longer is Offline.",
+        check=positive,
+    ),
+    Option(
+        "agent-cleanup-timeout",
+        Kind.DURATION,
+        "5m",
+        "An agent silent for longer is forgotten; must be greater than the heartbeat timeout.",
+        check=positive,
+    ),
+    Option("max-agents", Kind.INT, "1000", "How many living agents are let in.", check=positive),
+    Option(
+        "grpc-max-msg-size",
+        Kind.BYTES,
+        "33554432",
+        "Greatest gRPC message in bytes, either way.",
+        check=positive,
+    ),
+    Option(
+        "http-read-timeout",
+        Kind.DURATION,
+        "10s",
+        "How long an idle HTTP connection is kept.",
+        check=positive,
+    ),
+    Option(
+        "http-write-timeout",
+        Kind.DURATION,
+        "10s",
+        "How long a reader may take nothing of an answer before its connection is closed.",
+        check=positive,
+    ),
+    Option(
+        "heartbeat-interval",
+        Kind.DURATION,
+        "10s",
+        "How often agents are told to send heartbeats.",
+        check=not_negative,
+    ),
+    Option(
+        "collection-timeout",
+        Kind.DURATION,
+        "8s",
+        "How long an agent is waited for; who answers later is reported as missing.",
+        check=positive,
+    ),
+    Option("data-dir", Kind.STRING, "", "Where artifacts and requests are kept.", "DIR"),
+    Option(
+        "log-level",
+        Kind.ENUM,
+        "info",
+        "Least severity that is logged.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Option(
+        "log-format",
+        Kind.ENUM,
+        "text",
+        "text writes key=value pairs.",
+        choices=("text", "json"),
+    ),
+    Option("config", Kind.STRING, "", "YAML file with settings by their names.", "FILE"),
+    Option(
+        "print-addresses",
+        Kind.BOOL,
+        "false",
+        "Print one JSON line with the addresses once the proxy listens.",
+    ),
+    Option("version", Kind.BOOL, "false", "Print the version and exit."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the proxy can be told; lengths of time in seconds."""
+
+    grpc_listen: Address = field(default_factory=lambda: Address("", 17912))
+    http_listen: Address = field(default_factory=lambda: Address("", 17913))
+    limits: Limits = field(default_factory=Limits)
+    max_message_bytes: int = 32 * 1024 * 1024
+    http_read_timeout_s: float = 10.0
+    http_write_timeout_s: float = 10.0
+    heartbeat_interval_s: float = 10.0
+    collection_timeout_s: float = 8.0
+    data_dir: str = ""
+    log_level: str = "info"
+    log_format: str = "text"
+    print_addresses: bool = False
+
+
+def resolved(
+    argv: Sequence[str], environ: Mapping[str, str], file_values: Mapping[str, object] | None = None
+) -> Resolved:
+    """Return every option's value; raises OptionError that lists all problems."""
+    return resolve(OPTIONS, argv, environ, ENV_PREFIX, file_values)
+
+
+def settings_of(values: Resolved) -> Settings:
+    """Return the settings; raises OptionError when values do not fit each other."""
+    try:
+        limits = Limits(
+            round(values.number("agent-heartbeat-timeout") * 1000),
+            round(values.number("agent-cleanup-timeout") * 1000),
+            values.integer("max-agents"),
+        )
+    except BadRequestError as error:
+        raise OptionError(error.message) from error
+    return Settings(
+        values.address("grpc-listen-addr") or Address("", 0),
+        values.address("http-listen-addr") or Address("", 0),
+        limits,
+        values.integer("grpc-max-msg-size"),
+        values.number("http-read-timeout"),
+        values.number("http-write-timeout"),
+        values.number("heartbeat-interval"),
+        values.number("collection-timeout"),
+        values.text("data-dir"),
+        values.text("log-level"),
+        values.text("log-format"),
+        values.flag("print-addresses"),
+    )
+
+
+def help_text() -> str:
+    """Return the text of `--help`."""
+    examples = (
+        "fodc-proxy",
+        "fodc-proxy --grpc-listen-addr=:0 --http-listen-addr=127.0.0.1:0 --print-addresses",
+    )
+    about = "Collects from the FODC agents of a BanyanDB cluster and shows it in one place."
+    return usage(OPTIONS, PROGRAM, examples, about=about, env_prefix=ENV_PREFIX)

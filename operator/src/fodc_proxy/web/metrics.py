@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/metrics` and `/metrics-windows`: collected from the fleet while the caller waits (§6.3, §6.4).
+
+The one idea: what is there is answered, and headers say whose part is missing. The proxy's own
+families stand on the unfiltered page only.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from fodc_protocol.exposition import CONTENT_TYPE, FleetPage, blocks_of
+from fodc_protocol.samples import Sample
+from fodc_protocol.times import TimeError, parse_rfc3339_ms
+from fodc_proxy.rounds.collector import RoundResult, Rounds, Selection
+from fodc_proxy.rounds.plan import Window
+from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
+from fodc_proxy.views.windows import window_json
+from fodc_proxy.web.answers import text_error
+from fodc_proxy.web.streaming import answer_in_pieces
+
+T = TypeVar("T")
+_NEWEST_REACH_MS: Final = 300_000
+_NEWEST_STEP_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsDeps:
+    """What these routes need; `clock_ms` is Unix time."""
+
+    rounds: Rounds
+    own_samples: Callable[[], Iterable[Sample]]
+    clock_ms: Callable[[], int]
+    write_timeout_s: float = 10.0
+
+
+def routes(deps: MetricsDeps) -> list[web.RouteDef]:
+    """Return the routes of this file."""
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return await _metrics(deps, request)
+
+    async def windows(request: web.Request) -> web.StreamResponse:
+        return await _windows(deps, request)
+
+    return [
+        web.get("/metrics", metrics, allow_head=False),
+        web.get("/metrics-windows", windows, allow_head=False),
+    ]
+
+
+def _selection(request: web.Request) -> Selection:
+    return Selection(request.query.get("role", ""), request.query.get("pod_name", ""))
+
+
+def _whole(result: RoundResult[T]) -> dict[str, str]:
+    names = [missing.member.pod_name for missing in result.missing]
+    return partial_headers(result.asked, len(result.answers), names)
+
+
+# ---- the page -----------------------------------------------------------------------------------
+
+
+async def _metrics(deps: MetricsDeps, request: web.Request) -> web.StreamResponse:
+    selection = _selection(request)
+    result = await deps.rounds.metrics(selection)
+    page = FleetPage()
+    for answer in result.answers:
+        page.add(filtered(answer.value, selection.role, selection.pod_name))
+        await asyncio.sleep(0)
+    if selection.is_all:
+        missing = [(m.member.pod_name, m.member.role, m.reason) for m in result.missing]
+        page.add(blocks_of([*deps.own_samples(), *missing_samples(missing)]))
+    headers = {"Content-Type": CONTENT_TYPE, **_whole(result)}
+    del result  # the page holds what is still needed
+    return await answer_in_pieces(
+        request, page.families(), headers=headers, write_timeout_s=deps.write_timeout_s
+    )
+
+
+# ---- windows ------------------------------------------------------------------------------------
+
+
+async def _windows(deps: MetricsDeps, request: web.Request) -> web.StreamResponse:
+    try:
+        start_ms = _time(request, "start_time")
+        end_ms = _time(request, "end_time")
+    except TimeError as error:
+        return text_error(400, error.message)
+    if start_ms is None or end_ms is None:
+        window = _newest(deps.clock_ms())
+    else:
+        window = Window(start_ms, end_ms)
+    if window.end_ms < window.start_ms:
+        return web.Response(body=b"[]\n", content_type="application/json")
+    result = await deps.rounds.windows(_selection(request), window)
+    headers = {"Content-Type": "application/json", **_whole(result)}
+    chunks = window_json((answer.member.agent_id, answer.value) for answer in result.answers)
+    return await answer_in_pieces(
+        request, chunks, headers=headers, write_timeout_s=deps.write_timeout_s
+    )
+
+
+def _time(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name, "")
+    if not text:
+        return None
+    try:
+        return parse_rfc3339_ms(text)
+    except TimeError as error:
+        raise TimeError(f"Invalid {name} format: {error.message}") from error
+
+
+def _newest(now_ms: int) -> Window:
+    """Return the window that holds the newest point of each series, whatever the agents' clocks.
+
+    Its ends move in steps, so that callers of the same moment share a round.
+    """
+    step_ms = now_ms - now_ms % _NEWEST_STEP_MS
+    return Window(step_ms - _NEWEST_REACH_MS, step_ms + _NEWEST_REACH_MS, max_points=1)
