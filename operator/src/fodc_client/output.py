@@ -46,7 +46,8 @@ class Output:
     def table(self, table: tables.Table) -> None:
         """Write a table: drawn on a terminal, plain lines elsewhere."""
         if self.out.is_terminal:
-            self.out.print(tables.drawing(table))
+            width = max(self.out.width, tables.least_width(table))
+            self.out.print(tables.drawing(table), width=width, crop=False, soft_wrap=False)
         else:
             self.lines(tables.lines(table))
 

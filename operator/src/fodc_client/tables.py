@@ -14,6 +14,9 @@ from rich.text import Text
 
 from fodc_client.formats import printable
 
+_LEAST_WRAPPED: Final = 24
+"""A column of prose is never narrower, unless it needs less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -50,15 +53,23 @@ def lines(table: Table) -> list[str]:
     """Return the table as plain lines: columns two blanks apart, nothing cut, no color."""
     rows = [tuple(column.heading for column in table.columns)]
     rows += [tuple(printable(cell) for cell in row) for row in table.rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(table.columns))]
-    drawn = [_line(row, widths, table.columns) for row in rows]
+    wide = widths(table)
+    drawn = [_line(row, wide, table.columns) for row in rows]
     return [printable(table.title), *drawn] if table.title else drawn
 
 
-def _line(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+def widths(table: Table) -> list[int]:
+    """Return the width of each column's longest text, heading included."""
+    return [
+        max(len(column.heading), *(len(printable(row[place])) for row in table.rows), 0)
+        for place, column in enumerate(table.columns)
+    ]
+
+
+def _line(row: Sequence[str], wide: Sequence[int], columns: Sequence[Column]) -> str:
     cells = (
         cell.rjust(width) if column.right else cell.ljust(width)
-        for cell, width, column in zip(row, widths, columns, strict=True)
+        for cell, width, column in zip(row, wide, columns, strict=True)
     )
     return "  ".join(cells).rstrip()
 
@@ -73,22 +84,25 @@ def drawing(table: Table) -> RichTable:
         padding=(0, 2, 0, 0),
         header_style="bold",
     )
-    for column in table.columns:
+    for column, width in zip(table.columns, widths(table), strict=True):
         drawn.add_column(
             column.heading,
             justify="right" if column.right else "left",
             overflow="fold",
-            no_wrap=not column.wraps and not _is_wide(table, column),
+            no_wrap=not column.wraps,
+            min_width=min(width, _LEAST_WRAPPED) if column.wraps else width,
         )
     for row in table.rows:
         drawn.add_row(*(_cell(*pair) for pair in zip(row, table.columns, strict=True)))
     return drawn
 
 
-def _is_wide(table: Table, column: Column) -> bool:
-    """Say whether a column holds texts too long to stand on one line of any terminal."""
-    place = table.columns.index(column)
-    return any(len(row[place]) > 40 for row in table.rows)
+def least_width(table: Table) -> int:
+    """Return the width below which a drawing would have to cut: names are never cut."""
+    return sum(
+        2 + (min(width, _LEAST_WRAPPED) if column.wraps else width)
+        for column, width in zip(table.columns, widths(table), strict=True)
+    )
 
 
 def _cell(text: str, column: Column) -> Text:
