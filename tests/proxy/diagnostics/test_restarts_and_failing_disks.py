@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proxy dies and returns, or its disk does not do what it should."""
+
+import pytest
+
+from fodc_protocol.errors import Reason
+from fodc_proxy.artifacts.errors import StorageError
+from fodc_proxy.diagnostics.model import CancelMode, Phase, RequestPhase
+
+from .world import artifact_bytes
+
+
+def only_result(world):
+    (target,) = world.get().targets
+    (result,) = target.results
+    return result
+
+
+FULL = StorageError("writing: the artifact store is full; remove artifacts or give it more space")
+
+
+def test_restart_attaches_to_the_capture_that_runs(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        await world.restart_proxy()
+        assert world.get().phase is RequestPhase.RUNNING
+        await world.settle()
+        assert world.get().phase is RequestPhase.SUCCEEDED
+        assert len(agent.begun) == 1
+
+    play(scene)
+
+
+def test_restart_resumes_a_transfer_where_it_was(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        agent.finish(agent.begun[0])
+        agent.deliver_to_proxy()
+        await world.coordinator.settled()
+        agent.deliver_to_agent()
+        agent.deliver_to_proxy()
+        await world.coordinator.settled()
+        await world.restart_proxy()
+        agent.connect()
+        agent.deliver_to_proxy()
+        await world.coordinator.settled()
+        agent.deliver_to_agent()
+        assert agent.to_agent[0].resume_offset == 100
+        await world.settle()
+        assert world.get().phase is RequestPhase.SUCCEEDED
+
+    play(scene)
+
+
+def test_restart_fails_what_had_its_deadline_meanwhile(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        world.now_ms += 31_000
+        await world.restart_proxy()
+        result = only_result(world)
+        assert (result.phase, result.reason) == (Phase.FAILED, "DeadlineExceeded")
+        assert result.message == "its deadline passed while the proxy was down"
+        assert world.get().phase is RequestPhase.FAILED
+        agent.connect()
+        await world.deliver()
+        assert agent.spool == {}
+
+    play(scene)
+
+
+def test_restart_repeats_a_cancel(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        agent.cut()
+        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await world.restart_proxy()
+        agent.connect()
+        await world.deliver()
+        assert world.get().phase is RequestPhase.CANCELLED
+
+    play(scene)
+
+
+def test_restart_keeps_ended_requests_as_they_were(play):
+    async def scene(world):
+        world.agent("pod-0")
+        await world.ask()
+        await world.settle()
+        before = world.get()
+        await world.restart_proxy()
+        assert world.get() == before
+        assert len(world.store) == 1
+
+    play(scene)
+
+
+def test_restart_drops_partial_bytes_that_nobody_waits_for(play):
+    async def scene(world):
+        (world.folder / "partial" / "cmd-old.part").write_bytes(b"x")
+        await world.restart_proxy()
+        assert list((world.folder / "partial").iterdir()) == []
+
+    play(scene)
+
+
+def test_damaged_record_is_left_alone_and_the_proxy_starts(play):
+    async def scene(world):
+        world.agent("pod-0")
+        await world.ask()
+        await world.settle()
+        record = world.folder / "store/requests/r1.json"
+        (world.folder / "store/requests/r0.json").write_bytes(record.read_bytes()[:-20])
+        await world.restart_proxy()
+        assert [request.id for request in world.coordinator.select()] == ["r1"]
+        assert (world.folder / "store/requests/r0.json").exists()
+
+    play(scene)
+
+
+# ---- storage ------------------------------------------------------------------------------------
+
+
+def test_request_that_cannot_be_stored_is_not_taken_in(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.deliver()
+        world.objects.problem = FULL
+        with pytest.raises(StorageError, match="full"):
+            await world.ask()
+        assert world.coordinator.select() == ()
+        assert agent.begun == []
+
+    play(scene)
+
+
+def test_full_disk_at_commit_fails_the_capture_with_what_to_do(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        world.objects.problem, world.objects.fails_on = FULL, "move"
+        agent.finish(agent.begun[0])
+        await world.deliver()
+        result = only_result(world)
+        assert (result.phase, result.reason) == (Phase.FAILED, Reason.STORAGE_FAILED)
+        assert "give it more space" in result.message
+        assert world.store.select() == ()
+        assert agent.spool == {}
+
+    play(scene)
+
+
+def test_full_disk_while_bytes_arrive_fails_the_capture(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+
+        async def append(*_: object) -> None:
+            raise FULL
+
+        world.partials.append = append
+        agent.finish(agent.begun[0])
+        await world.deliver()
+        assert only_result(world).reason == Reason.STORAGE_FAILED
+        assert agent.spool == {}
+
+    play(scene)
+
+
+def test_agent_keeps_the_outcome_until_the_record_is_stored(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        world.objects.problem, world.objects.fails_on = FULL, "put"
+        agent.fail(agent.begun[0], "NodeError", "HTTP 500")
+        await world.deliver()
+        assert only_result(world).phase is Phase.FAILED
+        assert list(agent.spool) == [agent.begun[0]]
+        agent.cut()
+        agent.connect()
+        await world.deliver()
+        assert list(agent.spool) == [agent.begun[0]]
+        world.objects.problem = None
+        await world.pass_time(1)
+        assert agent.spool == {}
+
+    play(scene)
+
+
+@pytest.mark.parametrize("operation", range(1, 9))
+def test_death_before_any_storage_operation_leaves_no_half_artifact(play, operation):
+    """Kill the proxy before its n-th storage operation, start it again: all is true again."""
+
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.deliver()
+        world.objects.operations, world.objects.dies_at = 0, operation
+        accepted = True
+        try:
+            await world.ask()
+        except StorageError:
+            accepted = False
+        for command_id in agent.running:
+            agent.finish(command_id)
+        await world.deliver()
+        world.objects.dies_at = 0
+        await world.restart_proxy()
+        for stored in world.store.select():
+            content = artifact_bytes(stored.manifest.command_id)
+            path = world.folder / "store" / stored.key
+            assert path.read_bytes() == content
+        await world.settle()
+        if not accepted:
+            assert world.coordinator.select() == ()
+            return
+        assert world.get().phase in {RequestPhase.SUCCEEDED, RequestPhase.FAILED}
+        assert (len(world.store) == 1) == (world.get().phase is RequestPhase.SUCCEEDED)
+        assert len(agent.begun) == 1
+        assert agent.spool == {}
+        assert [p for p in (world.folder / "store").rglob("*") if "incoming/" in str(p)] == []
+
+    play(scene)

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole proxy's diagnostics against simulated agents on a wire that may be cut anywhere.
+
+The coordinator, the ledger, the store on disk are the real ones; an agent is a real AgentSession
+with a spool in a dictionary; the clock is a number.
+"""
+
+import asyncio
+import hashlib
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+from fodc_protocol.link import effects, frames
+from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
+from fodc_protocol.link.frames import CommandState
+from fodc_proxy.artifacts.errors import StorageError
+from fodc_proxy.artifacts.objects import ObstoreObjects, local_objects
+from fodc_proxy.artifacts.partials import Partials
+from fodc_proxy.artifacts.requests import Records
+from fodc_proxy.artifacts.store import ArtifactStore
+from fodc_proxy.diagnostics.coordinator import Coordinator
+from fodc_proxy.diagnostics.ledger import Limits
+from fodc_proxy.diagnostics.model import Request
+from fodc_proxy.diagnostics.parsing import parse_request
+from fodc_proxy.diagnostics.records import dump_request, load_request
+from fodc_proxy.diagnostics.targeting import Candidate
+
+START_MS = 1_800_000_000_000
+CHUNK_BYTES = 100
+
+
+def artifact_bytes(command_id: str) -> bytes:
+    return hashlib.sha256(command_id.encode()).digest() * 11
+
+
+class FlakyObjects:
+    """The store on disk, with failures on demand."""
+
+    def __init__(self, inner: ObstoreObjects) -> None:
+        self.inner = inner
+        self.problem: Exception | None = None
+        self.fails_on = "put move get delete keys"
+        self.operations = 0
+        # Raise at this operation (counted from 1) and at all later ones, as a killed process would.
+        self.dies_at = 0
+
+    def _step(self, what: str) -> None:
+        self.operations += 1
+        if self.dies_at and self.operations >= self.dies_at:
+            raise StorageError("killed here")
+        if self.problem is not None and what in self.fails_on:
+            raise self.problem
+
+    async def put(self, key: str, content: bytes | Path) -> None:
+        self._step("put")
+        await self.inner.put(key, content)
+
+    async def get(self, key: str) -> bytes:
+        self._step("get")
+        return await self.inner.get(key)
+
+    async def move(self, source: str, target: str) -> None:
+        self._step("move")
+        await self.inner.move(source, target)
+
+    async def delete(self, key: str) -> None:
+        self._step("delete")
+        await self.inner.delete(key)
+
+    async def keys(self, prefix: str) -> dict[str, int]:
+        self._step("keys")
+        return await self.inner.keys(prefix)
+
+    async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        async for block in self.inner.stream(key, start, end):
+            yield block
+
+
+class SimulatedAgent:
+    """An agent of our own contract, its disk and its side of the wire."""
+
+    def __init__(self, world: "World", pod_name: str) -> None:
+        self.world = world
+        self.pod_name = pod_name
+        self.spool: dict[str, HeldCapture] = {}
+        self.content: dict[str, bytes] = {}
+        self.commands: dict[str, frames.StartCapture] = {}
+        self.begun: list[str] = []
+        self.cancels: list[tuple[str, frames.CancelMode]] = []
+        self.lives = 0
+        self.to_proxy: deque[frames.AgentFrame] = deque()
+        self.to_agent: deque[frames.ProxyFrame] = deque()
+        self.garble = 0
+        self.obeys_cancel = True
+        self.session = self._new_session()
+
+    def _new_session(self) -> AgentSession:
+        self.lives += 1
+        return AgentSession(
+            identity=frames.Identity(self.pod_name),
+            state=frames.NodeState("ROLE_DATA"),
+            agent_version="1.2.3",
+            incarnation=f"life-{self.lives}",
+            heartbeat_interval_ms=10_000_000_000,
+            held=self.spool.values(),
+        )
+
+    @property
+    def is_cut(self) -> bool:
+        return self.session.phase is Phase.CUT
+
+    @property
+    def running(self) -> list[str]:
+        return [c for c, held in self.spool.items() if held.state <= CommandState.RUNNING]
+
+    def connect(self) -> None:
+        if self.is_cut:
+            self.act(self.session.opened(self.world.now_ms))
+
+    def cut(self) -> None:
+        was_linked = self.pod_name in self.world.linked
+        self.to_proxy.clear()
+        self.to_agent.clear()
+        self.session.cut()
+        self.world.linked.discard(self.pod_name)
+        if was_linked:
+            self.world.coordinator.unlinked(self.pod_name)
+
+    def restart(self) -> None:
+        self.cut()
+        for command_id in self.running:
+            self.spool[command_id] = HeldCapture(
+                command_id, CommandState.FAILED, "AgentRestarted", "killed while it ran"
+            )
+        self.session = self._new_session()
+
+    def lose_everything(self) -> None:
+        self.spool.clear()
+        self.restart()
+
+    def act(self, asked: list[effects.AgentEffect]) -> None:
+        for effect in asked:
+            match effect:
+                case effects.SendAgentFrame(frame):
+                    self.to_proxy.append(frame)
+                case effects.BeginCapture(command):
+                    self.begun.append(command.command_id)
+                    self.commands[command.command_id] = command
+                    running = HeldCapture(command.command_id, CommandState.RUNNING)
+                    self.spool[command.command_id] = running
+                case effects.EndCapture(command_id, mode):
+                    self.cancels.append((command_id, mode))
+                    if self.obeys_cancel:
+                        self._end(command_id, mode)
+                case effects.SendChunk(command_id, offset, length):
+                    data = self.content[command_id][offset : offset + length]
+                    chunk = frames.ArtifactChunk(command_id, offset, data, zlib.crc32(data))
+                    self.to_proxy.append(chunk)
+                case effects.Forget(command_id):
+                    self.spool.pop(command_id, None)
+                case effects.Hangup():
+                    self.cut()
+                case effects.Answer():
+                    raise AssertionError("nobody asked a query")
+
+    def _end(self, command_id: str, mode: frames.CancelMode) -> None:
+        if mode is frames.CancelMode.STOP:
+            self.finish(command_id, truncated=True)
+            return
+        self.spool[command_id] = HeldCapture(command_id, CommandState.CANCELLED, "Aborted", "gone")
+        self.act(self.session.capture_cancelled(command_id, "Aborted", "gone"))
+
+    def finish(
+        self,
+        command_id: str,
+        *,
+        content: bytes | None = None,
+        samples: int = 7,
+        sha256: str = "",
+        truncated: bool = False,
+    ) -> None:
+        data = artifact_bytes(command_id) if content is None else content
+        self.content[command_id] = data
+        artifact = frames.Artifact(
+            self.commands[command_id].profile,
+            "pprof",
+            len(data),
+            sha256 or hashlib.sha256(data).hexdigest(),
+            samples,
+            self.world.now_ms - 1000,
+            self.world.now_ms,
+            truncated,
+            ("a warning",) if truncated else (),
+        )
+        self.spool[command_id] = HeldCapture(command_id, CommandState.CAPTURED, artifact=artifact)
+        self.act(self.session.captured(command_id, artifact))
+
+    def fail(self, command_id: str, reason: str, message: str = "so it is") -> None:
+        self.spool[command_id] = HeldCapture(command_id, CommandState.FAILED, reason, message)
+        self.act(self.session.capture_failed(command_id, reason, message))
+
+    def deliver_to_proxy(self) -> None:
+        frame = self.to_proxy.popleft()
+        coordinator = self.world.coordinator
+        match frame:
+            case frames.Hello():
+                self.to_agent.append(frames.Welcome(1, "id", 0, "1", "p", 0, CHUNK_BYTES))
+                self.world.linked.add(self.pod_name)
+                coordinator.linked(self.pod_name, frame)
+            case frames.ArtifactChunk():
+                if self.garble:
+                    self.garble -= 1
+                    frame = replace(frame, data=b"?" * len(frame.data))
+                coordinator.heard(self.pod_name, frame)
+            case frames.CommandUpdate() | frames.Event():
+                coordinator.heard(self.pod_name, frame)
+            case _:
+                pass
+
+    def deliver_to_agent(self) -> None:
+        self.act(self.session.received(self.to_agent.popleft(), self.world.now_ms))
+
+
+class World:
+    """One proxy, its disk, its clock and its agents."""
+
+    limits = Limits()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now_ms = START_MS
+        self.linked: set[str] = set()
+        self.agents: dict[str, SimulatedAgent] = {}
+        self.nodes: dict[str, Candidate] = {}
+        self.objects = FlakyObjects(local_objects(folder / "store"))
+        self.coordinator = self._new_coordinator()
+
+    def _new_coordinator(self) -> Coordinator:
+        clock = lambda: self.now_ms  # noqa: E731
+        self.store = ArtifactStore(self.objects, clock_ms=clock)
+        self.partials = Partials(self.folder / "partial")
+        return Coordinator(
+            fleet=self,
+            link=self,
+            artifacts=self.store,
+            partials=self.partials,
+            records=Records(self.objects, dump_request, load_request),
+            limits=self.limits,
+            clock_ms=clock,
+        )
+
+    # ---- Fleet and Link
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        return tuple(self.nodes.values())
+
+    def program_of(self, pod_name: str) -> tuple[str, str]:
+        return ("1.2.3", "life-1") if pod_name in self.agents else ("", "")
+
+    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+        if pod_name not in self.linked:
+            return False
+        self.agents[pod_name].to_agent.append(frame)
+        return True
+
+    # ---- what tests do
+
+    def node(self, pod_name: str, role: str = "ROLE_DATA", **facts: object) -> None:
+        self.nodes[pod_name] = Candidate(pod_name, f"id-of-{pod_name}", role, **facts)
+
+    def agent(self, pod_name: str, **facts: object) -> SimulatedAgent:
+        self.node(pod_name, **facts)
+        agent = self.agents[pod_name] = SimulatedAgent(self, pod_name)
+        agent.connect()
+        return agent
+
+    async def open(self) -> None:
+        await self.partials.open()
+        await self.store.open()
+        await self.coordinator.open()
+
+    async def restart_proxy(self) -> None:
+        """Kill the proxy where it stands and start it on what is on disk."""
+        for agent in self.agents.values():
+            agent.to_proxy.clear()
+            agent.to_agent.clear()
+            agent.session.cut()
+        self.linked.clear()
+        await self.coordinator.stop()
+        self.coordinator = self._new_coordinator()
+        await self.open()
+
+    async def deliver(self) -> None:
+        """Carry every frame to its end; captures are not finished by this."""
+        while True:
+            await self.coordinator.settled()
+            waiting = [a for a in self.agents.values() if a.to_proxy or a.to_agent]
+            if not waiting:
+                return
+            for agent in waiting:
+                while agent.to_agent:
+                    agent.deliver_to_agent()
+                while agent.to_proxy:
+                    agent.deliver_to_proxy()
+
+    async def pass_time(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+        await self.coordinator.tick()
+        await self.deliver()
+
+    async def settle(self, *, rounds: int = 60) -> None:
+        """Reconnect, finish captures and let time pass until every request has ended."""
+        for _ in range(rounds):
+            for agent in self.agents.values():
+                agent.connect()
+            await self.deliver()
+            for agent in self.agents.values():
+                for command_id in agent.running:
+                    agent.finish(command_id)
+            await self.deliver()
+            if all(request.phase.ended for request in self.coordinator.select()):
+                return
+            await self.pass_time(2)
+        raise AssertionError(f"never came to rest: {self.coordinator.select()}")
+
+    async def ask(self, request_id: str = "r1", **body: object) -> Request:
+        asked = parse_request({"target": {"all": True}, "captures": [{"profile": "heap"}]} | body)
+        request, _ = await self.coordinator.submit(asked.spec, request_id)
+        await self.deliver()
+        return self.coordinator.get(request.id)
+
+    def get(self, request_id: str = "r1") -> Request:
+        return self.coordinator.get(request_id)
+
+
+class Play:
+    """Runs a scene in a world of its own: `play(scene)` with `async def scene(world)`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, scene, **limits: int) -> World:
+        self._count += 1
+        folder = self._folder / f"world-{self._count}"
+        folder.mkdir()
+
+        async def run() -> World:
+            World.limits = Limits(**limits)
+            world = World(folder)
+            await world.open()
+            try:
+                await scene(world)
+            finally:
+                await world.coordinator.stop()
+            return world
+
+        return asyncio.run(run())
