@@ -261,3 +261,25 @@ def test_kill_9_loses_no_scrape_that_had_been_recorded(tmp_path):
     assert done.returncode == -9
     again = start(tmp_path)
     assert (again.extent().rows, again.extent().newest_ms) == (50, 490_000)
+
+
+def test_series_that_a_shorter_reload_forgot_comes_back_under_its_own_name(tmp_path):
+    one = start(tmp_path, stale_after=1)
+    for at in range(30):
+        names = ["steady"]
+        names += ["a"] if at in (0, 25) else []
+        names += ["b"] if 12 <= at < 28 else []
+        body = "".join(f"{name} {at}\n" for name in names)
+        one.record_page("node", body.encode(), at * 10_000)
+    one.close()
+    again = start(tmp_path, stale_after=1, target_s=100)
+    values = {
+        series.name: {
+            time: value
+            for time, value in zip(times, memoryview(cells).cast("d"), strict=True)
+            if value == value
+        }
+        for _, series, times, cells in content(again)
+    }
+    assert values["a"] == {250_000: 25.0}
+    assert values["b"] == {at * 10_000: float(at) for at in range(19, 28)}

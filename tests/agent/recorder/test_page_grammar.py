@@ -360,3 +360,22 @@ def test_stamp_is_checked_as_strictly_on_a_known_line():
     recorder.record_page("node", b"m 1\n", 0)
     report = recorder.record_page("node", b"m 2 --7\n", 1)
     assert dict(report.skipped) == {SkipReason.BAD_TIMESTAMP: 1}
+
+
+@pytest.mark.parametrize("tail", ["", " 1700000000000", ' # {a="b c"} 9'])
+def test_value_is_never_taken_for_part_of_the_name_nor_a_stamp_for_the_value(tail):
+    recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+    for at, stamp in enumerate((1000, 2000, 2000)):
+        line = f'm{{a="x 1"}} 5 {stamp}{tail if "#" in tail else ""}\nn 5{tail}\n'
+        recorder.record_page("node", line.encode(), at)
+        assert (recorder.value("m"), recorder.value("n")) == (5.0, 5.0)
+
+
+def test_type_and_help_may_change_back_and_forth():
+    recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+    seen = []
+    for at, kind in enumerate(("gauge", "counter", "gauge", "counter")):
+        page = f"# HELP m This is a {kind}.\n# TYPE m {kind}\nm 1\n"
+        recorder.record_page("node", page.encode(), at)
+        seen += [(block.type.text, block.help) for block in recorder.latest().blocks]
+    assert seen == [(kind, f"This is a {kind}.") for kind in ("gauge", "counter") * 2]

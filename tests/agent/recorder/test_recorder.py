@@ -477,3 +477,13 @@ def test_identity_that_repeats_a_name_gives_it_once():
     one.record_page("node", page(a=1), 0)
     one.set_identity(None, (("x", "1"), ("x", "2")))
     assert one.latest().blocks[0].text == b'a{x="1"} 1\n'
+
+
+@pytest.mark.parametrize("step_ms", [-86_400_000 * 365, 86_400_000 * 365])
+def test_clock_step_does_not_stop_the_aging_of_history(step_ms):
+    one = recorder(target_s=100)
+    for at in range(5):
+        one.record_page("node", page(a=at), at * 10_000)
+    for at in range(5, 40):
+        one.record_page("node", page(a=at), at * 10_000 + step_ms)
+    assert [value for _, value in history(one, "a")] == [float(at) for at in range(29, 40)]

@@ -169,8 +169,8 @@ def _hexadecimal(text: str) -> float | SkipReason:
 
 def _cacheable(line: bytes, prefix: str) -> bytes:
     """Return the line up to its last blank when that is exactly name and labels, else nothing."""
-    before, _, text = line.rpartition(b" ")
-    if text and before.strip(_BLANK_BYTES) == prefix.strip(_BLANKS).encode():
+    before = line.rpartition(b" ")[0]
+    if before.strip(_BLANK_BYTES) == prefix.strip(_BLANKS).encode():
         return before
     return b""
 
