@@ -58,10 +58,22 @@ def test_nodes_gives_the_proxys_own_document_as_json_and_yaml(fodc, proxy):
     assert as_yaml == as_json
 
 
-def test_nodes_sends_its_filters(fodc, proxy):
-    fodc("nodes", "data-1", "--role", "ROLE_DATA")
+def test_nodes_lets_the_proxy_choose_one_role_or_node(fodc, proxy):
+    fodc("nodes", "data-1", "--role", "data")
 
     assert proxy.asked == ["GET /cluster?role=ROLE_DATA&node_id=data-1"]
+
+
+def test_nodes_chooses_several_roles_and_nodes_itself(fodc, proxy, make):
+    roles = {"a": "ROLE_DATA", "b": "ROLE_LIAISON", "c": "ROLE_STANDALONE"}
+    proxy.nodes = [make.node(name, role=role) for name, role in roles.items()]
+
+    by_role = json.loads(fodc("nodes", "--role", "data", "--role", "liaison", "-o", "json").out)
+    by_name = json.loads(fodc("nodes", "a", "agent-c", "-o", "json").out)
+
+    assert proxy.asked == ["GET /cluster", "GET /cluster"]
+    assert [each["node_id"] for each in by_role["nodes"]] == ["a", "b"]
+    assert [each["node_id"] for each in by_name["nodes"]] == ["a", "c"]
 
 
 def test_nodes_says_not_found_when_a_named_node_is_unknown(fodc):

@@ -31,7 +31,7 @@ from fodc_client.reading import Fields, Json
 from fodc_client.reasons import with_advice
 
 T = TypeVar("T")
-Query = Mapping[str, str | list[str] | int | None]
+Query = Mapping[str, str | int | None]
 _CONNECT_TIMEOUT_S: Final = 10.0
 _LONGEST_MESSAGE: Final = 500
 
@@ -118,17 +118,17 @@ class ProxyClient:
     # ---- fleet and configuration
 
     async def cluster(
-        self, *, roles: list[str] | None = None, nodes: list[str] | None = None
+        self, *, role: str | None = None, node: str | None = None
     ) -> Answer[resources.Cluster]:
-        """GET /cluster."""
-        query: Query = {"role": roles, "node_id": nodes}
+        """GET /cluster, the whole fleet or one role or node of it."""
+        query: Query = {"role": role, "node_id": node}
         return await self._read("GET", "/cluster", resources.read_cluster, query=query)
 
     async def configurations(
-        self, *, nodes: list[str] | None = None, role: str | None = None, diff: bool = False
+        self, *, node: str | None = None, role: str | None = None, diff: bool = False
     ) -> Answer[resources.Configurations]:
         """GET /cluster/config, or its comparison within each role."""
-        query: Query = {"node_id": nodes, "role": role, "diff": "role" if diff else None}
+        query: Query = {"node_id": node, "role": role, "diff": "role" if diff else None}
         return await self._read(
             "GET", "/cluster/config", resources.read_configurations, query=query
         )
@@ -313,12 +313,8 @@ class ProxyClient:
 
 
 def _parameters(query: Query) -> list[tuple[str, str]]:
-    """Spell out a query; a list repeats its name, None leaves it out."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in query.items():
-        values = value if isinstance(value, list) else [] if value is None else [value]
-        pairs.extend((name, str(each)) for each in values)
-    return pairs
+    """Spell out a query; None leaves a name out."""
+    return [(name, str(value)) for name, value in query.items() if value is not None]
 
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:

@@ -60,7 +60,7 @@ def _add_diff(verbs: "Subparsers") -> None:
 async def run_show(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show the configuration of one node."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.configurations(nodes=[args.node])
+        answer = await client.configurations(node=args.node)
     _warn_missing(answer.value.missing, output)
     if not answer.value.nodes:
         if answer.value.missing:

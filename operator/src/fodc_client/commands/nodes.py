@@ -2,7 +2,7 @@
 """`fodc nodes`: which nodes there are and how they are."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from fodc_client.api import ProxyClient
@@ -10,6 +10,7 @@ from fodc_client.arguments import Settings, add_verb
 from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import NOTHING, or_nothing, printable, size, span
 from fodc_client.output import Format, Output
+from fodc_client.reading import Json
 from fodc_client.resources import Cluster, Node
 from fodc_client.tables import Column, Table
 
@@ -54,28 +55,38 @@ def add(verbs: "Subparsers") -> None:
     )
     parser.add_argument("nodes", nargs="*", metavar="NODE", help="only these nodes")
     parser.add_argument(
-        "--role", action="append", metavar="ROLE", help="only nodes of this role; may be repeated"
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="only nodes of this role; may be repeated",
     )
 
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
-    """List the nodes."""
+    """List the nodes; one role or node is chosen by the proxy, several are chosen here."""
+    roles = [role_of(text) for text in args.role]
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.cluster(roles=args.role, nodes=args.nodes or None)
+        answer = await client.cluster(role=_only(roles), node=_only(args.nodes))
     cluster = answer.value
-    _require_all(args.nodes, cluster.nodes)
+    nodes = selected(cluster.nodes, roles, args.nodes)
+    _require_all(args.nodes, nodes)
     if not output.format.is_table:
-        output.document(answer.document)
-    elif cluster.nodes:
-        output.table(table_of(cluster.nodes, wide=output.format is Format.WIDE))
+        output.document(only_nodes(answer.document, {node.node_id for node in nodes}))
+    elif nodes:
+        output.table(table_of(nodes, wide=output.format is Format.WIDE))
         output.message(summary_of(cluster))
     else:
         output.message(_nobody(filtered=bool(args.role)))
     return ExitCode.OK
 
 
+def _only(values: Sequence[str]) -> str | None:
+    return values[0] if len(values) == 1 else None
+
+
 def _require_all(wanted: Sequence[str], nodes: Sequence[Node]) -> None:
-    known = {name for node in nodes for name in (node.node_id, node.agent_id, node.pod_name)}
+    known = {name for node in nodes for name in names_of(node)}
     unknown = sorted(set(wanted) - known)
     if unknown:
         raise NotFoundError(
@@ -93,6 +104,37 @@ def _nobody(*, filtered: bool) -> str:
 
 
 # ---- pure -----------------------------------------------------------------------------------
+
+
+def role_of(text: str) -> str:
+    """Return a role as agents name it: `data` means ROLE_DATA."""
+    return text if text.startswith("ROLE_") else f"ROLE_{text.upper()}"
+
+
+def names_of(node: Node) -> tuple[str, str, str]:
+    """Return every name that a person may use for a node."""
+    return node.node_id, node.agent_id, node.pod_name
+
+
+def selected(nodes: Sequence[Node], roles: Sequence[str], names: Sequence[str]) -> list[Node]:
+    """Return the nodes of the given roles and names; none given means all."""
+    return [
+        node
+        for node in nodes
+        if (not roles or node.role in roles)
+        and (not names or any(name in names for name in names_of(node)))
+    ]
+
+
+def only_nodes(document: Json, node_ids: Container[str]) -> Json:
+    """Return the proxy's document with only these nodes in its list; all else as it came."""
+    nodes = document.get("nodes") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(nodes, list):
+        return document
+    kept: list[Json] = [
+        node for node in nodes if isinstance(node, dict) and node["node_id"] in node_ids
+    ]
+    return {**document, "nodes": kept}
 
 
 def table_of(nodes: Sequence[Node], *, wide: bool) -> Table:
