@@ -5,7 +5,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,7 +20,7 @@ SERIES = 3000
 WARM_UP = 40
 ROUNDS = 200
 METHOD = (
-    f"{SERIES} series, {ROUNDS} different consecutive pages after {WARM_UP} to warm up, median; "
+    f"{SERIES} series, 53 % of values new on each page, {ROUNDS} different consecutive pages after {WARM_UP} to warm up, median; "
     "window on, no journal unless named, one process, perf_counter around the call"
 )
 
@@ -31,8 +31,8 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def run() -> dict[str, dict[str, object]]:
-    """Measure and return figures in milliseconds."""
+def run(names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+    """Measure and return figures in milliseconds, only `names` if there are any."""
     recorder = Recorder(budget_bytes=8 << 20, interval_s=10)
     recorder.set_identity(None, (("node_role", "ROLE_DATA"), ("pod_name", "banyandb-data-hot-0")))
     source = NodePages(SERIES)
@@ -51,14 +51,15 @@ def run() -> dict[str, dict[str, object]]:
     kept = _with_journal()
     first = Recorder(budget_bytes=8 << 20, interval_s=10)
     cold = _milliseconds(lambda: first.record_page("node", body, 0))
-    return {
-        "recorder_parse_and_store_3000_ms": _figure(store, 1.5),
-        "recorder_parse_store_and_journal_3000_ms": _figure(kept, 2.5),
-        "recorder_latest_3000_ms": _figure(latest, 5.0),
-        "recorder_page_3000_ms": _figure(page, 5.0),
-        "recorder_first_page_3000_ms": _figure([cold], 50.0),
-        f"recorder_whole_window_{WARM_UP + ROUNDS}_rows_ms": _figure([history], 1000.0),
+    figures = {
+        "parse_store_ms": _figure(store, 1.5),
+        "parse_store_journal_ms": _figure(kept, 2.5),
+        "latest_blocks_ms": _figure(latest, 5.0),
+        "latest_page_ms": _figure(page, 5.0),
+        "first_page_ms": _figure([cold], 50.0),
+        "whole_window_ms": _figure([history], 1000.0),
     }
+    return {name: figures[name] for name in names or figures}
 
 
 def _with_journal() -> list[float]:
@@ -78,7 +79,7 @@ def _with_journal() -> list[float]:
 
 def _figure(values: list[float], goal: float) -> dict[str, object]:
     median = round(statistics.median(values), 3)
-    return {"value": median, "unit": "ms", "goal": f"<= {goal}", "method": METHOD}
+    return {"value": median, "unit": "ms", "goal": goal, "method": METHOD}
 
 
 if __name__ == "__main__":
