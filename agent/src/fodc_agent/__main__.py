@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the agent: settings, log, port, then everything else.
+
+The one idea: nothing heavy is imported before the settings are known, because whether OpenSSL is
+needed must be settled before asyncio is imported; keeping it out saves 4 MiB of a 30 MiB budget.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from fodc_agent.settings import Settings, help_text, load, wants_help
+from fodc_agent.version import VERSION
+from fodc_protocol.errors import FodcError, OptionError
+
+if TYPE_CHECKING:
+    from fodc_agent.web.server import WebServer
+
+BAD_USAGE: Final = 2
+FAILED: Final = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with its arguments; return its exit code: 2 for bad settings."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if wants_help(arguments):
+        print(help_text(), end="")
+        return 0
+    if "--version" in arguments:
+        print(f"fodc-agent {VERSION}")
+        return 0
+    try:
+        settings = load(arguments, os.environ)
+    except OptionError as error:
+        for line in str(error).splitlines():
+            print(f"fodc-agent: {line}", file=sys.stderr)
+        return BAD_USAGE
+    if settings.proxy_tls is None:
+        _keep_openssl_out()
+    return _start(settings)
+
+
+def _keep_openssl_out() -> None:
+    """Make `import ssl` and OpenSSL's hashes fail, which all users of them are prepared for.
+
+    asyncio and grpclib then work without TLS, hashlib uses the interpreter's own code.
+    """
+    for name in ("ssl", "_hashlib"):
+        if name not in sys.modules:
+            sys.modules[name] = None  # type: ignore[assignment]
+
+
+def _start(settings: Settings) -> int:
+    from fodc_agent.telemetry import set_up_log  # noqa: PLC0415 - see the module's docstring
+    from fodc_agent.web.server import WebServer  # noqa: PLC0415
+
+    set_up_log(settings.log_level, settings.log_format)
+    web = WebServer(str(settings.listen))
+    try:
+        address = web.bind()
+    except FodcError as error:
+        print(f"fodc-agent: {error}", file=sys.stderr)
+        return FAILED
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(_run(settings, web, str(address)))
+
+
+async def _run(settings: Settings, web: "WebServer", address: str) -> int:
+    import logging  # noqa: PLC0415
+
+    from fodc_agent.runtime import Agent  # noqa: PLC0415
+
+    log = logging.getLogger("fodc_agent")
+    log.info("starting version=%s pid=%d listen=%s", VERSION, os.getpid(), address)
+    log.info("settings %s", " ".join(settings.lines))
+    for name in settings.dormant:
+        log.warning("not_active option=%s", name)
+    agent = Agent(settings, web)
+    return await agent.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent tells about its node: capabilities and conditions, from facts. Pure.
+
+The one idea: everything that is less than whole has a name, a reason and a sentence, made here in
+one place from plain facts, so that `/readyz`, the link and the log never disagree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.link import frames
+from fodc_protocol.profiles import Profile
+
+_RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
+_NO_MARKS: Final[Mapping[Profile, bool]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilerFacts:
+    """What is known about the node's pprof port.
+
+    `problem` says why it does not answer, empty when it does or was not asked; `asked` whether it
+    was; `sampled` tells of block and mutex whether the node has recorded any sample.
+    """
+
+    asked: bool = False
+    problem: str = ""
+    missing: bool = False
+    sampled: Mapping[Profile, bool] = field(default_factory=lambda: _NO_MARKS)
+
+
+def capabilities_of(
+    facts: ProfilerFacts, *, spool_problem: str, configuration_problem: str
+) -> tuple[frames.CapabilityState, ...]:
+    """Return the state of each kind of profile and of the configuration."""
+    profiles = [_profile(kind, facts, spool_problem) for kind in Profile]
+    if configuration_problem:
+        configuration = frames.CapabilityState(
+            "config", CapabilityState.UNSUPPORTED, "ProcessNotReadable", configuration_problem
+        )
+    else:
+        configuration = frames.CapabilityState("config", CapabilityState.SUPPORTED)
+    return (*profiles, configuration)
+
+
+def _profile(kind: Profile, facts: ProfilerFacts, spool_problem: str) -> frames.CapabilityState:
+    if spool_problem:
+        return frames.CapabilityState(
+            kind, CapabilityState.DISABLED, "SpoolNotWritable", spool_problem
+        )
+    if facts.missing:
+        return frames.CapabilityState(
+            kind, CapabilityState.UNSUPPORTED, "NoPprofPort", facts.problem
+        )
+    if facts.problem or not facts.asked:
+        text = facts.problem or "the pprof port was not asked yet"
+        return frames.CapabilityState(kind, CapabilityState.UNKNOWN, "NodeUnreachable", text)
+    if kind in _RATED and not facts.sampled.get(kind, False):
+        message = f"the node samples no {kind} events: its sampling rate is zero"
+        return frames.CapabilityState(kind, CapabilityState.DISABLED, "RateZero", message)
+    return frames.CapabilityState(kind, CapabilityState.SUPPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Plain facts from which conditions are made; empty texts mean that all is well."""
+
+    role_known: bool = True
+    role_problem: str = ""
+    scrape_problems: Mapping[str, str] = field(default_factory=dict)
+    journal_problem: str = ""
+    spool_problem: str = ""
+    reachable_s: float = 0.0
+    target_s: float = 0.0
+
+
+def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
+    """Return what is less than whole, sorted by importance."""
+    conditions: list[frames.Condition] = []
+    if health.scrape_problems:
+        text = "; ".join(f"{name}: {why}" for name, why in sorted(health.scrape_problems.items()))
+        conditions.append(frames.Condition("NodeScraped", "ScrapeFailed", text))
+    if not health.role_known:
+        hint = health.role_problem or "give --cluster-state-ports or --node-role"
+        conditions.append(frames.Condition("RoleKnown", "RoleUnspecified", hint))
+    if health.reachable_s and health.reachable_s < 0.9 * health.target_s:
+        text = (
+            f"the budget holds about {health.reachable_s:.0f} s of history, "
+            f"{health.target_s:.0f} s are wanted: raise --window-budget"
+        )
+        conditions.append(frames.Condition("WindowReach", "BudgetTooSmall", text))
+    if health.journal_problem:
+        conditions.append(frames.Condition("JournalWritten", "DiskFailed", health.journal_problem))
+    if health.spool_problem:
+        conditions.append(frames.Condition("CapturesSpooled", "DiskFailed", health.spool_problem))
+    return tuple(conditions)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds out what the node's pprof port offers, before anybody waits for an empty profile.
+
+The one idea: block and mutex profiles exist always and are empty unless the node sets a rate, so a
+look at the small cumulative ones tells now what a capture would tell after half a minute.
+"""
+
+from typing import Final
+
+from fodc_agent.node_state import ProfilerFacts
+from fodc_agent.scraping.client import HttpClient
+from fodc_agent.scraping.faults import FetchError
+from fodc_protocol import pprof
+from fodc_protocol.errors import FodcError
+from fodc_protocol.profiles import Profile
+
+_TIMEOUT_S: Final = 5.0
+_MAX_BYTES: Final = 4 * 1024 * 1024
+
+
+async def look_at_profiler(client: HttpClient, base_url: str) -> ProfilerFacts:
+    """Ask for both cumulative profiles; never raises for what the node does."""
+    sampled: dict[Profile, bool] = {}
+    for kind in (Profile.BLOCK, Profile.MUTEX):
+        url = base_url + kind.facts.path
+        try:
+            answer = await client.get(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES)
+            sampled[kind] = not pprof.inspect(answer.body).empty
+        except FetchError as failure:
+            missing = failure.status == 404
+            return ProfilerFacts(asked=True, problem=failure.message, missing=missing)
+        except FodcError as error:
+            return ProfilerFacts(asked=True, problem=error.message)
+    return ProfilerFacts(asked=True, sampled=sampled)

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the agent together and runs it: the only place where its parts meet.
+
+The one idea: the port opens first and everything else may fail. A node that is down, a proxy that
+is away, a disk that is full are reported on that port and on the link; they never end the program.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from fodc_agent.budget import memory_limit_bytes, window_budget_bytes
+from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.capture_notes import held_capture, note_outcome
+from fodc_agent.captures.orders import Captures, Origin
+from fodc_agent.captures.outcomes import Outcome
+from fodc_agent.captures.pprof import PprofPort
+from fodc_agent.captures.quota import Quota
+from fodc_agent.captures.spool import Held, Spool
+from fodc_agent.collecting import identity_labels, metrics_pages
+from fodc_agent.crew import Crew, Work
+from fodc_agent.identity.discovery import Discovery
+from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts
+from fodc_agent.node_state import Health, ProfilerFacts, capabilities_of, conditions_of
+from fodc_agent.profiler_probe import look_at_profiler
+from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.recorder import Recorder
+from fodc_agent.recording import Recording
+from fodc_agent.scraping.client import HttpClient
+from fodc_agent.self_metrics import (
+    process_samples,
+    source_samples,
+    task_samples,
+    uplink_samples,
+)
+from fodc_agent.settings import Settings
+from fodc_agent.uplink.answers import Answers, NoAnswerError
+from fodc_agent.uplink.caller import LineStatus
+from fodc_agent.uplink_assembly import Uplink, build_uplink
+from fodc_agent.version import VERSION
+from fodc_agent.web.replies import Route
+from fodc_agent.web.routes import Check, routes_of
+from fodc_agent.web.server import WebServer
+from fodc_protocol.errors import Reason
+from fodc_protocol.exposition import render_page
+from fodc_protocol.link import frames
+
+_log: Final = logging.getLogger(__name__)
+
+SELF: Final = "agent"
+_STATE_EVERY_S: Final = 5.0
+_PROFILER_EVERY_S: Final = 300.0
+_PROFILER_RETRY_S: Final = 15.0
+_ROLE_PATIENCE_S: Final = 5.0
+_STOP_WITHIN_S: Final = 1.8
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Agent:
+    """The whole program in one event loop; `run` returns its exit code."""
+
+    def __init__(self, settings: Settings, web: WebServer) -> None:
+        """Make the parts; `web` is bound already, nothing else is touched."""
+        self.settings = settings
+        self.incarnation = secrets.token_hex(8)
+        self.pod_name = settings.pod_name or socket.gethostname()
+        self._web = web
+        self._client = HttpClient()
+        self._crew = Crew()
+        self._stopping = asyncio.Event()
+        self._journal = _journal_of(settings)
+        self._recorder = _recorder_of(settings, self._journal)
+        self._coordinator = Coordinator(time.monotonic, _wall_ms, random.random)
+        self._recording = Recording(self._coordinator, self._recorder)
+        self._pages = metrics_pages(settings, self._client)
+        self._profiler_url = f"http://127.0.0.1:{settings.pprof_ports[0]}"
+        self._profiler = ProfilerFacts()
+        self._spool_problem = ""
+        self._captures = self._make_captures()
+        self._discovery = Discovery(
+            settings.cluster_state_ports,
+            interval_s=settings.cluster_state_interval_s,
+            fallback=self._role_from_command,
+            on_change=self._learned,
+        )
+        self._uplink: Uplink | None = None
+
+    # ---- life ------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Run until a signal; return 0, or 1 when a task had to be given up."""
+        loop = asyncio.get_running_loop()
+        # Two threads are enough for the spool; each one more is memory.
+        loop.set_default_executor(ThreadPoolExecutor(2, thread_name_prefix="disk"))
+        self._on_signals(loop)
+        self._learned(self._known_facts())
+        await self._web.start(self._routes())
+        held = await self._recovered()
+        self._start_tasks(held)
+        failed = asyncio.create_task(self._crew.failed.wait(), name="crew failed")
+        stopping = asyncio.create_task(self._stopping.wait(), name="signal")
+        await asyncio.wait({failed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        code = 1 if self._crew.failed.is_set() else 0
+        failed.cancel()
+        stopping.cancel()
+        # Whatever hangs now must not keep the pod from ending.
+        loop.call_later(_STOP_WITHIN_S, os._exit, code)
+        await self._close()
+        _log.info("stopped code=%d", code)
+        return code
+
+    def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        """End politely at the first signal, at once at the second."""
+        if self._stopping.is_set():
+            os._exit(128 + number)
+        _log.info("stopping signal=%s", number.name)
+        self._stopping.set()
+
+    def _start_tasks(self, held: Sequence[Held]) -> None:
+        crew = self._crew
+        for name, source in self._pages.items():
+            self._coordinator.add(source)
+            crew.start(f"record {name}", self._recording_of(name))
+        crew.start("bus", self._coordinator.run)
+        if not self.settings.node_role:
+            crew.start("identity", self._discovery.run)
+        crew.start("profiler", self._watch_profiler)
+        crew.start("state", self._publish_state)
+        if self.settings.proxy_endpoints:
+            self._uplink = self._make_uplink(held)
+            crew.start("uplink", self._call)
+
+    def _recording_of(self, name: str) -> Work:
+        async def record() -> None:
+            await self._recording.record(name, self.settings.poll_interval_s)
+
+        return record
+
+    async def _close(self) -> None:
+        """End everything, the line first, so that the proxy hears a goodbye."""
+        if self._uplink is not None:
+            self._uplink.caller.stop.set()
+            await asyncio.sleep(0)
+        await self._captures.aclose()
+        await self._coordinator.aclose()
+        if self._uplink is not None:
+            await self._said_goodbye(self._uplink)
+        await self._crew.stop(0.5)
+        await self._web.aclose()
+        await self._client.aclose()
+        self._recorder.close()
+
+    async def _said_goodbye(self, uplink: Uplink) -> None:
+        try:
+            async with asyncio.timeout(0.8):
+                await uplink.gone.wait()
+        except TimeoutError:
+            _log.warning("proxy_heard_no_goodbye")
+        await uplink.link.transfers.close()
+
+    # ---- parts -----------------------------------------------------------------------------
+
+    def _make_captures(self) -> Captures:
+        settings = self.settings
+        return Captures(
+            PprofPort(self._client, self._profiler_url),
+            Spool(settings.capture_dir),
+            Quota(max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count),
+            origin=self._origin,
+            report=self._reported,
+            max_bytes=settings.capture_max_bytes,
+        )
+
+    async def _recovered(self) -> list[Held]:
+        """Take over the spool of an earlier life; without one there are no captures."""
+        try:
+            held = await self._captures.recover()
+        except OSError as error:
+            self._spool_problem = (
+                f"--capture-dir {self.settings.capture_dir}: {error.strerror or error}"
+            )
+            _log.warning("captures_off reason=%r", self._spool_problem)
+            return []
+        if held:
+            _log.info("captures_recovered count=%d", len(held))
+        return held
+
+    def _make_uplink(self, held: Sequence[Held]) -> Uplink:
+        return build_uplink(
+            self.settings,
+            identity=self._identity(),
+            incarnation=self.incarnation,
+            state=self._state,
+            answers=Answers(self._recorder, self._configuration, self._missing_sources),
+            recorder=self._recorder,
+            jobs=self._captures,
+            held=[held_capture(one) for one in held],
+        )
+
+    def _identity(self) -> frames.Identity:
+        settings = self.settings
+        addresses = [("metrics", settings.metrics_ports), ("pprof", settings.pprof_ports)]
+        return frames.Identity(
+            pod_name=self.pod_name,
+            namespace=settings.pod_namespace,
+            pod_uid=settings.pod_uid,
+            kubernetes_node=settings.kubernetes_node,
+            cluster=settings.cluster,
+            container_names=settings.container_names,
+            addresses=tuple(
+                frames.Address(name, "127.0.0.1", port)
+                for name, ports in addresses
+                for port in ports
+            ),
+        )
+
+    async def _call(self) -> None:
+        """Keep the line to the proxy, after a moment for the role to be found out (W-05)."""
+        assert self._uplink is not None
+        if not self.settings.node_role:
+            facts = await self._discovery.known(_ROLE_PATIENCE_S)
+            if facts.role == UNSPECIFIED:
+                _log.warning("role_unknown problem=%r", self._role_problem())
+        try:
+            await self._uplink.caller.run()
+        finally:
+            self._uplink.gone.set()
+
+    # ---- what is known about the node ----------------------------------------------------------
+
+    def _known_facts(self) -> NodeFacts:
+        return NodeFacts(role=self.settings.node_role or UNSPECIFIED)
+
+    def _facts(self) -> NodeFacts:
+        return self._known_facts() if self.settings.node_role else self._discovery.facts
+
+    async def _role_from_command(self) -> str:
+        return UNSPECIFIED
+
+    def _learned(self, facts: NodeFacts) -> None:
+        """Label everything anew and tell the proxy."""
+        containers = self.settings.container_names or ("",) * len(self._pages)
+        for name, container in zip(self._pages, containers, strict=True):
+            labels = identity_labels(facts.role, facts.labels, self.pod_name, container)
+            self._recorder.set_identity(name, labels)
+        shared = identity_labels(facts.role, facts.labels, self.pod_name, "")
+        self._recorder.set_identity(None, shared)
+        self._tell_state()
+
+    def _role_problem(self) -> str:
+        if not self.settings.cluster_state_ports:
+            return "no --cluster-state-ports and no --node-role were given"
+        return self._discovery.problem or "the node names neither data nor liaison as its role"
+
+    async def _watch_profiler(self) -> None:
+        while True:
+            facts = await look_at_profiler(self._client, self._profiler_url)
+            if facts != self._profiler:
+                _log.info("profiler_seen url=%s problem=%r", self._profiler_url, facts.problem)
+                self._profiler = facts
+                self._tell_state()
+            await asyncio.sleep(_PROFILER_RETRY_S if facts.problem else _PROFILER_EVERY_S)
+
+    def _origin(self) -> Origin:
+        return Origin(
+            node=self.pod_name,
+            pod=self.pod_name,
+            role=self._facts().role,
+            agent_version=VERSION,
+            incarnation=self.incarnation,
+        )
+
+    def _reported(self, command_id: str, outcome: Outcome) -> None:
+        if self._uplink is not None:
+            note_outcome(self._uplink.link, command_id, outcome)
+
+    async def _configuration(self, query_id: int) -> frames.Configuration:
+        raise NoAnswerError(Reason.UNSUPPORTED, f"query {query_id}: no configuration source")
+
+    def _missing_sources(self) -> tuple[str, ...]:
+        return tuple(sorted(self._recording.problems))
+
+    # ---- what is told --------------------------------------------------------------------------
+
+    def _state(self) -> frames.NodeState:
+        facts = self._facts()
+        extent = self._recorder.extent()
+        window = frames.WindowExtent(
+            extent.oldest_ms, extent.newest_ms, extent.series, extent.bytes
+        )
+        return frames.NodeState(
+            node_role=facts.role,
+            labels=facts.labels,
+            capabilities=capabilities_of(
+                self._profiler, spool_problem=self._spool_problem, configuration_problem=""
+            ),
+            window=window if extent.rows else None,
+            artifact_count=self._captures.artifact_count,
+            artifact_bytes=self._captures.artifact_bytes,
+            conditions=conditions_of(self._health()),
+        )
+
+    def _health(self) -> Health:
+        extent = self._recorder.extent()
+        return Health(
+            role_known=self._facts().role != UNSPECIFIED,
+            role_problem=self._role_problem(),
+            scrape_problems=dict(self._recording.problems),
+            journal_problem=(self._journal.problem or "") if self._journal else "",
+            spool_problem=self._spool_problem,
+            reachable_s=extent.reachable_s,
+            target_s=extent.target_s,
+        )
+
+    def _tell_state(self) -> None:
+        if self._uplink is not None:
+            self._uplink.link.state_changed(self._state())
+
+    async def _publish_state(self) -> None:
+        """Keep the proxy's picture and the agent's own series up to date."""
+        while True:
+            self._tell_state()
+            samples = [
+                *process_samples(VERSION),
+                *source_samples(self._coordinator.statistics()),
+                *uplink_samples(self._line()),
+                *task_samples(self._crew.crashes),
+            ]
+            self._recorder.record_samples(SELF, samples, _wall_ms())
+            await asyncio.sleep(max(_STATE_EVERY_S, self.settings.poll_interval_s))
+
+    def _line(self) -> LineStatus:
+        return self._uplink.caller.status if self._uplink is not None else LineStatus()
+
+    # ---- the agent's own port ------------------------------------------------------------------
+
+    def _routes(self) -> dict[str, Route]:
+        version = {"version": VERSION, "incarnation": self.incarnation}
+        return routes_of(page=self._page, checks=self._checks, version=version)
+
+    def _page(self) -> Iterable[bytes]:
+        return (render_page(self._recorder.latest().blocks),)
+
+    def _checks(self) -> list[Check]:
+        problems = self._recording.problems
+        scraped = self._recording.first_reading.is_set() and not problems
+        why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
+        checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
+        known = self._facts().role != UNSPECIFIED
+        checks.append(Check("role-known", known, "" if known else self._role_problem()))
+        if self._uplink is not None:
+            line = self._line()
+            told = "" if line.up else line.problem or f"{line.phase} {line.endpoint}".strip()
+            checks.append(Check("proxy-linked", line.up, told))
+        return checks
+
+
+def _journal_of(settings: Settings) -> Journal | None:
+    if settings.recorder_dir is None:
+        return None
+    return Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes)
+
+
+def _recorder_of(settings: Settings, journal: Journal | None) -> Recorder:
+    budget_bytes = settings.window_budget_bytes or window_budget_bytes(
+        settings.metrics_memory_percent,
+        memory_limit_bytes(),
+        percent_given=settings.metrics_memory_percent_given,
+    )
+    recorder = Recorder(
+        budget_bytes=budget_bytes,
+        interval_s=settings.poll_interval_s,
+        target_s=settings.window_target_s,
+        journal=journal,
+    )
+    _log.info("window budget_bytes=%d restored=%s", budget_bytes, recorder.restored)
+    return recorder

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the uplink from settings; a part of the runtime that has a file of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.faults import RpcError, RpcFault
+from fodc_agent.settings import ProxyTls, Settings
+from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
+from fodc_agent.uplink.answers import Answers
+from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
+from fodc_agent.uplink.pace import Pace
+from fodc_agent.uplink.transfers import CaptureJobs
+from fodc_agent.version import VERSION
+from fodc_protocol.link import frames
+from fodc_protocol.link.agent_side import AgentSession, HeldCapture
+
+if TYPE_CHECKING:
+    import ssl
+
+    from fodc_agent.recorder.recorder import Recorder
+    from fodc_agent.uplink.existing.seven_streams import SevenStreams
+
+_ALPN: Final = ["h2"]
+
+
+@dataclass(slots=True)
+class Uplink:
+    """The line to the proxy and the link that runs on it."""
+
+    caller: Caller
+    link: AgentLink
+    session: AgentSession
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the line has been left for good."""
+
+
+def build_uplink(
+    settings: Settings,
+    *,
+    identity: frames.Identity,
+    incarnation: str,
+    state: Callable[[], frames.NodeState],
+    answers: Answers,
+    recorder: "Recorder",
+    jobs: CaptureJobs,
+    held: Iterable[HeldCapture],
+) -> Uplink:
+    """Return the uplink, ready to run."""
+    clock = SteadyClock()
+    pace = Pace(base_s=settings.reconnect_interval_s)
+    session = AgentSession(
+        identity=identity,
+        state=state(),
+        agent_version=VERSION,
+        incarnation=incarnation,
+        heartbeat_interval_ms=round(settings.heartbeat_interval_s * 1000),
+        held=held,
+    )
+
+    def linked(welcome: frames.Welcome) -> None:
+        caller.connected(LinePhase.LINKED, welcome.agent_id)
+
+    def registered(agent_id: str) -> None:
+        caller.connected(LinePhase.REGISTERED, agent_id)
+
+    def existing() -> "SevenStreams":
+        # Imported here: its stubs are half a MiB that agents of our own proxy never need.
+        from fodc_agent.uplink.existing.metrics import MetricsAnswers  # noqa: PLC0415
+        from fodc_agent.uplink.existing.seven_streams import SevenStreams  # noqa: PLC0415
+
+        return SevenStreams(
+            identity,
+            state,
+            MetricsAnswers(recorder, clock),
+            interval_s=settings.heartbeat_interval_s,
+            now_ms=clock,
+            on_registered=registered,
+            pace=pace,
+        )
+
+    link = AgentLink(session, answers, jobs, now_ms=clock, on_linked=linked)
+    caller = Caller(
+        endpoints=tuple(Endpoint(host, port) for host, port in settings.proxy_endpoints),
+        contract=Contract(settings.contract),
+        link=link,
+        make_existing=existing,
+        dial=dial_with(settings.proxy_tls),
+        pace=pace,
+    )
+    return Uplink(caller, link, session)
+
+
+def dial_with(tls: ProxyTls | None) -> Callable[[Endpoint], Awaitable[RpcChannel]]:
+    """Return how to connect; certificates are read anew each time, so rotated ones are taken."""
+
+    async def dial(endpoint: Endpoint) -> RpcChannel:
+        if tls is None:
+            return await RpcChannel.connect(endpoint, ping_s=PING_S)
+        try:
+            context = tls_context(tls)
+        except OSError as error:  # ssl.SSLError is one as well
+            message = (
+                f"TLS files of --proxy-tls-*: {error.strerror or error} {error.filename or ''}"
+            )
+            raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
+        name = tls.server_name or None
+        secured = replace(endpoint, tls=context, server_name=name)
+        return await RpcChannel.connect(secured, ping_s=PING_S)
+
+    return dial
+
+
+def tls_context(tls: ProxyTls) -> "ssl.SSLContext":
+    """Return a client context; raises OSError for files that are missing or broken."""
+    import ssl  # noqa: PLC0415 - only here does OpenSSL cost its 5 MiB
+
+    context = ssl.create_default_context(cafile=tls.ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(_ALPN)
+    if tls.cert_file:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
