@@ -20,7 +20,8 @@ SERIES = 3000
 WARM_UP = 40
 ROUNDS = 200
 METHOD = (
-    f"{SERIES} series, 53 % of values new on each page, {ROUNDS} different consecutive pages after {WARM_UP} to warm up, median; "
+    f"{SERIES} series, over half of the values new on each page, median of {ROUNDS} consecutive "
+    f"pages after {WARM_UP} to warm up; "
     "window on, no journal unless named, one process, perf_counter around the call"
 )
 
