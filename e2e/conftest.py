@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One control plane for all tests that want one, built before the first test when that is allowed.
+
+The one idea: a test takes the fixture `control_plane`; where it cannot be had the test is skipped
+with the reason, and FODC_BUILD_CONTROLPLANE=1 permits the minutes of building.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.controlplane import build, installing
+from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.cluster import control_plane as running_control_plane
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test: the time limit of a test includes its fixtures."""
+    wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not (wanted and build.building_is_permitted()) or session.config.option.collectonly:
+        return
+    capturing = session.config.pluginmanager.getplugin("capturemanager")
+    with capturing.global_and_fixture_disabled():
+        build.binaries(build=True)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real API server with etcd and controllers, our CRDs installed; skips where it cannot be."""
+    found = build.binaries(build=False)
+    if isinstance(found, build.Unavailable):
+        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {found.reason}")
+    folder = tmp_path_factory.mktemp("control-plane") / "run"
+    with running_control_plane(folder) as plane:
+        installing.install_crds(plane)
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    """A namespace that no other test uses."""
+    return installing.new_namespace(control_plane)
