@@ -39,7 +39,7 @@ def ends_of(node, directory, orders: list[Order]) -> dict[str, object]:
         )
         await captures.recover()
         for wanted in orders:
-            captures.begin(wanted)
+            captures.start(wanted)
         await asyncio.wait_for(all_ended.wait(), 40)
         await captures.aclose()
         await client.aclose()

@@ -81,7 +81,7 @@ def test_an_order_ends_in_a_manifest_and_readable_bytes(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(b"profile"))
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         outcome = await desk.end_of("cmd-1")
         return outcome.manifest, await desk.captures.read("cmd-1", 3, 100), desk.captures
 
@@ -91,7 +91,7 @@ def test_an_order_ends_in_a_manifest_and_readable_bytes(tmp_path):
     assert (made.size_bytes, made.samples, made.warnings) == (7, 7, ("w",))
     assert made.sha256 == hashlib.sha256(b"profile").hexdigest()
     assert (made.node, made.request_id, made.profile) == ("data-0", "req-1", "heap")
-    assert (captures.artifact_count, captures.artifact_bytes, captures.active) == (1, 7, [])
+    assert (captures.artifact_count, captures.artifact_bytes, captures.active()) == (1, 7, [])
     assert artifact_frame(made).sha256 == made.sha256
 
 
@@ -99,10 +99,10 @@ def test_the_same_order_twice_is_taken_once_and_reported_twice(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted())
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         await desk.end_of("cmd-1")
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         return desk
 
     desk = asyncio.run(run())
@@ -117,7 +117,7 @@ def test_a_failure_is_held_until_it_is_forgotten(tmp_path):
         profiler.result = Failed(Reason.NODE_HUNG, "no answer")
         desk = Desk(tmp_path, profiler)
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         outcome = await desk.end_of("cmd-1")
         held = [item.command_id for item in desk.captures.held]
         await desk.captures.forget("cmd-1")
@@ -133,7 +133,7 @@ def test_a_full_disk_is_an_outcome(tmp_path):
         profiler.result = OSError(28, "No space left on device")
         desk = Desk(tmp_path, profiler)
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         return await desk.end_of("cmd-1")
 
     outcome = asyncio.run(run())
@@ -149,7 +149,7 @@ def test_a_fault_of_the_program_is_an_outcome_and_not_silence(tmp_path):
         profiler.result = RuntimeError("surprise")
         desk = Desk(tmp_path, profiler)
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         return await desk.end_of("cmd-1")
 
     assert asyncio.run(run()).reason is Reason.INTERNAL
@@ -159,13 +159,13 @@ def cancelled_with(mode: CancelMode, directory: Path, *, before_it_starts: bool)
     async def run():
         desk = Desk(directory, Scripted(held=True))
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         if not before_it_starts:
             await desk.profiler.entered.wait()
         assert desk.captures.cancel("cmd-1", mode)
         assert not desk.captures.cancel("cmd-1", mode)
         outcome = await desk.end_of("cmd-1")
-        return outcome, desk.captures.active
+        return outcome, desk.captures.active()
 
     return asyncio.run(run())
 
@@ -205,7 +205,7 @@ def test_an_agent_that_ends_leaves_a_failed_order_for_the_next_one(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(held=True))
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         await desk.profiler.entered.wait()
         await desk.captures.aclose()
         return await Desk(tmp_path, Scripted()).captures.recover()
@@ -219,11 +219,11 @@ def test_a_result_is_there_after_a_restart(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(b"profile"))
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         await desk.end_of("cmd-1")
         after = Desk(tmp_path, Scripted())
         held = await after.captures.recover()
-        after.captures.begin(order("cmd-1"))
+        after.captures.start(order("cmd-1"))
         return held, after.reports, await after.captures.read("cmd-1", 0, 100)
 
     held, reports, data = asyncio.run(run())
@@ -238,9 +238,9 @@ def test_the_oldest_result_makes_room_and_its_owner_hears_of_it(tmp_path):
         desk = Desk(tmp_path, Scripted(b"x" * 60), max_bytes=150)
         await desk.captures.recover()
         for name in ("cmd-1", "cmd-2"):
-            desk.captures.begin(order(name, max_bytes=90))
+            desk.captures.start(order(name, max_bytes=90))
             await desk.end_of(name)
-        desk.captures.begin(order("cmd-3", max_bytes=90))
+        desk.captures.start(order("cmd-3", max_bytes=90))
         await desk.end_of("cmd-3")
         return desk
 
@@ -255,13 +255,13 @@ def test_an_order_is_refused_when_what_is_being_sent_fills_the_quota(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(b"x" * 60), max_bytes=100)
         await desk.captures.recover()
-        desk.captures.begin(order("cmd-1"))
+        desk.captures.start(order("cmd-1"))
         await desk.end_of("cmd-1")
         await desk.captures.read("cmd-1", 0, 10)
-        desk.captures.begin(order("cmd-2"))
+        desk.captures.start(order("cmd-2"))
         refused = await desk.end_of("cmd-2")
         desk.captures.paused("cmd-1")
-        desk.captures.begin(order("cmd-3"))
+        desk.captures.start(order("cmd-3"))
         return refused, await desk.end_of("cmd-3"), desk.captures.held
 
     refused, admitted, held = asyncio.run(run())
@@ -276,7 +276,7 @@ def test_no_more_than_four_captures_run_at_a_time(tmp_path):
         desk = Desk(tmp_path, Scripted(held=True))
         await desk.captures.recover()
         for number in range(5):
-            desk.captures.begin(order(f"cmd-{number}"))
+            desk.captures.start(order(f"cmd-{number}"))
         refused = await desk.end_of("cmd-4")
         desk.profiler.release.set()
         others = [await desk.end_of(f"cmd-{number}") for number in range(4)]

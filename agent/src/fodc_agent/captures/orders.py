@@ -13,14 +13,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias, TypeVar, assert_never
 
-from fodc_agent.captures.outcomes import Cancelled, Captured, Failed, Order, Outcome
+from fodc_agent.captures.outcomes import (
+    DEFAULT_MAX_BYTES,
+    Cancelled,
+    Captured,
+    Failed,
+    Order,
+    Outcome,
+    order_of,
+)
 from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.quota import Admitted, NoRoom, Quota
 from fodc_agent.captures.spool import Held, PartFile, Spool
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason, advice
 from fodc_protocol.ids import CommandId, artifact_id
-from fodc_protocol.link.frames import CancelMode
+from fodc_protocol.link.frames import CancelMode, StartCapture
 
 Report: TypeAlias = Callable[[str, Outcome], object]
 """Called in the event loop with the id of an order and its end, once for each order."""
@@ -82,6 +90,7 @@ class Captures:
         report: Report,
         now_ms: Callable[[], int] = _now_ms,
         max_running: int = MAX_RUNNING,
+        max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         self._profiler = profiler
         self._spool = spool
@@ -90,14 +99,19 @@ class Captures:
         self._report = report
         self._now_ms = now_ms
         self._max_running = max_running
+        self._max_bytes = max_bytes
         self._running: dict[str, _Running] = {}
         self._held: dict[str, Held] = {}
 
     # ---- state --------------------------------------------------------------------------
 
+    def active(self) -> list[tuple[str, int]]:
+        """Return id and start (Unix milliseconds) of what runs, oldest first."""
+        return [(run.order.command_id, run.started_at_ms) for run in self._running.values()]
+
     @property
-    def active(self) -> list[ActiveCapture]:
-        """What runs now, oldest first."""
+    def running(self) -> list[ActiveCapture]:
+        """What runs now, for people, oldest first."""
         return [
             ActiveCapture(
                 run.order.command_id, run.order.request_id, run.order.profile, run.started_at_ms
@@ -140,7 +154,11 @@ class Captures:
 
     # ---- orders -------------------------------------------------------------------------
 
-    def begin(self, order: Order) -> None:
+    def begin(self, command: StartCapture) -> None:
+        """Start what a frame asks for; raises BadRequestError for what cannot be."""
+        self.start(order_of(command))
+
+    def start(self, order: Order) -> None:
         """Start an order and report its end later; an order that is known already is not repeated.
 
         The end of a finished one is reported again; one too many is reported as failed (Busy).
@@ -155,7 +173,7 @@ class Captures:
             message = f"{self._max_running} captures run already. {advice(reason)}"
             self._report(order.command_id, Failed(reason, message))
             return
-        limit = min(order.max_bytes, self._quota.max_bytes)
+        limit = min(order.max_bytes, self._max_bytes, self._quota.max_bytes)
         run = _Running(replace(order, max_bytes=limit), self._now_ms())
         self._running[order.command_id] = run
         name = f"capture {order.profile} {order.command_id}"

@@ -7,24 +7,12 @@ trace from the depth of a server (W-03: a probe finds the port open from the fir
 
 import errno
 import socket
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.errors import FodcError, OptionError, Reason
+from fodc_protocol.options import Address
 
 _BACKLOG: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Host and port; an empty host means every address of the machine."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 class ListenError(FodcError):
@@ -33,7 +21,7 @@ class ListenError(FodcError):
     default_reason = Reason.INTERNAL
 
 
-def parse_listen_address(text: str, flag: str) -> ListenAddress:
+def parse_listen_address(text: str, flag: str) -> Address:
     """Parse ":9090", "host:9090" or "[::1]:9090"; raises OptionError that names `flag`."""
     if not text:
         raise OptionError(f"{flag}: listen address cannot be empty, expected for example :9090")
@@ -45,10 +33,10 @@ def parse_listen_address(text: str, flag: str) -> ListenAddress:
         raise OptionError(
             f"{flag}: {text!r} is no listen address, expected :9090, host:9090 or [::1]:9090"
         )
-    return ListenAddress(bare, int(port))
+    return Address(bare, int(port))
 
 
-def open_listener(address: ListenAddress, flag: str) -> socket.socket:
+def open_listener(address: Address, flag: str) -> socket.socket:
     """Return a listening socket; raises ListenError that says what is in the way."""
     try:
         listener = _listening(address)
@@ -58,7 +46,7 @@ def open_listener(address: ListenAddress, flag: str) -> socket.socket:
     return listener
 
 
-def _listening(address: ListenAddress) -> socket.socket:
+def _listening(address: Address) -> socket.socket:
     if not address.host and socket.has_dualstack_ipv6():
         return socket.create_server(
             ("::", address.port),
@@ -70,7 +58,7 @@ def _listening(address: ListenAddress) -> socket.socket:
     return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
 
 
-def _cause(address: ListenAddress, error: OSError) -> str:
+def _cause(address: Address, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return f"port {address.port} is taken by another program; choose another port"

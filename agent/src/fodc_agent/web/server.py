@@ -17,10 +17,11 @@ from typing import Final
 
 import h11
 
-from fodc_agent.web.addresses import ListenAddress, open_listener, parse_listen_address
+from fodc_agent.web.addresses import open_listener, parse_listen_address
 from fodc_agent.web.conversations import READ_BYTES, Conversation, Limits
 from fodc_agent.web.replies import NOT_ALLOWED, NOT_FOUND, Reply, Route, primed, text_reply
 from fodc_protocol.errors import FodcError
+from fodc_protocol.options import Address
 
 _log: Final = logging.getLogger(__name__)
 
@@ -30,14 +31,14 @@ class WebServer:
 
     def __init__(
         self,
-        address: str,
+        address: str | Address,
         flag: str = "--prometheus-listen-addr",
         *,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take an address such as ":9090"; raises OptionError that names `flag`."""
-        self._address = parse_listen_address(address, flag)
+        self._address = parse_listen_address(address, flag) if isinstance(address, str) else address
         self._flag = flag
         self._limits = limits or Limits()
         self._clock = clock
@@ -48,7 +49,7 @@ class WebServer:
         self._idle: set[asyncio.Task[None]] = set()
         self._peers: Counter[str] = Counter()
 
-    def bind(self) -> ListenAddress:
+    def bind(self) -> Address:
         """Open the port and return its real address; raises ListenError.
 
         From here on connections are accepted by the kernel and wait for `start`.
@@ -56,9 +57,9 @@ class WebServer:
         if self._listener is None:
             self._listener = open_listener(self._address, self._flag)
         host, port = self._listener.getsockname()[:2]
-        return ListenAddress(host, port)
+        return Address(host, port)
 
-    async def start(self, routes: Mapping[str, Route]) -> ListenAddress:
+    async def start(self, routes: Mapping[str, Route]) -> Address:
         """Answer `routes` from now on; raises FodcError when it answers already."""
         if self._server is not None:
             raise FodcError("server is already started")

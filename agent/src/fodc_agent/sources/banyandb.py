@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics page of one port of the node.
+
+The one idea: the page stays bytes - the recorder parses them - and a failed scrape is a value with
+its own series (`fodc_agent_scrape_up`), so that a gap in the graphs is never silent (G-04).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fodc_agent.bus.timetable import Tier
+from fodc_agent.scraping.client import HttpClient
+from fodc_agent.scraping.faults import Fault, FetchError, pause_before_retry_s
+from fodc_agent.sources.readings import gauge
+from fodc_protocol.samples import Sample
+
+ATTEMPT_S: Final = 5.0
+"""Deadline of one attempt (§6.2)."""
+TOTAL_S: Final = 9.0
+"""Deadline of all attempts: below the usual interval, so that ticks are not lost (W-14)."""
+MAX_PAGE_BYTES: Final = 8 << 20
+
+UP: Final = gauge("fodc_agent_scrape_up", "1 when the last scrape of this port gave a page.")
+DURATION: Final = gauge(
+    "fodc_agent_scrape_duration_seconds", "How long the last scrape took, retries included."
+)
+BODY: Final = gauge("fodc_agent_scrape_body_bytes", "Size of the last page.")
+ATTEMPTS: Final = gauge("fodc_agent_scrape_attempts", "Attempts that the last scrape took.")
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """One scrape: a page, or a failure; never both, never neither."""
+
+    port: int
+    body: bytes | None
+    failure: FetchError | None
+    attempts: int
+    duration_s: float
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a page; an empty page is one (T-WD-22)."""
+        return self.body is not None
+
+    @property
+    def error(self) -> str:
+        """What went wrong, in words; empty when nothing did."""
+        return "" if self.failure is None else self.failure.message
+
+    def health(self) -> list[Sample]:
+        """Return the series that say how this scrape went."""
+        label = ("port", str(self.port))
+        return [
+            UP.sample(1 if self.up else 0, label),
+            DURATION.sample(self.duration_s, label),
+            BODY.sample(len(self.body or b""), label),
+            ATTEMPTS.sample(self.attempts, label),
+        ]
+
+
+class MetricsSource:
+    """Scrapes one port; several ports are several sources, so a slow one delays no other."""
+
+    tier: Final = Tier.NORMAL
+    floor_s: Final = 1.0
+    ttl_s: Final = 5.0
+    timeout_s: Final = TOTAL_S + 1.0
+
+    def __init__(
+        self,
+        client: HttpClient,
+        port: int,
+        *,
+        host: str = "localhost",
+        attempt_s: float = ATTEMPT_S,
+        max_bytes: int = MAX_PAGE_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.port: Final = port
+        self.name: Final = f"metrics:{port}"
+        self.url: Final = f"http://{host}:{port}/metrics"
+        self._client = client
+        self._attempt_s = attempt_s
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._pause = pause
+
+    async def collect(self, at_ms: int) -> Scrape:  # noqa: ARG002 - the bus's signature
+        """Return a page or, after the attempts of §6.2 within the total time, the failure."""
+        began_s = self._clock()
+        attempt = 0
+        while True:
+            attempt += 1
+            left_s = TOTAL_S - (self._clock() - began_s)
+            try:
+                body = await self._attempt(min(self._attempt_s, left_s))
+            except FetchError as failure:
+                pause_s = pause_before_retry_s(attempt, failure)
+                left_s = TOTAL_S - (self._clock() - began_s)
+                if pause_s is None or pause_s >= left_s:
+                    failed = _after(failure, attempt)
+                    return Scrape(self.port, None, failed, attempt, self._clock() - began_s)
+            else:
+                return Scrape(self.port, body, None, attempt, self._clock() - began_s)
+            await self._pause(pause_s)
+
+    async def _attempt(self, timeout_s: float) -> bytes:
+        answer = await self._client.get(
+            self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes
+        )
+        return answer.body
+
+
+def _after(failure: FetchError, attempts: int) -> FetchError:
+    """Say how often it was tried (T-WD-03); a 404 or a page too large is final at once."""
+    if failure.status == 404 or failure.fault is Fault.TOO_LARGE:
+        return failure
+    tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return FetchError(
+        failure.fault,
+        f"failed after {tries}: {failure.message}",
+        status=failure.status,
+        headers=failure.headers,
+        excerpt=failure.excerpt,
+    )

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pressure stall information: how long work waited for CPU, memory or I/O.
+
+The one idea: the node's own cgroup says it best; where it cannot be seen, the host's figures say
+the same about everybody, and the label `scope` says which of the two one is looking at.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fodc_agent.bus.timetable import Tier
+from fodc_agent.sources.cgroup_paths import NodeCgroup
+from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
+
+STALLED: Final = counter(
+    "fodc_node_pressure_seconds_total",
+    "Time for which some or all (full) tasks waited for a resource.",
+)
+SHARE: Final = gauge(
+    "fodc_node_pressure_avg10_ratio", "Share of the last 10 s for which tasks waited, 0 to 1."
+)
+_RESOURCES: Final = ("cpu", "memory", "io")
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """One line of a pressure file: kind "some" or "full", share of 10 s, total in µs."""
+
+    kind: str
+    avg10_percent: float
+    total_us: int
+
+
+def parse_pressure(text: str) -> list[Stall]:
+    """Parse lines such as "some avg10=0.00 avg60=0.12 avg300=0.03 total=123"."""
+    stalls: list[Stall] = []
+    for line in text.splitlines():
+        kind, *words = line.split()
+        values = dict(word.split("=", 1) for word in words)
+        stalls.append(Stall(kind, float(values["avg10"]), int(values["total"])))
+    return stalls
+
+
+class PressureSource:
+    """Reads the PSI files of the node's cgroup, else those of the host."""
+
+    name: Final = "pressure"
+    tier: Final = Tier.NORMAL
+    floor_s: Final = 1.0
+    ttl_s: Final = 5.0
+    timeout_s: Final = 5.0
+
+    def __init__(self, cgroup: NodeCgroup) -> None:
+        self._cgroup = cgroup
+
+    async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
+        """Return stalls of cpu, memory and io; a kernel without PSI is a gap."""
+        sheet = Sheet(self.name)
+        found = await self._cgroup.find()
+        unified = None if isinstance(found, Gap) else found.unified
+        for resource in _RESOURCES:
+            path, scope = self._file(unified, resource)
+            stalls = sheet.read(f"{resource}.pressure", path, parse_pressure)
+            for stall in stalls or ():
+                labels = (("resource", resource), ("kind", stall.kind), ("scope", scope))
+                sheet.add(STALLED, stall.total_us / 1e6, *labels)
+                sheet.add(SHARE, stall.avg10_percent / 100, *labels)
+        return sheet.reading()
+
+    def _file(self, unified: Path | None, resource: str) -> tuple[Path, str]:
+        if unified is not None and (path := unified / f"{resource}.pressure").exists():
+            return path, "cgroup"
+        return self._cgroup.node.proc / "pressure" / resource, "host"
