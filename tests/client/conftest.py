@@ -442,7 +442,8 @@ def spawn(proxy, tmp_path):
 
     def run(*argv, **more):
         environment = {**os.environ, "FODC_PROXY": proxy.url, **more.pop("env", {})}
-        command = [sys.executable, "-m", "fodc_client", *[str(word) for word in argv]]
+        prefix = more.pop("prefix", [])
+        command = [*prefix, sys.executable, "-m", "fodc_client", *[str(word) for word in argv]]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
         process = subprocess.Popen(command, env=environment, cwd=tmp_path, **streams)
         started.append(process)

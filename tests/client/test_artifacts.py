@@ -80,6 +80,32 @@ def test_get_never_overwrites_another_file(fodc, heap, tmp_path):
     assert (tmp_path / "data-0-heap-20261121T070639Z.pb.gz").read_text() == "mine"
 
 
+def test_get_keeps_nothing_when_the_disk_is_full(spawn, heap, tmp_path):
+    small = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"]
+
+    process = spawn("artifacts", "get", "art-1", text=True, prefix=small)
+
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "File too large" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_keeps_artifacts_apart_that_would_have_one_name(fodc, proxy, heap, make, tmp_path):
+    other = make.recorded("goroutine")
+    proxy.artifacts["art-2"] = other
+    changes = {
+        "artifact_id": "art-2",
+        "size_bytes": len(other),
+        "sha256": hashlib.sha256(other).hexdigest(),
+    }
+    proxy.manifests["art-2"] = {**proxy.manifests["art-1"], **changes}
+
+    fodc("artifacts", "get", "--request", "req-1", "--output-dir", tmp_path)
+
+    assert sorted(len(path.read_bytes()) for path in tmp_path.iterdir()) == [len(other), len(heap)]
+
+
 def test_get_is_partial_when_one_is_not_there(fodc, heap, tmp_path):
     ran = fodc("artifacts", "get", "art-1", "art-2", "--output-dir", tmp_path)
 

@@ -35,7 +35,7 @@ def test_capture_says_each_change_as_a_line_when_piped(fodc, one_cpu, tmp_path):
     ran = fodc("capture", "cpu", "--node", "data-0", "--output-dir", tmp_path)
 
     assert ran.err.splitlines() == [
-        "request req-1: cpu on 1 nodes",
+        "request req-1: cpu on 1 node",
         "data-0 cpu Running",
         "data-0 cpu Succeeded 24.3 KiB in 5.1s",
     ]

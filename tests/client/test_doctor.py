@@ -54,7 +54,7 @@ def test_doctor_prints_problems_first_and_counts(fodc, proxy, make):
     assert lines[1].split()[:3] == ["problem", "b", "offline"]
     assert "1m35s ago" in lines[1]
     assert lines[2].split()[:4] == ["note", "a", "block:", "Disabled"]
-    assert ran.err == "1 problems, 1 notes\n"
+    assert ran.err == "1 problem, 1 note\n"
 
 
 CHANGES = {
@@ -122,6 +122,16 @@ def test_doctor_finds_nodes_that_do_not_tell_their_configuration(findings, proxy
     assert code == 1
     assert found[0]["where"] == "data-1"
     assert found[0]["matter"] == "configuration"
+
+
+def test_doctor_only_notes_that_configuration_is_not_supported(findings, proxy):
+    missing = {"node_id": "data-1", "reason": "Unsupported", "message": "an old agent"}
+    proxy.configuration = {"asked": 2, "answered": 1, "missing": [missing]}
+
+    code, found = findings()
+
+    assert code == 0
+    assert [(each["level"], each["where"]) for each in found] == [("note", "data-1")]
 
 
 def test_clock_of_the_proxy_is_compared_with_this_machine():

@@ -74,7 +74,7 @@ def test_aborted_capture_points_at_what_was_stored_before(proxy, make, spawn, tm
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
 
-    assert "1 targets had succeeded" in err
+    assert "1 target had succeeded" in err
     assert "stored before: fodc artifacts get --request req-1" in err
     assert list(tmp_path.iterdir()) == []
 

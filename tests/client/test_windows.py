@@ -36,7 +36,7 @@ def test_windows_draws_a_line_with_values_and_times(fodc, proxy):
 
     lines = ran.out.splitlines()
     assert ran.code == 0
-    assert lines[0] == "up_bytes: 60 points, min 0 B, max 59 KiB, last 59 KiB"
+    assert lines[0] == "up_bytes: 60 points, min 0 B, max 59 KiB, last 59 KiB; times in UTC"
     assert lines[1].startswith("  59 KiB ┤")
     assert lines[10].startswith("     0 B ┤")
     assert re.fullmatch(r" {10}\d\d:\d\d:\d\d +\d\d:\d\d:\d\d +\d\d:\d\d:\d\d", lines[12])

@@ -178,9 +178,10 @@ def _capability(node: Node, capability: Capability) -> Finding:
 
 def of_configuration(configurations: Configurations) -> Iterator[Finding]:
     """Yield which nodes did not tell their configuration, or only an old one."""
-    for each in configurations.missing:
-        yield problem(
-            each.node_id, "configuration", _because(each.reason, each.message),
+    for each in sorted(configurations.missing, key=lambda missing: missing.node_id):
+        level = Level.NOTE if each.reason in {"Unsupported", "Disabled"} else Level.PROBLEM
+        yield Finding(
+            level, each.node_id, "configuration", _because(each.reason, each.message),
             advice_for(each.reason) or "Check that the agent reaches the node.",
         )  # fmt: skip
     for node in configurations.nodes:

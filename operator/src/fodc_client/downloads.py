@@ -104,7 +104,7 @@ async def save(
     the file cannot be written.
     """
     goal = directory / (name or file_name(wanted))
-    part = directory / f".{goal.name}.{os.getpid()}.part"
+    part = directory / f".{safe_name(wanted.artifact_id)}.{os.getpid()}.part"
     try:
         with part.open("wb") as file:
             digest = await _fetch(client, wanted, file, on_retry)
@@ -165,8 +165,18 @@ async def _append(client: ProxyClient, wanted: Wanted, file: BinaryIO) -> Downlo
         file.seek(download.start_bytes)
         file.truncate()
         async for chunk in download.chunks:
-            file.write(chunk)
+            _write(file, chunk)
     return download
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    """Write; a full disk is an error of this machine and not of the connection."""
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write to {Path(file.name).parent}: {error.strerror}"
+        ) from error
 
 
 def _cut(wanted: Wanted, got_bytes: int) -> str:

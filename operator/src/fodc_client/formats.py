@@ -96,6 +96,11 @@ def _count(value: float) -> str:
     return f"{value:.3g}"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a count with its noun: 1 node, 2 nodes."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def percent(share: float) -> str:
     """Return a share of 100 with one digit."""
     return f"{share:.1f}%"

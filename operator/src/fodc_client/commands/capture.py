@@ -14,7 +14,7 @@ from fodc_client.arguments import Settings, add_verb, count, duration
 from fodc_client.downloads import Saved, prepare_directory
 from fodc_client.errors import BadUsageError, ExitCode, LostError, RefusedError, UnreachableError
 from fodc_client.following import Patience, follow
-from fodc_client.formats import NOTHING, size, span
+from fodc_client.formats import NOTHING, counted, size, span
 from fodc_client.interrupts import InterruptedByUserError, Interrupts
 from fodc_client.output import Output
 from fodc_client.progress import view_for
@@ -213,10 +213,8 @@ class _Run:
     async def to_its_end(self, created: Answer[Request]) -> Answer[Request]:
         """Return the ended request; raises when it is left behind."""
         request = created.value
-        count_ = request.counts.targets or len(request.targets)
-        self._output.message(
-            f"request {request.id}: {', '.join(request.profiles)} on {count_} nodes"
-        )
+        nodes = counted(request.counts.targets or len(request.targets), "node")
+        self._output.message(f"request {request.id}: {', '.join(request.profiles)} on {nodes}")
         try:
             async with asyncio.timeout(self._wait_s):
                 return await self._followed(created)
@@ -261,8 +259,8 @@ def _may_go_on(request_id: str) -> str:
 def _aborted(ended: Answer[Request], output: Output) -> ExitCode:
     """Say how an aborted request ended; what was stored before stays in the proxy."""
     request = ended.value
-    done = request.counts.succeeded
-    output.message(f"request {request.id} ended: {request.phase}, {done} targets had succeeded")
+    done = counted(request.counts.succeeded, "target")
+    output.message(f"request {request.id} ended: {request.phase}, {done} had succeeded")
     if collecting.wanted_of(request):
         output.message(f"stored before: fodc artifacts get --request {request.id}")
     if not output.format.is_table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
 from fodc_client.errors import ExitCode, NotFoundError
-from fodc_client.formats import moment, or_nothing
+from fodc_client.formats import counted, moment, or_nothing
 from fodc_client.output import Format, Output
 from fodc_client.reasons import because, with_advice
 from fodc_client.resources import Configurations, Difference, Missing, NodeConfiguration, RoleDrift
@@ -78,7 +78,7 @@ def _show_all(nodes: Sequence[NodeConfiguration], output: Output) -> None:
         output.table(entries_table(node))
         stale = "; STALE: the node has not answered since" if node.stale else ""
         output.message(
-            f"{node.node_id}: {len(node.entries)} settings, collected "
+            f"{node.node_id}: {counted(len(node.entries), 'setting')}, collected "
             f"{moment(node.collected_at)} UTC, hash {or_nothing(node.hash[:12])}{stale}"
         )
         for condition in node.conditions:
@@ -110,7 +110,7 @@ def _show_drift(drift: Configurations, output: Output) -> None:
         if differences:
             output.table(differences_table(role, differences))
         else:
-            output.message(f"{role.role}: no drift between {len(role.nodes)} nodes")
+            output.message(f"{role.role}: no drift between {counted(len(role.nodes), 'node')}")
 
 
 def _warn_missing(missing: Sequence[Missing], output: Output) -> None:
@@ -150,7 +150,7 @@ def differences_table(role: RoleDrift, differences: Sequence[Difference]) -> Tab
         Column("NODES", wraps=True),
     )
     rows = [row for difference in differences for row in _difference_rows(difference)]
-    return Table(columns, tuple(rows), f"{role.role}: {len(role.nodes)} nodes")
+    return Table(columns, tuple(rows), f"{role.role}: {counted(len(role.nodes), 'node')}")
 
 
 def _difference_rows(difference: Difference) -> list[tuple[str, ...]]:

@@ -13,6 +13,7 @@ from fodc_client.arguments import Settings, add_verb
 from fodc_client.checkup import Finding, Level
 from fodc_client.commands.version import own_version
 from fodc_client.errors import ClientError, ExitCode, UnreachableError
+from fodc_client.formats import counted
 from fodc_client.output import Output
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _print(findings: Sequence[Finding], output: Output) -> None:
     if findings:
         output.table(checkup.table_of(findings))
     output.message(
-        f"{problems} problems, {len(findings) - problems} notes"
+        f"{counted(problems, 'problem')}, {counted(len(findings) - problems, 'note')}"
         if findings
         else "all is well: proxy ready, all nodes online and whole"
     )

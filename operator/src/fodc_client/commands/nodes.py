@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
 from fodc_client.errors import ExitCode, NotFoundError
-from fodc_client.formats import NOTHING, or_nothing, printable, size, span
+from fodc_client.formats import NOTHING, counted, or_nothing, printable, size, span
 from fodc_client.output import Format, Output
 from fodc_client.reading import Json
 from fodc_client.resources import Cluster, Node
@@ -190,4 +190,5 @@ def summary_of(cluster: Cluster) -> str:
     parts += [f"{cluster.degraded} degraded"] if cluster.degraded else []
     parts += [f"{cluster.offline} offline"] if cluster.offline else []
     version = f"; proxy {printable(cluster.proxy_version)}" if cluster.proxy_version else ""
-    return f"{cluster.total} nodes: {', '.join(parts)}{version}, up {span(cluster.uptime_s)}"
+    total = counted(cluster.total, "node")
+    return f"{total}: {', '.join(parts)}{version}, up {span(cluster.uptime_s)}"

@@ -12,7 +12,7 @@ from fodc_client import charts
 from fodc_client.api import Coverage, ProxyClient
 from fodc_client.arguments import Settings, add_verb, count, duration, pair
 from fodc_client.errors import ExitCode, NotFoundError
-from fodc_client.formats import printable, quantity, span
+from fodc_client.formats import counted, printable, quantity, span
 from fodc_client.output import Output
 from fodc_client.reading import Json
 from fodc_client.resources import WindowSeries
@@ -160,7 +160,8 @@ def caption(series: WindowSeries, points: Sequence[charts.PlotPoint], *, rate: b
     least, greatest, last = (
         quantity(each, unit) for each in (min(values), max(values), values[-1])
     )
-    return f"{name}: {len(values)} points, min {least}, max {greatest}, last {last}"
+    points_ = counted(len(values), "point")
+    return f"{name}: {points_}, min {least}, max {greatest}, last {last}; times in UTC"
 
 
 def document_of(series: Sequence[WindowSeries], *, rate: bool) -> Json:
