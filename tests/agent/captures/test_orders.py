@@ -5,13 +5,15 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from fodc_agent.captures.orders import Captures, Origin
 from fodc_agent.captures.outcomes import Cancelled, Captured, Failed, Order, Outcome, artifact_frame
 from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Spool
-from fodc_protocol.errors import Reason
-from fodc_protocol.link.frames import CancelMode
+from fodc_protocol.errors import BadRequestError, Reason
+from fodc_protocol.link.frames import CancelMode, StartCapture
 from fodc_protocol.profiles import Profile
 
 ORIGIN = Origin("data-0", "data-0", "ROLE_DATA", "0.1.0", "inc-1")
@@ -28,6 +30,7 @@ class Scripted:
         self.data = data
         self.result: Taken | Failed | Exception = Taken(7, ("w",))
         self.taken: list[str] = []
+        self.orders: list[Order] = []
         self.entered = asyncio.Event()
         self.release = asyncio.Event()
         if not held:
@@ -35,6 +38,7 @@ class Scripted:
 
     async def take(self, wanted, part):
         self.taken.append(wanted.command_id)
+        self.orders.append(wanted)
         part.write(self.data)
         self.entered.set()
         await self.release.wait()
@@ -109,6 +113,21 @@ def test_the_same_order_twice_is_taken_once_and_reported_twice(tmp_path):
 
     assert desk.profiler.taken == ["cmd-1"]
     assert [command_id for command_id, _ in desk.reports] == ["cmd-1", "cmd-1"]
+
+
+def test_an_order_comes_as_a_frame_and_is_held_to_the_agents_own_limit(tmp_path):
+    async def run():
+        desk = Desk(tmp_path, Scripted(), max_bytes=500)
+        await desk.captures.recover()
+        desk.captures.begin(StartCapture("cmd-1", "heap", 0, 0, max_bytes=1 << 40))
+        await desk.end_of("cmd-1")
+        with pytest.raises(BadRequestError, match="magic"):
+            desk.captures.begin(StartCapture("cmd-2", "magic", 0, 0))
+        return desk.profiler.orders
+
+    [taken] = asyncio.run(run())
+
+    assert (taken.profile, taken.max_bytes) == (Profile.HEAP, 500)
 
 
 def test_a_failure_is_held_until_it_is_forgotten(tmp_path):
@@ -260,7 +279,7 @@ def test_an_order_is_refused_when_what_is_being_sent_fills_the_quota(tmp_path):
         await desk.captures.read("cmd-1", 0, 10)
         desk.captures.start(order("cmd-2"))
         refused = await desk.end_of("cmd-2")
-        desk.captures.paused("cmd-1")
+        desk.clock_ms += 60_000
         desk.captures.start(order("cmd-3"))
         return refused, await desk.end_of("cmd-3"), desk.captures.held
 

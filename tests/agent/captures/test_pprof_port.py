@@ -3,6 +3,7 @@
 
 import asyncio
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -368,3 +369,34 @@ def test_order_of_a_frame_takes_the_defaults_of_the_profile():
 def test_order_of_a_bad_frame_is_refused(frame):
     with pytest.raises(BadRequestError):
         order_of(frame)
+
+
+def test_a_node_that_floods_200_mb_fails_as_too_large_and_costs_no_memory(pprof_port, tmp_path):
+    sent = 0
+
+    async def flood(target, writer):
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        piece = b"10000\r\n" + bytes(65_536) + b"\r\n"
+        while sent < 200 * 2**20:
+            writer.write(piece)
+            await writer.drain()
+            sent += 65_536
+
+    tracemalloc.start()
+    result = taken(pprof_port, tmp_path, flood, order(max_bytes=8 * 2**20, timeout_s=30.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert result.reason is Reason.TOO_LARGE
+    assert peak < 4 * 2**20
+    assert sent < 60 * 2**20
+
+
+def test_a_profile_too_large_to_look_into_is_kept_with_a_warning(pprof_port, tmp_path):
+    body = bytes(5 * 2**20)
+
+    result = taken(pprof_port, tmp_path, answering(ok(body)), order())
+
+    assert result.samples is None
+    assert result.warnings == ("not inspected: 5242880 bytes are too many to look into here",)

@@ -12,60 +12,60 @@ from fodc_agent.captures.quota import Admitted, NoRoom, Quota
 def test_a_capture_is_admitted_when_there_is_room():
     quota = Quota(max_bytes=100, max_count=3)
 
-    assert quota.reserve("a", 100) == Admitted(())
+    assert quota.reserve("a", 100, now_ms=100) == Admitted(())
     assert (quota.used_bytes, quota.count) == (100, 1)
 
 
 def test_a_finished_capture_gives_back_what_it_did_not_need():
     quota = Quota(max_bytes=100, max_count=3)
-    quota.reserve("a", 100)
+    quota.reserve("a", 100, now_ms=100)
 
     quota.finished("a", 30, at_ms=1)
 
-    assert quota.reserve("b", 70) == Admitted(())
+    assert quota.reserve("b", 70, now_ms=100) == Admitted(())
 
 
 def test_the_oldest_ends_are_evicted_first_and_only_as_many_as_needed():
     quota = Quota(max_bytes=100, max_count=9)
     for name, at_ms in [("late", 30), ("early", 10), ("middle", 20)]:
-        quota.reserve(name, 30)
+        quota.reserve(name, 30, now_ms=100)
         quota.finished(name, 30, at_ms)
 
-    assert quota.reserve("new", 60) == Admitted(("early", "middle"))
+    assert quota.reserve("new", 60, now_ms=100) == Admitted(("early", "middle"))
     assert quota.used_bytes == 90
 
 
 def test_the_count_is_a_limit_too():
     quota = Quota(max_bytes=100, max_count=2)
     for name in ("a", "b"):
-        quota.reserve(name, 1)
+        quota.reserve(name, 1, now_ms=100)
         quota.finished(name, 0, at_ms=1)
 
-    assert quota.reserve("c", 1) == Admitted(("a",))
+    assert quota.reserve("c", 1, now_ms=100) == Admitted(("a",))
 
 
 def test_what_runs_or_is_being_sent_is_never_evicted():
     quota = Quota(max_bytes=100, max_count=9)
-    quota.reserve("running", 40)
-    quota.reserve("sent", 40)
+    quota.reserve("running", 40, now_ms=100)
+    quota.reserve("sent", 40, now_ms=100)
     quota.finished("sent", 40, at_ms=1)
-    quota.sending("sent", active=True)
+    quota.reading("sent", now_ms=90)
 
-    refusal = quota.reserve("new", 30)
+    refusal = quota.reserve("new", 30, now_ms=100)
 
     assert isinstance(refusal, NoRoom)
     assert "2 captures with 80 bytes" in refusal.message
     assert (quota.used_bytes, quota.count) == (80, 2)
 
 
-def test_a_result_may_be_evicted_again_when_its_sending_paused():
+def test_a_result_may_be_evicted_again_a_minute_after_its_last_read():
     quota = Quota(max_bytes=10, max_count=9)
-    quota.reserve("sent", 10)
+    quota.reserve("sent", 10, now_ms=100)
     quota.finished("sent", 10, at_ms=1)
-    quota.sending("sent", active=True)
-    quota.sending("sent", active=False)
+    quota.reading("sent", now_ms=1000)
 
-    assert quota.reserve("new", 10) == Admitted(("sent",))
+    assert isinstance(quota.reserve("new", 10, now_ms=60_999), NoRoom)
+    assert quota.reserve("new", 10, now_ms=61_000) == Admitted(("sent",))
 
 
 def test_recovered_results_beyond_a_smaller_quota_are_evicted_oldest_first():
@@ -89,7 +89,7 @@ class QuotaUnderUse(RuleBasedStateMachine):
         self.quota = Quota(max_bytes=100, max_count=5)
         self.running: dict[str, int] = {}
         self.done: dict[str, int] = {}
-        self.sent: set[str] = set()
+        self.sent: dict[str, int] = {}
         self.serial = 0
         self.now_ms = 0
 
@@ -97,11 +97,13 @@ class QuotaUnderUse(RuleBasedStateMachine):
     def reserve(self, size):
         self.serial += 1
         name = f"c{self.serial}"
-        result = self.quota.reserve(name, size)
+        result = self.quota.reserve(name, size, self.now_ms)
         if isinstance(result, Admitted):
-            assert set(result.evict) <= set(self.done) - self.sent
+            on_their_way = {n for n, at_ms in self.sent.items() if self.now_ms - at_ms < 60_000}
+            assert set(result.evict) <= set(self.done) - on_their_way
             for victim in result.evict:
                 del self.done[victim]
+                self.sent.pop(victim, None)
             self.running[name] = size
 
     @precondition(lambda self: self.running)
@@ -114,11 +116,15 @@ class QuotaUnderUse(RuleBasedStateMachine):
         self.done[name] = size
 
     @precondition(lambda self: self.done)
-    @rule(data=st.data(), active=st.booleans())
-    def send(self, data, active):
+    @rule(data=st.data())
+    def read(self, data):
         name = data.draw(st.sampled_from(sorted(self.done)))
-        self.quota.sending(name, active=active)
-        (self.sent.add if active else self.sent.discard)(name)
+        self.quota.reading(name, self.now_ms)
+        self.sent[name] = self.now_ms
+
+    @rule(pause_ms=st.sampled_from([1, 30_000, 60_000]))
+    def wait(self, pause_ms):
+        self.now_ms += pause_ms
 
     @precondition(lambda self: self.done)
     @rule(data=st.data())
@@ -126,7 +132,7 @@ class QuotaUnderUse(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.done)))
         self.quota.released(name)
         del self.done[name]
-        self.sent.discard(name)
+        self.sent.pop(name, None)
 
     @invariant()
     def within_limits(self):

@@ -161,9 +161,9 @@ def test_a_running_node_tells_its_role_by_its_arguments(sample_nodes, proc, role
         await client.aclose()
         return reading
 
-    with sample_nodes.sample_node(role=role, arguments=["--db-password=hush"]) as node:
+    with sample_nodes.sample_node(role=role) as node:
         reading = asyncio.run(run(node))
 
     assert reading.role_word == role
-    assert values(reading)["db-password"] == "***"
+    assert values(reading)["node-labels"] == "type=hot"
     assert states(reading) == {}

@@ -190,16 +190,12 @@ class Captures:
         return True
 
     async def read(self, command_id: str, offset_bytes: int, length_bytes: int) -> bytes:
-        """Return bytes of a result and protect it from eviction until `forget`.
+        """Return bytes of a result, which is not evicted while it is read now and then.
 
         Raises FodcError (NotFound) and OSError.
         """
-        self._quota.sending(command_id, active=True)
+        self._quota.reading(command_id, self._now_ms())
         return await _on_disk(partial(self._spool.read, command_id, offset_bytes, length_bytes))
-
-    def paused(self, command_id: str) -> None:
-        """Say that a result is not on its way any more (the link was cut): it may be evicted."""
-        self._quota.sending(command_id, active=False)
 
     async def forget(self, command_id: str) -> None:
         """Drop an order that nobody asks for any more; a running one is left alone."""
@@ -232,7 +228,7 @@ class Captures:
     async def _admitted(self, run: _Running) -> Outcome:
         """Make room or refuse; what is refused leaves no trace and may be asked for again."""
         order = run.order
-        match self._quota.reserve(order.command_id, order.max_bytes):
+        match self._quota.reserve(order.command_id, order.max_bytes, self._now_ms()):
             case NoRoom(message):
                 reason = Reason.QUOTA_EXCEEDED
                 return Failed(reason, f"{message}. {advice(reason)}")

@@ -26,6 +26,7 @@ NODE_SLACK_S: Final = 15.0
 _FIRST_BUSY_PAUSE_S: Final = 0.5
 _LONGEST_BUSY_PAUSE_S: Final = 5.0
 _TRACE_HEAD_BYTES: Final = 64
+_INSPECTED_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,11 @@ def _looked_at(order: Order, path: Path, warnings: list[str]) -> Taken | Failed:
     try:
         if order.profile.facts.format is ProfileFormat.GO_TRACE:
             return _trace(order, path, warnings)
+        size_bytes = path.stat().st_size
+        if size_bytes > _INSPECTED_BYTES:
+            # Reading it in would cost the database this much memory; so large is never empty.
+            warnings.append(f"not inspected: {size_bytes} bytes are too many to look into here")
+            return Taken(None, tuple(warnings))
         return _profile(order, path.read_bytes(), warnings)
     except CorruptProfileError as error:
         reason = Reason.CORRUPT_PROFILE

@@ -8,6 +8,9 @@ is never above the quota, not even for a moment. Pure: no file is touched here.
 from dataclasses import dataclass
 from typing import Final
 
+SENDING_MS: Final = 60_000
+"""How long after its last read a result counts as being on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -27,13 +30,16 @@ class NoRoom:
 class _Entry:
     size_bytes: int
     finished_at_ms: int | None = None
-    sending: bool = False
+    read_at_ms: int | None = None
+
+    def is_being_sent(self, now_ms: int) -> bool:
+        return self.read_at_ms is not None and now_ms - self.read_at_ms < SENDING_MS
 
 
 class Quota:
     """Counts captures and their bytes; decides who has to go.
 
-    Those that run or are being sent stay, whatever comes.
+    Those that run or are being sent stay, whatever comes. Times in Unix milliseconds.
     """
 
     def __init__(self, *, max_bytes: int, max_count: int) -> None:
@@ -58,9 +64,9 @@ class Quota:
         """Whether a capture has a promise or a result."""
         return command_id in self._entries
 
-    def reserve(self, command_id: str, size_bytes: int) -> Admitted | NoRoom:
+    def reserve(self, command_id: str, size_bytes: int, now_ms: int) -> Admitted | NoRoom:
         """Promise `size_bytes` to a capture that begins; nothing changes when there is no room."""
-        evict = self._eviction_for(size_bytes)
+        evict = self._eviction_for(size_bytes, now_ms)
         if evict is None:
             return NoRoom(
                 f"{self.count} captures with {self.used_bytes} bytes are running or being sent; "
@@ -72,12 +78,12 @@ class Quota:
         self._entries[command_id] = _Entry(size_bytes)
         return Admitted(evict)
 
-    def _eviction_for(self, size_bytes: int) -> tuple[str, ...] | None:
+    def _eviction_for(self, size_bytes: int, now_ms: int) -> tuple[str, ...] | None:
         """Return the oldest finished ones that must go, None when even all are too few."""
         missing_bytes = self.used_bytes + size_bytes - self.max_bytes
         missing_count = self.count + 1 - self.max_count
         evict: list[str] = []
-        for command_id in self._evictable():
+        for command_id in self._evictable(now_ms):
             if missing_bytes <= 0 and missing_count <= 0:
                 break
             evict.append(command_id)
@@ -85,11 +91,11 @@ class Quota:
             missing_count -= 1
         return None if missing_bytes > 0 or missing_count > 0 else tuple(evict)
 
-    def _evictable(self) -> list[str]:
+    def _evictable(self, now_ms: int) -> list[str]:
         ages = [
             (entry.finished_at_ms, command_id)
             for command_id, entry in self._entries.items()
-            if entry.finished_at_ms is not None and not entry.sending
+            if entry.finished_at_ms is not None and not entry.is_being_sent(now_ms)
         ]
         return [command_id for _, command_id in sorted(ages)]
 
@@ -102,17 +108,17 @@ class Quota:
         """Take in what an earlier run left; returns ids to remove because the limits shrank."""
         self._entries[command_id] = _Entry(size_bytes, finished_at_ms)
         evict: list[str] = []
-        for victim in self._evictable():
+        for victim in self._evictable(finished_at_ms):
             if self.used_bytes <= self.max_bytes and self.count <= self.max_count:
                 break
             del self._entries[victim]
             evict.append(victim)
         return tuple(evict)
 
-    def sending(self, command_id: str, *, active: bool) -> None:
-        """Protect a result while it is on its way; unknown ids are ignored."""
+    def reading(self, command_id: str, now_ms: int) -> None:
+        """Protect a result for a while, because it is on its way; unknown ids are ignored."""
         if entry := self._entries.get(command_id):
-            entry.sending = active
+            entry.read_at_ms = now_ms
 
     def released(self, command_id: str) -> None:
         """Forget an entry; unknown ids are ignored."""
