@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 import signal
 import socket
 import time
@@ -73,7 +72,7 @@ class Agent:
     def __init__(self, settings: Settings, web: WebServer) -> None:
         """Make the parts; `web` is bound already, nothing else is touched."""
         self.settings = settings
-        self.incarnation = secrets.token_hex(8)
+        self.incarnation = os.urandom(8).hex()
         self.pod_name = settings.pod_name or socket.gethostname()
         self._web = web
         self._client = HttpClient()

@@ -28,9 +28,7 @@ async def ask_node(port: int) -> NodeFacts:
     """Ask one port of the node; raise RpcError or MalformedNodeError."""
     channel = await RpcChannel.connect(Endpoint("127.0.0.1", port), timeout_s=ASK_TIMEOUT_S)
     try:
-        answer = await channel.unary(
-            codec.GET_CURRENT_NODE, codec.request(), timeout_s=ASK_TIMEOUT_S
-        )
+        answer = await channel.unary(codec.GET_CURRENT_NODE, codec.REQUEST, timeout_s=ASK_TIMEOUT_S)
     finally:
         channel.close()
     return codec.decode(answer)

@@ -1,18 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames of the agent link as bytes: what the agent says is encoded, what the proxy says decoded.
 
-The one idea: one function per message and no meaning; a frame of a newer proxy that is not known
-here is `None`, so that an upgrade of the proxy never breaks an agent.
+The one idea: one function per message, field by field as in fodc/v1/agent_link.proto, and no
+meaning. A frame of a newer proxy that is not known here is `None`, so that an upgrade of the proxy
+never breaks an agent. The tests compare every message with the generated classes.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
+from fodc_agent.wire import (
+    Field,
+    Fields,
+    WireError,
+    blob,
+    fixed32,
+    fixed64,
+    message,
+    messages,
+    number,
+    packed_sfixed64,
+    text,
+    text_map,
+    texts,
+)
 from fodc_protocol.link import frames
-from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
 METHOD: Final = "/fodc.v1.AgentLink/Connect"
+_MODE_ABORT: Final = 2
+_MAX_UINT32: Final = 0xFFFF_FFFF
 
 
 class MalformedFrameError(Exception):
@@ -26,183 +42,185 @@ def encode(frame: frames.AgentFrame) -> bytes:
     """Return the bytes of an AgentFrame."""
     match frame:
         case frames.Hello():
-            wire = pb.AgentFrame(hello=_hello(frame))
+            return message(1, _hello(frame))
         case frames.Heartbeat():
-            wire = pb.AgentFrame(heartbeat=_heartbeat(frame))
+            return message(2, _heartbeat(frame))
         case frames.MetricsPage():
-            wire = pb.AgentFrame(metrics_page=_metrics_page(frame))
+            return message(3, _metrics_page(frame))
         case frames.WindowPart():
-            wire = pb.AgentFrame(window_part=_window_part(frame))
+            return message(4, _window_part(frame))
         case frames.Configuration():
-            wire = pb.AgentFrame(configuration=_configuration(frame))
+            return message(5, _configuration(frame))
         case frames.QueryFailed():
-            wire = pb.AgentFrame(
-                query_failed=pb.QueryFailed(
-                    query_id=frame.query_id, reason=frame.reason, message=frame.message
-                )
-            )
+            failed = number(1, frame.query_id) + text(2, frame.reason) + text(3, frame.message)
+            return message(6, failed)
         case frames.CommandUpdate():
-            wire = pb.AgentFrame(command_update=_command_update(frame))
+            return message(7, _command_update(frame))
         case frames.ArtifactChunk():
-            wire = pb.AgentFrame(
-                artifact_chunk=pb.ArtifactChunk(
-                    command_id=frame.command_id,
-                    offset=frame.offset,
-                    data=frame.data,
-                    crc32=frame.crc32,
-                )
-            )
+            return message(8, _artifact_chunk(frame))
         case frames.Event():
-            wire = pb.AgentFrame(event=_event(frame))
-    return wire.SerializeToString()
+            return message(9, _event(frame))
 
 
-def _hello(frame: frames.Hello) -> pb.Hello:
-    return pb.Hello(
-        protocol_min=frame.protocol_min,
-        protocol_max=frame.protocol_max,
-        agent_version=frame.agent_version,
-        identity=_identity(frame.identity),
-        incarnation=frame.incarnation,
-        state=_node_state(frame.state),
-        held_command_ids=frame.held_command_ids,
-        last_event_sequence=frame.last_event_sequence,
+def _hello(frame: frames.Hello) -> bytes:
+    return (
+        number(1, frame.protocol_min)
+        + number(2, frame.protocol_max)
+        + text(3, frame.agent_version)
+        + message(4, _identity(frame.identity))
+        + text(5, frame.incarnation)
+        + message(6, _node_state(frame.state))
+        + texts(7, frame.held_command_ids)
+        + number(8, frame.last_event_sequence)
     )
 
 
-def _identity(identity: frames.Identity) -> pb.Identity:
-    return pb.Identity(
-        pod_name=identity.pod_name,
-        namespace=identity.namespace,
-        pod_uid=identity.pod_uid,
-        kubernetes_node=identity.kubernetes_node,
-        cluster=identity.cluster,
-        container_names=identity.container_names,
-        addresses=[
-            pb.Address(name=one.name, host=one.host, port=one.port) for one in identity.addresses
-        ],
+def _identity(identity: frames.Identity) -> bytes:
+    addresses = (
+        text(1, one.name) + text(2, one.host) + number(3, one.port) for one in identity.addresses
+    )
+    return (
+        text(1, identity.pod_name)
+        + text(2, identity.namespace)
+        + text(3, identity.pod_uid)
+        + text(4, identity.kubernetes_node)
+        + text(5, identity.cluster)
+        + texts(6, identity.container_names)
+        + messages(7, addresses)
     )
 
 
-def _node_state(state: frames.NodeState) -> pb.NodeState:
-    wire = pb.NodeState(
-        node_role=state.node_role,
-        labels=state.labels,
-        capabilities=[
-            pb.Capability(kind=one.kind, state=one.state, reason=one.reason, message=one.message)
-            for one in state.capabilities
-        ],
-        configuration_hash=state.configuration_hash,
-        artifact_count=state.artifact_count,
-        artifact_bytes=state.artifact_bytes,
-        conditions=_conditions(state.conditions),
+def _node_state(state: frames.NodeState) -> bytes:
+    capabilities = (
+        text(1, one.kind) + text(2, one.state) + text(3, one.reason) + text(4, one.message)
+        for one in state.capabilities
     )
-    if state.window is not None:
-        wire.window.CopyFrom(
-            pb.WindowExtent(
-                oldest_ms=state.window.oldest_ms,
-                newest_ms=state.window.newest_ms,
-                series=state.window.series,
-                bytes=state.window.bytes,
-            )
+    return (
+        text(1, state.node_role)
+        + text_map(2, state.labels)
+        + messages(3, capabilities)
+        + (b"" if state.window is None else message(4, _window_extent(state.window)))
+        + text(5, state.configuration_hash)
+        + number(6, state.artifact_count)
+        + number(7, state.artifact_bytes)
+        + messages(8, map(_condition, state.conditions))
+    )
+
+
+def _window_extent(window: frames.WindowExtent) -> bytes:
+    return (
+        number(1, window.oldest_ms)
+        + number(2, window.newest_ms)
+        + number(3, window.series)
+        + number(4, window.bytes)
+    )
+
+
+def _condition(one: frames.Condition) -> bytes:
+    return text(1, one.type) + text(2, one.reason) + text(3, one.message)
+
+
+def _heartbeat(frame: frames.Heartbeat) -> bytes:
+    state = b"" if frame.state is None else message(3, _node_state(frame.state))
+    return number(1, frame.sequence) + number(2, frame.sent_at_ms) + state
+
+
+def _metrics_page(frame: frames.MetricsPage) -> bytes:
+    families = b"".join(
+        message(
+            3,
+            text(1, one.name)
+            + number(2, one.type)
+            + text(3, one.help)
+            + blob(4, one.text)
+            + number(5, one.samples),
         )
-    return wire
-
-
-def _conditions(conditions: tuple[frames.Condition, ...]) -> list[pb.Condition]:
-    return [
-        pb.Condition(type=one.type, reason=one.reason, message=one.message) for one in conditions
-    ]
-
-
-def _heartbeat(frame: frames.Heartbeat) -> pb.Heartbeat:
-    state = None if frame.state is None else _node_state(frame.state)
-    return pb.Heartbeat(sequence=frame.sequence, sent_at_ms=frame.sent_at_ms, state=state)
-
-
-def _metrics_page(frame: frames.MetricsPage) -> pb.MetricsPage:
-    return pb.MetricsPage(
-        query_id=frame.query_id,
-        collected_at_ms=frame.collected_at_ms,
-        families=[
-            pb.Family(
-                name=one.name, type=one.type, help=one.help, text=one.text, samples=one.samples
-            )
-            for one in frame.families
-        ],
-        missing_sources=frame.missing_sources,
-        last=frame.last,
+        for one in frame.families
+    )
+    return (
+        number(1, frame.query_id)
+        + number(2, frame.collected_at_ms)
+        + families
+        + texts(4, frame.missing_sources)
+        + number(5, frame.last)
     )
 
 
-def _window_part(frame: frames.WindowPart) -> pb.WindowPart:
-    return pb.WindowPart(
-        query_id=frame.query_id,
-        schema_id=frame.schema_id,
-        series=[
-            pb.WindowSeries(
-                name=one.name,
-                labels=[text for pair in one.labels for text in pair],
-                type=one.type,
-                help=one.help,
-            )
-            for one in frame.series
-        ],
-        timestamps_ms=frame.timestamps_ms,
-        values=frame.values,
-        truncated=frame.truncated,
-        last=frame.last,
+def _window_part(frame: frames.WindowPart) -> bytes:
+    series = (
+        text(1, one.name)
+        + texts(2, (part for pair in one.labels for part in pair))
+        + number(3, one.type)
+        + text(4, one.help)
+        for one in frame.series
+    )
+    return (
+        number(1, frame.query_id)
+        + fixed64(2, frame.schema_id)
+        + messages(3, series)
+        + packed_sfixed64(4, frame.timestamps_ms)
+        + blob(5, frame.values)
+        + number(6, frame.truncated)
+        + number(7, frame.last)
     )
 
 
-def _configuration(frame: frames.Configuration) -> pb.Configuration:
-    return pb.Configuration(
-        query_id=frame.query_id,
-        epoch=frame.epoch,
-        hash=frame.hash,
-        collected_at_ms=frame.collected_at_ms,
-        entries=[
-            pb.ConfigurationEntry(
-                name=one.name, value=one.value, source=one.source, redacted=one.redacted
-            )
-            for one in frame.entries
-        ],
-        conditions=_conditions(frame.conditions),
+def _configuration(frame: frames.Configuration) -> bytes:
+    entries = (
+        text(1, one.name) + text(2, one.value) + text(3, one.source) + number(4, one.redacted)
+        for one in frame.entries
+    )
+    return (
+        number(1, frame.query_id)
+        + number(2, frame.epoch)
+        + text(3, frame.hash)
+        + number(4, frame.collected_at_ms)
+        + messages(5, entries)
+        + messages(6, map(_condition, frame.conditions))
     )
 
 
-def _command_update(frame: frames.CommandUpdate) -> pb.CommandUpdate:
-    return pb.CommandUpdate(
-        command_id=frame.command_id,
-        state=pb.CommandUpdate.State.Name(frame.state),
-        reason=frame.reason,
-        message=frame.message,
-        elapsed_ms=frame.elapsed_ms,
-        artifact=None if frame.artifact is None else _artifact(frame.artifact),
+def _command_update(frame: frames.CommandUpdate) -> bytes:
+    return (
+        text(1, frame.command_id)
+        + number(2, frame.state)
+        + text(3, frame.reason)
+        + text(4, frame.message)
+        + number(5, min(frame.elapsed_ms, _MAX_UINT32))
+        + (b"" if frame.artifact is None else message(6, _artifact(frame.artifact)))
     )
 
 
-def _artifact(artifact: frames.Artifact) -> pb.Artifact:
-    return pb.Artifact(
-        profile=artifact.profile,
-        format=artifact.format,
-        size_bytes=artifact.size_bytes,
-        sha256=artifact.sha256,
-        samples=artifact.samples,
-        started_at_ms=artifact.started_at_ms,
-        finished_at_ms=artifact.finished_at_ms,
-        truncated=artifact.truncated,
-        warnings=artifact.warnings,
+def _artifact(artifact: frames.Artifact) -> bytes:
+    return (
+        text(1, artifact.profile)
+        + text(2, artifact.format)
+        + number(3, artifact.size_bytes)
+        + text(4, artifact.sha256)
+        + number(5, artifact.samples)
+        + number(6, artifact.started_at_ms)
+        + number(7, artifact.finished_at_ms)
+        + number(8, artifact.truncated)
+        + texts(9, artifact.warnings)
     )
 
 
-def _event(frame: frames.Event) -> pb.Event:
-    return pb.Event(
-        sequence=frame.sequence,
-        occurred_at_ms=frame.occurred_at_ms,
-        kind=frame.kind,
-        message=frame.message,
-        fields=frame.fields,
+def _artifact_chunk(frame: frames.ArtifactChunk) -> bytes:
+    return (
+        text(1, frame.command_id)
+        + number(2, frame.offset)
+        + blob(3, frame.data)
+        + fixed32(4, frame.crc32)
+    )
+
+
+def _event(frame: frames.Event) -> bytes:
+    return (
+        number(1, frame.sequence)
+        + number(2, frame.occurred_at_ms)
+        + text(3, frame.kind)
+        + text(4, frame.message)
+        + text_map(5, frame.fields)
     )
 
 
@@ -212,79 +230,100 @@ def _event(frame: frames.Event) -> pb.Event:
 def decode(data: bytes) -> frames.ProxyFrame | None:
     """Return the frame, None for a kind that is not known here; raise MalformedFrameError."""
     try:
-        wire = pb.ProxyFrame.FromString(data)
-    except DecodeError as error:
+        return _decoded(Fields(data).one_of())
+    except WireError as error:
         raise MalformedFrameError(f"{len(data)} bytes are no ProxyFrame: {error}") from error
-    match wire.WhichOneof("frame"):
-        case "welcome":
-            return _welcome(wire.welcome)
-        case "refusal":
-            refusal = wire.refusal
-            return frames.Refusal(refusal.reason, refusal.message, refusal.retry_after_ms)
-        case "heartbeat_ack":
-            return frames.HeartbeatAck(wire.heartbeat_ack.sequence)
-        case "metrics_query":
-            return frames.MetricsQuery(wire.metrics_query.query_id)
-        case "window_query":
-            return _window_query(wire.window_query)
-        case "configuration_query":
-            return frames.ConfigurationQuery(wire.configuration_query.query_id)
-        case "start_capture":
-            return _start_capture(wire.start_capture)
-        case "cancel_capture":
-            return _cancel_capture(wire.cancel_capture)
-        case "artifact_ack":
-            ack = wire.artifact_ack
-            return frames.ArtifactAck(
-                ack.command_id, ack.received_bytes, ack.credit_bytes, ack.done
-            )
-        case "event_ack":
-            return frames.EventAck(wire.event_ack.sequence)
-        case _:
-            return None
 
 
-def _welcome(wire: pb.Welcome) -> frames.Welcome:
+def _decoded(outer: Field | None) -> frames.ProxyFrame | None:
+    kind, body = outer or (0, b"")
+    reader = _READERS.get(kind)
+    if reader is None:
+        return None
+    if not isinstance(body, bytes):
+        raise WireError(f"frame {kind} has no length")
+    return reader(Fields(body))
+
+
+def _welcome(wire: Fields) -> frames.Welcome:
     return frames.Welcome(
-        wire.protocol,
-        wire.agent_id,
-        wire.heartbeat_interval_ms,
-        wire.proxy_version,
-        wire.proxy_incarnation,
-        wire.proxy_time_ms,
-        wire.chunk_bytes,
-        wire.event_ack_sequence,
+        wire.number(1),
+        wire.text(2),
+        wire.number(3),
+        wire.text(4),
+        wire.text(5),
+        wire.signed(6),
+        wire.number(7),
+        wire.number(8),
     )
 
 
-def _window_query(wire: pb.WindowQuery) -> frames.WindowQuery:
+def _refusal(wire: Fields) -> frames.Refusal:
+    return frames.Refusal(wire.text(1), wire.text(2), wire.number(3))
+
+
+def _heartbeat_ack(wire: Fields) -> frames.HeartbeatAck:
+    return frames.HeartbeatAck(wire.number(1))
+
+
+def _metrics_query(wire: Fields) -> frames.MetricsQuery:
+    return frames.MetricsQuery(wire.number(1))
+
+
+def _window_query(wire: Fields) -> frames.WindowQuery:
     return frames.WindowQuery(
-        wire.query_id,
-        wire.start_ms,
-        wire.end_ms,
-        tuple(wire.names),
-        wire.max_points,
-        tuple(wire.known_schema_ids),
+        wire.number(1),
+        wire.signed(2),
+        wire.signed(3),
+        wire.texts(4),
+        wire.number(5),
+        wire.fixed64s(6),
     )
 
 
-def _start_capture(wire: pb.StartCapture) -> frames.StartCapture:
-    if not wire.command_id:
-        raise MalformedFrameError("StartCapture without command_id")
+def _configuration_query(wire: Fields) -> frames.ConfigurationQuery:
+    return frames.ConfigurationQuery(wire.number(1))
+
+
+def _start_capture(wire: Fields) -> frames.StartCapture:
+    if not wire.has(1):
+        raise WireError("StartCapture without command_id")
     return frames.StartCapture(
-        wire.command_id,
-        wire.profile,
-        wire.duration_ms,
-        wire.timeout_ms,
-        wire.resume_offset,
-        wire.gc,
-        wire.max_bytes,
-        wire.request_id,
+        wire.text(1),
+        wire.text(2),
+        wire.number(3),
+        wire.number(4),
+        wire.number(5),
+        bool(wire.number(6)),
+        wire.number(7),
+        wire.text(8),
     )
 
 
-def _cancel_capture(wire: pb.CancelCapture) -> frames.CancelCapture:
+def _cancel_capture(wire: Fields) -> frames.CancelCapture:
     # A mode of a newer proxy is taken for the gentle one: what was captured is kept.
-    abort = wire.mode == pb.CancelCapture.MODE_ABORT
+    abort = wire.number(2) == _MODE_ABORT
     mode = frames.CancelMode.ABORT if abort else frames.CancelMode.STOP
-    return frames.CancelCapture(wire.command_id, mode)
+    return frames.CancelCapture(wire.text(1), mode)
+
+
+def _artifact_ack(wire: Fields) -> frames.ArtifactAck:
+    return frames.ArtifactAck(wire.text(1), wire.number(2), wire.number(3), bool(wire.number(4)))
+
+
+def _event_ack(wire: Fields) -> frames.EventAck:
+    return frames.EventAck(wire.number(1))
+
+
+_READERS: Final[Mapping[int, Callable[[Fields], frames.ProxyFrame]]] = {
+    1: _welcome,
+    2: _refusal,
+    3: _heartbeat_ack,
+    4: _metrics_query,
+    5: _window_query,
+    6: _configuration_query,
+    7: _start_capture,
+    8: _cancel_capture,
+    9: _artifact_ack,
+    10: _event_ack,
+}
