@@ -39,6 +39,7 @@ def test_first_interrupt_aborts_the_request_and_says_what_happened(proxy, make, 
     assert "request req-1 ended: Cancelled, 0 targets had succeeded" in err
     assert out == ""
     assert "Traceback" not in err
+    assert "Warning" not in err
 
 
 def test_second_interrupt_leaves_and_names_the_request(proxy, make, spawn):
@@ -55,6 +56,7 @@ def test_second_interrupt_leaves_and_names_the_request(proxy, make, spawn):
     assert "left. Request req-1 may go on" in err
     assert "fodc requests cancel req-1" in err
     assert "Traceback" not in err
+    assert "Warning" not in err
 
 
 def test_aborted_capture_points_at_what_was_stored_before(proxy, make, spawn, tmp_path):
@@ -90,3 +92,4 @@ def test_interrupt_of_another_verb_ends_it_quietly(proxy, make, spawn):
     assert process.returncode == 130
     assert "fodc: interrupted" in err
     assert "Traceback" not in err
+    assert "Warning" not in err

@@ -305,8 +305,7 @@ class ProxyClient:
             case aiohttp.ClientResponseError():
                 return UnreachableError(f"what answers at {self.url} is no HTTP server. {hint}")
             case _:
-                why = str(error) or type(error).__name__
-                return LostError(f"the connection to {self.url} broke: {why}. {hint}")
+                return LostError(f"the connection to {self.url} broke: {_broken(error)}.")
 
     def _where(self, response: aiohttp.ClientResponse) -> str:
         return f"{response.method} {self.url}{response.url.path}"
@@ -315,6 +314,12 @@ class ProxyClient:
 def _parameters(query: Query) -> list[tuple[str, str]]:
     """Spell out a query; None leaves a name out."""
     return [(name, str(value)) for name, value in query.items() if value is not None]
+
+
+def _broken(error: Exception) -> str:
+    """Say how a connection ended; a system's error without its number."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:].rstrip(".")
 
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:

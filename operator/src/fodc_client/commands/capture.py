@@ -172,8 +172,9 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
             wait_s = (settings.timeout_s or _DEFAULT_DEADLINE_S) + _QUEUE_SLACK_S
             run_ = _Run(client, patience, output, interrupts, wait_s)
             ended = await run_.to_its_end(created)
-            work = _bring_home(client, ended, directory, args, output)
-            return await interrupts.unless(1, work) if not run_.aborted else _aborted(ended, output)
+            if run_.aborted:
+                return _aborted(ended, output)
+            return await interrupts.unless(1, _bring_home(client, ended, directory, args, output))
 
 
 async def _create(
