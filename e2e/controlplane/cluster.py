@@ -99,7 +99,7 @@ class ControlPlane:
         if not self.ca_file.exists():
             return False
         with contextlib.suppress(OSError):
-            return self.api().get("/readyz").body == "ok"
+            return bool(self.api().get("/readyz").body == "ok")
         return False
 
     def restart_apiserver(self) -> None:
