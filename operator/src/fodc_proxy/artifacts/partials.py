@@ -80,8 +80,9 @@ def _append(path: Path, offset: int, data: bytes) -> None:
         if have < offset:
             message = f"has {have} bytes, the next belong at {offset}"
             raise OSError(message)
-        file.truncate(offset)
-        file.seek(offset)
+        if have > offset:
+            file.truncate(offset)
+            file.seek(offset)
         file.write(data)
 
 

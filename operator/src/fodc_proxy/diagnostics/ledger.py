@@ -15,6 +15,7 @@ from fodc_protocol.link import effects as link_effects
 from fodc_protocol.link import frames
 from fodc_protocol.link.frames import CommandState
 from fodc_proxy.diagnostics import effects
+from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import (
     CancelMode,
     FailurePolicy,
@@ -118,7 +119,8 @@ class Ledger:
         """Take in a request, and say whether it is new: an equal one of the same id is given back.
 
         A new one starts with `release`, when it is stored. Raises ConflictError for an id in use,
-        SubmitError when too many are open or meant.
+        SubmitError when too many are
+        open, FieldError when too many nodes are meant.
         """
         known = self._requests.get(request_id)
         if known is not None:
@@ -131,8 +133,9 @@ class Ledger:
             raise SubmitError(message, reason=Reason.BUSY)
         targets = chosen_targets(spec, candidates, now_ms)
         if len(targets) > self._limits.max_targets:
-            message = f"target matches {len(targets)} nodes, at most {self._limits.max_targets}"
-            raise SubmitError(message, reason=Reason.BAD_REQUEST)
+            most = self._limits.max_targets
+            problem = f"matches {len(targets)} nodes, at most {most} are allowed in one request"
+            raise FieldError("target", problem)
         self._requests[request_id] = Request(request_id, spec, targets, now_ms)
         self._settle(request_id, now_ms)
         self._held.add(request_id)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/cluster/config over a real server: whole, stale, missing, masked and as drift."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from fodc_protocol.link import frames
+from fodc_proxy.fleet.membership import Contract, Registration
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.rounds.collector import Answer, Missing, RoundResult, Selection
+from fodc_proxy.views.configuration import MAX_REMEMBERED, LastKnown
+from fodc_proxy.web import configuration
+from fodc_proxy.web.server import WebServer, application
+
+START_MS = 1_800_000_000_000
+PATH = "/cluster/config"
+
+
+class Fleet:
+    """A registry, and agents that answer with what they were given, or do not."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.registry = Registry(clock_ms=lambda: self.now_ms)
+        self.settings: dict[str, dict[str, str]] = {}
+        self.silent: set[str] = set()
+        self.asked: list[Selection] = []
+
+    def add(self, pod: str, role: str = "ROLE_DATA", **settings: str) -> str:
+        self.settings[pod] = {name.replace("_", "-"): value for name, value in settings.items()}
+        state = frames.NodeState(role)
+        registration = Registration(frames.Identity(pod), state, Contract.LINK)
+        return self.registry.register(registration).member.agent_id
+
+    async def configuration(self, selection: Selection) -> RoundResult[frames.Configuration]:
+        self.asked.append(selection)
+        wanted = [m for m in self.registry.members() if selection.covers(m)]
+        answers = [m for m in wanted if m.pod_name not in self.silent]
+        missing = [m for m in wanted if m.pod_name in self.silent]
+        return RoundResult(
+            tuple(Answer(m, self._configuration(m.pod_name)) for m in answers),
+            tuple(Missing(m, "DeadlineExceeded", "no answer within 10 s") for m in missing),
+        )
+
+    def _configuration(self, pod: str) -> frames.Configuration:
+        entries = tuple(
+            frames.ConfigurationEntry(name, value, "flag")
+            for name, value in self.settings[pod].items()
+        )
+        condition = frames.Condition("Environment", "Forbidden", "no access")
+        return frames.Configuration(1, 3, "h" + pod, self.now_ms, entries, (condition,))
+
+
+def served(scene):
+    async def run():
+        fleet = Fleet()
+        routes = configuration.routes(fleet.registry, fleet, lambda: fleet.now_ms)
+        server = WebServer(application(routes))
+        await server.start("127.0.0.1", 0)
+        try:
+            async with aiohttp.ClientSession(f"http://{server.address}") as http:
+                await scene(fleet, http)
+        finally:
+            await server.stop()
+
+    asyncio.run(run())
+
+
+async def get(http, query=""):
+    async with http.get(PATH + query) as answer:
+        return answer.status, answer.headers, await answer.json()
+
+
+def test_each_node_shows_its_settings():
+    async def scene(fleet, http):
+        fleet.add("pod-0", measure_flush_timeout="5s", addr=":17912")
+        status, headers, page = await get(http)
+        assert status == 200
+        assert (headers["X-FODC-Asked"], headers["X-FODC-Answered"]) == ("1", "1")
+        assert "X-FODC-Missing" not in headers
+        assert page == {
+            "generated_at": "2027-01-15T08:00:00Z",
+            "asked": 1,
+            "answered": 1,
+            "missing": [],
+            "nodes": [
+                {
+                    "node_id": "pod-0",
+                    "role": "ROLE_DATA",
+                    "hash": "hpod-0",
+                    "epoch": 3,
+                    "collected_at": "2027-01-15T08:00:00Z",
+                    "age_seconds": 0,
+                    "stale": False,
+                    "entries": [
+                        {"name": "addr", "value": ":17912", "source": "flag", "redacted": False},
+                        {
+                            "name": "measure-flush-timeout",
+                            "value": "5s",
+                            "source": "flag",
+                            "redacted": False,
+                        },
+                    ],
+                    "conditions": [
+                        {"type": "Environment", "reason": "Forbidden", "message": "no access"}
+                    ],
+                }
+            ],
+        }
+
+    served(scene)
+
+
+def test_secret_that_an_agent_let_pass_is_masked():
+    async def scene(fleet, http):
+        fleet.add("pod-0", s3_secret_key="hunter2", url="https://user:hunter2@host/")
+        _, _, page = await get(http)
+        entries = page["nodes"][0]["entries"]
+        assert "hunter2" not in str(page)
+        assert [entry["redacted"] for entry in entries] == [True, True]
+
+    served(scene)
+
+
+def test_silent_agent_is_missing_and_its_last_answer_is_stale_with_its_age():
+    async def scene(fleet, http):
+        fleet.add("pod-0", flush="5s")
+        fleet.add("pod-1", flush="5s")
+        await get(http)
+        fleet.silent = {"pod-1"}
+        fleet.now_ms += 61_500
+        _, headers, page = await get(http)
+        assert (page["asked"], page["answered"]) == (2, 1)
+        assert headers["X-FODC-Missing"] == "pod-1"
+        assert page["missing"] == [
+            {
+                "node_id": "pod-1",
+                "reason": "DeadlineExceeded",
+                "message": "no answer within 10 s",
+            }
+        ]
+        shown = [(n["node_id"], n["stale"], n["age_seconds"]) for n in page["nodes"]]
+        assert shown == [("pod-0", False, 0), ("pod-1", True, 61.5)]
+
+    served(scene)
+
+
+def test_agent_that_never_answered_is_missing_only():
+    async def scene(fleet, http):
+        fleet.add("pod-0")
+        fleet.silent = {"pod-0"}
+        _, _, page = await get(http)
+        assert (page["nodes"], len(page["missing"])) == ([], 1)
+
+    served(scene)
+
+
+def test_difference_names_drift_identity_and_majority_inside_each_role():
+    async def scene(fleet, http):
+        fleet.add("pod-0", flush="5s", node_host="a")
+        fleet.add("pod-1", flush="5s", node_host="b")
+        fleet.add("pod-2", node_host="c")
+        fleet.add("liaison-0", "ROLE_LIAISON", flush="9s")
+        fleet.silent = set()
+        _, _, page = await get(http, "?diff=role")
+        assert "nodes" not in page
+        data, liaison = page["roles"]
+        assert (data["role"], data["nodes"]) == ("ROLE_DATA", ["pod-0", "pod-1", "pod-2"])
+        assert data["differences"][0] == {
+            "name": "flush",
+            "kind": "drift",
+            "has_majority": True,
+            "majority": "5s",
+            "values": [
+                {"value": "5s", "nodes": ["pod-0", "pod-1"]},
+                {"value": None, "nodes": ["pod-2"]},
+            ],
+        }
+        assert [d["kind"] for d in data["differences"]] == ["drift", "identity"]
+        assert (liaison["nodes"], liaison["differences"]) == (["liaison-0"], [])
+
+    served(scene)
+
+
+def test_stale_nodes_take_part_in_the_difference_and_are_named():
+    async def scene(fleet, http):
+        fleet.add("pod-0", flush="5s")
+        fleet.add("pod-1", flush="9s")
+        await get(http)
+        fleet.silent = {"pod-1"}
+        _, _, page = await get(http, "?diff=role")
+        (role,) = page["roles"]
+        assert role["stale_nodes"] == ["pod-1"]
+        assert [d["name"] for d in role["differences"]] == ["flush"]
+
+    served(scene)
+
+
+@pytest.mark.parametrize("role", ["ROLE_DATA", "data", "DATA"])
+def test_filters_reach_the_round(role):
+    async def scene(fleet, http):
+        agent_id = fleet.add("pod-0")
+        await get(http, f"?role={role}&node_id={agent_id}")
+        assert fleet.asked == [Selection("ROLE_DATA", "pod-0")]
+
+    served(scene)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("?node_id=ghost", 404, "node_id"),
+        ("?diff=node", 400, "diff"),
+        ("?pod=x", 400, "pod"),
+        ("?role=a&role=b", 400, "role"),
+    ],
+)
+def test_wrong_query_is_refused_with_its_field(query, status, field):
+    async def scene(fleet, http):
+        fleet.add("pod-0")
+        told, _, page = await get(http, query)
+        assert (told, page["error"]["field"]) == (status, field)
+        assert fleet.asked == []
+
+    served(scene)
+
+
+def test_memory_of_configurations_is_bounded():
+    fleet = Fleet()
+    known = LastKnown()
+    fleet.add("pod-0")
+    (member,) = fleet.registry.members()
+    for n in range(MAX_REMEMBERED + 5):
+        named = frames.Identity(f"pod-{n}")
+        changed = type(member)(
+            **{s: getattr(member, s) for s in member.__slots__} | {"identity": named}
+        )
+        answer = Answer(changed, frames.Configuration(1, 1, "h", 0, ()))
+        known.note(RoundResult((answer,), ()), START_MS)
+    assert known.of("pod-4") is None
+    assert known.of("pod-5") is not None
