@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from fodc_protocol.errors import OptionError
+from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
 from fodc_proxy import settings as own
 from fodc_proxy import telemetry
@@ -64,10 +64,10 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     telemetry.log_settings(describe(values))
-    proxy = Proxy(settings)
     try:
+        proxy = Proxy(settings)
         await proxy.start()
-    except OSError as error:
+    except (OSError, FodcError) as error:
         print(f"{own.PROGRAM}: {error}", file=sys.stderr)
         return 1
     if settings.print_addresses:

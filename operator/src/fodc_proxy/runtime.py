@@ -3,15 +3,18 @@
 
 import logging
 import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 
 from fodc_protocol.link import frames
 from fodc_protocol.samples import Sample
 from fodc_proxy import telemetry
-from fodc_proxy.fleet.events import EventLog
-from fodc_proxy.fleet.membership import Change, Contract, Transition
+from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
 from fodc_proxy.rounds.collector import Rounds
@@ -22,9 +25,14 @@ from fodc_proxy.serving.ports import HeardFrame, LinkListener
 from fodc_proxy.serving.server import GrpcServer, methods_of
 from fodc_proxy.serving.streams import Ramp, Turns
 from fodc_proxy.settings import Settings
+from fodc_proxy.web import artifacts as artifact_routes
+from fodc_proxy.web import configuration as configuration_routes
+from fodc_proxy.web import diagnostics as diagnostics_routes
 from fodc_proxy.web import fleet as fleet_routes
 from fodc_proxy.web import health as health_routes
 from fodc_proxy.web import metrics as metrics_routes
+from fodc_proxy.web import openapi as openapi_routes
+from fodc_proxy.web.fleet import rfc3339_ms
 from fodc_proxy.web.server import Routes, WebServer, application
 
 _log = logging.getLogger(__name__)
@@ -89,14 +97,20 @@ class Proxy:
             self.registry.members, collection_timeout_s=settings.collection_timeout_s
         )
         self.evidence = LatestEvidence()
-        self.events = EventLog()
         self.listeners = Listeners()
         self._writers = Writers()
         self.link, self.fodc = self._services()
         self.rounds.connect(Contract.LINK, self.link)
         self.rounds.connect(Contract.FODC, self.fodc)
-        self.events.connect(self.link)
-        self.listeners.add(self.events)
+        self._is_temporary = not settings.data_dir
+        self.data_dir = Path(settings.data_dir or tempfile.mkdtemp(prefix="fodc-proxy-"))
+        self.diagnostics = assemble(
+            DiagnosticsSettings(self.data_dir),
+            registry=self.registry,
+            link=self.link,
+            clock_ms=_unix_ms,
+        )
+        self.listeners.add(self.diagnostics.coordinator)
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
@@ -132,12 +146,28 @@ class Proxy:
         metrics_deps = metrics_routes.MetricsDeps(
             self.rounds, self.own_samples, _unix_ms, self.settings.http_write_timeout_s
         )
-        fleet_deps = fleet_routes.FleetDeps(self.registry, _unix_ms, *told)
+        fleet_deps = fleet_routes.FleetDeps(
+            self.registry, _unix_ms, *told, active_captures=self._active_captures
+        )
         health_deps = health_routes.HealthDeps(self.registry, _unix_ms, *told, self.ready_checks)
         return [
             *metrics_routes.routes(metrics_deps),
             *fleet_routes.routes(fleet_deps),
             *health_routes.routes(health_deps),
+            *configuration_routes.routes(self.registry, self.rounds, _unix_ms),
+            *diagnostics_routes.routes(self.diagnostics.coordinator),
+            *artifact_routes.routes(self.diagnostics.store),
+            *openapi_routes.routes(version()),
+        ]
+
+    def _active_captures(self, pod_name: str) -> Sequence[Mapping[str, object]]:
+        return [
+            {
+                "request_id": capture.request_id,
+                "profile": capture.profile,
+                "started_at": rfc3339_ms(capture.started_at_ms),
+            }
+            for capture in self.diagnostics.coordinator.active_captures(pod_name)
         ]
 
     def _changed(self, transition: Transition) -> None:
@@ -151,8 +181,6 @@ class Proxy:
             member.phase,
             member.agent_id,
         )
-        if transition.change is Change.REMOVED:
-            self.events.forget(member.pod_name)
 
     # ---- what it tells of itself ----------------------------------------------------------------
 
@@ -170,7 +198,14 @@ class Proxy:
         """Return what must work before callers are sent here."""
         listening = bool(self._grpc.address)
         message = f"listens on {self._grpc.address}" if listening else "does not listen yet"
-        return (health_routes.ReadyCheck("grpc", listening, message),)
+        kept = f"kept in {self.data_dir}"
+        lost = "kept in a temporary folder until the proxy ends; set --data-dir to keep them"
+        return (
+            health_routes.ReadyCheck("grpc", listening, message),
+            health_routes.ReadyCheck(
+                "artifacts", ok=True, message=lost if self._is_temporary else kept
+            ),
+        )
 
     def own_samples(self) -> list[Sample]:
         """Return the proxy's own families."""
@@ -199,15 +234,23 @@ class Proxy:
     # ---- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen; raises OSError that says which address cannot be had."""
+        """Open what is stored, then listen.
+
+        Raises OSError for an address that cannot be had, FodcError for a data folder that cannot
+        be used.
+        """
         http, grpc = self.settings.http_listen, self.settings.grpc_listen
         try:
+            await self.diagnostics.open()
             await self._web.start(http.host, http.port)
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
             await self.stop()
             raise
         self.registry.start()
+        self.diagnostics.start()
+        if self._is_temporary:
+            _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
         _log.info("listening: grpc=%s http=%s", self.grpc_address, self.http_address)
 
     async def stop(self) -> None:
@@ -217,3 +260,6 @@ class Proxy:
         await self._writers.stop()
         await self.registry.stop()
         self.rounds.stop()
+        await self.diagnostics.stop()
+        if self._is_temporary:
+            shutil.rmtree(self.data_dir, ignore_errors=True)

@@ -76,7 +76,13 @@ OPTIONS: Final = (
         "How long an agent is waited for; who answers later is reported as missing.",
         check=positive,
     ),
-    Option("data-dir", Kind.STRING, "", "Where artifacts and requests are kept.", "DIR"),
+    Option(
+        "data-dir",
+        Kind.STRING,
+        "",
+        "Where artifacts and requests are kept; empty means a temporary folder.",
+        "DIR",
+    ),
     Option(
         "log-level",
         Kind.ENUM,

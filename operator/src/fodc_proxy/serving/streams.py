@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import grpc
 
+from fodc_proxy.pauses import let_others_run
+
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0
 _FREEZE_EVERY: Final = 1000
@@ -71,7 +73,7 @@ class Turns:
             return
         async with self._lock:
             yield
-            await asyncio.sleep(0)
+            await let_others_run()
 
 
 class Ramp:

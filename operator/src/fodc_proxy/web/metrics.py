@@ -5,7 +5,6 @@ The one idea: what is there is answered, and headers say whose part is missing. 
 families stand on the unfiltered page only.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -15,6 +14,7 @@ from aiohttp import web
 from fodc_protocol.exposition import CONTENT_TYPE, FleetPage, blocks_of
 from fodc_protocol.samples import Sample
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
+from fodc_proxy.pauses import let_others_run
 from fodc_proxy.rounds.collector import RoundResult, Rounds, Selection
 from fodc_proxy.rounds.plan import Window
 from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
@@ -70,7 +70,7 @@ async def _metrics(deps: MetricsDeps, request: web.Request) -> web.StreamRespons
     page = FleetPage()
     for answer in result.answers:
         page.add(filtered(answer.value, selection.role, selection.pod_name))
-        await asyncio.sleep(0)
+        await let_others_run()
     if selection.is_all:
         missing = [(m.member.pod_name, m.member.role, m.reason) for m in result.missing]
         page.add(blocks_of([*deps.own_samples(), *missing_samples(missing)]))

@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
+from fodc_proxy.pauses import let_others_run
+
 _PIECE_BYTES: Final = 256 * 1024
 _SMALL_BYTES: Final = 16 * 1024
 
@@ -46,7 +48,7 @@ async def _write(
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("the reader took nothing in time") from None
-    await asyncio.sleep(0)
+    await let_others_run()
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pause that really lets others run.
+
+The one idea: grpc.aio hands over one event in each turn of the event loop, so a single turn after
+milliseconds of work starves the heartbeats of hundreds of agents (measured: p99 700 ms, against
+under 30 ms with a few dozen turns, which cost a third of a millisecond).
+"""
+
+import asyncio
+from typing import Final
+
+_TURNS: Final = 25
+
+
+async def let_others_run() -> None:
+    """Give up the loop for a few dozen turns."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
