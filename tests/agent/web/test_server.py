@@ -348,6 +348,27 @@ def test_one_peer_cannot_take_every_connection():
     assert b"too many connections" in refused
 
 
+def test_t_srv_01_a_head_has_three_seconds_and_a_stop_five():
+    assert (Limits().head_s, Limits().shutdown_s) == (3.0, 5.0)
+
+
+def test_a_stop_lets_an_answer_under_way_end():
+    async def run():
+        server = WebServer(ADDRESS)
+        table = routes(lambda: (b"x" * 65_536 for _ in range(200)))
+        address = await server.start(table)
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        stopping = asyncio.create_task(server.aclose())
+        rest = await reader.read()
+        writer.close()
+        await stopping
+        return len(rest)
+
+    assert asyncio.run(run()) == 200 * 65_536
+
+
 def test_a_stop_does_not_wait_for_idle_connections():
     async def run():
         server = WebServer(ADDRESS)

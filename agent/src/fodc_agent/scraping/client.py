@@ -190,12 +190,13 @@ class HttpClient:
         return sum(map(len, self._idle.values()))
 
     async def _exchange(self, request: "_Request", sink: Sink, max_bytes: int) -> Response:
-        """Try once; once more on a new connection where a kept one turned out to be dead."""
+        """Try once; a GET once more on a new connection where a kept one turned out to be dead."""
         connection = self._take_idle(request.url) or await self._connect(request)
         try:
             head = await _ask(connection, request)
         except FetchError as failure:
-            if not connection.used or failure.fault is not Fault.REFUSED:
+            is_stale = connection.used and failure.fault is Fault.REFUSED
+            if not is_stale or request.method != "GET":
                 raise
             connection = await self._connect(request)
             head = await _ask(connection, request)

@@ -107,7 +107,7 @@ class Sheet:
             return parse(read_small(path))
         except OSError as error:
             self.gaps.append(gap_of(part, path, error))
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, LookupError, ArithmeticError) as error:
             self.gaps.append(Gap(part, GapReason.UNREADABLE, f"{path}: unknown form: {error!r}"))
         return None
 
