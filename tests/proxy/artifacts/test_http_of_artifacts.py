@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_proxy.artifacts.errors import StorageError
 from fodc_proxy.artifacts.objects import local_objects
 from fodc_proxy.web import artifacts
 from fodc_proxy.web.artifacts import Span, asked_span
@@ -170,13 +171,18 @@ def test_bytes_that_vanished_are_told_before_the_head(tmp_path):
 
 def test_bytes_that_end_early_end_the_connection(tmp_path):
     async def scene(store, http):
-        async def broken(*_):
+        async def short(*_):
             yield b"x" * 1000
 
-        store.stream = broken
-        with pytest.raises(aiohttp.ClientPayloadError):
-            async with http.get("/artifacts/art-1") as answer:
-                await answer.read()
+        async def broken(*_):
+            yield b"x" * 1000
+            raise StorageError("the disk is gone")
+
+        for stream in (short, broken):
+            store.stream = stream
+            with pytest.raises(aiohttp.ClientPayloadError):
+                async with http.get("/artifacts/art-1") as answer:
+                    await answer.read()
 
     served(tmp_path, scene)
 

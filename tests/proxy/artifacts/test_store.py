@@ -2,17 +2,19 @@
 """Artifacts on disk: whole or not there, through every interruption."""
 
 import asyncio
+import errno
 import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from obstore import exceptions
 from obstore.store import MemoryStore
 
 from fodc_protocol.artifacts import Manifest
 from fodc_proxy.artifacts import links
-from fodc_proxy.artifacts.errors import MissingError, StorageError
+from fodc_proxy.artifacts.errors import MissingError, StorageError, told_as_storage_error
 from fodc_proxy.artifacts.objects import ObstoreObjects, local_objects
 from fodc_proxy.artifacts.partials import Partials
 from fodc_proxy.artifacts.store import ArtifactStore, Retention
@@ -362,6 +364,24 @@ def test_full_or_forbidden_storage_is_told_with_what_to_do(tmp_path):
             await Partials(tmp_path / "file" / "p").open()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "x"), "is full; remove artifacts"),
+        (OSError(errno.EROFS, "x"), "check permissions and credentials"),
+        (exceptions.GenericError("No space left on device (os error 28)"), "is full"),
+        (exceptions.PermissionDeniedError("x"), "check permissions"),
+        (exceptions.GenericError("<Code>AccessDenied</Code>"), "check permissions"),
+        (exceptions.GenericError("first line\nDebug source: long"), "store failed: first line"),
+        (TimeoutError(), "did not answer in time"),
+    ],
+)
+def test_cause_of_a_storage_failure_is_told_in_one_line(error, message):
+    with pytest.raises(StorageError, match=message) as caught, told_as_storage_error("writing x"):
+        raise error
+    assert "\n" not in caught.value.message
 
 
 def test_missing_object_is_told_as_missing(tmp_path):

@@ -2,6 +2,7 @@
 """What can go wrong with stored bytes, in words that say what to do."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,8 +10,12 @@ from obstore import exceptions as obstore_errors
 
 from fodc_protocol.errors import FodcError, Reason
 
-_NO_SPACE = ("no space left", "storagefull", "quota exceeded", "disk quota")
-_DENIED = ("permission denied", "accessdenied", "forbidden", "read-only file system")
+# A store tells the number of the system's error, or the word of its service, in its text.
+_NO_SPACE = re.compile(r"\(os error (28|122)\)|StorageFull|QuotaExceeded")
+_DENIED = re.compile(r"\(os error (1|13|30)\)|AccessDenied")
+_FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED_NUMBERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_DENIED_ERRORS = (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError)
 
 
 class StorageError(FodcError):
@@ -40,10 +45,11 @@ def told_as_storage_error(what: str) -> Iterator[None]:
 
 def _advice(error: Exception) -> str:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    text = str(error).lower()
     number = error.errno if isinstance(error, OSError) else None
-    if number in {errno.ENOSPC, errno.EDQUOT} or any(word in text for word in _NO_SPACE):
+    text = "" if number is not None else str(error)
+    if number in _FULL_NUMBERS or _NO_SPACE.search(text):
         return "the artifact store is full; remove artifacts or give it more space"
-    if number in {errno.EACCES, errno.EPERM, errno.EROFS} or any(word in text for word in _DENIED):
+    denied = isinstance(error, _DENIED_ERRORS) or _DENIED.search(text)
+    if number in _DENIED_NUMBERS or denied:
         return "the artifact store may not be written or read; check permissions and credentials"
     return f"the artifact store failed: {first_line[:160]}"

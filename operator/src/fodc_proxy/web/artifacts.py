@@ -6,17 +6,21 @@ whole artifact, and a read that fails midway ends the connection instead of look
 """
 
 import base64
+import logging
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 from aiohttp import web
 
+from fodc_protocol.errors import FodcError
 from fodc_proxy.artifacts import links
 from fodc_proxy.artifacts.errors import MissingError
 from fodc_proxy.artifacts.store import ArtifactStore, Stored
 from fodc_proxy.web.answers import json_answer, problem
 from fodc_proxy.web.diagnostics_input import answering, query_of
 
+_log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -104,11 +108,25 @@ class _Routes:
         # The first block before the head: a store that fails is told with a status.
         block = await anext(blocks, b"")
         await response.prepare(request)
-        while block:
-            await response.write(block)
-            block = await anext(blocks, b"")
+        left = span.end - span.start
+        try:
+            while block:
+                await response.write(block)
+                left -= len(block)
+                block = await anext(blocks, b"")
+        except FodcError as error:
+            _log.warning("download of %s broke off: %s", stored.key, error.message)
+        if left:
+            _break_off(request)
         await response.write_eof()
         return response
+
+
+def _break_off(request: web.Request) -> NoReturn:
+    """End the connection: what was sent is not the whole, and the caller has to see that."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("the artifact could not be read to its end")
 
 
 def _headers(stored: Stored) -> dict[str, str]:

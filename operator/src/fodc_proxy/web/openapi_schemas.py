@@ -60,40 +60,59 @@ def whole(low: int, high: int, default: int) -> Schema:
     return {"type": "integer", "minimum": low, "maximum": high, "default": default}
 
 
-_PROFILE_NAMES: Final = [
-    *(str(kind) for kind in Profile),
-    *(kind.facts.crd_type for kind in Profile),
-    "profile",
-]
-
 # ---- what is asked --------------------------------------------------------------------------
 
+
+def _names(*kinds: Profile) -> Schema:
+    """The words that a request may use for these kinds."""
+    words = [word for kind in kinds for word in (str(kind), kind.facts.crd_type)]
+    return {"type": "string", "enum": [*words, "profile"] if Profile.CPU in kinds else words}
+
+
+def _timed(high: int, *kinds: Profile) -> Schema:
+    duration: Schema = {"type": "number", "minimum": 1, "maximum": high}
+    no_gc: Schema = {"type": "boolean", "enum": [False]}
+    return closed({"profile": _names(*kinds)}, duration_seconds=duration, gc=no_gc)
+
+
 _CAPTURE_ASKED: Final[Schema] = {
-    **closed(
-        {"profile": {"type": "string", "enum": _PROFILE_NAMES}},
-        duration_seconds={
-            "type": "number",
-            "minimum": 1,
-            "maximum": 120,
-            "description": "cpu, block, mutex: at most 120; trace: at most 30; others take none.",
-        },
-        gc={
-            "type": "boolean",
-            "description": "Collect garbage first; heap only.",
-            "default": False,
-        },
-    ),
+    "oneOf": [
+        _timed(120, Profile.CPU, Profile.BLOCK, Profile.MUTEX),
+        _timed(30, Profile.TRACE),
+        closed({"profile": _names(Profile.HEAP)}, gc=FLAG),
+        closed(
+            {"profile": _names(Profile.ALLOCS, Profile.GOROUTINE, Profile.THREADCREATE)},
+            gc={"type": "boolean", "enum": [False]},
+        ),
+    ],
+    "description": "Seconds are for timed kinds; gc collects garbage before a heap profile.",
 }
 
+
+def _chosen(first: str) -> Schema:
+    """A target that says at least this."""
+    lists: dict[str, Schema] = {
+        "names": array({"type": "string", "minLength": 1, "maxLength": 253}, maxItems=256),
+        "roles": array({"type": "string", "minLength": 1, "maxLength": 63}, maxItems=16),
+        "tiers": array({"type": "string", "minLength": 1, "maxLength": 63}, maxItems=16),
+        "all": {"type": "boolean", "enum": [False]},
+        "include_offline": FLAG,
+    }
+    lists[first] = {**lists[first], "minItems": 1}
+    return {**closed({first: lists.pop(first)}, **lists)}
+
+
 _TARGET_ASKED: Final[Schema] = {
-    **closed(
-        {},
-        names=array({"type": "string", "minLength": 1, "maxLength": 253}, maxItems=256),
-        roles=array({"type": "string", "minLength": 1, "maxLength": 63}, maxItems=16),
-        tiers=array({"type": "string", "minLength": 1, "maxLength": 63}, maxItems=16),
-        all=FLAG,
-        include_offline=FLAG,
-    ),
+    "anyOf": [
+        _chosen("names"),
+        _chosen("roles"),
+        _chosen("tiers"),
+        closed(
+            {"all": {"type": "boolean", "enum": [True]}},
+            include_offline=FLAG,
+            **dict.fromkeys(("names", "roles", "tiers"), array(TEXT, maxItems=0)),
+        ),
+    ],
     "description": "AND between the fields, OR inside each; all excludes names, roles and tiers. "
     "An empty target is an error.",
 }

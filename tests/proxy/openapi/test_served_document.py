@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI document against what is served: generated calls, real answers."""
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Self
+
+import pytest
+import schemathesis
+from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from fodc_protocol.artifacts import Manifest
+from fodc_protocol.link import frames
+from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.fleet.membership import Contract, Registration
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.rounds.collector import Answer, RoundResult, Selection
+from fodc_proxy.web import artifacts, configuration, diagnostics, openapi
+from fodc_proxy.web.server import WebServer, application
+
+NOW_MS = 1_800_000_000_000
+
+
+class Nobody:
+    """A link over which nobody is reached."""
+
+    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+        return False
+
+
+class SameForAll:
+    """Every agent answers with the same configuration."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def configuration(self, selection: Selection) -> RoundResult[frames.Configuration]:
+        entries = (frames.ConfigurationEntry("flush", "5s", "flag"),)
+        value = frames.Configuration(1, 1, "h", NOW_MS, entries)
+        members = [m for m in self._registry.members() if selection.covers(m)]
+        return RoundResult(tuple(Answer(member, value) for member in members), ())
+
+
+class ServedProxy:
+    """The HTTP side of a proxy in a thread of its own, with one artifact and a few nodes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = ""
+        self._folder = folder
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="served proxy")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        registry = Registry(clock_ms=lambda: NOW_MS)
+        for pod, contract in (("pod-0", Contract.LINK), ("pod-1", Contract.FODC)):
+            state = frames.NodeState("ROLE_DATA")
+            registry.register(Registration(frames.Identity(pod), state, contract))
+        parts = assemble(
+            DiagnosticsSettings(self._folder),
+            registry=registry,
+            link=Nobody(),
+            clock_ms=lambda: NOW_MS,
+        )
+        await parts.open()
+        await self._put_artifact(parts.store)
+        self.app = web_app(parts, registry)
+        server = WebServer(self.app)
+        await server.start("127.0.0.1", 0)
+        self.url = f"http://{server.address}"
+        self._ready.set()
+        await self._over.wait()
+        await server.stop()
+        await parts.stop()
+
+    async def _put_artifact(self, store) -> None:
+        content = self._folder / "content"
+        content.write_bytes(b"abc")
+        sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        about = ("art-1", "r1", "cmd-1", "pod-0", "pod-0", "ROLE_DATA", "cpu", "pprof")
+        manifest = Manifest(*about, 3, sha256, 1, NOW_MS, NOW_MS, 0)
+        await store.commit(manifest, content)
+
+
+def web_app(parts, registry: Registry) -> web.Application:
+    clock = lambda: NOW_MS  # noqa: E731
+    return application(
+        [
+            *diagnostics.routes(parts.coordinator),
+            *artifacts.routes(parts.store),
+            *configuration.routes(registry, SameForAll(registry), clock),
+            *openapi.routes("1.2.3"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    with ServedProxy(tmp_path_factory.mktemp("served")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def document(proxy):
+    return schemathesis.openapi.from_url(f"{proxy.url}/openapi.json")
+
+
+# Rules between fields (one cpu capture per request, a deadline longer than the longest capture)
+# are more than a schema can say.
+BEYOND_SCHEMAS = {"POST": [positive_data_acceptance]}
+
+
+@pytest.mark.slow
+def test_every_call_is_answered_as_documented(document):
+    operations = [found.ok() for found in document.get_all_operations()]
+    # All that is served but the document itself, which the tool leaves out.
+    assert len(operations) == 10
+    for operation in operations:
+
+        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def call(case):
+            case.call_and_validate(timeout=10, excluded_checks=BEYOND_SCHEMAS.get(case.method, []))
+
+        call()
+
+
+def test_document_shows_what_is_served_and_nothing_else(proxy):
+    paths = openapi.document(openapi.served_paths(proxy.app), "1.2.3")["paths"]
+    assert sorted(paths) == [
+        "/artifacts",
+        "/artifacts/{id}",
+        "/artifacts/{id}/manifest",
+        "/cluster/config",
+        "/diagnostics/requests",
+        "/diagnostics/requests/{id}",
+        "/openapi.json",
+    ]
+    assert openapi.undocumented(proxy.app) == ()
+
+
+def test_every_served_method_is_documented(proxy):
+    served = {
+        (route.resource.canonical, route.method.lower())
+        for route in proxy.app.router.routes()
+        if route.resource is not None
+    }
+    documented = {(path, method) for path, item in openapi.PATHS.items() for method in item}
+    assert served - documented == set()
+
+
+def test_every_reference_of_the_document_leads_somewhere():
+    text = json.dumps(openapi.document(openapi.PATHS, "1"))
+    names = {piece.split('"')[0] for piece in text.split("#/components/schemas/")[1:]}
+    assert names <= set(openapi.SCHEMAS)
+
+
+def test_unknown_route_is_found_undocumented():
+    async def surprise(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = application([web.get("/surprise", surprise)])
+    assert openapi.undocumented(app) == ("/surprise",)
