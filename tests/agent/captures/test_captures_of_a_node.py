@@ -11,6 +11,7 @@ from fodc_agent.captures.spool import Spool
 from fodc_agent.scraping.client import HttpClient
 from fodc_protocol import pprof
 from fodc_protocol.errors import Reason
+from fodc_protocol.link.frames import CancelMode
 from fodc_protocol.profiles import Profile
 
 ORIGIN = Origin("data-0", "data-0", "ROLE_DATA", "0.1.0", "inc-1")
@@ -106,3 +107,64 @@ def test_a_cpu_profile_waits_for_a_stranger_who_profiles_the_node(sample_nodes, 
         taken = asyncio.run(run(node))
 
     assert taken.warnings[0].startswith("somebody else profiled the node"), taken
+
+
+def test_an_aborted_cpu_profile_frees_the_profiler_of_the_node(sample_nodes, tmp_path):
+    """Closing the request ends the profile in the node: the next one need not wait 30 s for it."""
+
+    async def run(node):
+        client = HttpClient()
+        ends: asyncio.Queue = asyncio.Queue()
+        captures = Captures(
+            PprofPort(client, f"http://127.0.0.1:{node.pprof_port}"),
+            Spool(tmp_path),
+            Quota(max_bytes=1 << 30, max_count=20),
+            origin=lambda: ORIGIN,
+            report=lambda command_id, outcome: ends.put_nowait((command_id, outcome)),
+        )
+        await captures.recover()
+        captures.start(Order("long", Profile.CPU, 30.0, 60.0))
+        await asyncio.sleep(0.3)  # the profile has to be under way in the node
+        captures.cancel("long", CancelMode.ABORT)
+        aborted = await asyncio.wait_for(ends.get(), 5)
+        captures.start(Order("next", Profile.CPU, 1.0, 10.0))
+        taken = await asyncio.wait_for(ends.get(), 15)
+        await client.aclose()
+        return aborted, taken
+
+    with sample_nodes.sample_node(load=5) as node:
+        aborted, taken = asyncio.run(run(node))
+
+    assert (aborted[0], aborted[1].reason) == ("long", Reason.ABORTED)
+    assert isinstance(taken[1], Captured), taken
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "long.fodc-state",
+        "next.fodc-state",
+        "next.fodc.pb.gz",
+    ]
+
+
+def test_a_node_that_dies_during_a_profile_is_a_failure_with_its_reason(sample_nodes, tmp_path):
+    with sample_nodes.sample_node() as node:
+
+        async def run():
+            client = HttpClient()
+            ended = asyncio.get_running_loop().create_future()
+            captures = Captures(
+                PprofPort(client, f"http://127.0.0.1:{node.pprof_port}"),
+                Spool(tmp_path),
+                Quota(max_bytes=1 << 30, max_count=20),
+                origin=lambda: ORIGIN,
+                report=lambda _, outcome: ended.set_result(outcome),
+            )
+            await captures.recover()
+            captures.start(Order("cpu", Profile.CPU, 30.0, 60.0))
+            await asyncio.sleep(0.3)  # the profile has to be under way in the node
+            node.kill()
+            outcome = await asyncio.wait_for(ended, 10)
+            await client.aclose()
+            return outcome
+
+        outcome = asyncio.run(run())
+
+    assert outcome.reason in (Reason.NODE_UNREACHABLE, Reason.CORRUPT_PROFILE), outcome
