@@ -1,0 +1,640 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The custom resources on a real API server: what is accepted, what is refused and in which words.
+
+The one idea: the messages are literal, because they are what a person reads at the prompt.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.controlplane.api import Answer, Api
+from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.installing import CRDS, collection, resource
+
+EXAMPLES = sorted((CRDS / "examples").glob("*.yaml"))
+NOT_CHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
+CPU = {"type": "CPUProfile"}
+HEAP = {"type": "HeapSnapshot"}
+DURATION_PATTERN = "^([0-9]{1,5}(\\.[0-9]{1,3})?(ms|s|m|h))+$"
+
+
+class Requests:
+    """DiagnosticRequests of one namespace."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.api = api
+        self.path = collection(namespace, "diagnosticrequests")
+        self._made = 0
+
+    def create(self, name: str = "", **spec: Any) -> Answer:
+        """Create one: all nodes and a CPU profile unless the test says otherwise."""
+        self._made += 1
+        whole = {"target": {"all": True}, "captures": [CPU], **spec}
+        body = resource("DiagnosticRequest", name or f"r-{self._made}", spec=whole)
+        return self.api.create(self.path, body)
+
+    def patch(self, name: str, patch: object, subresource: str = "") -> Answer:
+        """Merge a patch into one, or into its status."""
+        return self.api.merge(f"{self.path}/{name}{subresource}", patch)
+
+    def get(self, name: str) -> Any:
+        """Read one."""
+        return self.api.get(f"{self.path}/{name}").body
+
+
+@pytest.fixture
+def requests(control_plane: ControlPlane, namespace: str) -> Requests:
+    return Requests(control_plane.api(), namespace)
+
+
+def refusal(answer: Answer) -> list[tuple[str, str]]:
+    """Field and words of a refusal, without what the server puts before the words of a rule."""
+    assert answer.status == 422, answer.body
+    return [
+        (
+            field,
+            message.removeprefix('Invalid value: "object": ').removeprefix(
+                'Invalid value: "array": '
+            ),
+        )
+        for field, message in answer.causes
+        if message != NOT_CHECKED
+    ]
+
+
+# ---- accepted --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_is_accepted_without_an_unknown_field(
+    control_plane: ControlPlane, namespace: str, path: Path
+) -> None:
+    answer = control_plane.kubectl(
+        "apply",
+        f"--namespace={namespace}",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        str(path),
+    )
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_status_of_each_example_is_accepted(
+    control_plane: ControlPlane, namespace: str, path: Path
+) -> None:
+    example = yaml.safe_load(path.read_text())
+    plurals = {"FodcNode": "fodcnodes", "DiagnosticRequest": "diagnosticrequests"}
+    where = collection(namespace, plurals[example["kind"]])
+    status = example.get("status", {})
+
+    api = control_plane.api()
+    created = api.create(where, example)
+    written = api.merge(f"{where}/{example['metadata']['name']}/status", {"status": status})
+
+    assert (created.status, "status" in created.body) == (201, False)
+    assert (written.status, written.body.get("status", {})) == (200, status)
+
+
+def test_the_shortest_request_gets_its_defaults(requests: Requests) -> None:
+    spec = requests.create().body["spec"]
+
+    assert spec == {
+        "target": {"all": True, "includeOffline": False},
+        "captures": [{"type": "CPUProfile"}],
+        "execution": {
+            "parallelism": 4,
+            "startDeadline": "5m",
+            "activeDeadline": "15m",
+            "targetTimeoutSlack": "30s",
+            "backoffLimit": 1,
+            "failurePolicy": "Continue",
+        },
+        "ttlAfterFinished": "24h",
+        "reason": "",
+    }
+
+
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
+    ("names", {"target": {"names": ["a", "b"]}}),
+    ("roles", {"target": {"roles": ["Data", "Liaison"]}}),
+    ("tiers", {"target": {"tiers": ["hot"]}}),
+    ("labels", {"target": {"selector": {"matchLabels": {"fodc.banyandb.dev/role": "Data"}}}}),
+    (
+        "expressions",
+        {"target": {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}},
+    ),
+    ("longest profile", {"captures": [{"type": "CPUProfile", "duration": "120s"}]}),
+    ("two units", {"captures": [{"type": "BlockProfile", "duration": "1m30s"}]}),
+    ("fraction", {"captures": [{"type": "ExecutionTrace", "duration": "1.5s"}]}),
+    ("shortest", {"captures": [{"type": "MutexProfile", "duration": "1000ms"}]}),
+    ("two of an instant type", {"captures": [HEAP, HEAP]}),
+    ("gc", {"captures": [{"type": "HeapSnapshot", "heap": {"gc": True}}]}),
+    ("long life", {"ttlAfterFinished": "720h"}),
+    ("deadline as long as the capture", {"execution": {"activeDeadline": "30s"}}),
+    (
+        "short deadline for what takes no time",
+        {"captures": [HEAP], "execution": {"activeDeadline": "1s"}},
+    ),
+]
+
+
+@pytest.mark.parametrize("spec", [spec for _, spec in ACCEPTED], ids=[name for name, _ in ACCEPTED])
+def test_a_sensible_request_is_accepted(requests: Requests, spec: dict[str, Any]) -> None:
+    answer = requests.create(**spec)
+
+    assert (answer.status, answer.body.get("message")) == (201, None)
+
+
+# ---- refused ---------------------------------------------------------------------------------
+
+EMPTY_TARGET = (
+    "give names, roles, tiers or selector, or say all: true; an empty target never means everything"
+)
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("empty target", {"target": {}}, "spec.target", EMPTY_TARGET),
+    ("empty names", {"target": {"names": []}}, "spec.target", EMPTY_TARGET),
+    (
+        "empty selector",
+        {"target": {"selector": {}}},
+        "spec.target.selector",
+        "an empty selector would match every node; say all: true for that",
+    ),
+    (
+        "all and more",
+        {"target": {"all": True, "roles": ["Data"]}},
+        "spec.target.all",
+        "excludes names, roles, tiers and selector; give one or the other",
+    ),
+    (
+        "role in small letters",
+        {"target": {"roles": ["data"]}},
+        "spec.target.roles[0]",
+        ('Unsupported value: "data": supported values: "Data", "Liaison", "Meta", "Standalone"'),
+    ),
+    (
+        "name twice",
+        {"target": {"names": ["a", "a"]}},
+        "spec.target.names[1]",
+        'Duplicate value: "a"',
+    ),
+    (
+        "In without values",
+        {"target": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}},
+        "spec.target.selector.matchExpressions[0].values",
+        "In and NotIn need values, Exists and DoesNotExist take none",
+    ),
+    (
+        "Exists with values",
+        {
+            "target": {
+                "selector": {
+                    "matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]
+                }
+            }
+        },
+        "spec.target.selector.matchExpressions[0].values",
+        "In and NotIn need values, Exists and DoesNotExist take none",
+    ),
+    (
+        "no capture",
+        {"captures": []},
+        "spec.captures",
+        "Invalid value: 0: spec.captures in body should have at least 1 items",
+    ),
+    (
+        "nine captures",
+        {"captures": [HEAP] * 9},
+        "spec.captures",
+        "Too many: 9: must have at most 8 items",
+    ),
+    (
+        "what the product cannot capture",
+        {"captures": [{"type": "KernelCapture"}]},
+        "spec.captures[0].type",
+        (
+            'Unsupported value: "KernelCapture": supported values: "CPUProfile", '
+            '"HeapSnapshot", "AllocationProfile", "GoroutineDump", "BlockProfile", '
+            '"MutexProfile", "ThreadCreateProfile", "ExecutionTrace"'
+        ),
+    ),
+    (
+        "duration of an instant",
+        {"captures": [{"type": "HeapSnapshot", "duration": "10s"}]},
+        "spec.captures[0].duration",
+        "not allowed for HeapSnapshot: it is taken in an instant",
+    ),
+    (
+        "too long a profile",
+        {"captures": [CPU | {"duration": "121s"}]},
+        "spec.captures[0].duration",
+        "must be at most 2m for CPUProfile",
+    ),
+    (
+        "too long a trace",
+        {"captures": [{"type": "ExecutionTrace", "duration": "31s"}]},
+        "spec.captures[0].duration",
+        "must be at most 30s for ExecutionTrace",
+    ),
+    (
+        "too short",
+        {"captures": [CPU | {"duration": "999ms"}]},
+        "spec.captures[0].duration",
+        "must be at least 1s",
+    ),
+    (
+        "duration in words",
+        {"captures": [CPU | {"duration": "1 minute"}]},
+        "spec.captures[0].duration",
+        (
+            'Invalid value: "1 minute": spec.captures[0].duration in body should match '
+            f"'{DURATION_PATTERN}'"
+        ),
+    ),
+    (
+        "heap options of another type",
+        {"captures": [CPU | {"heap": {"gc": True}}]},
+        "spec.captures[0].heap",
+        "only for HeapSnapshot, not for CPUProfile",
+    ),
+    (
+        "two CPU profiles",
+        {"captures": [CPU, CPU]},
+        "spec.captures",
+        (
+            "at most one CPUProfile and one ExecutionTrace per request: a Go process runs one "
+            "of each at a time"
+        ),
+    ),
+    (
+        "one name for two",
+        {"captures": [HEAP | {"name": "a"}, CPU | {"name": "a"}]},
+        "spec.captures",
+        "names of captures must differ",
+    ),
+    (
+        "too parallel",
+        {"execution": {"parallelism": 17}},
+        "spec.execution.parallelism",
+        (
+            "Invalid value: 17: spec.execution.parallelism in body should be less than or "
+            "equal to 16"
+        ),
+    ),
+    (
+        "endless",
+        {"execution": {"activeDeadline": "3h"}},
+        "spec.execution.activeDeadline",
+        "must be 1s to 2h",
+    ),
+    (
+        "deadline below the default duration",
+        {"execution": {"activeDeadline": "29s"}},
+        "spec.execution.activeDeadline",
+        "must not be shorter than the longest capture",
+    ),
+    (
+        "deadline below a given duration",
+        {"captures": [HEAP, CPU | {"duration": "40s"}], "execution": {"activeDeadline": "39s"}},
+        "spec.execution.activeDeadline",
+        "must not be shorter than the longest capture",
+    ),
+    (
+        "no time to start",
+        {"execution": {"startDeadline": "0s"}},
+        "spec.execution.startDeadline",
+        "must be 1s to 1h",
+    ),
+    (
+        "endless slack",
+        {"execution": {"targetTimeoutSlack": "11m"}},
+        "spec.execution.targetTimeoutSlack",
+        "must be 1s to 10m",
+    ),
+    ("short life", {"ttlAfterFinished": "59s"}, "spec.ttlAfterFinished", "must be 1m to 720h"),
+    ("long life", {"ttlAfterFinished": "721h"}, "spec.ttlAfterFinished", "must be 1m to 720h"),
+    (
+        "durations that sum up beyond any number",
+        {"ttlAfterFinished": "99999h99999h99999h99999h"},
+        "spec.ttlAfterFinished",
+        "must be 1m to 720h",
+    ),
+    (
+        "cancel in small letters",
+        {"cancel": "stop"},
+        "spec.cancel",
+        'Unsupported value: "stop": supported values: "Stop", "Abort"',
+    ),
+    (
+        "long reason",
+        {"reason": "x" * 257},
+        "spec.reason",
+        "Too long: may not be more than 256 bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "message"),
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
+)
+def test_a_wrong_request_is_refused_with_field_and_advice(
+    requests: Requests, spec: dict[str, Any], field: str, message: str
+) -> None:
+    answer = requests.create(**spec)
+
+    assert refusal(answer) == [(field, message)]
+
+
+def test_a_request_with_too_long_a_name_is_refused(requests: Requests) -> None:
+    answer = requests.create(name="x" * 64)
+
+    assert refusal(answer) == [
+        ("<nil>", "metadata.name must be at most 63 characters: it is also the request's id")
+    ]
+
+
+def test_a_field_of_a_later_version_is_named_by_kubectl(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    spec = {"target": {"all": True, "mode": "One"}, "captures": [CPU]}
+    document = yaml.safe_dump(resource("DiagnosticRequest", "later", spec=spec))
+
+    answer = control_plane.kubectl("apply", f"--namespace={namespace}", "-f", "-", stdin=document)
+
+    assert answer.returncode == 1
+    assert 'unknown field "spec.target.mode"' in answer.stderr
+
+
+def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespace: str) -> None:
+    document = yaml.safe_dump(
+        resource(
+            "DiagnosticRequest", "long", spec={"target": {}, "captures": [CPU | {"duration": "3m"}]}
+        )
+    )
+
+    answer = control_plane.kubectl("apply", f"--namespace={namespace}", "-f", "-", stdin=document)
+
+    head, *causes = answer.stderr.splitlines()
+    assert head == 'The DiagnosticRequest "long" is invalid: '
+    assert sorted(causes) == [
+        '* spec.captures[0].duration: Invalid value: "object": must be at most 2m for CPUProfile',
+        f'* spec.target: Invalid value: "object": {EMPTY_TARGET}',
+    ]
+
+
+# ---- changes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "patch"),
+    [
+        ("target", {"target": {"all": False, "names": ["a"]}}),
+        ("captures", {"captures": [HEAP]}),
+        ("execution", {"execution": {"parallelism": 3}}),
+        ("reason", {"reason": "another"}),
+    ],
+)
+def test_the_spec_cannot_change(requests: Requests, field: str, patch: object) -> None:
+    requests.create(name="one", reason="first")
+
+    answer = requests.patch("one", {"spec": patch})
+
+    assert refusal(answer) == [(f"spec.{field}", "cannot change; create another request")]
+
+
+def test_removing_the_execution_brings_its_defaults_back_and_cannot_dodge_the_rule(
+    requests: Requests,
+) -> None:
+    requests.create(name="plain")
+    requests.create(name="careful", execution={"parallelism": 1})
+
+    same = requests.patch("plain", {"spec": {"execution": None}})
+    other = requests.patch("careful", {"spec": {"execution": None}})
+
+    assert same.status == 200
+    assert refusal(other) == [("spec.execution", "cannot change; create another request")]
+
+
+def test_cancel_goes_forward_only(requests: Requests) -> None:
+    back = "cannot be taken back; Stop can become Abort, nothing else can change"
+    requests.create(name="one")
+
+    steps = [requests.patch("one", {"spec": {"cancel": word}}) for word in ("Stop", "Abort")]
+    refused = [requests.patch("one", {"spec": {"cancel": word}}) for word in ("Stop", None)]
+
+    assert [answer.status for answer in steps] == [200, 200]
+    assert [refusal(answer) for answer in refused] == [[("spec.cancel", back)]] * 2
+
+
+def test_the_life_after_the_end_can_change(requests: Requests) -> None:
+    requests.create(name="one")
+
+    answer = requests.patch("one", {"spec": {"ttlAfterFinished": "2h"}})
+
+    assert (answer.status, answer.body["spec"]["ttlAfterFinished"]) == (200, "2h")
+
+
+# ---- status, selection, reading --------------------------------------------------------------
+
+
+def test_status_and_spec_are_written_apart(requests: Requests) -> None:
+    requests.create(name="one")
+    both = {"spec": {"cancel": "Stop"}, "status": {"phase": "Running"}}
+
+    requests.patch("one", both, subresource="/status")
+    by_status = requests.get("one")
+    requests.patch("one", {"spec": {"cancel": "Stop"}, "status": {"phase": "Failed"}})
+    by_spec = requests.get("one")
+
+    assert (by_status["spec"].get("cancel"), by_status["status"]["phase"]) == (None, "Running")
+    assert (by_spec["spec"]["cancel"], by_spec["status"]["phase"]) == ("Stop", "Running")
+    assert (by_status["metadata"]["generation"], by_spec["metadata"]["generation"]) == (1, 2)
+
+
+def test_the_operator_cannot_write_a_phase_that_does_not_exist(requests: Requests) -> None:
+    requests.create(name="one")
+
+    answer = requests.patch("one", {"status": {"phase": "Done"}}, subresource="/status")
+
+    assert refusal(answer) == [
+        (
+            "status.phase",
+            (
+                'Unsupported value: "Done": supported values: "Pending", "Queued", "Running", '
+                '"Finalizing", "Succeeded", "PartiallySucceeded", "Failed", "Cancelled", "Rejected"'
+            ),
+        )
+    ]
+
+
+def test_the_largest_status_is_accepted(requests: Requests) -> None:
+    requests.create(name="large", captures=[HEAP] * 8)
+    result = {
+        "type": "HeapSnapshot",
+        "phase": "Succeeded",
+        "artifactID": "art-" + "0" * 24,
+        "downloadPath": "/artifacts/art-" + "0" * 24,
+        "sizeBytes": 123456,
+        "sha256": "0" * 64,
+        "format": "pprof",
+        "samples": 1000,
+        "duration": "0.2s",
+    }
+    results = [{"capture": f"heap-{at}", **result} for at in range(8)]
+    targets = [
+        {"node": f"banyandb-data-hot-{at}", "phase": "Succeeded", "results": results}
+        for at in range(256)
+    ]
+
+    answer = requests.patch("large", {"status": {"targets": targets}}, subresource="/status")
+
+    assert answer.status == 200
+
+
+def test_waiting_for_complete_works(requests: Requests, control_plane: ControlPlane) -> None:
+    requests.create(name="one")
+    condition = {
+        "type": "Complete",
+        "status": "True",
+        "lastTransitionTime": "2026-11-21T09:00:00Z",
+        "reason": "Succeeded",
+        "message": "all 1 captures succeeded",
+    }
+    requests.patch("one", {"status": {"conditions": [condition]}}, subresource="/status")
+    namespace = requests.path.split("/")[-2]
+
+    answer = control_plane.kubectl(
+        "wait", f"--namespace={namespace}", "--for=condition=Complete", "--timeout=5s", "diag/one"
+    )
+
+    assert (answer.returncode, answer.stdout) == (
+        0,
+        "diagnosticrequest.fodc.banyandb.dev/one condition met\n",
+    )
+
+
+def test_requests_are_found_by_phase_and_no_other_status(requests: Requests) -> None:
+    requests.create(name="running")
+    requests.create(name="new")
+    requests.patch("running", {"status": {"phase": "Running"}}, subresource="/status")
+
+    found = requests.api.get(f"{requests.path}?fieldSelector=status.phase=Running").body["items"]
+    other = requests.api.get(f"{requests.path}?fieldSelector=status.progress=1/1")
+
+    assert [item["metadata"]["name"] for item in found] == ["running"]
+    assert (other.status, other.message) == (400, "field label not supported: status.progress")
+
+
+class Nodes:
+    """FodcNodes of one namespace."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.api = api
+        self.path = collection(namespace, "fodcnodes")
+
+    def create(self, name: str, spec: object) -> Answer:
+        """Create one."""
+        return self.api.create(self.path, resource("FodcNode", name, spec=spec))
+
+    def found(self, selector: str) -> list[str]:
+        """Names of those that a field selector finds."""
+        items = self.api.get(f"{self.path}?fieldSelector={selector}").body["items"]
+        return [item["metadata"]["name"] for item in items]
+
+
+@pytest.fixture
+def nodes(control_plane: ControlPlane, namespace: str) -> Nodes:
+    return Nodes(control_plane.api(), namespace)
+
+
+def test_a_node_is_named_like_its_pod(nodes: Nodes) -> None:
+    answer = nodes.create("a", {"podRef": {"name": "b"}})
+
+    assert refusal(answer) == [
+        ("<nil>", "spec.podRef.name must be metadata.name: a FodcNode is named like its pod")
+    ]
+
+
+def test_nodes_are_found_by_role_tier_phase_and_maintenance(nodes: Nodes) -> None:
+    for name, maintenance in (("a", True), ("b", False)):
+        nodes.create(name, {"podRef": {"name": name}, "maintenance": maintenance})
+    status = {"phase": "Offline", "role": "Data", "tier": "hot"}
+    nodes.api.merge(f"{nodes.path}/b/status", {"status": status})
+
+    assert nodes.found("spec.maintenance=true") == ["a"]
+    assert nodes.found("status.phase=Offline") == ["b"]
+    assert nodes.found("status.role=Data,status.tier=hot") == ["b"]
+
+
+def test_a_node_is_deleted_at_once_although_no_operator_runs(nodes: Nodes) -> None:
+    nodes.create("a", {"podRef": {"name": "a"}})
+
+    nodes.api.delete(f"{nodes.path}/a")
+
+    assert nodes.api.get(f"{nodes.path}/a").status == 404
+
+
+def write_examples(control_plane: ControlPlane, namespace: str) -> None:
+    """Create the examples that have a status, and write it."""
+    for path in EXAMPLES:
+        example = yaml.safe_load(path.read_text())
+        if "status" in example:
+            plural = example["kind"].lower() + "s"
+            where = collection(namespace, plural)
+            control_plane.api().create(where, example)
+            name = example["metadata"]["name"]
+            patch = {"status": example["status"]}
+            assert control_plane.api().merge(f"{where}/{name}/status", patch).status == 200
+
+
+def rows(control_plane: ControlPlane, namespace: str, *what: str) -> list[list[str]]:
+    """What kubectl prints, cut into words."""
+    text = control_plane.kubectl("get", f"--namespace={namespace}", *what, check=True).stdout
+    return [line.split() for line in text.splitlines() if line]
+
+
+def test_the_tables_show_what_people_look_for(control_plane: ControlPlane, namespace: str) -> None:
+    write_examples(control_plane, namespace)
+
+    node_head, node = rows(control_plane, namespace, "fodcn")
+    request_head, request = rows(control_plane, namespace, "dreq")
+
+    assert " ".join(node_head) == "NAME ROLE TIER PHASE HEARTBEAT AGENT ACTIVE AGE"
+    assert (node[:4], node[5:7]) == (
+        ["banyandb-data-hot-0", "Data", "hot", "Degraded"],
+        ["0.1.0", "1"],
+    )
+    assert " ".join(request_head) == "NAME CAPTURES PROGRESS PHASE CAUSE BYTES STARTED AGE"
+    assert " ".join(request[:6]) == "cpu-of-the-hot-tier CPUProfile 2/2 Cancelled Cancelled 48211"
+
+
+def test_both_kinds_are_listed_by_their_categories(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write_examples(control_plane, namespace)
+    expected = [
+        "diagnosticrequest.fodc.banyandb.dev/cpu-of-the-hot-tier",
+        "fodcnode.fodc.banyandb.dev/banyandb-data-hot-0",
+    ]
+
+    assert [row[0] for row in rows(control_plane, namespace, "fodc", "-oname")] == expected
+    assert [row[0] for row in rows(control_plane, namespace, "banyandb", "-oname")] == expected
+
+
+def test_explain_tells_the_accepted_words_and_what_they_mean(control_plane: ControlPlane) -> None:
+    text = control_plane.kubectl("explain", "dreq.spec.captures", check=True).stdout
+
+    assert (
+        "  type\t<string> -required-\n  enum: CPUProfile, HeapSnapshot, AllocationProfile" in text
+    )
+    assert "  duration\t<string>\n    How long to sample, such as 30s, at least 1s." in text

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CRD files: described, bounded, exemplified, and of one mind with the programs."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.profiles import Profile
+from fodc_proxy.diagnostics import model, parsing
+from tests.manifests.schemas import CRDS, Field, Kind, errors, kinds, paths_in
+
+KINDS = kinds()
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+# A map's size is told by its properties, a fixed vocabulary by its words.
+BOUNDS = {"string": "maxLength", "array": "maxItems"}
+
+
+def request_schema(*path: str) -> dict[str, Any]:
+    (kind,) = (kind for kind in KINDS if kind.name == "DiagnosticRequest")
+    schema = kind.schema
+    for name in path:
+        schema = schema["items"] if name == "[]" else schema["properties"][name]
+    return schema
+
+
+def paths(fields: list[Field]) -> list[str]:
+    return [field.path for field in fields]
+
+
+def test_there_are_the_two_kinds_and_the_kustomization_names_each_file() -> None:
+    listed = yaml.safe_load((CRDS / "kustomization.yaml").read_text())["resources"]
+
+    assert [kind.name for kind in KINDS] == ["DiagnosticRequest", "FodcNode"]
+    assert sorted(listed) == ["diagnosticrequests.yaml", "fodcnodes.yaml"]
+
+
+@each_kind
+def test_names_version_and_categories_are_those_of_the_group(kind: Kind) -> None:
+    spec, names = kind.document["spec"], kind.document["spec"]["names"]
+
+    assert kind.document["metadata"]["name"] == f"{names['plural']}.fodc.banyandb.dev"
+    assert (spec["group"], spec["scope"]) == ("fodc.banyandb.dev", "Namespaced")
+    assert names["categories"] == ["fodc", "banyandb"]
+    assert "dr" not in names["shortNames"]  # Istio's
+    assert kind.version["name"] == "v1alpha1"
+    assert (kind.version["served"], kind.version["storage"]) == (True, True)
+    assert kind.version["subresources"] == {"status": {}}
+
+
+@each_kind
+def test_every_field_is_described_in_sentences(kind: Kind) -> None:
+    silent = [
+        field.path
+        for field in kind.fields()
+        if not (text := field.schema.get("description", "")).endswith((".", "!"))
+        or not text[0].isupper()
+    ]
+
+    assert kind.schema["description"].endswith(".")
+    assert silent == []
+
+
+@each_kind
+def test_every_text_and_list_is_bounded_so_that_the_cost_of_rules_is_known(kind: Kind) -> None:
+    unbounded = [
+        field.path
+        for field in kind.fields()
+        if (bound := BOUNDS.get(field.schema["type"])) and bound not in field.schema
+    ]
+
+    assert unbounded == []
+
+
+@each_kind
+def test_every_list_says_how_it_is_merged(kind: Kind) -> None:
+    lists = [field for field in kind.fields() if field.schema["type"] == "array"]
+
+    assert paths([f for f in lists if "x-kubernetes-list-type" not in f.schema]) == []
+
+
+@each_kind
+def test_every_word_of_a_vocabulary_fits_its_bound(kind: Kind) -> None:
+    tight = [
+        field.path
+        for field in kind.fields()
+        if "enum" in field.schema
+        and max(len(word) for word in field.schema["enum"]) != field.schema["maxLength"]
+    ]
+
+    assert tight == []
+
+
+@each_kind
+def test_every_duration_is_spelled_alike(kind: Kind) -> None:
+    durations = [field for field in kind.fields() if field.schema.get("format") == "duration"]
+
+    assert {field.schema["pattern"] for field in durations} <= {
+        "^([0-9]{1,5}(\\.[0-9]{1,3})?(ms|s|m|h))+$"
+    }
+    assert {field.schema["maxLength"] for field in durations} <= {24}
+
+
+@each_kind
+def test_every_default_is_of_its_type_and_allowed(kind: Kind) -> None:
+    wrong = [
+        (field.path, found)
+        for field in kind.fields()
+        if "default" in field.schema and (found := errors(field.schema["default"], field.schema))
+    ]
+
+    assert wrong == []
+
+
+@each_kind
+def test_every_field_appears_in_an_example(kind: Kind) -> None:
+    used = {p for _, document in kind.examples() for p in paths_in(document, kind.schema)}
+
+    assert [path for path in paths(kind.fields()) if path not in used] == []
+
+
+@each_kind
+def test_every_example_fits_the_schema_and_has_no_unknown_field(kind: Kind) -> None:
+    found = {path.name: errors(document, kind.schema) for path, document in kind.examples()}
+
+    assert found != {}
+    assert {name: told for name, told in found.items() if told} == {}
+
+
+def test_the_check_of_examples_finds_unknown_fields_and_wrong_words() -> None:
+    schema = request_schema("spec", "captures", "[]")
+
+    assert errors({"type": "CPUProfile", "rate": 1}, schema) != []
+    assert errors({"type": "cpu"}, schema) != []
+
+
+@each_kind
+def test_every_column_and_selector_points_at_a_field(kind: Kind) -> None:
+    columns = [column["jsonPath"] for column in kind.version["additionalPrinterColumns"]]
+    selectors = [one["jsonPath"] for one in kind.version["selectableFields"]]
+    known = {*paths(kind.fields()), ".metadata.creationTimestamp"}
+
+    assert [path for path in (*columns, *selectors) if path not in known] == []
+
+
+@each_kind
+def test_every_date_column_is_a_time_and_every_column_is_described(kind: Kind) -> None:
+    schemas = {field.path: field.schema for field in kind.fields()}
+    columns = kind.version["additionalPrinterColumns"]
+    dates = [c["jsonPath"] for c in columns if c["type"] == "date"]
+
+    assert {schemas[p].get("format") for p in dates if p in schemas} == {"date-time"}
+    assert [column["name"] for column in columns if not column.get("description")] == []
+    assert columns[-1]["name"] == "Age"
+
+
+@each_kind
+def test_every_rule_has_a_message(kind: Kind) -> None:
+    silent = [
+        (field.path, rule["rule"])
+        for field in (Field("", kind.schema), *kind.fields())
+        for rule in field.schema.get("x-kubernetes-validations", [])
+        if not rule.get("message")
+    ]
+
+    assert silent == []
+
+
+# ---- of one mind with the programs -----------------------------------------------------------
+
+
+def test_the_types_of_captures_are_those_that_the_product_can_take() -> None:
+    types = request_schema("spec", "captures", "[]", "type")["enum"]
+
+    assert types == [
+        kind.facts.crd_type
+        for kind in (
+            Profile.CPU,
+            Profile.HEAP,
+            Profile.ALLOCS,
+            Profile.GOROUTINE,
+            Profile.BLOCK,
+            Profile.MUTEX,
+            Profile.THREADCREATE,
+            Profile.TRACE,
+        )
+    ]
+    assert set(types) == {kind.facts.crd_type for kind in Profile}
+
+
+def rules(*path: str) -> list[str]:
+    return [rule["rule"] for rule in request_schema(*path)["x-kubernetes-validations"]]
+
+
+def test_the_rules_about_durations_are_those_of_the_table_of_profiles() -> None:
+    item, spec = rules("spec", "captures", "[]"), rules("spec")
+    seconds = {30.0: "30s", 120.0: "2m", 5.0: "5s"}
+    timed = [kind.facts for kind in Profile if kind.facts.timed]
+
+    assert {facts.crd_type: seconds[facts.max_duration_s] for facts in timed} == {
+        "CPUProfile": "2m",
+        "BlockProfile": "2m",
+        "MutexProfile": "2m",
+        "ExecutionTrace": "30s",
+    }
+    assert {facts.crd_type: seconds[facts.default_duration_s] for facts in timed} == {
+        "CPUProfile": "30s",
+        "BlockProfile": "30s",
+        "MutexProfile": "30s",
+        "ExecutionTrace": "5s",
+    }
+    assert any("'ExecutionTrace' || self.duration <= duration('30s')" in rule for rule in item)
+    assert any("self.duration <= duration('2m')" in rule for rule in item)
+    assert "c.type == 'ExecutionTrace' ? duration('5s')" in spec[-1]
+
+
+def test_the_exclusive_types_are_those_of_the_table_of_profiles() -> None:
+    (rule, _) = rules("spec", "captures")
+    exclusive = [kind.facts.crd_type for kind in Profile if kind.facts.exclusive]
+
+    assert exclusive == ["CPUProfile", "ExecutionTrace"]
+    assert all(f"c.type == '{name}').size() <= 1" in rule for name in exclusive)
+
+
+def test_the_defaults_of_the_execution_are_those_of_the_coordinator() -> None:
+    properties = request_schema("spec", "execution")["properties"]
+    known = model.Execution()
+
+    assert {name: schema["default"] for name, schema in properties.items()} == {
+        "parallelism": known.parallelism,
+        "startDeadline": f"{known.start_deadline_s // 60}m",
+        "activeDeadline": f"{known.active_deadline_s // 60}m",
+        "targetTimeoutSlack": f"{known.target_timeout_slack_s}s",
+        "backoffLimit": known.backoff_limit,
+        "failurePolicy": str(known.failure_policy),
+    }
+
+
+def test_the_limits_are_those_of_the_coordinator() -> None:
+    assert request_schema("spec", "captures")["maxItems"] == parsing.MAX_CAPTURES
+    assert request_schema("spec", "target", "names")["maxItems"] == parsing.MAX_NAMES
+    assert request_schema("spec", "reason")["maxLength"] == parsing.MAX_REASON_LENGTH
+
+
+def test_the_phases_are_those_of_the_coordinator() -> None:
+    whole = request_schema("status", "phase")["enum"]
+    target = request_schema("status", "targets", "[]", "phase")["enum"]
+    result = request_schema("status", "targets", "[]", "results", "[]", "phase")["enum"]
+
+    assert whole == [str(phase) for phase in model.RequestPhase]
+    assert target == result == [str(phase) for phase in model.Phase]
+
+
+def test_the_states_of_capabilities_are_those_that_agents_tell() -> None:
+    (node,) = (kind for kind in KINDS if kind.name == "FodcNode")
+    (state,) = (f for f in node.fields() if f.path == ".status.capabilities[].state")
+
+    assert state.schema["enum"] == [str(word) for word in CapabilityState]
