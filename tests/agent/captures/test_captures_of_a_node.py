@@ -63,7 +63,11 @@ def test_a_loaded_node_gives_cpu_heap_and_goroutine_profiles(sample_nodes, tmp_p
             ],
         )
 
-    for name in ("cpu", "heap", "goroutine", "trace"):
+    if node.variant == "go":
+        assert isinstance(ends["trace"], Captured), ends["trace"]
+    else:
+        assert ends["trace"].reason is Reason.UNSUPPORTED
+    for name in ("cpu", "heap", "goroutine"):
         assert isinstance(ends[name], Captured), ends[name]
     assert ends["block"].reason is Reason.EMPTY_PROFILE
     cpu = (tmp_path / "cpu.fodc.pb.gz").read_bytes()

@@ -184,8 +184,9 @@ def test_a_500_of_another_kind_fails_as_node_error_at_once(pprof_port, tmp_path)
     assert len(seen) == 1
 
 
-def test_a_404_fails_as_unsupported(pprof_port, tmp_path):
-    result = taken(pprof_port, tmp_path, answering(status(404, b"404 page not found")), order())
+@pytest.mark.parametrize("code", [404, 501])
+def test_a_profile_that_the_node_does_not_have_fails_as_unsupported(pprof_port, tmp_path, code):
+    result = taken(pprof_port, tmp_path, answering(status(code, b"no such page")), order())
 
     assert result.reason is Reason.UNSUPPORTED
 

@@ -161,7 +161,7 @@ def _explained(order: Order, failure: FetchError) -> Failed:
     match failure.fault:
         case Fault.TRUNCATED | Fault.PROTOCOL:
             reason = Reason.CORRUPT_PROFILE
-        case Fault.STATUS if failure.status == 404:
+        case Fault.STATUS if failure.status in (404, 501):
             reason = Reason.UNSUPPORTED
         case _:
             reason = failure.reason
