@@ -334,10 +334,20 @@ def test_events_of_agents_are_kept_and_acknowledged(play):
         agent.act(agent.session.event("Crash", "it fell", {}, START_MS))
         await world.deliver()
         assert [heard.event.kind for heard in world.coordinator.events] == ["Crash"]
-        agent.cut()
+        assert not agent.session._events
+        agent.act(agent.session.event("Crash", "again", {}, START_MS))
+        agent.deliver_to_proxy()
+        agent.cut()  # the acknowledgement is lost
         agent.connect()
         await world.deliver()
-        assert len(world.coordinator.events) == 1
+        assert [heard.event.sequence for heard in world.coordinator.events] == [1, 2]
+        assert not agent.session._events
+        agent.restart()
+        agent.connect()
+        await world.deliver()
+        agent.act(agent.session.event("Start", "new life", {}, START_MS))
+        await world.deliver()
+        assert [heard.event.sequence for heard in world.coordinator.events] == [1, 2, 1]
 
     play(scene)
 

@@ -4,6 +4,7 @@
 The one idea: an object is replaced whole, so a crash leaves the older or the newer record.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -28,7 +29,9 @@ class Records(Generic[T]):
 
     async def save(self, record_id: str, record: T) -> None:
         """Store or replace a record; raises StorageError."""
-        await self._objects.put(links.request_key(record_id), self._dump(record))
+        # A record of many targets takes a while to write down; it is frozen, so a thread may.
+        data = await asyncio.to_thread(self._dump, record)
+        await self._objects.put(links.request_key(record_id), data)
 
     async def remove(self, record_id: str) -> None:
         """Remove a record; raises StorageError."""

@@ -31,6 +31,7 @@ RETENTION_S: Final = 60.0
 COMMIT_TIMEOUT_S: Final = 300.0
 MAX_WAITERS: Final = 1024
 MAX_EVENTS: Final = 1000
+MAX_PODS: Final = 20_000
 _log = logging.getLogger(__name__)
 
 
@@ -108,6 +109,8 @@ class Coordinator:
         self._watchers: list[Callable[[Request], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timekeeper: asyncio.Task[None] | None = None
+        # Incarnation and last event number of each pod's agent.
+        self._heard_events: dict[str, tuple[str, int]] = {}
         self.events: deque[HeardEvent] = deque(maxlen=MAX_EVENTS)
 
     # ---- life ---------------------------------------------------------------------------------
@@ -265,6 +268,10 @@ class Coordinator:
 
     def linked(self, pod_name: str, hello: frames.Hello) -> None:
         """A link stands."""
+        if self._heard_events.get(pod_name, ("", 0))[0] != hello.incarnation:
+            self._heard_events[pod_name] = (hello.incarnation, 0)
+        while len(self._heard_events) > MAX_PODS:
+            del self._heard_events[next(iter(self._heard_events))]
         self._desk(pod_name).post(desk.Linked(hello))
         self._spawn(self._ledger.linked(pod_name, self.now_ms()))
 
@@ -278,10 +285,17 @@ class Coordinator:
     ) -> None:
         """The agent sent a frame of a command, or an event."""
         if isinstance(frame, frames.Event):
-            self.events.append(HeardEvent(pod_name, frame))
-            self._link.send(pod_name, frames.EventAck(frame.sequence))
-            return
-        self._desk(pod_name).post(desk.Heard(frame))
+            self._note_event(pod_name, frame)
+        else:
+            self._desk(pod_name).post(desk.Heard(frame))
+
+    def _note_event(self, pod_name: str, event: frames.Event) -> None:
+        """Keep an event once, however often its acknowledgement was lost."""
+        incarnation, last = self._heard_events.get(pod_name, ("", 0))
+        if event.sequence > last:
+            self.events.append(HeardEvent(pod_name, event))
+            self._heard_events[pod_name] = (incarnation, event.sequence)
+        self._link.send(pod_name, frames.EventAck(event.sequence))
 
     def _desk(self, pod_name: str) -> desk.Desk:
         one = self._desks.get(pod_name)

@@ -353,11 +353,14 @@ class Ledger:
 
     def _plan(self, now_ms: int) -> Effects:
         """Start what may start, oldest request first."""
-        taken = Occupancy(self._limits.max_running_captures, linked=set(self._linked))
+        waiting = self._open()
+        if not waiting:
+            return []
+        taken = Occupancy(self._limits.max_running_captures, linked=self._linked)
         for live in self._live.values():
             taken.take(live.pod_name, live.command.profile)
         asked: Effects = []
-        for request in self._open():
+        for request in waiting:
             if request.cancel is not None or request.tripped or request.id in self._held:
                 continue
             chosen = plan(request, taken, now_ms)
@@ -413,7 +416,9 @@ class Ledger:
 
     def _open_phase(self, request: Request) -> RequestPhase:
         lives = [live for live in self._live.values() if live.place.request_id == request.id]
-        pending = any(result.phase is Phase.PENDING for _, _, result in _places(request))
+        pending = any(
+            result.phase is Phase.PENDING for target in request.targets for result in target.results
+        )
         ending = request.cancel is not None or bool(request.tripped)
         recording = pending or any(not live.recorded for live in lives)
         busy = request.message if request.started_at_ms is None else ""

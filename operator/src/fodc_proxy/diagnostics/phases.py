@@ -43,6 +43,12 @@ def settled_target(target: Target, now_ms: int) -> Target:
         return target
     phase = _phase_of(target.results)
     reason, message = _cause(target.results, phase)
+    if (phase, reason, message) == (
+        target.phase,
+        target.reason,
+        target.message,
+    ) and not phase.ended:
+        return target  # most targets, most of the time
     starts = [result.started_at_ms for result in target.results if result.started_at_ms is not None]
     return replace(
         target,

@@ -6,6 +6,7 @@ in the order of their arrival, and whoever waits is told for what.
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from fodc_protocol.profiles import Profile
@@ -29,7 +30,7 @@ class Occupancy:
     running: int = 0
     # (pod name, profile) of exclusive captures that may be running in the node.
     profilers: set[tuple[str, str]] = field(default_factory=set)
-    linked: set[str] = field(default_factory=set)
+    linked: AbstractSet[str] = frozenset()
 
     def take(self, pod_name: str, profile: str) -> None:
         """Count a capture as running."""
