@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How to reach the API server: the pod's service account, or a kubeconfig given by flag."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException
+
+from fodc_protocol.errors import OptionError
+
+CONNECTIONS = 32
+"""More requests than this at a time wait for each other."""
+
+
+async def configuration_of(kubeconfig: str) -> Configuration:
+    """Return the client's configuration; raises OptionError that says what is missing.
+
+    An empty `kubeconfig` means the service account of the pod, whose token is read anew each
+    minute.
+    """
+    found = Configuration()
+    # Retries are ours: one place decides what is repeated and for how long.
+    found.retries = None
+    found.connection_pool_maxsize = CONNECTIONS
+    try:
+        if kubeconfig:
+            load = config.load_kube_config  # without types in the library
+            await load(kubeconfig, client_configuration=found, persist_config=False)  # type: ignore[no-untyped-call]
+        else:
+            config.load_incluster_config(found)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError) as error:
+        where = f"--kubeconfig={kubeconfig}" if kubeconfig else "no pod's service account here"
+        hint = "" if kubeconfig else "; outside of a cluster give --kubeconfig"
+        raise OptionError(f"{where}: {error}{hint}") from error
+    return found
+
+
+@asynccontextmanager
+async def api_client(kubeconfig: str) -> AsyncIterator[ApiClient]:
+    """Own a client for a with-block."""
+    client = ApiClient(configuration=await configuration_of(kubeconfig))
+    try:
+        yield client
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]
