@@ -5,7 +5,7 @@ The one idea: everything that is less than whole has a name, a reason and a sent
 one place from plain facts, so that `/readyz`, the link and the log never disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,18 +31,23 @@ class ProfilerFacts:
     sampled: Mapping[Profile, bool] = field(default_factory=lambda: _NO_MARKS)
 
 
-def capabilities_of(
-    facts: ProfilerFacts, *, spool_problem: str, configuration_problem: str
+def profile_capabilities(
+    facts: ProfilerFacts, spool_problem: str
 ) -> tuple[frames.CapabilityState, ...]:
-    """Return the state of each kind of profile and of the configuration."""
-    profiles = [_profile(kind, facts, spool_problem) for kind in Profile]
-    if configuration_problem:
-        configuration = frames.CapabilityState(
-            "config", CapabilityState.UNSUPPORTED, "ProcessNotReadable", configuration_problem
-        )
-    else:
-        configuration = frames.CapabilityState("config", CapabilityState.SUPPORTED)
-    return (*profiles, configuration)
+    """Return the state of each kind of profile."""
+    return tuple(_profile(kind, facts, spool_problem) for kind in Profile)
+
+
+def source_capability(
+    kind: str, problem: str, gaps: Sequence[tuple[str, str]]
+) -> frames.CapabilityState:
+    """Return the state of a source: `gaps` are reasons and messages of parts that are missing."""
+    if problem:
+        return frames.CapabilityState(kind, CapabilityState.UNSUPPORTED, "ReadFailed", problem)
+    if not gaps:
+        return frames.CapabilityState(kind, CapabilityState.SUPPORTED)
+    message = "; ".join(text for _, text in gaps)
+    return frames.CapabilityState(kind, CapabilityState.UNSUPPORTED, gaps[0][0], message)
 
 
 def _profile(kind: Profile, facts: ProfilerFacts, spool_problem: str) -> frames.CapabilityState:

@@ -7,29 +7,42 @@ wrong with it now is in `problems` until its next good reading.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.bus.mailbox import Policy
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
-from fodc_agent.sources.readings import SourceReading
-from fodc_protocol.link.frames import Condition
+from fodc_agent.sources.banyandb import Scrape
+from fodc_agent.sources.configuration import ConfigurationReading
+from fodc_agent.sources.readings import Gap, SourceReading
+from fodc_protocol.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Recording:
-    """Records sources; `problems` and `conditions` by source tell what is wrong now."""
+    """Records sources; `problems` and `gaps` by source tell what is missing now."""
 
-    def __init__(self, coordinator: Coordinator, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        recorder: Recorder,
+        *,
+        on_change: Callable[[], None],
+        on_configuration: Callable[[ConfigurationReading], None],
+    ) -> None:
         self._coordinator = coordinator
         self._recorder = recorder
+        self._on_change = on_change
+        self._on_configuration = on_configuration
         self.problems: dict[str, str] = {}
-        self.conditions: dict[str, Sequence[Condition]] = {}
-        self.skipped_lines: dict[str, int] = {}
-        self.first_reading = asyncio.Event()
+        self.gaps: dict[str, tuple[Gap, ...]] = {}
+        self.configuration: ConfigurationReading | None = None
+        self.scraped = asyncio.Event()
+        self._scrape_samples: dict[str, list[Sample]] = {}
+        self._skipping: set[str] = set()
 
     async def record(self, source: str, interval_s: float) -> None:
         """Record one source for as long as the bus runs."""
@@ -42,36 +55,78 @@ class Recording:
         finally:
             subscription.close()
 
+    def scrape_samples(self) -> Iterator[Sample]:
+        """Yield how the last scrape of each port went."""
+        for samples in self._scrape_samples.values():
+            yield from samples
+
     def _take(self, reading: Reading) -> None:
-        source = reading.source
-        if reading.error is not None:
-            self._failed(source, reading.error)
-            return
-        match reading.payload:
-            case bytes():
-                report = self._recorder.record_page(source, reading.payload, reading.at_ms)
-                self._count(source, report)
+        source, payload = reading.source, reading.payload
+        match payload:
+            case None:
+                self._failed(source, reading.error or "no reading")
+            case Scrape():
+                self._take_scrape(source, payload, reading.at_ms)
             case SourceReading():
-                samples = reading.payload.samples
-                self._recorder.record_samples(source, samples, reading.at_ms)
-                self.conditions[source] = reading.payload.conditions(source)
+                self._recorder.record_samples(source, payload.samples, reading.at_ms)
+                self._note_gaps(source, payload.gaps)
+                self._recovered(source)
+            case ConfigurationReading():
+                self._take_configuration(payload)
+                self._recovered(source)
             case _:
-                kind = type(reading.payload).__name__
+                kind = type(payload).__name__
                 raise TypeError(f"source {source} gave a {kind}, which nobody records")
-        self.first_reading.set()
+
+    def _take_scrape(self, source: str, scrape: Scrape, at_ms: int) -> None:
+        # The figures are kept, the body is not.
+        self._scrape_samples[source] = scrape.health()
+        if scrape.body is None:
+            self._failed(source, scrape.error)
+            return
+        self._count(source, self._recorder.record_page(source, scrape.body, at_ms))
+        self.scraped.set()
+        self._recovered(source)
+
+    def _take_configuration(self, reading: ConfigurationReading) -> None:
+        known, self.configuration = self.configuration, reading
+        if known is not None and known.hash != reading.hash:
+            self._on_configuration(reading)
+        if known is None or known.hash != reading.hash:
+            self._on_change()
+
+    def _note_gaps(self, source: str, gaps: tuple[Gap, ...]) -> None:
+        if self.gaps.get(source, ()) != gaps:
+            for gap in gaps:
+                _log.info(
+                    "source_gap source=%s part=%s reason=%s message=%r",
+                    source,
+                    gap.part,
+                    gap.reason,
+                    gap.message,
+                )
+            self.gaps[source] = gaps
+            self._on_change()
+
+    def _recovered(self, source: str) -> None:
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
+            self._on_change()
 
     def _failed(self, source: str, error: str) -> None:
         self._recorder.scrape_failed(source)
-        if source not in self.problems:
-            _log.info("source_failed source=%s error=%r", source, error)
+        known = self.problems.get(source)
         self.problems[source] = error
+        if known is None:
+            _log.info("source_failed source=%s error=%r", source, error)
+            self._on_change()
 
     def _count(self, source: str, report: PageReport) -> None:
         skipped = sum(report.skipped.values())
-        if skipped and source not in self.skipped_lines:
+        if skipped and source not in self._skipping:
             reasons = ",".join(f"{reason}:{count}" for reason, count in report.skipped.items())
             _log.warning("lines_skipped source=%s lines=%d reasons=%s", source, skipped, reasons)
         if skipped:
-            self.skipped_lines[source] = self.skipped_lines.get(source, 0) + skipped
+            self._skipping.add(source)
+        else:
+            self._skipping.discard(source)

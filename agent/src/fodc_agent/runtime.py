@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from fodc_agent.budget import memory_limit_bytes, window_budget_bytes
@@ -24,23 +25,30 @@ from fodc_agent.captures.outcomes import Outcome
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held, Spool
-from fodc_agent.collecting import identity_labels, metrics_pages
-from fodc_agent.crew import Crew, Work
+from fodc_agent.collecting import CONFIGURATION, identity_labels, pprof_url, sources_of
+from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery
-from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts
-from fodc_agent.node_state import Health, ProfilerFacts, capabilities_of, conditions_of
+from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, role_of_command
+from fodc_agent.node_state import (
+    Health,
+    ProfilerFacts,
+    conditions_of,
+    profile_capabilities,
+    source_capability,
+)
 from fodc_agent.profiler_probe import look_at_profiler
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.self_metrics import (
-    process_samples,
+    memory_samples,
     source_samples,
     task_samples,
     uplink_samples,
 )
 from fodc_agent.settings import Settings
+from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.uplink_assembly import Uplink, build_uplink
@@ -48,17 +56,19 @@ from fodc_agent.version import VERSION
 from fodc_agent.web.replies import Route
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
+from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
 from fodc_protocol.exposition import render_page
 from fodc_protocol.link import frames
+from fodc_protocol.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 
-SELF: Final = "agent"
 _STATE_EVERY_S: Final = 5.0
 _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
+_ROLE_AGE_S: Final = 300.0
 _STOP_WITHIN_S: Final = 1.8
 
 
@@ -81,9 +91,20 @@ class Agent:
         self._journal = _journal_of(settings)
         self._recorder = _recorder_of(settings, self._journal)
         self._coordinator = Coordinator(time.monotonic, _wall_ms, random.random)
-        self._recording = Recording(self._coordinator, self._recorder)
-        self._pages = metrics_pages(settings, self._client)
-        self._profiler_url = f"http://127.0.0.1:{settings.pprof_ports[0]}"
+        self._recording = Recording(
+            self._coordinator,
+            self._recorder,
+            on_change=self._tell_state,
+            on_configuration=self._configuration_changed,
+        )
+        self._started_s = time.monotonic()
+        self._sources = sources_of(
+            settings,
+            self._client,
+            uptime_s=lambda: time.monotonic() - self._started_s,
+            counters=(self._recording.scrape_samples, self._own_samples),
+        )
+        self._profiler_url = pprof_url(settings)
         self._profiler = ProfilerFacts()
         self._spool_problem = ""
         self._captures = self._make_captures()
@@ -132,9 +153,10 @@ class Agent:
 
     def _start_tasks(self, held: Sequence[Held]) -> None:
         crew = self._crew
-        for name, source in self._pages.items():
-            self._coordinator.add(source)
-            crew.start(f"record {name}", self._recording_of(name))
+        for one in self._sources:
+            self._coordinator.add(one.source)
+            work = partial(self._recording.record, one.source.name, one.interval_s)
+            crew.start(f"record {one.source.name}", work)
         crew.start("bus", self._coordinator.run)
         if not self.settings.node_role:
             crew.start("identity", self._discovery.run)
@@ -143,12 +165,6 @@ class Agent:
         if self.settings.proxy_endpoints:
             self._uplink = self._make_uplink(held)
             crew.start("uplink", self._call)
-
-    def _recording_of(self, name: str) -> Work:
-        async def record() -> None:
-            await self._recording.record(name, self.settings.poll_interval_s)
-
-        return record
 
     async def _close(self) -> None:
         """End everything, the line first, so that the proxy hears a goodbye."""
@@ -249,16 +265,17 @@ class Agent:
         return self._known_facts() if self.settings.node_role else self._discovery.facts
 
     async def _role_from_command(self) -> str:
-        return UNSPECIFIED
+        """Read the role from the node's command line, where its ports do not tell it."""
+        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=_ROLE_AGE_S)
+        if not isinstance(reading.payload, ConfigurationReading):
+            return UNSPECIFIED
+        return role_of_command((reading.payload.role_word,))
 
     def _learned(self, facts: NodeFacts) -> None:
         """Label everything anew and tell the proxy."""
-        containers = self.settings.container_names or ("",) * len(self._pages)
-        for name, container in zip(self._pages, containers, strict=True):
-            labels = identity_labels(facts.role, facts.labels, self.pod_name, container)
-            self._recorder.set_identity(name, labels)
-        shared = identity_labels(facts.role, facts.labels, self.pod_name, "")
-        self._recorder.set_identity(None, shared)
+        for one in self._sources:
+            labels = identity_labels(facts.role, facts.labels, self.pod_name, one.container_name)
+            self._recorder.set_identity(one.source.name, labels)
         self._tell_state()
 
     def _role_problem(self) -> str:
@@ -289,7 +306,21 @@ class Agent:
             note_outcome(self._uplink.link, command_id, outcome)
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
-        raise NoAnswerError(Reason.UNSUPPORTED, f"query {query_id}: no configuration source")
+        """Answer with the node's settings as they are now, or the last ones that are known."""
+        reading = await self._coordinator.demand(CONFIGURATION)
+        payload = reading.payload or self._recording.configuration
+        if not isinstance(payload, ConfigurationReading):
+            raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
+        return configuration_frame(query_id, payload)
+
+    def _configuration_changed(self, reading: ConfigurationReading) -> None:
+        _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])
+        if self._uplink is not None:
+            self._uplink.link.event(
+                "ConfigurationChanged",
+                f"the node's configuration changed (epoch {reading.epoch})",
+                {"hash": reading.hash},
+            )
 
     def _missing_sources(self) -> tuple[str, ...]:
         return tuple(sorted(self._recording.problems))
@@ -299,27 +330,47 @@ class Agent:
     def _state(self) -> frames.NodeState:
         facts = self._facts()
         extent = self._recorder.extent()
+        configuration = self._recording.configuration
         window = frames.WindowExtent(
             extent.oldest_ms, extent.newest_ms, extent.series, extent.bytes
         )
         return frames.NodeState(
             node_role=facts.role,
             labels=facts.labels,
-            capabilities=capabilities_of(
-                self._profiler, spool_problem=self._spool_problem, configuration_problem=""
-            ),
+            capabilities=self._capabilities(),
             window=window if extent.rows else None,
+            configuration_hash=configuration.hash if configuration is not None else "",
             artifact_count=self._captures.artifact_count,
             artifact_bytes=self._captures.artifact_bytes,
             conditions=conditions_of(self._health()),
         )
+
+    def _capabilities(self) -> tuple[frames.CapabilityState, ...]:
+        profiles = profile_capabilities(self._profiler, self._spool_problem)
+        recording = self._recording
+        sources = [
+            source_capability(
+                source,
+                recording.problems.get(source, ""),
+                [(gap.reason, gap.message) for gap in gaps],
+            )
+            for source, gaps in recording.gaps.items()
+        ]
+        return (*profiles, *sources, self._configuration_capability())
+
+    def _configuration_capability(self) -> frames.CapabilityState:
+        reading = self._recording.configuration
+        if reading is None:
+            return frames.CapabilityState("config", CapabilityState.UNKNOWN)
+        gaps = [] if reading.epoch else [(one.reason, one.message) for one in reading.conditions]
+        return source_capability("config", "", gaps)
 
     def _health(self) -> Health:
         extent = self._recorder.extent()
         return Health(
             role_known=self._facts().role != UNSPECIFIED,
             role_problem=self._role_problem(),
-            scrape_problems=dict(self._recording.problems),
+            scrape_problems=self._scrape_problems(),
             journal_problem=(self._journal.problem or "") if self._journal else "",
             spool_problem=self._spool_problem,
             reachable_s=extent.reachable_s,
@@ -331,17 +382,24 @@ class Agent:
             self._uplink.link.state_changed(self._state())
 
     async def _publish_state(self) -> None:
-        """Keep the proxy's picture and the agent's own series up to date."""
+        """Keep the proxy's picture of figures such as the window's extent up to date."""
         while True:
             self._tell_state()
-            samples = [
-                *process_samples(VERSION),
-                *source_samples(self._coordinator.statistics()),
-                *uplink_samples(self._line()),
-                *task_samples(self._crew.crashes),
-            ]
-            self._recorder.record_samples(SELF, samples, _wall_ms())
             await asyncio.sleep(max(_STATE_EVERY_S, self.settings.poll_interval_s))
+
+    def _own_samples(self) -> Iterable[Sample]:
+        yield from memory_samples()
+        yield from source_samples(self._coordinator.statistics())
+        yield from uplink_samples(self._line())
+        yield from task_samples(self._crew.crashes)
+
+    def _scrape_problems(self) -> dict[str, str]:
+        """Return what is wrong with the node's pages; other sources are capabilities."""
+        return {
+            name: text
+            for name, text in self._recording.problems.items()
+            if name.startswith("metrics:")
+        }
 
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()
@@ -356,8 +414,8 @@ class Agent:
         return (render_page(self._recorder.latest().blocks),)
 
     def _checks(self) -> list[Check]:
-        problems = self._recording.problems
-        scraped = self._recording.first_reading.is_set() and not problems
+        problems = self._scrape_problems()
+        scraped = self._recording.scraped.is_set() and not problems
         why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
         checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
         known = self._facts().role != UNSPECIFIED
@@ -389,3 +447,18 @@ def _recorder_of(settings: Settings, journal: Journal | None) -> Recorder:
     )
     _log.info("window budget_bytes=%d restored=%s", budget_bytes, recorder.restored)
     return recorder
+
+
+def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.Configuration:
+    """Return how the node's settings are told on the link."""
+    return frames.Configuration(
+        query_id,
+        reading.epoch,
+        reading.hash,
+        reading.collected_at_ms,
+        tuple(
+            frames.ConfigurationEntry(one.name, one.value, one.source, one.redacted)
+            for one in reading.entries
+        ),
+        reading.conditions,
+    )

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's own figures as samples: recorded like any source, so they reach the proxy (W-06)."""
 
-import os
 import resource
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from fodc_agent.bus.coordinator import SourceStatistics
 from fodc_agent.uplink.caller import LineStatus
 from fodc_protocol.samples import Labels, MetricType, Sample, Series
-
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _sample(name: str, kind: MetricType, text: str, value: float, labels: Labels = ()) -> Sample:
@@ -25,24 +21,10 @@ def _counter(name: str, text: str, value: float, labels: Labels = ()) -> Sample:
     return _sample(name, MetricType.COUNTER, text, value, labels)
 
 
-def process_samples(version: str) -> Iterator[Sample]:
-    """Yield what the kernel says of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    yield _gauge("build_info", "1, with the version of the agent.", 1, (("version", version),))
-    cpu_s = usage.ru_utime + usage.ru_stime
-    yield _counter("cpu_seconds_total", "CPU time of the agent.", cpu_s)
-    yield _gauge("resident_memory_bytes", "Memory of the agent.", _resident_bytes())
-    yield _gauge(
-        "resident_memory_peak_bytes", "Most memory of the agent so far.", usage.ru_maxrss * 1024
-    )
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - every few seconds
-            return int(file.read().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0
+def memory_samples() -> Iterator[Sample]:
+    """Yield the high-water mark, which the kernel tells here only."""
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    yield _gauge("resident_memory_peak_bytes", "Most memory of the agent so far.", peak_bytes)
 
 
 def source_samples(statistics: Mapping[str, SourceStatistics]) -> Iterator[Sample]:

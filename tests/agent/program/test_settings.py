@@ -6,6 +6,7 @@ import json
 import pytest
 
 from fodc_agent.collecting import page_urls
+from fodc_agent.scraping.client import HttpClient
 from fodc_agent.settings import help_text, load
 from fodc_protocol.errors import OptionError
 
@@ -26,7 +27,7 @@ def problem_of(*argv):
 )
 def test_t_cmd_01_to_03_ports_become_pages_in_their_order(ports, urls):
     """The Go agent says localhost; ours says 127.0.0.1 on purpose, where a node binds."""
-    assert page_urls(ports) == urls
+    assert page_urls(ports, HttpClient()) == urls
 
 
 def test_t_cmd_04_the_defaults_are_valid():
@@ -157,7 +158,12 @@ def test_several_proxies_and_an_ipv6_address_are_understood():
 
 @pytest.mark.parametrize(
     ("text", "role"),
-    [("", ""), ("data", "ROLE_DATA"), ("Standalone", "ROLE_DATA"), ("ROLE_LIAISON", "ROLE_LIAISON")],
+    [
+        ("", ""),
+        ("data", "ROLE_DATA"),
+        ("Standalone", "ROLE_DATA"),
+        ("ROLE_LIAISON", "ROLE_LIAISON"),
+    ],
 )
 def test_roles_are_understood_as_people_write_them(text, role):
     assert load([f"--node-role={text}"], {}).node_role == role
