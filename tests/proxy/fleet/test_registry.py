@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry's shell: subscribers, ids, ticking; and the bounded store of evidence."""
+
+import asyncio
+import logging
+
+from fodc_protocol.link import frames
+from fodc_proxy.fleet.membership import Change, Contract, Limits, Registration
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.fleet.topology import MOST_BYTES, MOST_ENTRIES, LatestEvidence
+
+POD = Registration(frames.Identity("pod-0"), frames.NodeState("ROLE_DATA"), Contract.LINK)
+
+
+def test_r02_each_registration_has_an_id_of_its_own():
+    registry = Registry()
+
+    ids = {registry.register(POD).member.agent_id for _ in range(5)}
+
+    assert len(ids) == 5
+    assert len(registry.members()) == 1
+
+
+def test_subscriber_hears_transitions_until_it_leaves():
+    registry = Registry()
+    heard: list[Change] = []
+    leave = registry.subscribe(lambda t: heard.append(t.change))
+
+    agent_id = registry.register(POD).member.agent_id
+    registry.disconnected(agent_id)
+    leave()
+    registry.unregister(agent_id)
+
+    assert heard == [Change.REGISTERED, Change.PHASE]
+
+
+def test_failing_subscriber_costs_no_other(caplog):
+    registry = Registry()
+    heard: list[Change] = []
+
+    def fail(_transition):
+        raise RuntimeError("no")
+
+    registry.subscribe(fail)
+    registry.subscribe(lambda t: heard.append(t.change))
+    with caplog.at_level(logging.CRITICAL):
+        registry.register(POD)
+
+    assert heard == [Change.REGISTERED]
+
+
+def test_r22_stop_ends_the_background_work_and_silence_is_noticed_by_it():
+    now = [1_000_000]
+    registry = Registry(Limits(60, 120, 10), clock_ms=lambda: now[0])
+
+    async def scene():
+        registry.start()
+        agent_id = registry.register(POD).member.agent_id
+        gone = asyncio.Event()
+        registry.subscribe(lambda t: gone.set() if t.change is Change.REMOVED else None)
+        now[0] += 121
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await registry.stop()
+        await registry.stop()
+        return agent_id, asyncio.all_tasks() - {asyncio.current_task()}
+
+    agent_id, left = asyncio.run(scene())
+
+    assert registry.get(agent_id) is None
+    assert left == set()
+
+
+def test_evidence_keeps_the_newest_of_each_key_within_bounds():
+    kept = LatestEvidence()
+    kept.put("a", "s", "k", b"old", 1)
+    kept.put("a", "s", "k", b"new", 2)
+
+    assert [e.data for e in kept.of("a", "s")] == [b"new"]
+    for number in range(MOST_ENTRIES + 5):
+        kept.put("a", "s", f"k{number}", b"x", number)
+    assert len(kept.of("a", "s")) == MOST_ENTRIES
+    kept.put("a", "s", "huge", bytes(MOST_BYTES + 1), 3)
+    assert kept.dropped == 7
+    kept.drop("a", "s")
+    assert kept.of("a", "s") == ()
