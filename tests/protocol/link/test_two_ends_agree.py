@@ -71,7 +71,9 @@ class World:
                         command.command_id, CommandState.RUNNING
                     )
                 case effects.EndCapture(command_id, _):
-                    self.spool[command_id] = HeldCapture(command_id, CommandState.CANCELLED)
+                    self.spool[command_id] = HeldCapture(
+                        command_id, CommandState.CANCELLED, "Cancelled"
+                    )
                     self.act_as_agent(self.agent.capture_cancelled(command_id, "Cancelled", ""))
                 case effects.SendChunk(command_id, offset, length):
                     data = artifact_bytes(command_id)[offset : offset + length]
