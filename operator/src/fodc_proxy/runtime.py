@@ -6,7 +6,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -85,11 +86,29 @@ class Listeners:
                 _log.exception("a listener failed on %s of %s", type(frame).__name__, pod_name)
 
 
-class Proxy:
-    """One proxy: build, `start`, `stop`. Belongs to the event loop in which it is built."""
+def _nothing() -> tuple[()]:
+    return ()
 
-    def __init__(self, settings: Settings) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a program that embeds the proxy adds to its readiness and to its metrics."""
+
+    checks: Callable[[], Iterable[health_routes.ReadyCheck]] = _nothing
+    samples: Callable[[], Iterable[Sample]] = _nothing
+
+
+class Proxy:
+    """One proxy: build, `start`, `stop`. Belongs to the event loop in which it is built.
+
+    A host that decides later whether it serves calls `listen` first and `serve` when it may:
+    until then probes and the own metrics are answered and everything else is refused.
+    """
+
+    def __init__(self, settings: Settings, host: Host | None = None) -> None:
         self.settings = settings
+        self._host = host or Host()
+        self._serves = False
         self.incarnation = secrets.token_hex(8)
         self.started_at_ms = _unix_ms()
         self.registry = Registry(settings.limits)
@@ -115,7 +134,10 @@ class Proxy:
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
-        self._web = WebServer(application(self._routes()), keepalive_s=settings.http_read_timeout_s)
+        self._web = WebServer(
+            application(self._routes(), is_open=lambda: self._serves),
+            keepalive_s=settings.http_read_timeout_s,
+        )
 
     def _services(self) -> tuple[AgentLinkService, FodcService]:
         interval_s = self.settings.heartbeat_interval_s
@@ -205,6 +227,7 @@ class Proxy:
             health_routes.ReadyCheck(
                 "artifacts", ok=True, message=lost if self._is_temporary else kept
             ),
+            *self._host.checks(),
         )
 
     def own_samples(self) -> list[Sample]:
@@ -229,24 +252,39 @@ class Proxy:
             counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped),
             counter("superseded", "Entries replaced by newer ones.", self.registry.superseded),
             counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts),
+            *self._host.samples(),
         ]
 
     # ---- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open what is stored, then listen.
+        """Open what is stored, then serve; raises as `listen` and `serve`."""
+        await self.listen()
+        await self.serve()
+
+    async def listen(self) -> None:
+        """Answer probes; raises OSError for an address that cannot be had."""
+        http = self.settings.http_listen
+        try:
+            await self._web.start(http.host, http.port)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def serve(self) -> None:
+        """Open what is stored, then let agents and callers in.
 
         Raises OSError for an address that cannot be had, FodcError for a data folder that cannot
         be used.
         """
-        http, grpc = self.settings.http_listen, self.settings.grpc_listen
+        grpc = self.settings.grpc_listen
         try:
             await self.diagnostics.open()
-            await self._web.start(http.host, http.port)
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
             await self.stop()
             raise
+        self._serves = True
         self.registry.start()
         self.diagnostics.start()
         if self._is_temporary:

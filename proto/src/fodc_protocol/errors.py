@@ -32,6 +32,7 @@ class Reason(StrEnum):
     PROXY_RESTARTED = "ProxyRestarted"
     OFFLINE = "Offline"
     SUPERSEDED = "Superseded"
+    STANDBY = "Standby"
     # limits
     QUOTA_EXCEEDED = "QuotaExceeded"
     STORAGE_FAILED = "StorageFailed"
@@ -84,6 +85,8 @@ _ADVICE: Final[dict[Reason, str]] = {
     "repeat if it is not there.",
     Reason.OFFLINE: "No heartbeat from this node's agent; check the pod and the agent's log.",
     Reason.SUPERSEDED: "A newer registration of the same pod took over; nothing needs to be done.",
+    Reason.STANDBY: "This replica does not lead or is just starting; ask through the Service, or "
+    "repeat in a moment.",
     Reason.QUOTA_EXCEEDED: "Remove old artifacts, shorten the retention or raise the quota.",
     Reason.STORAGE_FAILED: "Check free space, permissions and credentials of the artifact store.",
     Reason.BUSY: "As many captures run as are allowed; wait or raise the limit.",
@@ -113,6 +116,7 @@ TRANSIENT: Final = frozenset(
         Reason.AGENT_GONE,
         Reason.AGENT_RESTARTED,
         Reason.PROXY_RESTARTED,
+        Reason.STANDBY,
         Reason.CHECKSUM_MISMATCH,
         Reason.BUSY,
         Reason.THROTTLED,

@@ -8,7 +8,7 @@ them. Wrong methods and unknown paths answer as the existing proxy does (upstrea
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ from fodc_proxy.web.answers import problem, text_error
 
 Routes: TypeAlias = Iterable[web.RouteDef]
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
 _log = logging.getLogger(__name__)
 
 
@@ -38,9 +39,24 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(500, Reason.INTERNAL, "the proxy failed to answer; its log has the cause")
 
 
-def application(routes: Routes, *, max_body_bytes: int = 1024 * 1024) -> web.Application:
-    """Return the application that serves these routes."""
-    app = web.Application(middlewares=[_errors], client_max_size=max_body_bytes)
+def application(
+    routes: Routes,
+    *,
+    max_body_bytes: int = 1024 * 1024,
+    is_open: Callable[[], bool] = lambda: True,
+) -> web.Application:
+    """Return the application that serves these routes.
+
+    While `is_open` says no, only what probes and Prometheus ask is answered.
+    """
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_open() or request.path in _ALWAYS_OPEN:
+            return await handler(request)
+        return problem(503, Reason.STANDBY, "this replica does not serve; /readyz says why")
+
+    app = web.Application(middlewares=[_errors, gate], client_max_size=max_body_bytes)
     app.router.add_routes(list(routes))
     return app
 
