@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifests as files: complete, without wildcards, restricted, and as scrapers expect them.
+
+The one idea: what a server would not notice is checked here, what it would notice is left to it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fodc_protocol.profiles import Profile
+from fodc_proxy.settings import OPTIONS
+from tests.manifests.schemas import ROOT
+
+MANIFESTS = ROOT / "manifests"
+BASE = MANIFESTS / "base"
+KUSTOMIZATIONS = sorted(MANIFESTS.glob("**/kustomization.yaml"))
+COMPONENT = {
+    "app.kubernetes.io/name": "banyandb-fodc",
+    "app.kubernetes.io/component": "fodc-proxy",
+}
+
+
+def documents(*paths: Path) -> list[dict[str, Any]]:
+    return [d for path in paths for d in yaml.safe_load_all(path.read_text()) if d]
+
+
+def everything() -> list[dict[str, Any]]:
+    return documents(*sorted(MANIFESTS.glob("**/*.yaml")))
+
+
+def one(kind: str, name: str, *, among: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    found = [
+        d
+        for d in (among if among is not None else documents(*sorted(BASE.glob("*.yaml"))))
+        if (d["kind"], d.get("metadata", {}).get("name")) == (kind, name)
+    ]
+    assert len(found) == 1, f"{len(found)} of {kind} {name}"
+    return found[0]
+
+
+def pod_template() -> dict[str, Any]:
+    return dict(one("Deployment", "fodc-operator")["spec"]["template"])
+
+
+def container() -> dict[str, Any]:
+    (only,) = pod_template()["spec"]["containers"]
+    return dict(only)
+
+
+@pytest.mark.parametrize(
+    "path", KUSTOMIZATIONS, ids=lambda path: path.parent.relative_to(MANIFESTS).as_posix()
+)
+def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
+    whole = yaml.safe_load(path.read_text())
+    named = {
+        *(name for name in whole.get("resources", []) if name.endswith(".yaml")),
+        *(patch["path"] for patch in whole.get("patches", []) if "path" in patch),
+    }
+
+    assert named == {file.name for file in path.parent.glob("*.yaml")} - {"kustomization.yaml"}
+
+
+# ---- permissions -----------------------------------------------------------------------------
+
+
+def rules() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{d['kind']} {d['metadata']['name']}", rule)
+        for d in everything()
+        if d["kind"] in {"Role", "ClusterRole"}
+        for rule in d["rules"]
+    ]
+
+
+def test_no_role_has_a_wildcard() -> None:
+    wild = [
+        name
+        for name, rule in rules()
+        for field in ("apiGroups", "resources", "verbs", "resourceNames", "nonResourceURLs")
+        if any("*" in word for word in rule.get(field, []))
+    ]
+
+    assert wild == []
+
+
+def test_no_role_reaches_secrets_or_rights_of_others() -> None:
+    risky = {"secrets", "pods/exec", "serviceaccounts/token", "clusterroles", "nodes/proxy"}
+    verbs = {"escalate", "bind", "impersonate"}
+
+    assert [
+        name for name, rule in rules() if risky & {*rule["resources"]} or verbs & {*rule["verbs"]}
+    ] == []
+
+
+def test_only_the_viewer_is_part_of_a_role_that_clusters_have() -> None:
+    aggregated = {
+        d["metadata"]["name"]: sorted(d["metadata"]["labels"])
+        for d in everything()
+        if d["kind"] == "ClusterRole" and "labels" in d["metadata"]
+    }
+
+    assert aggregated == {"fodc-viewer": ["rbac.authorization.k8s.io/aggregate-to-view"]}
+
+
+def test_each_role_for_people_can_do_what_the_lesser_one_can() -> None:
+    roles = ("fodc-viewer", "fodc-profiler", "fodc-admin")
+    viewer, profiler, admin = (rights(one("ClusterRole", name)) for name in roles)
+
+    assert viewer < profiler < admin
+
+
+def rights(role: dict[str, Any]) -> set[tuple[str, str]]:
+    return {
+        (resource, verb)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_policy_knows_every_capture_that_it_speaks_of() -> None:
+    policy = one("ValidatingAdmissionPolicy", "fodc-capture-rights")
+    text = "".join(v["expression"] for v in policy["spec"]["validations"])
+    known = {kind.facts.crd_type for kind in Profile}
+
+    assert {name for name in known if f"'{name}'" in text} == {
+        "HeapSnapshot",
+        "AllocationProfile",
+        "ExecutionTrace",
+    }
+    assert policy["spec"]["failurePolicy"] == "Fail"
+
+
+# ---- the pod ---------------------------------------------------------------------------------
+
+
+def test_the_pod_asks_for_nothing_that_the_restricted_level_forbids() -> None:
+    pod = pod_template()["spec"]
+
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert one("Namespace", "fodc-system")["metadata"]["labels"] == {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/audit": "restricted",
+        "pod-security.kubernetes.io/warn": "restricted",
+    }
+
+
+def test_what_is_written_has_a_place_in_a_read_only_container() -> None:
+    mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod_template()["spec"]["volumes"]}
+
+    assert mounts == {"/var/lib/fodc": "artifacts", "/tmp": "tmp"}
+    assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "128Mi"}
+    assert volumes["artifacts"]["persistentVolumeClaim"] == {"claimName": "fodc-artifacts"}
+    assert "--data-dir=/var/lib/fodc" in container()["args"]
+
+
+def test_scrape_configurations_of_existing_clusters_find_the_pod() -> None:
+    """Component label, port name `http`, port 17913, path /metrics (upstream-proxy §15.3)."""
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+
+    assert pod_template()["metadata"]["labels"] == COMPONENT
+    assert ports == {"grpc": 17912, "http": 17913}
+
+
+def test_the_probes_ask_the_port_that_people_ask() -> None:
+    probes = {
+        name: container()[name]["httpGet"]
+        for name in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+
+    assert probes == {
+        "startupProbe": {"path": "/healthz", "port": "http"},
+        "livenessProbe": {"path": "/healthz", "port": "http"},
+        "readinessProbe": {"path": "/readyz", "port": "http"},
+    }
+
+
+def test_the_program_learns_who_it_is() -> None:
+    told = {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container()["env"]}
+
+    assert told == {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "POD_UID": "metadata.uid",
+    }
+
+
+def test_every_flag_of_the_pod_is_one_that_the_proxy_has() -> None:
+    flags = {flag.removeprefix("--").partition("=")[0] for flag in container()["args"]}
+
+    assert flags - {option.name for option in OPTIONS} == set()
+
+
+def test_the_services_lead_to_the_leader_only() -> None:
+    found = {name: one("Service", name)["spec"] for name in ("fodc-proxy-grpc", "fodc-proxy-http")}
+
+    assert {name: spec["selector"] for name, spec in found.items()} == {
+        "fodc-proxy-grpc": {**COMPONENT, "fodc.banyandb.dev/leader": "true"},
+        "fodc-proxy-http": {**COMPONENT, "fodc.banyandb.dev/leader": "true"},
+    }
+    assert {spec["type"] for spec in found.values()} == {"ClusterIP"}
+    assert {p["name"]: p["port"] for spec in found.values() for p in spec["ports"]} == {
+        "grpc": 17912,
+        "http": 17913,
+    }
+
+
+def test_no_pod_selector_of_ours_matches_the_pods_of_others() -> None:
+    """BanyanDB's own pods carry the name `banyandb`."""
+    selectors = [
+        d["spec"].get("selector", d["spec"].get("podSelector", {}))
+        for d in everything()
+        if d["kind"] in {"Deployment", "PodDisruptionBudget", "NetworkPolicy"}
+        and "selector" in d["spec"] | {"selector": d["spec"].get("podSelector")}
+    ]
+
+    assert [s["matchLabels"] for s in selectors if s] == [COMPONENT] * 4
+
+
+def test_no_image_floats() -> None:
+    tags = [
+        image["newTag"]
+        for path in KUSTOMIZATIONS
+        for image in yaml.safe_load(path.read_text()).get("images", [])
+    ]
+
+    assert tags == ["0.1.0", "0.1.0"]
+
+
+# ---- monitoring ------------------------------------------------------------------------------
+
+
+def test_the_monitor_scrapes_the_leader_under_the_job_that_dashboards_know() -> None:
+    monitor = one("ServiceMonitor", "fodc-proxy", among=everything())["spec"]
+    (endpoint,) = monitor["endpoints"]
+    labels = one("Service", "fodc-proxy-http")["metadata"]["labels"]
+    wanted = dict(monitor["selector"]["matchLabels"])
+
+    assert wanted.pop("app.kubernetes.io/name") == "banyandb-fodc"
+    assert wanted.items() <= labels.items()
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "fodc-proxy"}]
+
+
+def test_every_alert_tells_what_it_means_and_what_to_do() -> None:
+    rule = one("PrometheusRule", "fodc", among=everything())
+    alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
+
+    assert [a["alert"] for a in alerts if set(a["annotations"]) != {"summary", "description"}] == []
+    assert [a["alert"] for a in alerts if "severity" not in a["labels"]] == []
