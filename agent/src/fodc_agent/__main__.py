@@ -65,6 +65,8 @@ def _start(settings: Settings) -> int:
     except FodcError as error:
         print(f"fodc-agent: {error}", file=sys.stderr)
         return FAILED
+    if settings.print_addresses:
+        print(f'{{"http": "{address}"}}', flush=True)
     import asyncio  # noqa: PLC0415
 
     return asyncio.run(_run(settings, web, str(address)))

@@ -28,6 +28,8 @@ ROLES: Final[Mapping[str, str]] = {
     "standalone": "ROLE_DATA",
     "role_liaison": "ROLE_LIAISON",
     "liaison": "ROLE_LIAISON",
+    "role_meta": "ROLE_META",
+    "meta": "ROLE_META",
     "role_unspecified": "ROLE_UNSPECIFIED",
 }
 """What people write for a role; a standalone node reports itself as data (§8.2)."""
@@ -45,7 +47,8 @@ def _role(name: str, value: Value) -> str | None:
     if isinstance(value, str) and value.lower() in ROLES:
         return None
     return (
-        f"{name} must be one of data, liaison, standalone, ROLE_DATA, ROLE_LIAISON, got {value!r}"
+        f"{name} must be one of data, liaison, meta, standalone, ROLE_DATA, ROLE_LIAISON, "
+        f"ROLE_META, got {value!r}"
     )
 
 
@@ -195,6 +198,12 @@ _SERVING: Final = (
     ),
     Option("log-format", Kind.ENUM, "text", "Shape of a log line.", choices=("text", "json")),
     Option("config", Kind.STRING, "", "YAML or JSON file with options by name.", metavar="FILE"),
+    Option(
+        "print-addresses",
+        Kind.BOOL,
+        "false",
+        "Print one JSON line with the address that is listened on, for scripts that use port 0.",
+    ),
 )
 
 _UPLINK: Final = (

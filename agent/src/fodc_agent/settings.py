@@ -68,6 +68,7 @@ class Settings:
     listen: Address
     log_level: str
     log_format: str
+    print_addresses: bool
     proxy_endpoints: tuple[tuple[str, int], ...]
     contract: str
     heartbeat_interval_s: float
@@ -143,6 +144,7 @@ def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
         listen=listen,
         log_level=resolved.text("log-level"),
         log_format=resolved.text("log-format"),
+        print_addresses=resolved.flag("print-addresses"),
         proxy_endpoints=tuple(map(_endpoint, resolved.list_of("proxy-addr"))),
         contract=resolved.text("contract"),
         heartbeat_interval_s=resolved.number("heartbeat-interval"),
