@@ -58,7 +58,7 @@ async def step(world: World, what: str, amount: int, pod_name: str) -> None:
             agent.garble = 1
         case "time":
             world.now_ms += amount * 1000
-            await world.coordinator.tick()
+            world.coordinator.tick()
         case "stop" | "abort":
             await world.coordinator.cancel("r2", CancelMode(what))
         case "settle_proxy":

@@ -243,7 +243,7 @@ def test_active_deadline_during_a_retry_pause_tells_the_last_failure(play):
         agent.fail(agent.begun[0], "NodeUnreachable", "connection refused")
         await world.deliver()
         world.now_ms += 1000
-        await world.coordinator.tick()
+        world.coordinator.tick()
         result = only_result(world)
         assert result.reason == "DeadlineExceeded"
         assert result.message.endswith("connection refused")

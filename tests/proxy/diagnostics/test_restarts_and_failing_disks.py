@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxy dies and returns, or its disk does not do what it should."""
 
+import asyncio
+
 import pytest
 
 from fodc_protocol.errors import Reason
@@ -67,6 +69,41 @@ def test_restart_fails_what_had_its_deadline_meanwhile(play):
         agent.connect()
         await world.deliver()
         assert agent.spool == {}
+
+    play(scene)
+
+
+def test_restart_finds_the_artifact_that_was_stored_before_its_record(play):
+    """Also when the agent has lost everything meanwhile."""
+
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        world.objects.problem, world.objects.fails_below = FULL, "requests/"
+        agent.finish(agent.begun[0])
+        await world.deliver()
+        assert len(world.store) == 1
+        world.objects.problem = None
+        agent.lose_everything()
+        await world.restart_proxy()
+        request = world.get()
+        assert request.phase is RequestPhase.SUCCEEDED
+        (stored,) = world.store.select()
+        assert only_result(world).artifact_id == stored.manifest.artifact_id
+        assert only_result(world).sha256 == stored.manifest.sha256
+
+    play(scene)
+
+
+def test_agent_that_lost_everything_gets_the_capture_again(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        await world.deliver()
+        agent.lose_everything()
+        await world.settle()
+        assert world.get().phase is RequestPhase.SUCCEEDED
+        assert only_result(world).attempt == 2
 
     play(scene)
 
@@ -162,10 +199,57 @@ def test_full_disk_while_bytes_arrive_fails_the_capture(play):
             raise FULL
 
         world.partials.append = append
-        agent.finish(agent.begun[0])
+        agent.finish(agent.begun[0], content=b"one chunk")
         await world.deliver()
         assert only_result(world).reason == Reason.STORAGE_FAILED
         assert agent.spool == {}
+        assert list((world.folder / "partial").iterdir()) == []
+
+    play(scene)
+
+
+def test_capture_does_not_start_before_its_request_is_stored(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.deliver()
+        world.objects.waits_below = "requests/"
+        asking = asyncio.create_task(world.ask())
+        await asyncio.sleep(0)
+        agent.cut()
+        agent.connect()
+        await world.deliver()
+        world.coordinator.tick()
+        await world.deliver()
+        assert agent.begun == []
+        world.objects.gate.set()
+        await asking
+        assert len(agent.begun) == 1
+
+    play(scene)
+
+
+def test_deadline_does_not_end_an_artifact_that_is_being_stored(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask(execution={"active_deadline_seconds": 20})
+        world.objects.waits_below = "incoming/"
+        agent.finish(agent.begun[0])
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            while agent.to_agent:
+                agent.deliver_to_agent()
+            while agent.to_proxy:
+                agent.deliver_to_proxy()
+        world.now_ms += 60_000
+        world.coordinator.tick()
+        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await asyncio.sleep(0.01)
+        assert only_result(world).phase is Phase.RUNNING
+        world.objects.gate.set()
+        await world.deliver()
+        assert only_result(world).phase is Phase.SUCCEEDED
+        assert len(world.store) == 1
+        assert world.get().phase is RequestPhase.CANCELLED
 
     play(scene)
 

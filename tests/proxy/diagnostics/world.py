@@ -43,19 +43,26 @@ class FlakyObjects:
         self.inner = inner
         self.problem: Exception | None = None
         self.fails_on = "put move get delete keys"
+        self.fails_below = ""
+        # Writes below this prefix wait for the gate.
+        self.gate = asyncio.Event()
+        self.waits_below = "nothing"
         self.operations = 0
         # Raise at this operation (counted from 1) and at all later ones, as a killed process would.
         self.dies_at = 0
 
-    def _step(self, what: str) -> None:
+    def _step(self, what: str, key: str = "") -> None:
         self.operations += 1
         if self.dies_at and self.operations >= self.dies_at:
             raise StorageError("killed here")
-        if self.problem is not None and what in self.fails_on:
+        wrong = what in self.fails_on and key.startswith(self.fails_below)
+        if self.problem is not None and wrong:
             raise self.problem
 
     async def put(self, key: str, content: bytes | Path) -> None:
-        self._step("put")
+        self._step("put", key)
+        if key.startswith(self.waits_below):
+            await self.gate.wait()
         await self.inner.put(key, content)
 
     async def get(self, key: str) -> bytes:
@@ -308,7 +315,7 @@ class World:
 
     async def pass_time(self, seconds: float) -> None:
         self.now_ms += round(seconds * 1000)
-        await self.coordinator.tick()
+        self.coordinator.tick()
         await self.deliver()
 
     async def settle(self, *, rounds: int = 60) -> None:

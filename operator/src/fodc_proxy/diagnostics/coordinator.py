@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,7 @@ from fodc_proxy.diagnostics import desk, effects
 from fodc_proxy.diagnostics.ledger import Ledger, Limits, SubmitError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase, Spec
 from fodc_proxy.diagnostics.ports import Artifacts, Fleet, Link, PartialBytes, RequestRecords
+from fodc_proxy.diagnostics.targeting import Candidate
 
 TICK_S: Final = 1.0
 RETENTION_S: Final = 60.0
@@ -107,8 +108,9 @@ class Coordinator:
         self._changed: dict[str, asyncio.Event] = {}
         self._waiters = 0
         self._watchers: list[Callable[[Request], None]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._timekeeper: asyncio.Task[None] | None = None
+        self._retention: asyncio.Task[object] | None = None
         # Incarnation and last event number of each pod's agent.
         self._heard_events: dict[str, tuple[str, int]] = {}
         self.events: deque[HeardEvent] = deque(maxlen=MAX_EVENTS)
@@ -159,24 +161,31 @@ class Coordinator:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                await self.tick()
+                self.tick()
                 if (now_s := asyncio.get_running_loop().time()) >= next_retention_s:
                     next_retention_s = now_s + RETENTION_S
-                    await self.retain()
+                    self._begin_retention()
             except Exception:  # noqa: BLE001 - time goes on
                 _log.exception("a tick failed")
 
-    async def tick(self) -> None:
-        """Enforce deadlines now, and store what could not be stored before."""
-        await self._do(self._ledger.tick(self.now_ms()))
+    def tick(self) -> None:
+        """Enforce deadlines now; what could not be stored before is tried again beside.
+
+        Never waits for the store: time goes on while it hangs.
+        """
+        self._spawn(self._do(self._ledger.tick(self.now_ms())))
         for pod_name, one in tuple(self._desks.items()):
             if one.has_commands:
                 one.post(desk.Tick())
             elif one.is_idle:
                 del self._desks[pod_name]
         for request_id, saving in tuple(self._saving.items()):
-            if saving.is_behind:
-                await self._save(request_id)
+            if saving.is_behind and not saving.lock.locked():
+                self._spawn(self._save(request_id))
+
+    def _begin_retention(self) -> None:
+        if self._retention is None or self._retention.done():
+            self._retention = self._spawn(self.retain())
 
     async def retain(self) -> None:
         """Remove artifacts beyond the limits of the store."""
@@ -187,13 +196,15 @@ class Coordinator:
 
     # ---- for people -----------------------------------------------------------------------------
 
-    async def submit(self, spec: Spec, request_id: str) -> tuple[Request, bool]:
-        """Take in a request, and say whether it is new.
+    async def submit(
+        self, spec: Spec, request_id: str, *, among: Sequence[Candidate] | None = None
+    ) -> tuple[Request, bool]:
+        """Take in a request, and say whether it is new; it chooses `among` these, or all nodes.
 
         Raises ConflictError, SubmitError, and StorageError when it cannot be stored: then nothing
         has begun.
         """
-        candidates = self._fleet.candidates()
+        candidates = self._fleet.candidates() if among is None else among
         request, is_new = self._ledger.submit(request_id, spec, candidates, self.now_ms())
         saving = self._saving.setdefault(request_id, _Saving())
         if not is_new:
@@ -204,6 +215,8 @@ class Coordinator:
             self._ledger.forget(request_id)
             self._saving.pop(request_id, None)
             raise error
+        _log.info("request %s accepted: %d targets", request_id, len(request.targets))
+        self._log_end(request)
         await self._do(self._ledger.release(request_id, self.now_ms()))
         return self.get(request_id), True
 
@@ -273,7 +286,7 @@ class Coordinator:
         while len(self._heard_events) > MAX_PODS:
             del self._heard_events[next(iter(self._heard_events))]
         self._desk(pod_name).post(desk.Linked(hello))
-        self._spawn(self._ledger.linked(pod_name, self.now_ms()))
+        self._spawn(self._do(self._ledger.linked(pod_name, self.now_ms())))
 
     def unlinked(self, pod_name: str) -> None:
         """The link of this pod is gone."""
@@ -373,13 +386,17 @@ class Coordinator:
 
     # ---- carrying out ----------------------------------------------------------------------------
 
-    def _spawn(self, asked: list[effects.LedgerEffect]) -> None:
-        """Carry out from a place that cannot wait."""
-        if not asked:
-            return
-        task = asyncio.create_task(self._do(asked), name="diagnostics effects")
+    def _spawn(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
+        """Carry out from a place that does not wait; what fails there is logged."""
+        task = asyncio.create_task(work, name="diagnostics effects")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._despawn)
+        return task
+
+    def _despawn(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("diagnostics work failed", exc_info=error)
 
     async def _do(self, asked: list[effects.LedgerEffect]) -> None:
         """Carry out: commands go to their desks, then records are stored."""
@@ -396,6 +413,7 @@ class Coordinator:
                     if durable:
                         self._saving.setdefault(request_id, _Saving()).changes += 1
                         behind[request_id] = None
+                        self._log_end(self._ledger.get(request_id))
                     self._tell(request_id)
                 case effects.Dropped(request_id):
                     dropped.append(request_id)
@@ -403,6 +421,11 @@ class Coordinator:
             await self._save(request_id)
         for request_id in dropped:
             await self._forget(request_id)
+
+    def _log_end(self, request: Request | None) -> None:
+        if request is not None and request.phase.ended:
+            told = (request.id, request.phase, request.reason, request.message)
+            _log.info("request %s ended: %s %s %s", *told)
 
     def _tell(self, request_id: str) -> None:
         changed = self._changed.pop(request_id, None)

@@ -56,6 +56,7 @@ def finished(
         phase=Phase.CANCELLED if ending and wanted else Phase.FAILED,
         reason=reason,
         message=_message(reason, news.message, request if ending and wanted else None),
+        empty=reason == Reason.EMPTY_PROFILE,
         finished_at_ms=now_ms,
         deadline_at_ms=None,
     )

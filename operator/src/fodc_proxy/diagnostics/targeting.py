@@ -40,6 +40,8 @@ class Candidate:
     # Whether its agent speaks our link and can so capture on request.
     captures_on_request: bool = True
     abilities: Mapping[str, Ability] = field(default_factory=dict)
+    # Why it is not meant whatever its name, role and tier, such as labels that do not fit.
+    excluded: str = ""
 
 
 def chosen_targets(spec: Spec, candidates: Iterable[Candidate], now_ms: int) -> tuple[Target, ...]:
@@ -67,7 +69,7 @@ def _matches(selector: Selector, candidate: Candidate) -> bool:
     in_tier = not selector.tiers or candidate.tier.lower() in {
         tier.lower() for tier in selector.tiers
     }
-    return named and in_role and in_tier
+    return named and in_role and in_tier and not candidate.excluded
 
 
 def _missing_names(
@@ -84,7 +86,8 @@ def _missing_names(
         message = (
             "no node of this name is registered"
             if node is None
-            else f"role {node.role or '(none)'}, tier {node.tier or '(none)'} was not asked for"
+            else node.excluded
+            or f"role {node.role or '(none)'}, tier {node.tier or '(none)'} was not asked for"
         )
         missing.append(
             Target(
