@@ -77,20 +77,23 @@ def test_t_cmd_09_and_10_a_memory_percentage_out_of_range_is_rejected(flag, perc
     assert problem_of(f"--{flag}={percent}").startswith(f"{flag} must be between 0 and 100")
 
 
+GO_FLAGS = """
+poll-metrics-interval=10s poll-metrics-ports=2121 container-names=data pod-name=p
+max-metrics-memory-usage-percentage=10 prometheus-listen-addr=:9090 diagnosis-listen-addr=:9091
+proxy-addr=localhost:17900 heartbeat-interval=10s reconnect-interval=5s
+cluster-state-ports=17912,17914 cluster-state-poll-interval=30s lifecycle-port=18912
+schema-registry-port=17912 lifecycle-report-dir=/tmp/r lifecycle-cache-ttl=10m crash-source-dir=/c
+max-fodc-diagnosis-memory-usage-percentage=5 panic-diagnostics-enabled=true
+panic-diagnostics-dir=crash panic-diagnostics-max-artifacts=10
+max-diagnosis-memory-usage-percentage=50 ktm-enabled ktm-interval=10s pressure-profiler-enabled
+pressure-profiler-trigger-percent=75 pressure-profiler-pprof-port=6061
+pressure-profiler-cooldown=5m pressure-profiler-dir=/tmp/p pressure-profiler-max-artifacts=16
+pressure-profiler-max-disk-bytes=536870912
+"""
+
+
 def test_every_flag_of_the_go_agent_is_accepted():
-    argv = """--poll-metrics-interval=10s --poll-metrics-ports=2121 --container-names=data
-    --pod-name=p --max-metrics-memory-usage-percentage=10 --prometheus-listen-addr=:9090
-    --diagnosis-listen-addr=:9091 --proxy-addr=localhost:17900 --heartbeat-interval=10s
-    --reconnect-interval=5s --cluster-state-ports=17912,17914 --cluster-state-poll-interval=30s
-    --lifecycle-port=18912 --schema-registry-port=17912 --lifecycle-report-dir=/tmp/r
-    --lifecycle-cache-ttl=10m --crash-source-dir=/c
-    --max-fodc-diagnosis-memory-usage-percentage=5 --panic-diagnostics-enabled=true
-    --panic-diagnostics-dir=crash --panic-diagnostics-max-artifacts=10
-    --max-diagnosis-memory-usage-percentage=50 --ktm-enabled --ktm-interval=10s
-    --pressure-profiler-enabled --pressure-profiler-trigger-percent=75
-    --pressure-profiler-pprof-port=6061 --pressure-profiler-cooldown=5m
-    --pressure-profiler-dir=/tmp/p --pressure-profiler-max-artifacts=16
-    --pressure-profiler-max-disk-bytes=536870912""".split()
+    argv = [f"--{flag}" for flag in GO_FLAGS.split()]
     settings = load(argv, {})
     assert settings.cluster_state_ports == (17912, 17914)
     assert settings.pprof_ports == (6061,)

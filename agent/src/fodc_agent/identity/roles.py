@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
-# Numbers of banyandb.database.v1.Role; a liaison that also stores data counts as liaison.
-_NAMED: Final = ((3, "ROLE_LIAISON"), (2, "ROLE_DATA"))
+# Numbers of banyandb.database.v1.Role.
+_NAMED: Final[Mapping[int, str]] = {3: "ROLE_LIAISON", 2: "ROLE_DATA"}
 _COMMANDS: Final[Mapping[str, str]] = {
     "data": "ROLE_DATA",
     "liaison": "ROLE_LIAISON",
@@ -31,9 +31,11 @@ class NodeFacts:
 
 
 def role_of(roles: Iterable[int] | None) -> str:
-    """Return LIAISON before DATA; META alone or nothing is ROLE_UNSPECIFIED (T-CL-03)."""
-    held = set(roles or ())
-    return next((name for number, name in _NAMED if number in held), UNSPECIFIED)
+    """Return the first of LIAISON and DATA in the node's list; else ROLE_UNSPECIFIED (T-CL-03).
+
+    A standalone node lists META, DATA, LIAISON and is known as ROLE_DATA ("Corrections" 9).
+    """
+    return next((_NAMED[number] for number in roles or () if number in _NAMED), UNSPECIFIED)
 
 
 def role_of_command(command: Sequence[str]) -> str:

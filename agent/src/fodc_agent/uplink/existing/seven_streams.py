@@ -57,6 +57,7 @@ class SevenStreams:
         self._on_registered = on_registered
         self._pace = pace
         self._open: dict[str, ByteStream] = {}
+        self._leaving = False
 
     async def run(self, channel: RpcChannel, stop: asyncio.Event) -> effects.Hangup:
         """Register and serve until the registration ends or `stop` is set; raise RpcError."""
@@ -109,8 +110,11 @@ class SevenStreams:
 
     async def _discard_replies(self, stream: ByteStream) -> None:
         """Later replies mean nothing; the end of the stream means everything."""
-        while await stream.receive() is not None:
-            pass
+        try:
+            while await stream.receive() is not None:
+                pass
+        finally:
+            del self._open[codec.REGISTER]
 
     # ---- all streams -------------------------------------------------------------------------
 
@@ -122,10 +126,11 @@ class SevenStreams:
         stop: asyncio.Event,
     ) -> effects.Hangup:
         interval_s = max(reply.heartbeat_interval_s, 0) or self._interval_s
+        leaving = asyncio.create_task(self._leave(stop), name="fodc stop")
         ends = [
+            leaving,
             asyncio.create_task(self._discard_replies(stream), name="fodc RegisterAgent"),
             asyncio.create_task(self._beat(stream, interval_s), name="fodc heartbeat"),
-            asyncio.create_task(self._leave(stop), name="fodc stop"),
         ]
         servants = [
             asyncio.create_task(
@@ -136,23 +141,28 @@ class SevenStreams:
         ]
         try:
             await asyncio.wait([*ends, *servants], return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                await leaving
+                return effects.Hangup("Stopped", "the agent leaves this proxy")
             for task in (*ends, *servants):
                 if task.done():
                     task.result()
         finally:
             await _ended([*ends, *servants])
-        if stop.is_set():
-            return effects.Hangup("Stopped", "the agent leaves this proxy")
         return effects.Hangup("ProxyEnded", "the proxy ended the registration")
 
     async def _leave(self, stop: asyncio.Event) -> None:
         """Half-close every stream on request, so that the proxy sees an end and not a loss."""
         await stop.wait()
+        self._leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
                 for stream in reversed(list(self._open.values())):
                     with contextlib.suppress(RpcError):
                         await stream.end()
+                # A connection that is closed too soon takes the goodbye with it.
+                while self._open:  # noqa: ASYNC110 - for a moment, and bounded
+                    await asyncio.sleep(0.005)
 
     # ---- the six -----------------------------------------------------------------------------
 
@@ -187,7 +197,7 @@ class SevenStreams:
     async def _keep(self, channel: RpcChannel, method: str, agent_id: str, answer: Answer) -> None:
         """Hold one stream open for as long as the registration lasts."""
         attempt = 0
-        while True:
+        while not self._leaving:
             try:
                 if await self._serve(channel, method, agent_id, answer):
                     attempt = 0
@@ -197,7 +207,8 @@ class SevenStreams:
                     await self._pace.sleep(self._pace.probe_s())
                     continue
                 _log.info("stream_lost method=%s error=%r", method, str(error))
-            await self._pace.sleep(self._pace.retry_s(attempt))
+            if not self._leaving:
+                await self._pace.sleep(self._pace.retry_s(attempt))
             attempt += 1
 
     async def _serve(self, channel: RpcChannel, method: str, agent_id: str, answer: Answer) -> bool:

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent as a process of its own: real signals, real sockets, real restarts."""
+
+import http.server
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fodc_wire.banyandb.fodc.v1 import rpc_pb2
+from fodc_wire.fodc.v1 import agent_link_pb2 as pb
+
+PAGE = b'# TYPE up gauge\nup 1\n# TYPE writes counter\nwrites{group="a"} 7\n'
+
+
+class Node(http.server.BaseHTTPRequestHandler):
+    """A page, and a CPU profile that takes its time."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path.startswith("/debug/pprof/profile"):
+            self.server.profiling.set()
+            self.server.release.wait(20)
+        body = PAGE if self.path == "/metrics" else b""
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def node():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    server.profiling, server.release = threading.Event(), threading.Event()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.release.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Proxy:
+    """A proxy of either contract in threads of the test."""
+
+    link: bool = True
+    existing: bool = False
+    answers: bool = True
+    refusal: pb.Refusal | None = None
+    frames: queue.Queue = field(default_factory=queue.Queue)
+    outgoing: queue.Queue = field(default_factory=queue.Queue)
+
+    def connect(self, requests, context):
+        def read():
+            try:
+                for frame in requests:
+                    kind = frame.WhichOneof("frame")
+                    if kind == "hello" and self.refusal is not None:
+                        self.outgoing.put(pb.ProxyFrame(refusal=self.refusal))
+                    elif kind == "hello" and self.answers:
+                        welcome = pb.Welcome(
+                            protocol=1, agent_id="id", heartbeat_interval_ms=200, chunk_bytes=1024
+                        )
+                        self.outgoing.put(pb.ProxyFrame(welcome=welcome))
+                    self.frames.put((kind, frame))
+                self.frames.put(("half-closed", None))
+            except grpc.RpcError:
+                self.frames.put(("lost", None))
+            self.outgoing.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        while (frame := self.outgoing.get()) is not None:
+            yield frame
+
+    def register(self, requests, context):
+        for request in requests:
+            self.frames.put(("registration", request))
+            yield rpc_pb2.RegisterAgentResponse(success=True, agent_id="old-id")
+        self.frames.put(("half-closed", None))
+
+    def hear(self, kind):
+        deadline_s = time.monotonic() + 15
+        while True:
+            got, frame = self.frames.get(timeout=max(0.01, deadline_s - time.monotonic()))
+            if got == kind:
+                return frame
+
+
+@contextmanager
+def serving(proxy, port=0):
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=(("grpc.so_reuseport", 0),))
+    if proxy.link:
+        handler = grpc.stream_stream_rpc_method_handler(
+            proxy.connect, pb.AgentFrame.FromString, pb.ProxyFrame.SerializeToString
+        )
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("fodc.v1.AgentLink", {"Connect": handler}),)
+        )
+    if proxy.existing:
+        handler = grpc.stream_stream_rpc_method_handler(
+            proxy.register,
+            rpc_pb2.RegisterAgentRequest.FromString,
+            rpc_pb2.RegisterAgentResponse.SerializeToString,
+        )
+        service = "banyandb.fodc.v1.FODCService"
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {"RegisterAgent": handler}),)
+        )
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    try:
+        yield port
+    finally:
+        proxy.outgoing.put(None)
+        server.stop(0).wait(5)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Agent:
+    """A running agent."""
+
+    def __init__(self, node, tmp_path, proxy_port=None, *flags):
+        self.port = free_port()
+        page = node.server_address[1]
+        proxy = f"--proxy-addr=127.0.0.1:{proxy_port}" if proxy_port else "--proxy-addr="
+        self.log_path = tmp_path / f"agent-{self.port}.log"
+        self.log = self.log_path.open("w")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FODC_")}
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "fodc_agent",
+                f"--poll-metrics-ports={page}",
+                f"--pprof-ports={page}",
+                "--poll-metrics-interval=1s",
+                f"--prometheus-listen-addr=127.0.0.1:{self.port}",
+                "--pod-name=data-0",
+                "--node-role=data",
+                f"--node-pid={os.getpid()}",
+                f"--capture-dir={tmp_path / 'captures'}",
+                "--reconnect-interval=100ms",
+                proxy,
+                *flags,
+            ],
+            stderr=self.log,
+            env=environment,
+        )
+
+    def get(self, path):
+        url = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_for(self, path, condition):
+        deadline_s = time.monotonic() + 15
+        while time.monotonic() < deadline_s:
+            status, body = self.get(path)
+            if condition(status, body):
+                return body
+            assert self.process.poll() is None, self.log_path.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"{path}: {status} {body}\n{self.log_path.read_text()}")
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal and return exit code and seconds."""
+        begun_s = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        return code, time.monotonic() - begun_s
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self.log.close()
+
+
+def is_ready(status, body):
+    return status == 200 and json.loads(body)["ready"]
+
+
+def test_the_agent_scrapes_links_and_says_so(node, tmp_path):
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        hello = proxy.hear("hello").hello
+        assert (hello.identity.pod_name, hello.state.node_role) == ("data-0", "ROLE_DATA")
+        agent.wait_for("/readyz", is_ready)
+        page = agent.wait_for("/metrics", lambda _, body: "writes{" in body)
+        assert 'writes{group="a",node_role="ROLE_DATA",pod_name="data-0"} 7\n' in page
+
+
+def test_a_metrics_query_brings_the_node_and_the_agent_itself(node, tmp_path):
+    """W-06: the agent's own figures reach the proxy too."""
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        proxy.hear("hello")
+        agent.wait_for("/metrics", lambda _, body: "fodc_agent_proxy_connected" in body)
+        agent.wait_for("/readyz", is_ready)
+        proxy.outgoing.put(pb.ProxyFrame(metrics_query=pb.MetricsQuery(query_id=1)))
+        page = proxy.hear("metrics_page").metrics_page
+        names = {family.name for family in page.families}
+        assert {"up", "writes", "fodc_agent_scrape_up", "fodc_agent_build_info"} <= names
+
+
+def test_a_terminated_agent_is_gone_within_two_seconds_and_says_goodbye(node, tmp_path):
+    """With a capture in progress and a proxy attached; the stream is half-closed, not cut."""
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        proxy.hear("hello")
+        agent.wait_for("/readyz", is_ready)
+        command = pb.StartCapture(command_id="c-1", profile="cpu", duration_ms=20_000)
+        proxy.outgoing.put(pb.ProxyFrame(start_capture=command))
+        assert node.profiling.wait(10)
+        code, took_s = agent.end()
+        assert (code, took_s < 2.0) == (0, True)
+        proxy.hear("half-closed")
+
+
+def test_a_second_signal_ends_the_agent_at_once(node, tmp_path):
+    with Agent(node, tmp_path) as agent:
+        agent.wait_for("/healthz", lambda status, _: status == 200)
+        agent.process.send_signal(signal.SIGINT)
+        code, took_s = agent.end(signal.SIGINT)
+        assert code in {0, 128 + signal.SIGINT}
+        assert took_s < 2.0
+
+
+def test_a_killed_agent_finds_its_window_again(node, tmp_path):
+    flags = (f"--recorder-dir={tmp_path / 'journal'}",)
+    with Agent(node, tmp_path, None, *flags) as agent:
+        agent.wait_for("/metrics", lambda _, body: "writes{" in body)
+        agent.end(signal.SIGKILL)
+    proxy = Proxy()
+    node.release.set()
+    began_ms = int(time.time() * 1000)
+    with serving(proxy) as port, Agent(node, tmp_path, port, *flags):
+        proxy.hear("hello")
+        query = pb.WindowQuery(query_id=1, start_ms=0, end_ms=began_ms, names=["writes"])
+        proxy.outgoing.put(pb.ProxyFrame(window_query=query))
+        part = proxy.hear("window_part").window_part
+        assert [series.name for series in part.series] == ["writes"]
+        assert len(part.timestamps_ms) >= 1
+
+
+def test_a_restarted_agent_answers_for_the_capture_that_it_lost(node, tmp_path):
+    proxy = Proxy()
+    with serving(proxy) as port:
+        with Agent(node, tmp_path, port) as agent:
+            proxy.hear("hello")
+            command = pb.StartCapture(command_id="c-1", profile="cpu", duration_ms=20_000)
+            proxy.outgoing.put(pb.ProxyFrame(start_capture=command))
+            assert node.profiling.wait(10)
+            agent.end(signal.SIGKILL)
+        proxy.hear("lost")
+        with Agent(node, tmp_path, port):
+            hello = proxy.hear("hello").hello
+            assert list(hello.held_command_ids) == ["c-1"]
+            proxy.outgoing.put(pb.ProxyFrame(start_capture=command))
+            update = proxy.hear("command_update").command_update
+            assert (update.state, update.reason) == (
+                pb.CommandUpdate.STATE_FAILED,
+                "AgentRestarted",
+            )
+
+
+def test_a_proxy_without_the_link_gets_the_existing_contract(node, tmp_path):
+    proxy = Proxy(link=False, existing=True)
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        registration = proxy.hear("registration")
+        assert (registration.node_role, registration.pod_name) == ("ROLE_DATA", "data-0")
+        agent.wait_for("/readyz", is_ready)
+        code, took_s = agent.end()
+        assert (code, took_s < 2.0) == (0, True)
+        proxy.hear("half-closed")
+
+
+def test_a_silent_proxy_is_noticed_and_named(node, tmp_path):
+    """It welcomes and then acknowledges no heartbeat: half dead, which TCP cannot see."""
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        proxy.hear("hello")
+        proxy.hear("hello")
+        assert "ProxySilent" in agent.log_path.read_text()
+
+
+def test_a_refusal_is_shown(node, tmp_path):
+    refusal = pb.Refusal(reason="ProtocolMismatch", message="update the agent")
+    proxy = Proxy(refusal=refusal)
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        agent.wait_for(
+            "/readyz",
+            lambda status, body: status == 503 and "ProtocolMismatch: update the agent" in body,
+        )
+
+
+def test_an_agent_without_a_node_serves_its_port_and_says_what_is_missing(node, tmp_path):
+    """W-03: the port is open from the first moment, whatever else is not there."""
+    with Agent(node, tmp_path, free_port(), f"--poll-metrics-ports={free_port()}") as agent:
+        agent.wait_for("/healthz", lambda status, _: status == 200)
+        body = agent.wait_for("/readyz", lambda status, body: "metrics:" in body)
+        names = {check["name"]: check["ok"] for check in json.loads(body)["checks"]}
+        assert names == {"node-scraped": False, "role-known": True, "proxy-linked": False}
+
+
+def test_a_proxy_that_comes_late_is_found(node, tmp_path):
+    port = free_port()
+    with Agent(node, tmp_path, port) as agent:
+        agent.wait_for("/readyz", lambda _, body: "Unreachable" in body)
+        proxy = Proxy()
+        with serving(proxy, port):
+            proxy.hear("hello")
+
+
+def run_agent(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "fodc_agent", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_a_bad_value_ends_with_2_and_one_line_that_names_the_flag():
+    ended = run_agent("--poll-metrics-interval=0")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "fodc-agent: poll-metrics-interval must be greater than 0 (--poll-metrics-interval is '0')"
+    ]
+
+
+def test_a_taken_port_ends_with_1_and_names_the_flag(node):
+    ended = run_agent(f"--prometheus-listen-addr=127.0.0.1:{node.server_address[1]}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("fodc-agent: --prometheus-listen-addr")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_help_and_version_are_answered():
+    assert run_agent("--help").stdout.startswith("Usage: fodc-agent")
+    assert run_agent("--version").stdout == "fodc-agent 0.1.0\n"
+
+
+def test_neither_openssl_nor_protobuf_is_loaded_without_need(node, tmp_path):
+    """Memory beside a database: TLS is off and the proxy speaks the link."""
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        proxy.hear("hello")
+        agent.wait_for("/readyz", is_ready)
+        mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()
+        assert [name for name in ("libssl", "libcrypto", "_upb") if name in mapped] == []
