@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - the methods of a load generator are named for what they do
 """Thousands of simulated agents in one process: `python bench/peers.py '{"address": ...}'`.
 
 The one idea: the load must cost less than what is measured, so the client's side of HTTP/2 is

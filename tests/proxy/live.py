@@ -54,7 +54,7 @@ async def fetch(proxy: Proxy, path: str, method: str = "GET") -> Reply:
 async def until(condition, what: str = "the condition") -> None:
     """Wait for something that happens in another coroutine of this process."""
     async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - the proxy's state has no event to wait for
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -9,10 +9,10 @@ under 30 ms with a few dozen turns, which cost a third of a millisecond).
 import asyncio
 from typing import Final
 
-_TURNS: Final = 25
+TURNS_AFTER_MILLISECONDS: Final = 25
 
 
-async def let_others_run() -> None:
-    """Give up the loop for a few dozen turns."""
-    for _ in range(_TURNS):
+async def let_others_run(turns: int = TURNS_AFTER_MILLISECONDS) -> None:
+    """Give up the loop for some turns; fewer after work of a fraction of a millisecond."""
+    for _ in range(turns):
         await asyncio.sleep(0)

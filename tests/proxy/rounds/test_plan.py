@@ -206,7 +206,7 @@ def test_any_course_gives_each_round_each_agent_exactly_once(steps):
         if what in {"begin", "window"}:
             want = Latest() if what == "begin" else Window(1, 2)
             outcome[plan._next_round + 1] = []
-            round_id, effects = begin(plan, want, [A, B], now_ms)
+            _, effects = begin(plan, want, [A, B], now_ms)
             note(effects)
         elif what == "expire":
             note(plan.expire(now_ms))

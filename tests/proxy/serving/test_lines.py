@@ -38,7 +38,7 @@ def test_m05_m08_many_metrics_make_families():
     )
 
 
-def test_m17_agent_labels_become_node_labels_but_for_stamped_and_empty_ones():
+def test_m03_m17_agent_labels_become_node_labels_but_for_stamped_and_empty_ones():
     node = [("type", "hot"), ("pod_name", "x"), ("container_name", "y"), ("zone", "")]
 
     assert rendered(metric("a", type="file"), node=node).endswith(

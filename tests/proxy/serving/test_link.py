@@ -10,7 +10,7 @@ from fodc_proxy.fleet.membership import Limits, Phase
 from fodc_proxy.rounds.collector import Selection
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
-from ..live import LinkAgent, running, until
+from ..live import LinkAgent, running, until  # noqa: TID252 - one folder's tests
 
 
 def scene(tmp_path, play, **told):

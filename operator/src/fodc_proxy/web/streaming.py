@@ -48,7 +48,7 @@ async def _write(
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("the reader took nothing in time") from None
-    await let_others_run()
+    await let_others_run(5)
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ A message is rendered without a pause, so the tables need no lock.
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final, Protocol, TypeAlias
@@ -66,7 +66,7 @@ class _Lines:
         if self.keys:
             order = sorted(range(len(lines)), key=self.keys.__getitem__)
             lines = [lines[place] for place in order]
-        text = "".join(lines).encode("utf-8", "replace")
+        text = "\n".join([*lines, ""]).encode("utf-8", "replace")
         return FamilyBlock(self.name, self.kind, self.help, text, len(lines))
 
 
@@ -75,7 +75,7 @@ class _Slot:
     """Where the samples of one name go; `place` is -1 where order does not matter."""
 
     legal_name: str
-    lines: list[str]
+    append: Callable[[str], None]
     keys: list[_OrderKey]
     place: int
     templates: dict[int, _Template | None]
@@ -85,9 +85,9 @@ class _Slot:
 class _Shape:
     """Templates for agents with the same names of stamped and node labels.
 
-    By sample name and sum: the labels with `%s` for what differs by agent and the order among the
-    components of a family; None where a sample's own labels clash with those names or lack some,
-    so that it is rendered in full.
+    By sample name and sum: name and labels with `%s` for what differs by agent, and the order among
+    the components of a family; None where a sample's own labels clash with those names or lack
+    some, so that it is rendered in full.
     """
 
     templates: dict[str, dict[int, _Template | None]] = field(default_factory=dict)
@@ -147,23 +147,27 @@ class MetricsDecoder:
         number_of, fill = self._numbers.__getitem__, agent.fill
         for metric in metrics:
             name = metric.name
-            slot = slots.get(name)
-            if slot is None:
+            try:
+                slot = slots[name]
+            except KeyError:
                 slot = slots[name] = _slot_of(metric, families, agent.shape)
             raw = metric.labels[:]  # a plain list is quicker to go through
             try:
                 found = slot.templates[sum(map(number_of, raw))]
             except KeyError:
                 found = self._learn(slot, raw, agent)
-            if found is None:
-                labels, key = self._in_full(slot, raw, agent)
-            else:
-                labels, key = found[0] % fill, found[1]
             value = repr(metric.value)
-            value = value[:-2] if value[-2:] == ".0" else format_value(metric.value)
-            slot.lines.append(f"{slot.legal_name}{labels} {value}\n")
+            if value[-2:] == ".0":
+                value = value[:-2]
+            elif "e" in value or "n" in value:
+                value = format_value(metric.value)
+            if found is not None:
+                slot.append(found[0] % fill + value)
+            else:
+                found = self._in_full(slot, raw, agent)
+                slot.append(found[0] + value)
             if slot.place >= 0:
-                slot.keys.append(key)
+                slot.keys.append(found[1])
         return [family.block() for family in families.values()]
 
     def columns(self, data: bytes, node_labels: NodeLabels, now_ms: int) -> tuple[Column, ...]:
@@ -236,7 +240,7 @@ class MetricsDecoder:
         own = [self._entries[one] for one in raw if one not in agent.stamped]
         pairs += [f'{_halves(entry.text)[0]}"%s"' for entry in agent.stamped.values()]
         pairs += [entry.text.replace("%", "%%") for entry in own]
-        return _braced(pairs), self._order_key(slot, own)
+        return slot.legal_name + _braced(pairs), self._order_key(slot, own)
 
     def _in_full(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template:
         """Render labels that fit no template: an own label wins over one of the node (M18)."""
@@ -245,7 +249,7 @@ class MetricsDecoder:
         pairs = [entry.text for entry in entries]
         pairs += [text for name, text in agent.added.items() if name not in names]
         own = [entry for entry in entries if entry.name not in _STAMPED]
-        return _braced(pairs), self._order_key(slot, own)
+        return slot.legal_name + _braced(pairs), self._order_key(slot, own)
 
     @staticmethod
     def _order_key(slot: _Slot, own: Sequence[_Entry]) -> _OrderKey:
@@ -256,7 +260,8 @@ class MetricsDecoder:
 
 
 def _braced(pairs: list[str]) -> str:
-    return f"{{{','.join(sorted(pairs))}}}" if pairs else ""
+    """Return labels and the blank before the value."""
+    return f"{{{','.join(sorted(pairs))}}} " if pairs else " "
 
 
 def _halves(text: str) -> tuple[str, str]:
@@ -279,7 +284,7 @@ def _slot_of(metric: _Metric, families: dict[tuple[str, bool], _Lines], shape: _
     place = 1 if name.endswith("_sum") else 2 if name.endswith("_count") else 0
     templates = shape.templates.setdefault(name, {})
     legal_name = sample_prefix(name, ())
-    return _Slot(legal_name, family.lines, family.keys, place if ordered else -1, templates)
+    return _Slot(legal_name, family.lines.append, family.keys, place if ordered else -1, templates)
 
 
 def _bound(text: str) -> float:
