@@ -54,10 +54,10 @@ def test_i01_registration_and_metrics(fleet: Fleet) -> None:
     """I01: an agent is online with its role, a window returns exact values and labels."""
     proxy = fleet.proxy()
     agent = fleet.agent(
-        proxy.grpc, fleet.node(PAGE), "test", "datanode-hot", "--container-names=data"
+        proxy.grpc, fleet.node(PAGE), "test", "ROLE_DATA", "--container-names=data"
     )
     until("one agent online", lambda: online(proxy) == ["test"])
-    assert [node["role"] for node in nodes(proxy)] == ["datanode-hot"]
+    assert [node["role"] for node in nodes(proxy)] == ["ROLE_DATA"]
 
     until("the series", lambda: "cpu_usage" in windows(proxy))
     series = {
@@ -70,7 +70,7 @@ def test_i01_registration_and_metrics(fleet: Fleet) -> None:
     assert series["cpu_usage"]["pod_name"] == "test"
     assert series["requests_total"]["labels"] == {
         "path": "/",
-        "node_role": "datanode-hot",
+        "node_role": "ROLE_DATA",
         "pod_name": "test",
         "container_name": "data",
     }
@@ -151,7 +151,7 @@ def test_i04_roles(fleet: Fleet) -> None:
 def test_i05_full_workflow(fleet: Fleet) -> None:
     """I05: three agents that share a pod name but not a role are three nodes."""
     proxy = fleet.proxy()
-    roles = ("liaison", "datanode-hot", "datanode-warm")
+    roles = ("ROLE_LIAISON", "ROLE_DATA", "ROLE_META")
     for role in roles:
         fleet.agent(proxy.grpc, fleet.node("up 1\n"), "demo", role)
 
@@ -171,7 +171,7 @@ def test_i06_disconnection(fleet: Fleet) -> None:
     agent.kill()
 
     until("offline", lambda: phases(proxy) == {"pod-0": "Offline"})
-    assert sample(metrics(proxy), "fodc_proxy_rounds_in_flight")["value"] == "0"
+    assert sample(metrics(proxy), "fodc_proxy_rounds_active")["value"] == "0"
 
 
 def test_i07_invalid_registration_is_refused_in_words(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_i10_prometheus(fleet: Fleet) -> None:
         labels = sample(page, "requests_total")
         assert (labels["node_role"], labels["path"]) == ("ROLE_DATA", "/")
         assert "# TYPE requests_total counter" in page
-    assert sample(metrics(proxy), "fodc_proxy_rounds_in_flight")["value"] == "0"
+    assert sample(metrics(proxy), "fodc_proxy_rounds_active")["value"] == "0"
     answer = get_json(f"{proxy.http}/metrics-windows")
     assert {one["labels"]["node_role"] for one in answer if one["name"] == "cpu_usage"} == {
         "ROLE_DATA"
