@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.controlplane import build, installing
+from e2e.controlplane import build, installing, marking
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.cluster import control_plane as running_control_plane
 
@@ -32,6 +32,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         pytest.skip(f"NO KUBERNETES CONTROL PLANE: {found.reason}")
     folder = tmp_path_factory.mktemp("control-plane") / "run"
     with running_control_plane(folder) as plane:
+        marking.refuse_foreign_cluster(plane.kubeconfig, plane.binaries.path("kubectl"))
         installing.install_crds(plane)
         yield plane
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Dockerfiles as files: an exchangeable base, no root, all that the programs are made of."""
+
+import re
+import tomllib
+
+import pytest
+
+from tests.manifests.schemas import ROOT
+
+FILES = {name: (ROOT / name / "Dockerfile").read_text() for name in ("agent", "operator")}
+each_file = pytest.mark.parametrize("name", FILES)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@each_file
+def test_the_base_image_is_an_argument_of_every_stage(name: str) -> None:
+    assert re.findall(r"^FROM (\S+)", FILES[name], re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+    assert re.findall(r"^ARG (\w+)", FILES[name], re.MULTILINE) == ["PYTHON_IMAGE"]
+
+
+@each_file
+def test_the_program_runs_without_root_by_number(name: str) -> None:
+    """Kubernetes cannot tell that a user with a name is not root."""
+    assert re.findall(r"^USER (\S+)", FILES[name], re.MULTILINE) == ["65532:65532"]
+
+
+@each_file
+def test_the_started_program_and_the_extra_exist(name: str) -> None:
+    (program,) = re.findall(r'^ENTRYPOINT \["(\S+)"\]', FILES[name], re.MULTILINE)
+    (extra,) = re.findall(r"'\.\[(\w+)\]'", FILES[name])
+
+    assert program in PROJECT["project"]["scripts"]
+    assert extra in PROJECT["project"]["optional-dependencies"]
+
+
+@each_file
+def test_every_source_folder_of_the_distribution_is_copied_and_let_through(name: str) -> None:
+    where = PROJECT["tool"]["setuptools"]["packages"]["find"]["where"]
+    copied = re.findall(r"^COPY (\S+/src) \1$", FILES[name], re.MULTILINE)
+    ignore = (ROOT / name / "Dockerfile.dockerignore").read_text().splitlines()
+
+    assert copied == where
+    assert [folder for folder in where if f"!{folder}" not in ignore] == []
+
+
+def test_the_agent_gives_memory_back_as_it_was_measured() -> None:
+    settings = dict(re.findall(r"(MALLOC_\w+)=(\d+)", FILES["agent"]))
+
+    assert settings == {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
