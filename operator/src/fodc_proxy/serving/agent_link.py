@@ -229,9 +229,13 @@ class AgentLinkService:
                         break
                 elif frame is not None:
                     self._heard(link, frame)
-            if isinstance(frame, frames.Heartbeat):
-                await link.outbox.write(encode_proxy_frame(frames.HeartbeatAck(frame.sequence)))
+            if isinstance(frame, frames.Heartbeat) and not await self._acknowledge(link, frame):
+                break
             frame = None
+
+    async def _acknowledge(self, link: _Link, beat: frames.Heartbeat) -> bool:
+        """Answer a heartbeat; False for a peer that takes nothing any more, whose stream ends."""
+        return await link.outbox.write(encode_proxy_frame(frames.HeartbeatAck(beat.sequence)))
 
     def _beat(self, link: _Link, beat: frames.Heartbeat) -> bool:
         try:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from fodc_proxy.pauses import let_others_run
+from fodc_proxy.pauses import let_others_run, turns_after
 
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0
@@ -71,9 +71,11 @@ class Turns:
         if size_bytes < LARGE_BYTES:
             yield
             return
+        now_s = asyncio.get_running_loop().time
         async with self._lock:
+            began_s = now_s()
             yield
-            await let_others_run()
+            await let_others_run(turns_after(now_s() - began_s))
 
 
 class Ramp:
