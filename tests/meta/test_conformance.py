@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each numbered rule of the existing programs that concerns us has a test that names it.
 
-A case is named in a test function (`test_r01_…`, `test_t_parse_13_…`) or in its docstring; a docstring
-may name a range (`T-PARSE-05..09`, `R24–R28`).
+A case is named in a test function (`test_r01_…`, `test_t_parse_11_12_…`), in its docstring, or
+beside one of its parameters; a docstring may name a range (`T-PARSE-05..09`, `R24–R28`).
 """
 
 import ast
@@ -16,7 +16,7 @@ CASE = r"(?:T-[A-Z]+-|[RGHMI])\d{2}"
 RANGE = re.compile(rf"({CASE})\s*(?:\.\.|–|to|-)\s*({CASE}|\d{{2}})")
 LIST = re.compile(rf"({CASE})((?:\s*[/,]\s*\d{{2}})+)")
 SINGLE = re.compile(CASE)
-IN_NAME = re.compile(r"_(?=(t_[a-z]+_\d{2}|[rghmi]\d{2})(?:_|$))")
+CASES_IN_NAME = re.compile(r"_t_[a-z]+(?:_\d{2})+(?=_|$)|_[rghmi]\d{2}(?:_\d{2})*(?=_|$)")
 
 
 def span(prefix: str, first: int, last: int) -> list[str]:
@@ -52,9 +52,17 @@ def cases_in_text(text: str) -> Iterator[str]:
 
 
 def cases_in_name(name: str) -> Iterator[str]:
-    """`test_r01_r02_x` names R01 and R02, `test_t_parse_13_x` names T-PARSE-13."""
-    for case in IN_NAME.findall(name):
-        yield case.upper().replace("_", "-")
+    """`test_r01_r02_x` names R01 and R02, `test_t_parse_11_12_x` two of T-PARSE."""
+    for case in CASES_IN_NAME.findall(f"_{name}"):
+        numbers = re.findall(r"\d{2}", case)
+        prefix = case[1 : case.index(numbers[0])].upper().replace("_", "-")
+        yield from (f"{prefix}{number}" for number in numbers)
+
+
+def source_of(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:
+    """The text of a test from its first decorator to its end, comments included."""
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return "\n".join(lines[first - 1 : node.end_lineno])
 
 
 @cache
@@ -63,15 +71,17 @@ def named() -> frozenset[str]:
     for path in (*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("e2e/**/test_*.py")):
         if path == Path(__file__):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and "test" in node.name:
                 found.update(cases_in_name(node.name))
-                found.update(cases_in_text(ast.get_docstring(node) or ""))
+                found.update(cases_in_text(source_of(node, text.splitlines())))
     return frozenset(found)
 
 
 def test_names_and_docstrings_are_read_as_their_author_meant_them() -> None:
     assert list(cases_in_name("test_r01_r02_new_registry")) == ["R01", "R02"]
+    assert list(cases_in_name("test_t_parse_11_12_escapes")) == ["T-PARSE-11", "T-PARSE-12"]
     assert list(cases_in_name("test_t_parse_13_empty_braces")) == ["T-PARSE-13"]
     assert set(cases_in_text("T-PARSE-05..07 and R24–R26, T-DS-01/03")) == {
         *span("T-PARSE-", 5, 7),

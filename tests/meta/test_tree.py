@@ -136,7 +136,8 @@ def test_no_file_carries_a_path_of_somebodys_machine_or_an_open_task() -> None:
 def test_every_excuse_to_the_tools_has_its_reason_beside_it() -> None:
     """`noqa`, `type: ignore` and their kind are followed by words, or preceded by a comment."""
     excuse = re.compile(
-        r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w,\- ]+\])?)(?P<said>.*)$"
+        r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w,\- ]+\])?)"
+        r"(?P<said>.*)$"
     )
     bare = []
     for path in python_files():
