@@ -181,7 +181,7 @@ def test_bytes_that_end_early_end_the_connection(tmp_path):
         for stream in (short, broken):
             store.stream = stream
             with pytest.raises(aiohttp.ClientPayloadError):
-                async with http.get("/artifacts/art-1") as answer:
+                async with asyncio.timeout(5), http.get("/artifacts/art-1") as answer:
                     await answer.read()
 
     served(tmp_path, scene)

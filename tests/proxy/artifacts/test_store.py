@@ -241,7 +241,7 @@ def test_filters_are_combined_and_the_newest_comes_first(tmp_path, content):
         }.items():
             clock.now_ms += 1
             await store.commit(manifest(name, **facts), content)
-        listed = lambda **f: [s.manifest.artifact_id for s in store.select(**f)]  # noqa: E731
+        listed = lambda **f: [s.manifest.artifact_id for s in store.select(**f)]  # noqa: E731 - one expression
         assert listed() == ["art-4", "art-3", "art-2", "art-1"]
         assert listed(node_id="pod-0", request_id="r1") == ["art-3", "art-1"]
         assert listed(profile="heap") == ["art-3"]

@@ -126,6 +126,27 @@ def test_cancel_that_no_agent_confirms_ends_after_the_grace(play):
     play(scene)
 
 
+def test_grace_does_not_end_the_transfer_of_what_was_kept(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        await world.ask()
+        await world.coordinator.cancel("r1", CancelMode.STOP)
+        await world.coordinator.settled()
+        agent.deliver_to_agent()
+        while agent.to_proxy:
+            agent.deliver_to_proxy()
+        await world.coordinator.settled()
+        assert world.get().phase is RequestPhase.FINALIZING
+        world.now_ms += 20_000
+        world.coordinator.tick()
+        await world.coordinator.settled()
+        assert only_result(world).phase is Phase.RUNNING
+        await world.deliver()
+        assert only_result(world).phase is Phase.SUCCEEDED
+
+    play(scene)
+
+
 def test_cancel_reaches_an_agent_that_returns_within_the_grace(play):
     async def scene(world):
         agent = world.agent("pod-0")

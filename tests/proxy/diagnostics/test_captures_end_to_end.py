@@ -375,7 +375,7 @@ def test_capability_that_says_no_skips_the_capture_with_its_reason(play, state):
         request = world.get()
         skipped, taken = request.targets[0].results
         assert (skipped.phase, skipped.reason) == (Phase.SKIPPED, state)
-        assert skipped.message == "block (RateZero): no rate set"
+        assert skipped.message == "no rate set (RateZero)"
         assert taken.phase is Phase.SUCCEEDED
         assert request.phase is RequestPhase.PARTIALLY_SUCCEEDED
 

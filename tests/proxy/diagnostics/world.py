@@ -246,7 +246,7 @@ class World:
         self.coordinator = self._new_coordinator()
 
     def _new_coordinator(self) -> Coordinator:
-        clock = lambda: self.now_ms  # noqa: E731
+        clock = lambda: self.now_ms  # noqa: E731 - one expression
         self.store = ArtifactStore(self.objects, clock_ms=clock)
         self.partials = Partials(self.folder / "partial")
         return Coordinator(

@@ -104,7 +104,7 @@ class ServedProxy:
 
 
 def web_app(parts, registry: Registry) -> web.Application:
-    clock = lambda: NOW_MS  # noqa: E731
+    clock = lambda: NOW_MS  # noqa: E731 - one expression
     return application(
         [
             *diagnostics.routes(parts.coordinator),

@@ -59,7 +59,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 # The kinds are types of our own model; what they make of foreign data is checked leaf by leaf.
-def _read(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401
+def _read(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401 - types of our own model
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
         (some,) = (option for option in get_args(kind) if option is not type(None))
@@ -81,7 +81,7 @@ def _read(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401
     return data
 
 
-def _read_class(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401
+def _read_class(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401 - types of our own model
     hints = _hints(kind)
     if not isinstance(data, Mapping) or set(data) != set(hints):
         raise RecordError(f"{path} does not have the fields of a {kind.__name__}")

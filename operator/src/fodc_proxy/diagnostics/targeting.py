@@ -142,4 +142,4 @@ def _obstacle(selector: Selector, node: Candidate, capture: Capture) -> tuple[st
 
 def _told(ability: Ability, capture: Capture, otherwise: str) -> str:
     cause = f" ({ability.reason})" if ability.reason else ""
-    return f"{capture.profile}{cause}: {ability.message or otherwise}"
+    return f"{ability.message or f'{capture.profile} {otherwise}'}{cause}"
