@@ -1,0 +1,522 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries out DiagnosticRequests: from the API server to the proxy and back.
+
+The one idea: whatever happens, a change of an object, news of the proxy, a due time, ends in "look
+at this key again"; looking compares what is with what should be and does one step.  So nothing
+depends on which events were seen, and a new process goes on where an old one was killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from fodc_operator.cluster.errors import ClusterError
+from fodc_operator.cluster.kinds import Kind
+from fodc_operator.diagnostics import ports, status, steps, targets
+from fodc_operator.diagnostics.agenda import Agenda
+from fodc_operator.diagnostics.figures import Figures
+from fodc_operator.diagnostics.steps import Seen
+from fodc_operator.diagnostics.translate import (
+    is_from_resource,
+    proxy_cancel,
+    proxy_spec,
+    request_id,
+)
+from fodc_operator.diagnostics.turns import next_turns
+from fodc_operator.diagnostics.writing import KIND, Outcome, Writer
+from fodc_operator.resources import diagnostic_request as resource
+from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
+from fodc_protocol.errors import FodcError, Reason
+from fodc_protocol.samples import Sample
+from fodc_proxy.diagnostics.coordinator import UnknownRequestError
+from fodc_proxy.diagnostics.fields import FieldError
+from fodc_proxy.diagnostics.ledger import ConflictError
+from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
+
+WORKERS: Final = 8
+FIRST_RETRY_MS: Final = 1_000
+LONGEST_RETRY_MS: Final = 60_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often what is done; milliseconds, and how many requests are open in the proxy."""
+
+    between_writes_ms: int = 1_000
+    resync_ms: int = 300_000
+    grace_ms: int = 20_000
+    """After the start agents may need so long to register again."""
+    grace_poll_ms: int = 2_000
+    open_requests: int = 32
+
+
+@dataclass(slots=True)
+class _Track:
+    """One object that the controller looks after."""
+
+    seen: Seen
+    request_id: str
+    has_turn: bool = False
+    written_ms: int = 0
+    looked_ms: int = 0
+    phase: RequestPhase | None = None
+    """Of the proxy's request when it was last looked at."""
+    failures: int = 0
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Controller:
+    """Belongs to the main event loop: build, `run` as a task, `seen` and `gone` from the watch."""
+
+    def __init__(
+        self,
+        cluster: ports.Cluster,
+        coordinator: ports.Coordinator,
+        registry: ports.Registry,
+        *,
+        home_namespace: str = "default",
+        pace: Pace | None = None,
+        figures: Figures | None = None,
+        clock_ms: Callable[[], int] = _unix_ms,
+    ) -> None:
+        self._cluster = cluster
+        self._coordinator = coordinator
+        self._registry = registry
+        self._home = home_namespace
+        self._pace = pace or Pace()
+        self.figures = figures or Figures()
+        self._writer = Writer(cluster, self.figures)
+        self._clock_ms = clock_ms
+        self._agenda = Agenda()
+        self._tracks: dict[Key, _Track] = {}
+        self._keys: dict[str, Key] = {}
+        # Not given to the proxy yet, with the time of creation; and given to it and not ended.
+        self._waiting: dict[Key, int] = {}
+        self._open: set[Key] = set()
+        self._busy: dict[Key, asyncio.Task[None]] = {}
+        self._again: set[Key] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._grace_until_ms = 0
+        self._resync_due_ms = 0
+        self.is_synced = False
+        """Whether all objects have been read once since the start."""
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled; what is open in the proxy goes on and is found again later."""
+        self._grace_until_ms = self._clock_ms() + self._pace.grace_ms
+        unsubscribe = self._coordinator.subscribe(self._progressed)
+        try:
+            while True:
+                await self._resync_when_due()
+                self._dispatch()
+                await self._wait()
+        finally:
+            unsubscribe()
+            await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = [*self._busy.values(), *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        """Sleep until something changed or is due."""
+        due = [self._resync_due_ms]
+        next_ms = self._agenda.next_ms()
+        if next_ms is not None and self.is_synced and len(self._busy) < WORKERS:
+            due.append(next_ms)
+        left_s = max(min(due) - self._clock_ms(), 0) / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await self._changed.wait()
+        self._changed.clear()
+
+    def _dispatch(self) -> None:
+        """Start looking at what is due, one look per key and a bounded number at a time."""
+        now_ms = self._clock_ms()
+        while self.is_synced and len(self._busy) < WORKERS:
+            key = self._agenda.take_due(now_ms)
+            if key is None:
+                return
+            if key in self._busy:
+                self._again.add(key)
+                continue
+            task = asyncio.create_task(self._look_safely(key), name=f"request {key}")
+            self._busy[key] = task
+
+    def _put(self, key: Key, due_ms: int | None = None) -> None:
+        self._agenda.put(key, self._clock_ms() if due_ms is None else due_ms)
+        self._changed.set()
+
+    # ---- what the watch says ------------------------------------------------------------------
+
+    async def seen(self, body: Mapping[str, Any]) -> None:
+        """Take note of an object that is there; an older state of it changes nothing."""
+        try:
+            identity = resource.identity_of(body)
+        except FieldError as error:
+            _log.error("a DiagnosticRequest cannot be read: %s", error.message)
+            return
+        known = self._tracks.get(identity.key)
+        if known is not None and not _is_newer(identity, known.seen.identity):
+            return
+        if known is not None and known.seen.identity.uid != identity.uid:
+            self._forget(identity.key)
+            known = None
+        if identity.is_deleting:
+            self._forget(identity.key)
+            return
+        self._adopt(identity, _spec_of(body), body, known)
+
+    def _adopt(
+        self,
+        identity: Identity,
+        spec: RequestSpec | FieldError,
+        body: Mapping[str, Any],
+        known: _Track | None,
+    ) -> None:
+        if known is None:
+            written = status.remembered(resource.status_of(body))
+            known = _Track(Seen(identity, spec, written), request_id(identity))
+            self._tracks[identity.key] = known
+            self._keys[known.request_id] = identity.key
+            self._line_up(identity, known)
+            self._put(identity.key)
+        elif known.seen.identity != identity:
+            known.seen = replace(known.seen, identity=identity, spec=spec)
+            self._put(identity.key)
+
+    def _line_up(self, identity: Identity, track: _Track) -> None:
+        if status.has_ended(track.seen.status):
+            return
+        if self._find(track.request_id) is None:
+            self._waiting[identity.key] = identity.created_at_ms
+        else:
+            track.has_turn = True
+            self._open.add(identity.key)
+
+    async def gone(self, body: Mapping[str, Any]) -> None:
+        """Take note that an object was deleted: what runs for it is aborted."""
+        try:
+            identity = resource.identity_of(body)
+        except FieldError:
+            return
+        known = self._tracks.get(identity.key)
+        if known is not None and known.seen.identity.uid == identity.uid:
+            self._forget(identity.key)
+
+    def _forget(self, key: Key) -> None:
+        track = self._tracks.pop(key, None)
+        self._agenda.drop(key)
+        if track is None:
+            return
+        self._keys.pop(track.request_id, None)
+        self._leave(key)
+        request = self._find(track.request_id)
+        if request is not None and not request.phase.ended:
+            self._abort(track.request_id)
+
+    def _abort(self, identifier: str) -> None:
+        self._spawn(self._cancel(identifier), f"abort {identifier}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _cancel(self, identifier: str) -> None:
+        _log.info("request %s is aborted: its DiagnosticRequest is gone", identifier)
+        with contextlib.suppress(UnknownRequestError):
+            await self._coordinator.cancel(identifier, CancelMode.ABORT)
+
+    # ---- what the proxy says ------------------------------------------------------------------
+
+    def _progressed(self, request: Request) -> None:
+        key = self._keys.get(request.id)
+        track = None if key is None else self._tracks.get(key)
+        if key is None or track is None:
+            return
+        is_news = request.phase is not track.phase
+        soon_ms = track.looked_ms + self._pace.between_writes_ms
+        self._put(key, None if is_news else max(soon_ms, self._clock_ms()))
+
+    def _find(self, identifier: str) -> Request | None:
+        try:
+            return self._coordinator.get(identifier)
+        except UnknownRequestError:
+            return None
+
+    # ---- the truth, from time to time ---------------------------------------------------------
+
+    async def _resync_when_due(self) -> None:
+        if self._clock_ms() < self._resync_due_ms:
+            return
+        try:
+            await self.resync()
+            self._resync_due_ms = self._clock_ms() + self._pace.resync_ms
+        except ClusterError as error:
+            _log.warning("DiagnosticRequests cannot be listed yet: %s", error.message)
+            self._resync_due_ms = self._clock_ms() + FIRST_RETRY_MS * 5
+
+    async def resync(self) -> None:
+        """Read all objects: a broken watch may have lost that some are gone; raises ClusterError.
+
+        A request of the proxy whose object is gone is aborted.
+        """
+        before = dict(self._tracks)
+        listed = await self._cluster.list(KIND)
+        uids = {str(body["metadata"].get("uid")) for body in listed.items}
+        for body in listed.items:
+            await self.seen(body)
+        for key, track in before.items():
+            if track.seen.identity.uid not in uids and self._tracks.get(key) is track:
+                await self._check_gone(key, track)
+        self._abort_orphans()
+        # Now the oldest is known, and what an earlier process had begun is counted.
+        self.is_synced = True
+        self._give_turns()
+
+    async def _check_gone(self, key: Key, track: _Track) -> None:
+        """It was not in the list; it may have been made since then, hence the second look."""
+        found = await self._writer.find(key)
+        if found is not None:
+            await self.seen(found)
+        is_same = found is not None and found["metadata"].get("uid") == track.seen.identity.uid
+        if self._tracks.get(key) is not track:
+            return
+        if is_same:
+            self._retry(key)
+        else:
+            self._forget(key)
+
+    def _abort_orphans(self) -> None:
+        for request in self._coordinator.select():
+            ours = is_from_resource(request.id) and request.id not in self._keys
+            if ours and not request.phase.ended:
+                self._abort(request.id)
+
+    # ---- turns --------------------------------------------------------------------------------
+
+    def _give_turns(self) -> None:
+        """Let in who may be, when there is room."""
+        if not self.is_synced or len(self._open) >= self._pace.open_requests:
+            return
+        for key in next_turns(self._waiting, self._open, self._pace.open_requests):
+            del self._waiting[key]
+            self._open.add(key)
+            self._tracks[key].has_turn = True
+            self._put(key)
+
+    def _leave(self, key: Key) -> None:
+        """The request has ended or its object is gone: another one may come in."""
+        self._waiting.pop(key, None)
+        self._open.discard(key)
+        self._give_turns()
+
+    # ---- looking at one -----------------------------------------------------------------------
+
+    async def _look_safely(self, key: Key) -> None:
+        try:
+            await self._look(key)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - one object must not cost the others
+            _log.exception("request %s: looked at again later", key)
+            self._retry(key)
+        finally:
+            del self._busy[key]
+            if key in self._again:
+                self._again.discard(key)
+                self._put(key)
+            self._changed.set()
+
+    async def _look(self, key: Key) -> None:
+        track = self._tracks.get(key)
+        if track is None:
+            return
+        request = self._find(track.request_id)
+        track.looked_ms = self._clock_ms()
+        track.phase = None if request is None else request.phase
+        if not track.has_turn:
+            self._give_turns()
+        step = steps.next_step(track.seen, request, self._clock_ms(), has_turn=track.has_turn)
+        match step:
+            case steps.Settle():
+                await self._settle(key, track, step)
+            case steps.Submit(spec):
+                await self._submit(key, track, spec)
+            case steps.EndEarly(mode):
+                await self._coordinator.cancel(track.request_id, proxy_cancel(mode))
+                self._put(key)
+            case steps.Expire():
+                self._concluded(key, track, await self._writer.delete(track.seen.identity))
+
+    async def _settle(self, key: Key, track: _Track, step: steps.Settle) -> None:
+        """Write a status if it differs, at once when the phase changes."""
+        before, after = track.seen.status, step.status
+        if step.look_again_ms is not None:
+            self._put(key, step.look_again_ms)
+        if before == after or not status.merge_patch(before, after):
+            return
+        now_ms = self._clock_ms()
+        earliest_ms = track.written_ms + self._pace.between_writes_ms
+        if before.get("phase") == after.get("phase") and now_ms < earliest_ms:
+            self._put(key, earliest_ms)
+            return
+        identity = track.seen.identity
+        outcome = await self._writer.write(identity, before, after)
+        if outcome is not Outcome.WRITTEN:
+            self._concluded(key, track, outcome)
+            return
+        track.failures, track.written_ms = 0, now_ms
+        self._remember(track, before, after)
+        self._put(key)
+
+    def _remember(
+        self, track: _Track, before: Mapping[str, object], after: Mapping[str, object]
+    ) -> None:
+        """Keep what was written; the spec may have changed meanwhile."""
+        track.seen = replace(track.seen, status=status.remembered(after))
+        if status.has_ended(after) and not status.has_ended(before):
+            request = self._find(track.request_id)
+            self.figures.ended(str(after["phase"]), str(after.get("reason", "")), request)
+            self._leave(track.seen.identity.key)
+
+    def _concluded(self, key: Key, track: _Track, outcome: Outcome) -> None:
+        """A write or a deletion came to nothing, or to the end of the object."""
+        if self._tracks.get(key) is not track:
+            return
+        match outcome:
+            case Outcome.GONE:
+                self._spawn(self._recheck(key, track), f"check {key}")
+            case Outcome.LATER | Outcome.REFUSED:
+                self._retry(key)
+            case Outcome.WRITTEN:
+                self._put(key)
+
+    async def _recheck(self, key: Key, track: _Track) -> None:
+        try:
+            await self._check_gone(key, track)
+        except ClusterError as error:
+            _log.warning("%s cannot be read: %s", key, error.message)
+            self._retry(key)
+
+    def _retry(self, key: Key) -> None:
+        track = self._tracks.get(key)
+        if track is None:
+            return
+        pause_ms = min(FIRST_RETRY_MS * 2 ** min(track.failures, 16), LONGEST_RETRY_MS)
+        track.failures += 1
+        self._put(key, self._clock_ms() + pause_ms)
+
+    # ---- giving it to the proxy ---------------------------------------------------------------
+
+    async def _submit(self, key: Key, track: _Track, spec: RequestSpec) -> None:
+        try:
+            listed = await self._cluster.list(Kind.FODC_NODE, key.namespace)
+        except ClusterError as error:
+            _log.warning("nodes of %s cannot be listed yet: %s", key.namespace, error.message)
+            await self._put_off(key, track, spec, f"FodcNodes cannot be listed: {error.message}")
+            return
+        known = targets.known_nodes(listed.items)
+        fleet = targets.Fleet(self._registry.members(), self._home)
+        chosen = targets.candidates(spec.target, key.namespace, fleet, known)
+        missing = targets.awaited(spec.target, chosen, known)
+        if missing and self._clock_ms() < self._grace_until_ms:
+            await self._await_agents(key, track, spec, missing)
+            return
+        if self._tracks.get(key) is not track:
+            return  # deleted while the nodes were listed
+        now_ms = self._clock_ms()
+        waited_s = (now_ms - track.seen.identity.created_at_ms) / 1000
+        try:
+            await self._coordinator.submit(
+                proxy_spec(spec, waited_s), track.request_id, among=chosen
+            )
+        except FodcError as error:
+            await self._not_taken(key, track, spec, error)
+            return
+        if self._tracks.get(key) is not track:
+            self._abort(track.request_id)
+            return
+        self._put(key)
+
+    async def _await_agents(
+        self, key: Key, track: _Track, spec: RequestSpec, missing: list[str]
+    ) -> None:
+        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
+        message = f"waits for agents to connect again after a restart: {names}"
+        again_ms = self._clock_ms() + self._pace.grace_poll_ms
+        await self._say_pending(key, track, spec, message, again_ms)
+
+    async def _not_taken(
+        self, key: Key, track: _Track, spec: RequestSpec, error: FodcError
+    ) -> None:
+        """The proxy refused: for good, or for the time being."""
+        if isinstance(error, FieldError | ConflictError):
+            message = f"spec.{error.message}" if isinstance(error, FieldError) else error.message
+            refused = steps.refusal(track.seen, message, self._clock_ms())
+            await self._settle(key, track, refused)
+            return
+        if error.reason is not Reason.BUSY:
+            _log.warning("request %s is not taken in yet: %s", key, error.message)
+        await self._put_off(key, track, spec, error.message)
+
+    async def _put_off(self, key: Key, track: _Track, spec: RequestSpec, message: str) -> None:
+        pause_ms = min(FIRST_RETRY_MS * 2 ** min(track.failures, 16), LONGEST_RETRY_MS)
+        track.failures += 1
+        await self._say_pending(key, track, spec, message, self._clock_ms() + pause_ms)
+
+    async def _say_pending(
+        self, key: Key, track: _Track, spec: RequestSpec, message: str, again_ms: int
+    ) -> None:
+        told = status.waiting(track.seen.identity, spec, RequestPhase.PENDING, message)
+        failures = track.failures
+        outcome = Outcome.WRITTEN
+        if status.merge_patch(track.seen.status, told):
+            outcome = await self._writer.write(track.seen.identity, track.seen.status, told)
+        if outcome is Outcome.WRITTEN:
+            track.seen = replace(track.seen, status=told)
+            track.failures, track.written_ms = failures, self._clock_ms()
+            self._put(key, again_ms)
+        else:
+            self._concluded(key, track, outcome)
+
+    # ---- figures ------------------------------------------------------------------------------
+
+    def samples(self) -> list[Sample]:
+        """Return what the operator tells about requests at its metrics page."""
+        phases = Counter(
+            str(track.seen.status.get("phase") or RequestPhase.PENDING)
+            for track in self._tracks.values()
+        )
+        oldest_ms = min(self._waiting.values(), default=self._clock_ms())
+        oldest_s = (self._clock_ms() - oldest_ms) / 1000
+        return self.figures.samples(phases, len(self._waiting), oldest_s)
+
+
+def _spec_of(body: Mapping[str, Any]) -> RequestSpec | FieldError:
+    try:
+        return resource.spec_of(body)
+    except FieldError as error:
+        return error
+
+
+def _is_newer(identity: Identity, known: Identity) -> bool:
+    """Whether a state that arrived now may follow the known one: watch and list may overlap."""
+    if identity.uid != known.uid:
+        return identity.created_at_ms >= known.created_at_ms
+    return identity.generation >= known.generation or identity.is_deleting

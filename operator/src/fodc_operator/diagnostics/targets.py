@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which nodes a DiagnosticRequest may choose from.
+
+The one idea: a request sees the nodes of its own namespace and no others, those of the mirror whose
+agent is not registered included, so that nothing of it is silently left out and nothing of
+somebody else's is captured.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from fodc_operator.resources.diagnostic_request import Target
+from fodc_proxy.diagnostics.assembly import RegistryFleet
+from fodc_proxy.diagnostics.fields import FieldError, Fields
+from fodc_proxy.diagnostics.targeting import Candidate, same_role
+from fodc_proxy.fleet.membership import Member
+
+_NOT_LABELED: Final = "its labels do not fit the selector"
+_UNMIRRORED: Final = "it has no FodcNode yet, so its labels are not known"
+_LOST: Final = "its pod is gone (FodcNode phase Lost)"
+
+
+class NodePhase(StrEnum):
+    """Where a FodcNode stands, as far as it matters here."""
+
+    EXPECTED = "Expected"
+    """Its agent was there when somebody last wrote."""
+    OFFLINE = "Offline"
+    LOST = "Lost"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A FodcNode of the request's namespace."""
+
+    name: str
+    labels: Mapping[str, str]
+    role: str = ""
+    tier: str = ""
+    phase: NodePhase = NodePhase.EXPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Who is registered, in all namespaces; agents that tell none belong to `home_namespace`."""
+
+    members: Sequence[Member]
+    home_namespace: str
+
+    def namespace_of(self, member: Member) -> str:
+        """Return where a member belongs."""
+        return member.namespace or self.home_namespace
+
+
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """A part of the registry, with the registry's own shape."""
+
+    some: Sequence[Member]
+
+    def members(self) -> Iterable[Member]:
+        return self.some
+
+    def find(self, node_id: str) -> Member | None:
+        return next((m for m in self.some if node_id in {m.pod_name, m.agent_id}), None)
+
+
+def known_nodes(bodies: Iterable[Mapping[str, object]]) -> tuple[KnownNode, ...]:
+    """Read FodcNodes; one that cannot be read is as if it were not there."""
+    nodes: list[KnownNode] = []
+    for body in bodies:
+        try:
+            nodes.append(_known_node(body))
+        except FieldError:
+            continue
+    return tuple(nodes)
+
+
+def _known_node(body: Mapping[str, object]) -> KnownNode:
+    metadata, status = Fields(body).child("metadata"), Fields(body).child("status")
+    phase = status.text("phase", max_length=63, default="")
+    known = {"Offline": NodePhase.OFFLINE, "Lost": NodePhase.LOST}
+    return KnownNode(
+        name=metadata.text("name", max_length=253),
+        labels=_labels(body),
+        role=status.text("role", max_length=63, default=""),
+        tier=status.text("tier", max_length=63, default=""),
+        phase=known.get(phase, NodePhase.EXPECTED),
+    )
+
+
+def _labels(body: Mapping[str, object]) -> Mapping[str, str]:
+    metadata = body.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    if not isinstance(labels, Mapping):
+        return {}
+    return {str(name): str(value) for name, value in labels.items()}
+
+
+# ---- choosing -------------------------------------------------------------------------------
+
+
+def candidates(
+    target: Target, namespace: str, fleet: Fleet, known: Sequence[KnownNode]
+) -> tuple[Candidate, ...]:
+    """Return the nodes of a namespace, each with the reason why it is not meant, if it is not."""
+    own = [member for member in fleet.members if fleet.namespace_of(member) == namespace]
+    foreign = {m.pod_name for m in fleet.members if fleet.namespace_of(m) != namespace}
+    registered = RegistryFleet(_Some(own)).candidates()
+    mirrored = {node.name: node for node in known}
+    taken = {candidate.pod_name for candidate in registered}
+    absent = [_absent(node) for node in known if node.name not in taken]
+    return tuple(
+        replace(one, excluded=_exclusion(target, one, mirrored.get(one.pod_name), foreign))
+        for one in (*registered, *absent)
+    )
+
+
+def _absent(node: KnownNode) -> Candidate:
+    return Candidate(node.name, "", node.role, node.tier, online=False)
+
+
+def _exclusion(
+    target: Target, candidate: Candidate, node: KnownNode | None, foreign: set[str]
+) -> str:
+    if candidate.pod_name in foreign:
+        return (
+            "a pod of this name is registered from another namespace too, and captures are sent "
+            "by the pod's name; rename one of them"
+        )
+    if node is not None and node.phase is NodePhase.LOST and not candidate.online:
+        return _LOST
+    if target.selector is None:
+        return ""
+    if node is None:
+        return _UNMIRRORED
+    return "" if target.selector.matches(node.labels) else _NOT_LABELED
+
+
+def awaited(target: Target, chosen: Sequence[Candidate], known: Sequence[KnownNode]) -> list[str]:
+    """Name the nodes that are meant, were there, and have not registered (again) yet.
+
+    After a restart every agent needs a moment to come back; a request should wait for it.
+    """
+    expected = {node.name for node in known if node.phase is NodePhase.EXPECTED}
+    return [
+        one.pod_name
+        for one in chosen
+        if one.pod_name in expected
+        and not one.online
+        and not one.excluded
+        and _is_meant(target, one)
+    ]
+
+
+def _is_meant(target: Target, one: Candidate) -> bool:
+    named = not target.names or one.pod_name in target.names
+    in_role = not target.roles or any(same_role(role, one.role) for role in target.roles)
+    in_tier = not target.tiers or one.tier.lower() in {tier.lower() for tier in target.tiers}
+    return named and in_role and in_tier

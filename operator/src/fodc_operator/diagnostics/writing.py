@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the status of DiagnosticRequests, and the Events that a change is worth.
+
+The one idea: a write names the uid that it is about, so it never lands on an object made anew under
+the same name, and it carries only what differs from what was written before.
+"""
+
+import logging
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from fodc_operator.cluster.client import EventType
+from fodc_operator.cluster.errors import ClusterError, ConflictError, InvalidError, NotFoundError
+from fodc_operator.cluster.kinds import Kind
+from fodc_operator.diagnostics import status, transitions
+from fodc_operator.diagnostics.ports import Cluster, Meter
+from fodc_operator.resources.diagnostic_request import Identity, Key
+
+KIND = Kind.DIAGNOSTIC_REQUEST
+_log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of a write."""
+
+    WRITTEN = "Written"
+    GONE = "Gone"
+    """There is no such object (any more), or another one of that name."""
+    LATER = "Later"
+    """The server could not take it now."""
+    REFUSED = "Refused"
+    """The server does not take it at all."""
+
+
+class Writer:
+    """Carries statuses to the API server."""
+
+    def __init__(self, cluster: Cluster, meter: Meter) -> None:
+        self._cluster = cluster
+        self._meter = meter
+
+    async def write(
+        self, identity: Identity, before: Mapping[str, object], after: Mapping[str, object]
+    ) -> Outcome:
+        """Make the object's status `after`; says what became of it and never raises."""
+        outcome = await self._send(identity, status.merge_patch(before, after))
+        if outcome is Outcome.REFUSED:
+            # Another version of the schema: what people wait for is still told.
+            plain = status.merge_patch(before, status.without_details(after))
+            outcome = await self._send(identity, plain)
+        if outcome is Outcome.WRITTEN:
+            await self._tell(identity, before, after)
+        return outcome
+
+    async def _send(self, identity: Identity, patch: Mapping[str, object]) -> Outcome:
+        key = identity.key
+        body = {"metadata": {"uid": identity.uid}, "status": patch}
+        try:
+            await self._cluster.patch_status(KIND, key.namespace, key.name, body)
+        except (NotFoundError, ConflictError) as error:
+            self._meter.wrote(str(error.status))
+            return Outcome.GONE
+        except InvalidError as error:
+            _log.error("status of %s is refused: %s", key, error.message)
+            self._meter.wrote(str(error.status))
+            return Outcome.REFUSED
+        except ClusterError as error:
+            _log.warning("status of %s is not written yet: %s", key, error.message)
+            self._meter.wrote(str(error.status or "unreachable"))
+            return Outcome.LATER
+        self._meter.wrote("ok")
+        return Outcome.WRITTEN
+
+    async def _tell(
+        self, identity: Identity, before: Mapping[str, object], after: Mapping[str, object]
+    ) -> None:
+        for happened in transitions.between(before, after):
+            kind = EventType.WARNING if happened.is_warning else EventType.NORMAL
+            try:
+                await self._cluster.event(
+                    _regarding(identity), kind, happened.reason, happened.message
+                )
+            except ClusterError as error:
+                _log.warning("event on %s is lost: %s", identity.key, error.message)
+
+    async def delete(self, identity: Identity) -> Outcome:
+        """Delete the object if it is still the one meant; never raises."""
+        key = identity.key
+        try:
+            found = await self._cluster.get(KIND, key.namespace, key.name)
+            if found is None or _uid(found) != identity.uid:
+                return Outcome.GONE
+            version = found["metadata"]["resourceVersion"]
+            await self._cluster.delete(KIND, key.namespace, key.name, resource_version=version)
+        except ClusterError as error:
+            _log.warning("%s is not deleted yet: %s", key, error.message)
+            return Outcome.LATER
+        return Outcome.GONE
+
+    async def find(self, key: Key) -> dict[str, Any] | None:
+        """Return the object as it is now, None when there is none; raises ClusterError."""
+        return await self._cluster.get(KIND, key.namespace, key.name)
+
+
+def _uid(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"].get("uid", ""))
+
+
+def _regarding(identity: Identity) -> dict[str, Any]:
+    return {
+        "apiVersion": KIND.value.api_version,
+        "kind": KIND.value.kind,
+        "metadata": {
+            "namespace": identity.key.namespace,
+            "name": identity.key.name,
+            "uid": identity.uid,
+        },
+    }
