@@ -180,6 +180,17 @@ def test_a_deadline_never_interrupts_a_commit() -> None:
     assert book.tick(999_999) == []
 
 
+def test_a_command_that_is_being_committed_is_not_asked_for_again() -> None:
+    book = linked_book()
+    book.start(COMMAND, 0)
+    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    book.received(chunk(0, b"0123456789"))
+    book.unlinked()
+
+    assert book.linked(hello("another life"), 10) == []
+    assert ended(book.stored("c")) == [(CommandState.CAPTURED, "")]
+
+
 def test_protocol_ranges_that_do_not_meet_are_refused_in_words() -> None:
     newer = frames.Hello(2, 3, "9", frames.Identity("p"), "i", frames.NodeState("r"))
 

@@ -78,7 +78,9 @@ class CommandBook:
             if command_id not in self._entries
         ]
         for command_id, entry in tuple(self._entries.items()):
-            if entry.spoken_by and command_id not in held and not entry.committing:
+            if entry.committing:
+                continue  # every byte is here: nothing is asked of the agent any more
+            if entry.spoken_by and command_id not in held:
                 wanted += self._end(command_id, Reason.AGENT_RESTARTED, "the agent was restarted")
             else:
                 wanted += self._repeat(entry, now_ms)
