@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.controlplane import build, installing, marking
-from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
+
+BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -21,15 +23,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     capturing = session.config.pluginmanager.getplugin("capturemanager")
     with capturing.global_and_fixture_disabled():
-        build.binaries(build=True)
+        session.config.stash[BUILT] = build.binaries(build=True)
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[ControlPlane]:
     """A real API server with etcd and controllers, our CRDs installed; skips where it cannot be."""
-    found = build.binaries(build=False)
+    found = build.binaries(build=False, names=programs())
     if isinstance(found, build.Unavailable):
-        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {found.reason}")
+        failed = pytestconfig.stash.get(BUILT, found)
+        reason = failed.reason if isinstance(failed, build.Unavailable) else found.reason
+        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {reason}")
     folder = tmp_path_factory.mktemp("control-plane") / "run"
     with running_control_plane(folder) as plane:
         marking.refuse_foreign_cluster(plane.kubeconfig, plane.binaries.path("kubectl"))

@@ -132,7 +132,7 @@ def _missing_reason(missing: Sequence[str]) -> str:
     places = f"{ASSETS_VARIABLE}={assets} nor in " if assets else ""
     return (
         f"{', '.join(missing)} not in {places}{cache_directory()}; "
-        f"`make e2e` or {PERMISSION_VARIABLE}=1 builds what is missing (12 minutes, needs Go)"
+        f"`make e2e` or {PERMISSION_VARIABLE}=1 builds what is missing (about 10 minutes, needs Go)"
     )
 
 

@@ -140,7 +140,7 @@ def control_plane(
     `folder` is made and removed. Raises ControlPlaneError when programs are missing or do not
     start.
     """
-    needed = _programs(scheduler=scheduler, kwok=kwok)
+    needed = programs(scheduler=scheduler, kwok=kwok)
     found = build.binaries(build=build.building_is_permitted(), names=needed)
     if isinstance(found, build.Unavailable):
         raise ControlPlaneError(found.reason)
@@ -152,7 +152,8 @@ def control_plane(
         plane.stop()
 
 
-def _programs(*, scheduler: bool, kwok: bool) -> tuple[str, ...]:
+def programs(*, scheduler: bool = False, kwok: bool = False) -> tuple[str, ...]:
+    """Return the names of the programs that such a control plane is made of."""
     wanted = {"kube-scheduler": scheduler, "kwok": kwok}
     return tuple(name for name in build.OPERATING if wanted.get(name, True))
 

@@ -4,6 +4,7 @@
 The one idea: what a server would not notice is checked here, what it would notice is left to it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,17 @@ def test_every_alert_tells_what_it_means_and_what_to_do() -> None:
 
     assert [a["alert"] for a in alerts if set(a["annotations"]) != {"summary", "description"}] == []
     assert [a["alert"] for a in alerts if "severity" not in a["labels"]] == []
+
+
+def test_every_family_of_an_alert_is_one_that_the_proxy_has() -> None:
+    rule = one("PrometheusRule", "fodc", among=everything())
+    asked = set(re.findall(r"fodc_proxy_\w+", yaml.safe_dump(rule)))
+    source = "".join(p.read_text() for p in (ROOT / "operator/src/fodc_proxy").rglob("*.py"))
+    known = {
+        *(f"fodc_proxy_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', source)),
+        *(f"fodc_proxy_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', source)),
+        *re.findall(r'"(fodc_proxy_\w+)"', source),
+    }
+
+    assert asked != set()
+    assert asked - known == set()
