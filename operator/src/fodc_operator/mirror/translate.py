@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A member of the fleet as labels, spec and status of its FodcNode.
+
+The one idea: the status is a function of the member, of what runs on it, and of the status before
+(which holds the times of the last changes); what is absent is absent, never an empty text.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from fodc_operator.resources.fodcnode import (
+    LABEL_PREFIX,
+    NodePhase,
+    NodeRole,
+    condition_type,
+    count,
+    cut,
+    label_value,
+    time_of,
+)
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.errors import BadRequestError
+from fodc_protocol.link import frames
+from fodc_protocol.profiles import Profile
+from fodc_proxy.fleet.membership import Change, Contract, Member, Phase, Transition
+
+Status: TypeAlias = dict[str, Any]
+FIELDS: Final = (
+    "observedGeneration",
+    "phase",
+    "role",
+    "tier",
+    "cluster",
+    "agentID",
+    "agentVersion",
+    "contract",
+    "registeredAt",
+    "lastHeartbeatTime",
+    "lastTransitionTime",
+    "reconnects",
+    "kubernetesNode",
+    "containerNames",
+    "addresses",
+    "capabilities",
+    "flightRecorder",
+    "configHash",
+    "artifacts",
+    "activeCaptures",
+    "activeRequests",
+    "conditions",
+)
+"""Every field of the status; one that a node has no longer is removed by a null in the patch."""
+
+LABELS: Final = tuple(
+    f"{LABEL_PREFIX}/{name}"
+    for name in ("role", "tier", "cluster", "kubernetes-node", "agent-version")
+)
+"""Labels that are ours; others on the object are left alone."""
+
+FIGURES: Final = frozenset(
+    {"observedGeneration", "lastHeartbeatTime", "flightRecorder", "artifacts"}
+)
+"""What changes all the time and is written with the next refresh."""
+
+_MOST_CAPABILITIES: Final = 16
+_MOST_CONDITIONS: Final = 16
+_MOST_LISTED: Final = 8
+_PHASES: Final[Mapping[Phase, NodePhase]] = {
+    Phase.ONLINE: NodePhase.ONLINE,
+    Phase.DEGRADED: NodePhase.DEGRADED,
+    Phase.OFFLINE: NodePhase.OFFLINE,
+}
+_ROLES: Final = (
+    ("liaison", NodeRole.LIAISON),
+    ("standalone", NodeRole.STANDALONE),
+    ("meta", NodeRole.META),
+    ("data", NodeRole.DATA),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A capture that runs on a node now."""
+
+    request: str
+    profile: str
+    started_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What the API server knows of the pod; the owner is a reference to its StatefulSet."""
+
+    uid: str = ""
+    kubernetes_node: str = ""
+    owner: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition, not yet compared with what was there before."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+# ---- metadata and spec ------------------------------------------------------------------------
+
+
+def role_of(node_role: str) -> NodeRole:
+    """Return the role for ROLE_DATA, data, datanode-hot and their kind."""
+    text = node_role.lower()
+    return next((role for part, role in _ROLES if part in text), NodeRole.UNKNOWN)
+
+
+def labels_of(member: Member, pod: PodFacts) -> dict[str, str]:
+    """Return the labels by which people select nodes; those without a value are left out."""
+    wanted = (
+        role_of(member.role).value,
+        member.tier,
+        member.identity.cluster,
+        member.identity.kubernetes_node or pod.kubernetes_node,
+        member.agent_version,
+    )
+    values = zip(LABELS, map(label_value, wanted), strict=True)
+    return {name: value for name, value in values if value}
+
+
+def spec_of(member: Member, pod: PodFacts) -> dict[str, Any]:
+    """Return what of the spec is ours; `maintenance` is the people's."""
+    uid = cut(member.identity.pod_uid or pod.uid, 64)
+    return {"podRef": {"name": member.pod_name, **({"uid": uid} if uid else {})}}
+
+
+# ---- status -----------------------------------------------------------------------------------
+
+
+def status_of(
+    member: Member,
+    pod: PodFacts,
+    running: Sequence[Running],
+    before: Mapping[str, Any],
+    *,
+    generation: int,
+    now_ms: int,
+) -> Status:
+    """Return the whole status of a node whose agent is registered."""
+    phase = _PHASES[member.phase]
+    identity = member.identity
+    found = {
+        "observedGeneration": generation,
+        **_phase_fields(phase, before, now_ms),
+        "role": role_of(member.role).value,
+        "tier": cut(member.tier, 63),
+        "cluster": cut(identity.cluster, 253),
+        "agentID": cut(member.agent_id, 128),
+        "agentVersion": cut(member.agent_version, 64),
+        "contract": member.contract.value,
+        "registeredAt": time_of(member.registered_at_ms),
+        "lastHeartbeatTime": time_of(member.last_heartbeat_ms),
+        "reconnects": member.reconnects,
+        "kubernetesNode": cut(identity.kubernetes_node or pod.kubernetes_node, 253),
+        "containerNames": _unique(cut(name, 63) for name in identity.container_names),
+        "addresses": _addresses(identity.addresses),
+        "capabilities": _capabilities(member.state.capabilities),
+        "flightRecorder": _window(member.state.window),
+        "configHash": cut(member.state.configuration_hash, 128),
+        "artifacts": _artifacts(member),
+        **_captures(running),
+        "conditions": _conditions(_living(member, phase), before, generation, now_ms),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+
+def left_status(
+    phase: NodePhase, before: Mapping[str, Any], *, generation: int, now_ms: int
+) -> Status:
+    """Return the status of a node of which only the status before is known: the rest stays."""
+    said = Condition("Registered", *_LEFT[phase])
+    told = _conditions((said, *_unknown(said)), before, generation, now_ms)
+    kept = {k: v for k, v in before.items() if k in FIELDS and k != "activeRequests"}
+    return {
+        **kept,
+        "observedGeneration": generation,
+        **_phase_fields(phase, before, now_ms),
+        "activeCaptures": 0,
+        "conditions": told,
+    }
+
+
+_LEFT: Final[Mapping[NodePhase, tuple[str, str, str]]] = {
+    NodePhase.PENDING: (
+        "Unknown",
+        "NotHeardYet",
+        "the agent has not registered yet since this operator leads",
+    ),
+    NodePhase.OFFLINE: (
+        "False",
+        "NoHeartbeat",
+        "the agent's connection has ended or it is silent; look at the pod and the agent's log",
+    ),
+    NodePhase.LOST: (
+        "False",
+        "AgentGone",
+        "the agent is gone for longer than the cleanup timeout; after the retention this goes too",
+    ),
+}
+
+
+def is_news(transition: Transition) -> bool:
+    """Whether people want to see this change at once, rather than with the next refresh."""
+    before = transition.before
+    match transition.change:
+        case Change.SUPERSEDED:
+            return False  # the registration that follows tells it
+        case Change.REGISTERED | Change.PHASE | Change.REMOVED:
+            return True
+        case Change.STATE:
+            return before is None or _told(before.state) != _told(transition.member.state)
+
+
+def _told(state: frames.NodeState) -> frames.NodeState:
+    return replace(state, window=None, artifact_count=0, artifact_bytes=0)
+
+
+def news_in(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the status without its figures: when this differs it is worth a write of its own."""
+    return {name: value for name, value in status.items() if name not in FIGURES}
+
+
+def patch_of(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that leaves exactly this status: absent fields become null."""
+    return {"status": {name: status.get(name) for name in FIELDS}}
+
+
+# ---- parts ------------------------------------------------------------------------------------
+
+
+def _phase_fields(phase: NodePhase, before: Mapping[str, Any], now_ms: int) -> Status:
+    since = before.get("lastTransitionTime") if before.get("phase") == phase.value else None
+    return {"phase": phase.value, "lastTransitionTime": since or time_of(now_ms)}
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))[:_MOST_LISTED]
+
+
+def _addresses(addresses: Iterable[frames.Address]) -> list[dict[str, Any]]:
+    found = {
+        cut(one.name, 63): {"host": cut(one.host, 253), "port": one.port}
+        for one in addresses
+        if 1 <= one.port <= 65535
+    }
+    return [{"name": name, **rest} for name, rest in found.items()][:_MOST_LISTED]
+
+
+def capture_type(kind: str) -> str:
+    """Return the type that custom resources use for a profile, other kinds as they are."""
+    try:
+        return Profile(kind).facts.crd_type
+    except (ValueError, BadRequestError):
+        return cut(kind, 63)
+
+
+def _capabilities(capabilities: Iterable[frames.CapabilityState]) -> list[dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for one in capabilities:
+        known = one.state in CapabilityState.__members__.values()
+        said = {
+            "state": str(one.state) if known else CapabilityState.UNKNOWN.value,
+            "reason": cut(one.reason, 128),
+            "message": cut(one.message, 256),
+        }
+        found[capture_type(one.kind)] = {key: text for key, text in said.items() if text}
+    return [{"type": kind, **said} for kind, said in found.items()][:_MOST_CAPABILITIES]
+
+
+def _window(window: frames.WindowExtent | None) -> dict[str, Any] | None:
+    if window is None:
+        return None
+    return {
+        # Both keys always: a merge patch goes into objects.
+        "oldestSample": time_of(window.oldest_ms),
+        "newestSample": time_of(window.newest_ms),
+        "series": count(window.series),
+        "bytes": count(window.bytes),
+    }
+
+
+def _artifacts(member: Member) -> dict[str, int] | None:
+    if member.contract is not Contract.LINK:
+        return None
+    state = member.state
+    return {"count": count(state.artifact_count), "bytes": count(state.artifact_bytes)}
+
+
+def _captures(running: Sequence[Running]) -> Status:
+    listed = [
+        {
+            "request": cut(one.request, 128),
+            "capture": capture_type(one.profile),
+            "startedAt": time_of(one.started_at_ms),
+        }
+        for one in running[:_MOST_LISTED]
+    ]
+    return {"activeCaptures": len(running), "activeRequests": listed}
+
+
+# ---- conditions -------------------------------------------------------------------------------
+
+
+def _living(member: Member, phase: NodePhase) -> Iterator[Condition]:
+    """Positive polarity: what the agent lacks becomes a condition that is False."""
+    if not phase.is_living:
+        said = Condition("Registered", *_LEFT[phase])
+        yield from (said, *_unknown(said))
+        return
+    lacks = [Condition(*one) for one in _lacks(member)]
+    yield Condition(
+        "Registered", "True", "Heartbeating", "the agent is registered and its heartbeats arrive"
+    )
+    yield _agent_ready(lacks)
+    fresh = Condition("MetricsFresh", "True", "Scraped", "the agent reads the node's metrics")
+    yield next((one for one in lacks if one.type == fresh.type), fresh)
+    yield from (one for one in lacks if one.type != fresh.type)
+
+
+def _lacks(member: Member) -> Iterator[tuple[str, str, str, str]]:
+    for one in member.conditions:
+        name = _RENAMED.get(one.type) or condition_type(one.type)
+        if name and name not in _OURS:
+            yield name, "False", cut(one.reason, 128) or "Unknown", cut(one.message, 1024)
+
+
+_RENAMED: Final = {"NodeScraped": "MetricsFresh", "PodConflict": "PodUnique"}
+_OURS: Final = frozenset({"Registered", "AgentReady"})
+
+
+def _agent_ready(lacks: Sequence[Condition]) -> Condition:
+    if not lacks:
+        return Condition("AgentReady", "True", "Whole", "nothing is missing, as the agent sees it")
+    names = ", ".join(one.type for one in lacks)
+    return Condition("AgentReady", "False", lacks[0].reason, cut(f"less than whole: {names}", 1024))
+
+
+def _unknown(because: Condition) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(name, "Unknown", because.reason, because.message)
+        for name in ("AgentReady", "MetricsFresh")
+    )
+
+
+def _conditions(
+    said: Iterable[Condition], before: Mapping[str, Any], generation: int, now_ms: int
+) -> list[dict[str, Any]]:
+    known = {one.get("type"): one for one in before.get("conditions") or ()}
+    found: dict[str, dict[str, Any]] = {}
+    for one in said:
+        old = known.get(one.type, {})
+        since = old.get("lastTransitionTime") if old.get("status") == one.status else None
+        found.setdefault(
+            one.type,
+            {
+                "type": one.type,
+                "status": one.status,
+                "observedGeneration": generation,
+                "lastTransitionTime": since or time_of(now_ms),
+                "reason": one.reason,
+                "message": one.message,
+            },
+        )
+    return list(found.values())[:_MOST_CONDITIONS]
