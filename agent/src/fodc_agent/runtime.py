@@ -8,7 +8,6 @@ is away, a disk that is full are reported on that port and on the link; they nev
 import asyncio
 import logging
 import os
-import random
 import signal
 import socket
 import time
@@ -51,6 +50,7 @@ from fodc_agent.settings import Settings
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
+from fodc_agent.uplink.pace import chance
 from fodc_agent.uplink_assembly import Uplink, build_uplink
 from fodc_agent.version import VERSION
 from fodc_agent.web.replies import Route
@@ -90,7 +90,7 @@ class Agent:
         self._stopping = asyncio.Event()
         self._journal = _journal_of(settings)
         self._recorder = _recorder_of(settings, self._journal)
-        self._coordinator = Coordinator(time.monotonic, _wall_ms, random.random)
+        self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
         self._recording = Recording(
             self._coordinator,
             self._recorder,

@@ -18,8 +18,8 @@ from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
 from fodc_protocol.samples import Series
 
-PAGE_BYTES: Final = 256 * 1024
-PART_BYTES: Final = 512 * 1024
+PAGE_BYTES: Final = 128 * 1024
+PART_BYTES: Final = 128 * 1024
 _FAMILY_OVERHEAD_BYTES: Final = 64
 
 

@@ -2,7 +2,7 @@
 """When to try again; randomness and sleeping can be exchanged, for tests on virtual time."""
 
 import asyncio
-import random
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +12,18 @@ from fodc_protocol.link.backoff import reconnect_delay_s
 CAP_S: Final = 60.0
 
 
+def chance() -> float:
+    """Return a random number in [0, 1); the module `random` would be memory for one call."""
+    return int.from_bytes(os.urandom(6), "big") / (1 << 48)
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Pauses in seconds: `base_s` bounds the first one, a minute all of them (W-54)."""
 
     base_s: float = 5.0
     probe_link_s: float = 300.0
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = chance
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def retry_s(self, attempt: int) -> float:
