@@ -221,6 +221,17 @@ def test_a_stranger_may_nothing_and_a_wrong_token_is_nobody(control_plane: Contr
     assert nobody.get("/api/v1/pods").status == 401
 
 
+def test_a_restarted_api_server_has_all_that_it_had(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    before = control_plane.children["kube-apiserver"].process.pid
+
+    control_plane.restart_apiserver()
+
+    assert control_plane.children["kube-apiserver"].process.pid != before
+    assert control_plane.api().get(f"/api/v1/namespaces/{namespace}").status == 200
+
+
 def test_the_cluster_for_people_comes_up_says_what_to_type_and_leaves_nothing(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
