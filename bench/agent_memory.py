@@ -37,7 +37,11 @@ SETTLE_S = 20.0
 GOAL_RSS_MIB = 30.0
 GOAL_PEAK_MIB = 36.0
 GOAL_CPU_PERCENT = 0.3
-MALLOC = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
+MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
 
 
 # ---- the page ---------------------------------------------------------------------------------
