@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to reach the API server: the pod's service account, or a kubeconfig given by flag."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from kubernetes.aio import config
@@ -45,3 +45,15 @@ async def api_client(kubeconfig: str) -> AsyncIterator[ApiClient]:
         yield client
     finally:
         await client.close()  # type: ignore[no-untyped-call]
+
+
+def bearer_of(found: Configuration) -> str:
+    """Return the token to send now, empty for clients with certificates.
+
+    The token of a service account is read anew when a minute has passed.
+    """
+    refresh: Callable[[Configuration], None] | None = getattr(found, "refresh_api_key_hook", None)
+    if refresh is not None:
+        refresh(found)
+    said = str(found.api_key.get("BearerToken", ""))
+    return said.partition(" ")[2] if said.lower().startswith("bearer ") else said

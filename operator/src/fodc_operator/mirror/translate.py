@@ -323,9 +323,19 @@ def _living(member: Member, phase: NodePhase) -> Iterator[Condition]:
         "Registered", "True", "Heartbeating", "the agent is registered and its heartbeats arrive"
     )
     yield _agent_ready(lacks)
-    fresh = Condition("MetricsFresh", "True", "Scraped", "the agent reads the node's metrics")
+    fresh = _FRESH[member.contract]
     yield next((one for one in lacks if one.type == fresh.type), fresh)
     yield from (one for one in lacks if one.type != fresh.type)
+
+
+_FRESH: Final[Mapping[Contract, Condition]] = {
+    Contract.LINK: Condition(
+        "MetricsFresh", "True", "Scraped", "the agent reads the node's metrics"
+    ),
+    Contract.FODC: Condition(
+        "MetricsFresh", "Unknown", "NotTold", "agents of the existing contract do not tell"
+    ),
+}
 
 
 def _lacks(member: Member) -> Iterator[tuple[str, str, str, str]]:

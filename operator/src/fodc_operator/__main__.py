@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program `fodc-operator`."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from fodc_operator import settings as own
+from fodc_operator.cluster.access import api_client
+from fodc_operator.runtime import Operator
+from fodc_protocol.errors import FodcError, OptionError
+from fodc_protocol.options import Address, Resolved, describe, wants_help
+from fodc_proxy import telemetry
+from fodc_proxy.runtime import version
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; returns 0, 2 for wrong settings, 1 when something ended it."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if wants_help(arguments):
+        _say(own.help_text())
+        return 0
+    try:
+        values = _values(arguments, os.environ)
+        settings = own.settings_of(values)
+    except OptionError as error:
+        _say(f"{own.PROGRAM}: {error.message}\n", sys.stderr)
+        return 2
+    if values.flag("version"):
+        _say(f"{own.PROGRAM} {version()}\n")
+        return 0
+    telemetry.set_up_log(settings.proxy.log_level, settings.proxy.log_format)
+    return asyncio.run(_run(settings, values))
+
+
+def _values(arguments: Sequence[str], environ: Mapping[str, str]) -> Resolved:
+    """Resolve twice when there is a file: first to learn its name."""
+    values = own.resolved(arguments, environ)
+    path = values.text("config")
+    return own.resolved(arguments, environ, _file(path)) if path else values
+
+
+def _file(path: str) -> Mapping[str, object]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"--config: cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise OptionError(f"--config: {path} is no YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise OptionError(f"--config: {path} must hold settings by name")
+    return {str(key): value for key, value in content.items()}
+
+
+async def _run(settings: own.Settings, values: Resolved) -> int:
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    telemetry.log_settings(describe(values))
+    try:
+        async with api_client(settings.kubeconfig) as api:
+            operator = Operator(settings, api)
+            await operator.listen()
+            if settings.proxy.print_addresses:
+                _print_addresses(operator, settings.proxy.grpc_listen)
+            return await operator.run(asked_to_stop)
+    except OptionError as error:
+        _say(f"{own.PROGRAM}: {error.message}\n", sys.stderr)
+        return 2
+    except (OSError, FodcError) as error:
+        _say(f"{own.PROGRAM}: {error}\n", sys.stderr)
+        return 1
+
+
+def _print_addresses(operator: Operator, grpc: Address) -> None:
+    """Tell where it listens; agents are let in there only while this replica leads."""
+    addresses = {
+        "grpc": f"{grpc.host or '127.0.0.1'}:{grpc.port}",
+        "http": operator.proxy.http_address,
+    }
+    _say(json.dumps(addresses) + "\n")
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    out = stream or sys.stdout
+    out.write(text)
+    out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

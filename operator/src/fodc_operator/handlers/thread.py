@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kopf in a thread and event loop of its own, as long as this operator leads.
+
+The one idea: when kopf stops it cancels every task of its loop, so it gets one where nothing else
+lives; and when it ends unasked the program must end too, which whoever owns the thread sees.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import kopf
+
+STOP_S: Final = 3.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How kopf reaches the API server: what its own client needs to know."""
+
+    server: str
+    ca_file: str = ""
+    token: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
+
+
+class HandlersError(Exception):
+    """kopf ended without having been asked to."""
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return settings for handlers of plain events: nothing is kept on objects or posted."""
+    found = kopf.OperatorSettings()
+    found.peering.standalone = True
+    found.posting.enabled = False
+    # The watch is asked to end regularly; a silent one is noticed sooner.
+    found.watching.server_timeout = 290
+    found.watching.client_timeout = 300
+    found.watching.connect_timeout = 10
+    found.networking.request_timeout = 15
+    found.networking.error_backoffs = (0.2, 1, 2, 5, 10)
+    # Neither CRDs nor namespaces are scanned: no rights for that are needed.
+    found.scanning.disabled = True
+    found.admission.managed = None
+    return found
+
+
+def new_registry(access: Callable[[], Access]) -> kopf.OperatorRegistry:
+    """Return a registry of our own, the login in it; the process-wide one is never used."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: object) -> kopf.ConnectionInfo:
+        found = access()
+        return kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_file or None,
+            token=found.token or None,
+            scheme="Bearer" if found.token else None,
+            certificate_path=found.certificate_file or None,
+            private_key_path=found.key_file or None,
+            insecure=found.insecure or None,
+        )
+
+    return registry
+
+
+class HandlersThread:
+    """Made and used in the main loop: `start`, then watch `ended`, at the end `stop`."""
+
+    def __init__(self, registry: kopf.OperatorRegistry, namespaces: tuple[str, ...]) -> None:
+        self._registry = registry
+        self._namespaces = namespaces
+        self._main = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.ended: asyncio.Future[None] = self._main.create_future()
+        """Done when kopf has ended; an exception unless it was asked to."""
+
+    def start(self) -> None:
+        """Begin to handle events."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ask kopf to end and wait a moment; raises nothing."""
+        self._stop.set()
+        if self._thread.ident is None:
+            return
+        done, _ = await asyncio.wait([self.ended], timeout=STOP_S)
+        if not done:
+            _log.warning("kopf did not end within %g s; it ends with the process", STOP_S)
+        elif self.ended.exception() is None:
+            _log.info("kopf has ended")
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._operate())
+        except BaseException as caught:  # noqa: BLE001 - told to the main loop, whatever it is
+            error = caught
+        if error is None and not self._stop.is_set():
+            error = HandlersError("kopf ended unasked; its log says why")
+        try:
+            self._main.call_soon_threadsafe(self._tell, error)
+        except RuntimeError:
+            _log.debug("the main loop ended before kopf")
+
+    async def _operate(self) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry,
+                settings=settings(),
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        finally:
+            # A thread of the loop's executor waits for it and would be waited for.
+            asked = self._stop.is_set()
+            self._stop.set()
+        if not asked:
+            raise HandlersError("kopf ended unasked; its log says why")
+
+    def _tell(self, error: BaseException | None) -> None:
+        if self.ended.done():
+            return
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(HandlersError(f"{type(error).__name__}: {error}"))

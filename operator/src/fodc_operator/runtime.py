@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that wires: the proxy, leadership, the mirror, diagnostics and kopf.
+
+The one idea: a replica answers probes from the start and does the rest only while it leads; one
+list of what must go on while it leads, and whatever of it ends first ends the program.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, Final
+
+from kubernetes.aio.client import ApiClient
+
+from fodc_operator import telemetry
+from fodc_operator.cluster.access import bearer_of
+from fodc_operator.cluster.client import Cluster
+from fodc_operator.cluster.leader_label import LeaderLabel
+from fodc_operator.cluster.lease import Leadership
+from fodc_operator.diagnostics.controller import Controller
+from fodc_operator.handlers import diagnostics as diagnostics_handlers
+from fodc_operator.handlers.bridge import Bridge
+from fodc_operator.handlers.thread import Access, HandlersThread, new_registry
+from fodc_operator.mirror.captures import Captures
+from fodc_operator.mirror.writer import Mirror, MirrorSettings
+from fodc_operator.settings import Settings
+from fodc_protocol.samples import Sample
+from fodc_proxy.diagnostics.model import Request
+from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.web.health import ReadyCheck
+
+STOP_S: Final = 6.0
+_log = logging.getLogger(__name__)
+
+
+class Ended(Exception):  # noqa: N818 - not a fault of its own, it names what ended
+    """Something that must go on while this replica leads has ended; the text says what."""
+
+
+class Operator:
+    """One replica: build, then `run` in the same event loop."""
+
+    def __init__(self, settings: Settings, api: ApiClient) -> None:
+        self._settings = settings
+        self._api = api
+        self.cluster = Cluster(api, identity=settings.lease.identity)
+        self.leadership = Leadership(settings.lease, api)
+        self.proxy = Proxy(settings.proxy, Host(self._checks, self._samples))
+        self._label = LeaderLabel(
+            self.cluster, settings.own_namespace, settings.pod_name, settings.leader_label
+        )
+        self._captures = Captures()
+        self.mirror = Mirror(
+            self.cluster,
+            self.proxy.registry,
+            MirrorSettings(
+                settings.own_namespace, settings.namespaces, settings.writes, settings.patience
+            ),
+            running=self._captures.running,
+        )
+        coordinator = self.proxy.diagnostics.coordinator
+        self.requests = Controller(
+            self.cluster,
+            coordinator,
+            self.proxy.registry,
+            home_namespace=settings.own_namespace,
+        )
+        coordinator.subscribe(self._request_changed)
+        self._bridge = Bridge(asyncio.get_running_loop())
+        self._handlers = self._handlers_thread()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._holding: asyncio.Task[None] | None = None
+
+    def _handlers_thread(self) -> HandlersThread:
+        registry = new_registry(self._access)
+        diagnostics_handlers.register(registry, self.requests, self._bridge)
+        return HandlersThread(registry, self._settings.namespaces)
+
+    def _access(self) -> Access:
+        found = self._api.configuration
+        return Access(
+            found.host,
+            found.ssl_ca_cert or "",
+            bearer_of(found),
+            found.cert_file or "",
+            found.key_file or "",
+            insecure=not found.verify_ssl,
+        )
+
+    # ---- what it tells of itself --------------------------------------------------------------
+
+    def _checks(self) -> Iterator[ReadyCheck]:
+        lease = self.leadership
+        holder = f"; {lease.holder} leads" if lease.holder and not lease.leads else ""
+        message = "leads" if lease.leads else f"stands by{holder}"
+        yield ReadyCheck("leader", lease.leads, message)
+
+    def _samples(self) -> Iterator[Sample]:
+        yield from telemetry.leadership_samples(leads=self.leadership.leads)
+        if self.leadership.leads:
+            yield from telemetry.mirror_samples(self.mirror)
+            yield from self.requests.samples()
+        yield from telemetry.call_samples(self.cluster.metrics)
+
+    def _request_changed(self, request: Request) -> None:
+        self.mirror.pods_changed(self._captures.note(request))
+
+    # ---- life ---------------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """Answer probes; raises OSError for an address that cannot be had."""
+        await self.proxy.listen()
+
+    async def run(self, asked_to_stop: asyncio.Event) -> int:
+        """Stand by, lead, and end; return 0 when asked to end, 1 when something ended it.
+
+        Raises OSError or FodcError when this replica leads and cannot serve.
+        """
+        # A leader that was killed left its label on the pod.
+        await self._label.remove()
+        stop = asyncio.create_task(_waited(asked_to_stop), name="stop")
+        leading = asyncio.create_task(self._lead(), name="lead")
+        try:
+            await asyncio.wait([stop, leading], return_when=asyncio.FIRST_COMPLETED)
+            if leading.done():
+                leading.result()
+        except Ended as ended:
+            _log.error("the operator ends: %s", ended)
+            return 1
+        finally:
+            for task in (stop, leading):
+                task.cancel()
+            await asyncio.gather(stop, leading, return_exceptions=True)
+            await self._stop()
+        return 0
+
+    async def _lead(self) -> None:
+        """Lead until something ends; always raises."""
+        await self.leadership.acquire()
+        self._holding = asyncio.create_task(self.leadership.hold(), name="lease")
+        await self.proxy.serve()
+        for request in self.proxy.diagnostics.coordinator.select():
+            self._captures.note(request)
+        labelling = self._begin(self._label.set_until_done(), "leader-label")
+        mirroring = self._begin(self.mirror.run(), "mirror")
+        requests = self._begin(self.requests.run(), "diagnostic-requests")
+        self._handlers.start()
+        told: dict[asyncio.Future[None], str] = {
+            self._holding: f"lease {self._settings.lease.name} was lost; another replica leads",
+            mirroring: "the mirror of the fleet failed",
+            requests: "the controller of DiagnosticRequests failed",
+            self._handlers.ended: "the handlers failed",
+        }
+        del labelling  # ends when it is done, and may
+        done, _ = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+        raise Ended("; ".join(_why(told[one], one) for one in told if one in done))
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        return task
+
+    async def _stop(self) -> None:
+        """End everything, agents first, the lease last: nobody else leads before we are done."""
+        began = time.monotonic()
+        self._bridge.close()
+        for task in self._tasks:
+            task.cancel()
+        ends = (self._label.remove(), self.proxy.stop(), self._handlers.stop())
+        try:
+            async with asyncio.timeout(STOP_S):
+                ended = await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+            for error in ended[: len(ends)]:
+                if isinstance(error, BaseException):
+                    _log.error("while stopping", exc_info=error)
+        except TimeoutError:
+            _log.error("not everything has ended after %g s", STOP_S)
+        if self._holding is not None:
+            self._holding.cancel()
+            await asyncio.gather(self._holding, return_exceptions=True)
+        await self.leadership.release()
+        _log.info("stopped in %.1f s", time.monotonic() - began)
+
+
+async def _waited(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _why(what: str, ended: asyncio.Future[None]) -> str:
+    error = None if ended.cancelled() else ended.exception()
+    if error is not None:
+        _log.error("%s", what, exc_info=error)
+    return f"{what}: {error}" if error is not None else what
