@@ -29,8 +29,9 @@ _MOST_TEMPLATES: Final = 50_000
 _TYPES: Final = {kind.value: kind for kind in MetricType}
 _COMPONENTS: Final = frozenset({MetricType.HISTOGRAM, MetricType.SUMMARY})
 _BOUND_NAMES: Final = frozenset({"le", "quantile"})
-# Labels that an agent stamps on (nearly) all of its samples.
-_STAMPED: Final = frozenset({"pod_name", "container_name", "node_role"})
+# Labels that an agent stamps on (nearly) all of its samples; those of its node begin with `node_`.
+_STAMPED: Final = frozenset({"pod_name", "container_name"})
+_STAMPED_PREFIX: Final = "node_"
 
 NodeLabels: TypeAlias = tuple[tuple[str, str], ...]
 _OrderKey: TypeAlias = tuple[str, int, float]
@@ -102,13 +103,22 @@ class _Entry:
     text: str
     bound: float | None
 
+    @property
+    def is_stamped(self) -> bool:
+        """Say whether agents put this label on all samples."""
+        return self.name in _STAMPED or self.name.startswith(_STAMPED_PREFIX)
+
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """What differs by agent: stamped entries, added labels, and all their values in order."""
+    """What differs by agent: stamped entries, labels to add, and all their values in order.
+
+    `added` are the labels of the node that the agent does not stamp itself, `overlay` all of them.
+    """
 
     stamped: dict[bytes, _Entry]
     added: dict[str, str]
+    overlay: dict[str, str]
     shape: _Shape
     fill: tuple[str, ...]
 
@@ -219,12 +229,14 @@ class MetricsDecoder:
 
     def _agent_of(self, first: _Metric, node_labels: NodeLabels) -> _Agent:
         known = {raw: self._entry(raw) for raw in first.labels}
-        stamped = {raw: entry for raw, entry in known.items() if entry.name in _STAMPED}
-        added = {n: render_labels(((n, v),))[1:-1] for n, v in with_node_labels((), node_labels)}
+        stamped = {raw: entry for raw, entry in known.items() if entry.is_stamped}
+        overlay = {n: render_labels(((n, v),))[1:-1] for n, v in with_node_labels((), node_labels)}
+        names = {entry.name for entry in stamped.values()}
+        added = {name: text for name, text in overlay.items() if name not in names}
         texts = sorted([*(entry.text for entry in stamped.values()), *added.values()])
         heads = [_halves(text) for text in texts]
         shape = self._shapes.setdefault(tuple(head for head, _ in heads), _Shape())
-        return _Agent(stamped, added, shape, tuple(value for _, value in heads))
+        return _Agent(stamped, added, overlay, shape, tuple(value for _, value in heads))
 
     def _learn(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template | None:
         """Make the template of a set of labels that has not been met yet."""
@@ -247,8 +259,8 @@ class MetricsDecoder:
         entries = [self._entry(one) for one in raw]
         names = {entry.name for entry in entries}
         pairs = [entry.text for entry in entries]
-        pairs += [text for name, text in agent.added.items() if name not in names]
-        own = [entry for entry in entries if entry.name not in _STAMPED]
+        pairs += [text for name, text in agent.overlay.items() if name not in names]
+        own = [entry for entry in entries if not entry.is_stamped]
         return slot.legal_name + _braced(pairs), self._order_key(slot, own)
 
     @staticmethod
