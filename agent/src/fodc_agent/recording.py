@@ -96,7 +96,7 @@ class Recording:
             self._on_change()
 
     def _note_gaps(self, source: str, gaps: tuple[Gap, ...]) -> None:
-        if self.gaps.get(source, ()) != gaps:
+        if self.gaps.get(source) != gaps:
             for gap in gaps:
                 _log.info(
                     "source_gap source=%s part=%s reason=%s message=%r",
