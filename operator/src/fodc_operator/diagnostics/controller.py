@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -39,8 +39,9 @@ from fodc_proxy.diagnostics.ledger import ConflictError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
-FIRST_RETRY_MS: Final = 1_000
+FIRST_RETRY_MS: Final = 250
 LONGEST_RETRY_MS: Final = 60_000
+RELIST_MS: Final = 5_000
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +62,7 @@ class _Track:
     """One object that the controller looks after."""
 
     seen: Seen
+    version: int
     request_id: str
     has_turn: bool = False
     written_ms: int = 0
@@ -84,6 +86,7 @@ class Controller:
         registry: ports.Registry,
         *,
         home_namespace: str = "default",
+        namespaces: Sequence[str] = (),
         pace: Pace | None = None,
         figures: Figures | None = None,
         clock_ms: Callable[[], int] = _unix_ms,
@@ -92,6 +95,7 @@ class Controller:
         self._coordinator = coordinator
         self._registry = registry
         self._home = home_namespace
+        self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._pace = pace or Pace()
         self.figures = figures or Figures()
         self._writer = Writer(cluster, self.figures)
@@ -166,38 +170,38 @@ class Controller:
     async def seen(self, body: Mapping[str, Any]) -> None:
         """Take note of an object that is there; an older state of it changes nothing."""
         try:
-            identity = resource.identity_of(body)
+            identity, version = resource.identity_of(body), resource.version_of(body)
         except FieldError as error:
             _log.error("a DiagnosticRequest cannot be read: %s", error.message)
             return
         known = self._tracks.get(identity.key)
-        if known is not None and not _is_newer(identity, known.seen.identity):
-            return
+        if known is not None and version <= known.version:
+            return  # watch, list and our own writes overlap
         if known is not None and known.seen.identity.uid != identity.uid:
             self._forget(identity.key)
             known = None
         if identity.is_deleting:
             self._forget(identity.key)
             return
-        self._adopt(identity, _spec_of(body), body, known)
+        written = status.remembered(resource.status_of(body))
+        self._adopt(Seen(identity, _spec_of(body), written), version, known)
 
-    def _adopt(
-        self,
-        identity: Identity,
-        spec: RequestSpec | FieldError,
-        body: Mapping[str, Any],
-        known: _Track | None,
-    ) -> None:
+    def _adopt(self, seen: Seen, version: int, known: _Track | None) -> None:
+        identity = seen.identity
         if known is None:
-            written = status.remembered(resource.status_of(body))
-            known = _Track(Seen(identity, spec, written), request_id(identity))
-            self._tracks[identity.key] = known
-            self._keys[known.request_id] = identity.key
-            self._line_up(identity, known)
+            track = _Track(seen, version, request_id(identity))
+            self._tracks[identity.key] = track
+            self._keys[track.request_id] = identity.key
+            self._line_up(identity, track)
             self._put(identity.key)
-        elif known.seen.identity != identity:
-            known.seen = replace(known.seen, identity=identity, spec=spec)
+            return
+        known.version = version
+        # What we wrote ourselves comes back here and is no news.
+        if (seen.identity, seen.status) != (known.seen.identity, known.seen.status):
+            known.seen = seen
             self._put(identity.key)
+            if status.has_ended(seen.status):
+                self._leave(identity.key)
 
     def _line_up(self, identity: Identity, track: _Track) -> None:
         if status.has_ended(track.seen.status):
@@ -269,7 +273,7 @@ class Controller:
             self._resync_due_ms = self._clock_ms() + self._pace.resync_ms
         except ClusterError as error:
             _log.warning("DiagnosticRequests cannot be listed yet: %s", error.message)
-            self._resync_due_ms = self._clock_ms() + FIRST_RETRY_MS * 5
+            self._resync_due_ms = self._clock_ms() + RELIST_MS
 
     async def resync(self) -> None:
         """Read all objects: a broken watch may have lost that some are gone; raises ClusterError.
@@ -277,9 +281,13 @@ class Controller:
         A request of the proxy whose object is gone is aborted.
         """
         before = dict(self._tracks)
-        listed = await self._cluster.list(KIND)
-        uids = {str(body["metadata"].get("uid")) for body in listed.items}
-        for body in listed.items:
+        bodies = [
+            body
+            for namespace in self._namespaces
+            for body in (await self._cluster.list(KIND, namespace)).items
+        ]
+        uids = {str(body["metadata"].get("uid")) for body in bodies}
+        for body in bodies:
             await self.seen(body)
         for key, track in before.items():
             if track.seen.identity.uid not in uids and self._tracks.get(key) is track:
@@ -377,19 +385,25 @@ class Controller:
             self._put(key, earliest_ms)
             return
         identity = track.seen.identity
-        outcome = await self._writer.write(identity, before, after)
-        if outcome is not Outcome.WRITTEN:
-            self._concluded(key, track, outcome)
+        write = await self._writer.write(identity, track.version, before, after)
+        if write.outcome is not Outcome.WRITTEN:
+            self._concluded(key, track, write.outcome)
             return
         track.failures, track.written_ms = 0, now_ms
-        self._remember(track, before, after)
+        self._remember(track, before, after, write.version)
         self._put(key)
 
     def _remember(
-        self, track: _Track, before: Mapping[str, object], after: Mapping[str, object]
+        self,
+        track: _Track,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+        version: int,
     ) -> None:
-        """Keep what was written; the spec may have changed meanwhile."""
-        track.seen = replace(track.seen, status=status.remembered(after))
+        """Keep what was written, unless the watch was faster and told of more."""
+        if version > track.version:
+            track.version = version
+            track.seen = replace(track.seen, status=status.remembered(after))
         if status.has_ended(after) and not status.has_ended(before):
             request = self._find(track.request_id)
             self.figures.ended(str(after["phase"]), str(after.get("reason", "")), request)
@@ -400,7 +414,7 @@ class Controller:
         if self._tracks.get(key) is not track:
             return
         match outcome:
-            case Outcome.GONE:
+            case Outcome.CHANGED:
                 self._spawn(self._recheck(key, track), f"check {key}")
             case Outcome.LATER | Outcome.REFUSED:
                 self._retry(key)
@@ -485,15 +499,8 @@ class Controller:
     ) -> None:
         told = status.waiting(track.seen.identity, spec, RequestPhase.PENDING, message)
         failures = track.failures
-        outcome = Outcome.WRITTEN
-        if status.merge_patch(track.seen.status, told):
-            outcome = await self._writer.write(track.seen.identity, track.seen.status, told)
-        if outcome is Outcome.WRITTEN:
-            track.seen = replace(track.seen, status=told)
-            track.failures, track.written_ms = failures, self._clock_ms()
-            self._put(key, again_ms)
-        else:
-            self._concluded(key, track, outcome)
+        await self._settle(key, track, steps.Settle(told, again_ms))
+        track.failures = failures
 
     # ---- figures ------------------------------------------------------------------------------
 
@@ -513,10 +520,3 @@ def _spec_of(body: Mapping[str, Any]) -> RequestSpec | FieldError:
         return resource.spec_of(body)
     except FieldError as error:
         return error
-
-
-def _is_newer(identity: Identity, known: Identity) -> bool:
-    """Whether a state that arrived now may follow the known one: watch and list may overlap."""
-    if identity.uid != known.uid:
-        return identity.created_at_ms >= known.created_at_ms
-    return identity.generation >= known.generation or identity.is_deleting

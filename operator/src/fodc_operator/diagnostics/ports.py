@@ -21,9 +21,14 @@ class Cluster(Protocol):
         """All objects of a namespace, or of all namespaces."""
 
     async def patch_status(
-        self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        resource_version: str | None = None,
     ) -> dict[str, Any]:
-        """Merge into the status of an object."""
+        """Merge into the status of an object, if it is still of this version."""
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, resource_version: str | None = None

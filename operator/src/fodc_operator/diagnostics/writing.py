@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the status of DiagnosticRequests, and the Events that a change is worth.
 
-The one idea: a write names the uid that it is about, so it never lands on an object made anew under
-the same name, and it carries only what differs from what was written before.
+The one idea: a write names the version that it is about, so it never lands on an object made anew
+under the same name nor on what somebody else wrote meanwhile, and it carries only what differs.
+(The uid would be no guard: the path of the status takes no notice of it.)
 """
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +17,7 @@ from fodc_operator.cluster.errors import ClusterError, ConflictError, InvalidErr
 from fodc_operator.cluster.kinds import Kind
 from fodc_operator.diagnostics import status, transitions
 from fodc_operator.diagnostics.ports import Cluster, Meter
-from fodc_operator.resources.diagnostic_request import Identity, Key
+from fodc_operator.resources.diagnostic_request import Identity, Key, version_of
 
 KIND = Kind.DIAGNOSTIC_REQUEST
 _log = logging.getLogger(__name__)
@@ -25,12 +27,20 @@ class Outcome(StrEnum):
     """What became of a write."""
 
     WRITTEN = "Written"
-    GONE = "Gone"
-    """There is no such object (any more), or another one of that name."""
+    CHANGED = "Changed"
+    """The object has changed, or is gone: read it again."""
     LATER = "Later"
     """The server could not take it now."""
     REFUSED = "Refused"
     """The server does not take it at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Outcome of a write, and the object's version after it when it was written."""
+
+    outcome: Outcome
+    version: int = 0
 
 
 class Writer:
@@ -41,36 +51,40 @@ class Writer:
         self._meter = meter
 
     async def write(
-        self, identity: Identity, before: Mapping[str, object], after: Mapping[str, object]
-    ) -> Outcome:
+        self,
+        identity: Identity,
+        version: int,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+    ) -> Write:
         """Make the object's status `after`; says what became of it and never raises."""
-        outcome = await self._send(identity, status.merge_patch(before, after))
-        if outcome is Outcome.REFUSED:
+        write = await self._send(identity.key, version, status.merge_patch(before, after))
+        if write.outcome is Outcome.REFUSED:
             # Another version of the schema: what people wait for is still told.
             plain = status.merge_patch(before, status.without_details(after))
-            outcome = await self._send(identity, plain)
-        if outcome is Outcome.WRITTEN:
+            write = await self._send(identity.key, version, plain)
+        if write.outcome is Outcome.WRITTEN:
             await self._tell(identity, before, after)
-        return outcome
+        return write
 
-    async def _send(self, identity: Identity, patch: Mapping[str, object]) -> Outcome:
-        key = identity.key
-        body = {"metadata": {"uid": identity.uid}, "status": patch}
+    async def _send(self, key: Key, version: int, patch: Mapping[str, object]) -> Write:
         try:
-            await self._cluster.patch_status(KIND, key.namespace, key.name, body)
+            written = await self._cluster.patch_status(
+                KIND, key.namespace, key.name, {"status": patch}, str(version)
+            )
         except (NotFoundError, ConflictError) as error:
             self._meter.wrote(str(error.status))
-            return Outcome.GONE
+            return Write(Outcome.CHANGED)
         except InvalidError as error:
             _log.error("status of %s is refused: %s", key, error.message)
             self._meter.wrote(str(error.status))
-            return Outcome.REFUSED
+            return Write(Outcome.REFUSED)
         except ClusterError as error:
             _log.warning("status of %s is not written yet: %s", key, error.message)
             self._meter.wrote(str(error.status or "unreachable"))
-            return Outcome.LATER
+            return Write(Outcome.LATER)
         self._meter.wrote("ok")
-        return Outcome.WRITTEN
+        return Write(Outcome.WRITTEN, version_of(written))
 
     async def _tell(
         self, identity: Identity, before: Mapping[str, object], after: Mapping[str, object]
@@ -90,13 +104,13 @@ class Writer:
         try:
             found = await self._cluster.get(KIND, key.namespace, key.name)
             if found is None or _uid(found) != identity.uid:
-                return Outcome.GONE
+                return Outcome.CHANGED
             version = found["metadata"]["resourceVersion"]
             await self._cluster.delete(KIND, key.namespace, key.name, resource_version=version)
         except ClusterError as error:
             _log.warning("%s is not deleted yet: %s", key, error.message)
             return Outcome.LATER
-        return Outcome.GONE
+        return Outcome.CHANGED
 
     async def find(self, key: Key) -> dict[str, Any] | None:
         """Return the object as it is now, None when there is none; raises ClusterError."""

@@ -106,6 +106,14 @@ def _time_ms(path: str, text: str) -> int:
         raise FieldError(path, f"is no time: {error.message}") from None
 
 
+def version_of(body: Mapping[str, object]) -> int:
+    """Return the object's resource version; raises FieldError when it is no number."""
+    text = Fields(body).child("metadata").text("resourceVersion", max_length=40)
+    if not text.isascii() or not text.isdigit():
+        raise FieldError("metadata.resourceVersion", f"is no number: {shown(text)}")
+    return int(text)
+
+
 def spec_of(body: Mapping[str, object]) -> RequestSpec:
     """Read the spec of an object; raises FieldError with the path of the first wrong field."""
     fields = Fields(body).child("spec")

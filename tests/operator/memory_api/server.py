@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kmock's API server with what it lacks: versions, conflicts, a status of its own, watches.
+
+The one idea: kmock answers discovery and records requests; objects are kept in `store`. Failures
+are given out by rule, watches can be cut, history can be forgotten.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import attrs
+import kmock
+from aiohttp import web
+
+from tests.operator.memory_api.store import Clock, Object, RefusalError, Resource, Store
+
+GROUP = "fodc.banyandb.dev"
+REQUESTS = Resource(GROUP, "v1alpha1", "diagnosticrequests", "DiagnosticRequest")
+NODES = Resource(GROUP, "v1alpha1", "fodcnodes", "FodcNode")
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event", has_status=False)
+SERVED = (REQUESTS, NODES, EVENTS)
+VERBS = {"list", "watch", "get", "create", "patch", "update", "delete"}
+
+
+@dataclass
+class Fault:
+    """An answer instead of the right one, for some requests."""
+
+    matches: Callable[[kmock.Request], bool]
+    status: int
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+    reason: str = "Injected"
+    after: bool = False
+    """The request is carried out first: the answer is what is lost."""
+
+    @property
+    def refusal(self) -> RefusalError:
+        return RefusalError(self.status, self.reason, "injected", **self.headers)
+
+
+@attrs.define(kw_only=True)
+class MemoryApi(kmock.KubernetesScaffold):
+    """An API server in this process; use it with `serving`."""
+
+    clock: Clock = attrs.field(factory=Clock)
+    stores: dict[tuple[str | None, str | None], Store] = attrs.field(factory=dict)
+    faults: list[Fault] = attrs.field(factory=list)
+    watches: set[asyncio.Event] = attrs.field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for one in SERVED:
+            self.stores[one.group, one.plural] = Store(one, self.clock)
+            info = self.resources[f"{one.group}/{one.version}/{one.plural}"]
+            info.namespaced, info.kind, info.verbs = True, one.kind, set(VERBS)
+            info.subresources = {"status"} if one.has_status else set()
+
+    def store(self, resource: Resource) -> Store:
+        return self.stores[resource.group, resource.plural]
+
+    # ---- trouble ------------------------------------------------------------------------------
+
+    def fail(self, status: int, method: str, path: str = "", times: int = 1, **more: Any) -> Fault:
+        """Answer the next requests of this method whose path holds `path` with a failure."""
+
+        def matches(request: kmock.Request) -> bool:
+            return request.method.value == method and path in request.url.path
+
+        fault = Fault(matches, status, times, **more)
+        self.faults.append(fault)
+        return fault
+
+    def cut_watches(self) -> None:
+        """End every watch, as a broken connection does."""
+        for cut in self.watches:
+            cut.set()
+
+    def count(self, method: str, path: str = "") -> int:
+        """How many requests of this method held `path` in theirs."""
+        return sum(
+            request.method.value == method and path in request.url.path for request in self.requests
+        )
+
+    @property
+    def requests(self) -> list[kmock.Request]:
+        return list(self._requests)
+
+    # ---- answering ----------------------------------------------------------------------------
+
+    async def _handle(self, request: kmock.Request) -> web.StreamResponse:
+        resource = request.resource
+        store = None if resource is None else self.stores.get((resource.group, resource.plural))
+        if store is None:
+            return await super()._handle(request)
+        fault = self._fault(request)
+        try:
+            if fault is not None and not fault.after:
+                return _refused(fault.refusal)
+            if request.action is kmock.action.WATCH:
+                return await self._watch(store, request)
+            answer = self._answer(store, request)
+        except RefusalError as refusal:
+            return _refused(refusal)
+        if fault is not None:
+            return _refused(fault.refusal)
+        status = 201 if request.method.value == "POST" else 200
+        return web.json_response(answer, status=status)
+
+    def _fault(self, request: kmock.Request) -> Fault | None:
+        for fault in self.faults:
+            if fault.times > 0 and fault.matches(request):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _answer(self, store: Store, request: kmock.Request) -> Object:
+        namespace, name = request.namespace or "", request.name or ""
+        subresource = request.subresource or ""
+        content_type = request.headers.get("Content-Type", "")
+        match request.method.value:
+            case "GET" if name:
+                return store.get(namespace, name)
+            case "GET":
+                return self._list(store, request)
+            case "POST":
+                return store.create(namespace, _parsed(request))
+            case "PUT":
+                return store.put(namespace, name, _parsed(request), subresource=subresource)
+            case "PATCH":
+                body = _parsed(request)
+                return store.patch(namespace, name, content_type, body, subresource=subresource)
+            case "DELETE":
+                options = _parsed(request) if request.body else None
+                return store.delete(namespace, name, options)
+            case method:
+                raise RefusalError(405, "MethodNotAllowed", f"{method} is not served here")
+
+    def _list(self, store: Store, request: kmock.Request) -> Object:
+        query = request.params
+        items = store.listed(
+            request.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
+        )
+        start = int(query.get("continue") or 0)
+        limit = int(query.get("limit") or 0) or len(items)
+        page = items[start : start + limit]
+        meta = {"resourceVersion": str(self.clock.version), "continue": ""}
+        if start + limit < len(items):
+            meta["continue"] = str(start + limit)
+        kind = f"{store.resource.kind}List"
+        return {
+            "apiVersion": store.resource.api_version,
+            "kind": kind,
+            "metadata": meta,
+            "items": page,
+        }
+
+    async def _watch(self, store: Store, request: kmock.Request) -> web.StreamResponse:
+        assert request._raw_request is not None
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request._raw_request)
+        with contextlib.suppress(ConnectionError):
+            async for event in self._events(store, request):
+                await response.write(json.dumps(event).encode() + b"\n")
+            await response.write_eof()
+        return response
+
+    async def _events(self, store: Store, request: kmock.Request) -> AsyncIterator[Object]:
+        query = request.params
+        version = int(query.get("resourceVersion") or 0)
+        if not version:
+            version = self.clock.version
+            for one in store.listed(request.namespace):
+                yield {"type": "ADDED", "object": one}
+        cut = asyncio.Event()
+        self.watches.add(cut)
+        timeout_s = float(query.get("timeoutSeconds") or 300)
+        ends = asyncio.get_running_loop().time() + timeout_s
+        try:
+            while not cut.is_set():
+                changed = store.changed
+                for event in store.after(version, request.namespace):
+                    version = event.version
+                    yield {"type": event.type, "object": event.object}
+                if not await _either(changed, cut, ends):
+                    return
+        except RefusalError as refusal:
+            yield {"type": "ERROR", "object": _status(refusal)}
+        finally:
+            self.watches.discard(cut)
+
+
+async def _either(changed: asyncio.Event, cut: asyncio.Event, ends: float) -> bool:
+    """Wait for one of them; False when time is over."""
+    tasks = [asyncio.create_task(changed.wait()), asyncio.create_task(cut.wait())]
+    left_s = ends - asyncio.get_running_loop().time()
+    done, _ = await asyncio.wait(tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return bool(done)
+
+
+def _parsed(request: kmock.Request) -> Any:
+    try:
+        return json.loads(request.body)
+    except ValueError:
+        raise RefusalError(400, "BadRequest", "the body is no JSON") from None
+
+
+def _status(refusal: RefusalError) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Status",
+        "metadata": {},
+        "status": "Failure",
+        "code": refusal.status,
+        "reason": refusal.reason,
+        "message": refusal.message,
+    }
+
+
+def _refused(refusal: RefusalError) -> web.Response:
+    headers = {name.replace("_", "-"): value for name, value in refusal.headers.items()}
+    return web.json_response(_status(refusal), status=refusal.status, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def serving(api: MemoryApi | None = None) -> AsyncIterator[tuple[MemoryApi, str]]:
+    """Serve on a free loopback port; gives the API and its URL."""
+    one = api or MemoryApi()
+    async with one, kmock.Server(one) as server:
+        try:
+            yield one, str(server.url).rstrip("/")
+        finally:
+            one.cut_watches()
