@@ -36,18 +36,21 @@ def key(sample: Sample) -> str:
     ("page", "expected"),
     [
         ("cpu_usage 75.5\n", {"cpu_usage": 75.5}),  # T-PARSE-01
-        ("http_requests_total 1234\n", {"http_requests_total": 1234.0}),  # 02
-        ('m{a="1"} 2\n', {"m[a=1]": 2.0}),  # 03
-        ('m{b="2",a="1"} 2\n', {"m[a=1,b=2]": 2.0}),  # 04, T-KEY-03: sorted
-        ("# TYPE m gauge\nm 1\n", {"m": 1.0}),  # 07
-        ("\n\nm 1\n\n\n", {"m": 1.0}),  # 08
-        ("# just words\nm 1\n#\n", {"m": 1.0}),  # 09
-        ("", {}),  # 29
-        ("# one\n# two\n", {}),  # 29
+        ("http_requests_total 1234\n", {"http_requests_total": 1234.0}),  # T-PARSE-02
+        ('m{a="1"} 2\n', {"m[a=1]": 2.0}),  # T-PARSE-03
+        ('m{b="2",a="1"} 2\n', {"m[a=1,b=2]": 2.0}),  # T-PARSE-04, T-KEY-03: sorted
+        ("# TYPE m gauge\nm 1\n", {"m": 1.0}),  # T-PARSE-07
+        ("\n\nm 1\n\n\n", {"m": 1.0}),  # T-PARSE-08
+        ("# just words\nm 1\n#\n", {"m": 1.0}),  # T-PARSE-09
+        ("", {}),  # T-PARSE-29
+        ("# one\n# two\n", {}),  # T-PARSE-29
         ('m{a="1",} 2\n', {"m[a=1]": 2.0}),
         ('m { a = "1" , b = "2" } 2\n', {"m[a=1,b=2]": 2.0}),
-        ("m{} 42\n", {"m": 42.0}),  # 13: legal in the format, upstream drops it
-        ('m{label="value{with}braces"} 42\n', {"m[label=value{with}braces]": 42.0}),  # 14, W-07
+        ("m{} 42\n", {"m": 42.0}),  # T-PARSE-13: legal, upstream drops it
+        (
+            'm{label="value{with}braces"} 42\n',
+            {"m[label=value{with}braces]": 42.0},
+        ),  # T-PARSE-14, W-07
         ('m{a=""} 1\n', {"m[a=]": 1.0}),  # upstream drops the label
         ('m{a="x, y=\\"z\\""} 1\n', {'m[a=x, y="z"]': 1.0}),
         ('m{a="# no comment"} 1\n', {"m[a=# no comment]": 1.0}),
@@ -70,7 +73,7 @@ def test_t_parse_10_label_value_is_intact(value):
     ("written", "meant"),
     [
         (r"value\"with\"quotes", 'value"with"quotes'),  # T-PARSE-11: upstream cuts at the quote
-        (r"C:\\dir\\file", r"C:\dir\file"),  # 12
+        (r"C:\\dir\\file", r"C:\dir\file"),  # T-PARSE-12
         (r"line\nbreak", "line\nbreak"),
         (r"\\n", r"\n"),
         (r"\\\"", '\\"'),
@@ -122,15 +125,15 @@ def test_t_parse_17_nan_is_a_sample(text):
         ("m 0x1p99999", SkipReason.BAD_VALUE),
         ("m \uff11\uff12", SkipReason.BAD_VALUE),
         ("m 1__0", SkipReason.BAD_VALUE),
-        ("123invalid_name 42", SkipReason.BAD_NAME),  # 23: upstream takes it
-        ("metric-name 42", SkipReason.BAD_NAME),  # 24
+        ("123invalid_name 42", SkipReason.BAD_NAME),  # T-PARSE-23: upstream takes it
+        ("metric-name 42", SkipReason.BAD_NAME),  # T-PARSE-24
         ('{a="b"} 42', SkipReason.BAD_NAME),
         ('{"quoted.name",a="b"} 42', SkipReason.BAD_NAME),
-        ('m{label="value"', SkipReason.BAD_LABELS),  # 30
+        ('m{label="value"', SkipReason.BAD_LABELS),  # T-PARSE-30
         ('m{label="value" 42', SkipReason.BAD_LABELS),
         ('m{label="value"}', SkipReason.MISSING_VALUE),
         ("m", SkipReason.MISSING_VALUE),
-        ("m{label=value} 42", SkipReason.BAD_LABELS),  # 31
+        ("m{label=value} 42", SkipReason.BAD_LABELS),  # T-PARSE-31
         ('m{label="value} 42', SkipReason.BAD_LABELS),
         ('m{label="a"b="c"} 42', SkipReason.BAD_LABELS),
         ('m{label="a",,b="c"} 42', SkipReason.BAD_LABELS),
@@ -337,13 +340,13 @@ IDENTITY = (("node_role", "ROLE_DATA"), ("pod_name", "data-0"), ("container_name
     ("line", "identity", "expected"),
     [
         ('m{a="1"} 1', IDENTITY, {"a": "1", **dict(IDENTITY)}),  # T-PARSE-36
-        ("m 1", (("node_role", ""), ("pod_name", "data-0")), {"pod_name": "data-0"}),  # 37
-        ('m{a="1"} 1', (), {"a": "1"}),  # 38
+        ("m 1", (("node_role", ""), ("pod_name", "data-0")), {"pod_name": "data-0"}),  # T-PARSE-37
+        ('m{a="1"} 1', (), {"a": "1"}),  # T-PARSE-38
         (
             'm{type="file"} 1',
             (("node_type", "hot"), ("node_empty", "")),
             {"type": "file", "node_type": "hot"},
-        ),  # 39
+        ),  # T-PARSE-39
         ('m{pod_name="own"} 1', IDENTITY, {**dict(IDENTITY), "pod_name": "own"}),  # W-07
     ],
 )
