@@ -57,7 +57,6 @@ class FakeJobs:
         self.data = data
         self.running: dict[str, int] = {}
         self.forgotten: list[str] = []
-        self.paused_ids: list[str] = []
         self.notes = None
 
     def begin(self, command):
@@ -85,9 +84,6 @@ class FakeJobs:
         if not self.data:
             raise OSError("gone")
         return self.data[offset : offset + length_bytes]
-
-    def paused(self, command_id):
-        self.paused_ids.append(command_id)
 
     async def forget(self, command_id):
         self.forgotten.append(command_id)
@@ -450,23 +446,5 @@ def test_a_closed_port_is_unreachable(run_async):
         with pytest.raises(RpcError) as caught:
             await RpcChannel.connect(Endpoint("127.0.0.1", port))
         assert caught.value.fault is RpcFault.UNREACHABLE
-
-    run_async(scenario)
-
-
-def test_an_artifact_that_was_on_its_way_may_be_evicted_after_a_cut(link_peer, run_async):
-    async def scenario():
-        agent = Agent(jobs=FakeJobs(b"profile"))
-        peer = await linked(link_peer, agent)
-        peer.say(start_capture=pb.StartCapture(command_id="c1", profile="heap"))
-        await peer.hear("command_update")
-        agent.jobs.finish("c1")
-        peer.say(artifact_ack=pb.ArtifactAck(command_id="c1", credit_bytes=3))
-        await peer.hear("artifact_chunk")
-        peer.cut.set()
-        await asyncio.wait([agent.task])
-        assert agent.jobs.paused_ids == ["c1"]
-        await agent.close()
-        await peer.stop()
 
     run_async(scenario)

@@ -103,7 +103,6 @@ class AgentLink:
                 if connection.timer is not None:
                     connection.timer.cancel()
                 await _ended(tasks)
-                self.transfers.cut()
 
     def _start(
         self, stream: ByteStream, connection: _Connection, stop: asyncio.Event

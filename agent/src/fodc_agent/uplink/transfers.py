@@ -34,9 +34,6 @@ class CaptureJobs(Protocol):
     async def read(self, command_id: str, offset: int, length_bytes: int) -> bytes:
         """Return bytes of an artifact in the spool; raise FodcError or OSError."""
 
-    def paused(self, command_id: str) -> None:
-        """Say that an artifact is not on its way any more: it may be evicted."""
-
     async def forget(self, command_id: str) -> None:
         """Drop what the spool holds of this command."""
 
@@ -66,13 +63,6 @@ class Transfers:
         self._now_ms = now_ms
         self._watch: asyncio.Task[None] | None = None
         self._forgetting: set[asyncio.Task[None]] = set()
-        self._sending: set[str] = set()
-
-    def cut(self) -> None:
-        """The line is gone: nothing is on its way any more."""
-        for command_id in self._sending:
-            self._jobs.paused(command_id)
-        self._sending.clear()
 
     def begin(self, command: frames.StartCapture) -> None:
         """Start a capture; what cannot be started has failed with the reason why."""
@@ -90,7 +80,6 @@ class Transfers:
 
     async def chunk(self, wanted: effects.SendChunk) -> frames.ArtifactChunk | None:
         """Return the bytes that the proxy asks for; None when the spool has lost them."""
-        self._sending.add(wanted.command_id)
         try:
             data = await self._jobs.read(wanted.command_id, wanted.offset, wanted.length_bytes)
         except (OSError, FodcError) as error:
@@ -101,7 +90,6 @@ class Transfers:
 
     def forget(self, command_id: str) -> None:
         """Nobody wants this outcome any more; a capture that still runs is aborted."""
-        self._sending.discard(command_id)
         self._jobs.cancel(command_id, frames.CancelMode.ABORT)
         task = asyncio.create_task(self._forget(command_id), name=f"forget {command_id}")
         self._forgetting.add(task)
