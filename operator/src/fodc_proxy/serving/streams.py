@@ -78,11 +78,16 @@ class Turns:
             await let_others_run(turns_after(now_s() - began_s))
 
 
+# Collections are rare: what decoding leaves has no cycles and needs none (perf-feasibility §2.6).
+_THRESHOLDS: Final = (20_000, 50, 1_000)
+
+
 class Ramp:
     """Keeps garbage collection from walking all agents again and again while they register."""
 
     def __init__(self) -> None:
         self._registrations = 0
+        gc.set_threshold(*_THRESHOLDS)
 
     def registered(self) -> None:
         """Count a registration; every thousandth freezes what is there (perf-feasibility §2.6)."""

@@ -5,8 +5,9 @@ The one idea: the samples of all agents look alike but for their values and a fe
 `pod_name`.  A label arrives as the raw bytes of its map entry, each entry has a random number, and
 the sum of a sample's numbers names its set of labels whatever their order.  Under that sum a
 template is kept, in which the labels that differ by agent are places to fill, so that the labels
-of a fleet are sorted and joined once and not per agent and scrape.  Sums have 62 random bits: two
-of a hundred thousand sets share one with a chance of about one in a billion.
+of a fleet are sorted and joined once and not per agent and scrape.  Numbers have 56 random bits, so
+that sums stay machine integers: two of ten thousand sets share one with a chance of about one in a
+billion.
 
 A message is rendered without a pause, so the tables need no lock.
 """
@@ -26,6 +27,8 @@ from fodc_proxy.views.windows import Column, shared_times
 
 _MOST_ENTRIES: Final = 100_000
 _MOST_TEMPLATES: Final = 50_000
+# Integers below this are printed by `str(int(…))` as `format_value` prints them, only faster.
+_EXACT: Final = 1e15
 _TYPES: Final = {kind.value: kind for kind in MetricType}
 _COMPONENTS: Final = frozenset({MetricType.HISTOGRAM, MetricType.SUMMARY})
 _BOUND_NAMES: Final = frozenset({"le", "quantile"})
@@ -71,14 +74,26 @@ class _Lines:
         return FamilyBlock(self.name, self.kind, self.help, text, len(lines))
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made per name and message, and freezing costs five times the making.
+@dataclass(slots=True)
 class _Slot:
     """Where the samples of one name go; `place` is -1 where order does not matter."""
 
-    legal_name: str
+    name: str
     append: Callable[[str], None]
     keys: list[_OrderKey]
     place: int
+    templates: dict[int, _Template | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What a sample name and type mean: the key of the family, the place among its components."""
+
+    family: tuple[str, bool]
+    kind: MetricType
+    place: int
+    is_bucket: bool
     templates: dict[int, _Template | None]
 
 
@@ -86,12 +101,12 @@ class _Slot:
 class _Shape:
     """Templates for agents with the same names of stamped and node labels.
 
-    By sample name and sum: name and labels with `%s` for what differs by agent, and the order among
+    By sample name, type and sum: name and labels with `%s` for what differs by agent, and the order among
     the components of a family; None where a sample's own labels clash with those names or lack
     some, so that it is rendered in full.
     """
 
-    templates: dict[str, dict[int, _Template | None]] = field(default_factory=dict)
+    names: dict[tuple[str, int], _Name] = field(default_factory=dict)
     count: int = 0
 
 
@@ -166,11 +181,15 @@ class MetricsDecoder:
                 found = slot.templates[sum(map(number_of, raw))]
             except KeyError:
                 found = self._learn(slot, raw, agent)
-            value = repr(metric.value)
-            if value[-2:] == ".0":
-                value = value[:-2]
-            elif "e" in value or "n" in value:
-                value = format_value(metric.value)
+            number = metric.value
+            if number.is_integer() and 0 < number < _EXACT:
+                value = str(int(number))
+            else:
+                value = repr(number)
+                if value[-2:] == ".0":
+                    value = value[:-2]
+                elif "e" in value or "n" in value:
+                    value = format_value(number)
             if found is not None:
                 slot.append(found[0] % fill + value)
             else:
@@ -209,7 +228,7 @@ class MetricsDecoder:
             self._shapes.clear()
 
     def _number(self) -> int:
-        return self._random.getrandbits(62)
+        return self._random.getrandbits(56)
 
     def _stamped_number(self, name: str) -> int:
         number = self._stamped_numbers.get(name)
@@ -252,7 +271,7 @@ class MetricsDecoder:
         own = [self._entries[one] for one in raw if one not in agent.stamped]
         pairs += [f'{_halves(entry.text)[0]}"%s"' for entry in agent.stamped.values()]
         pairs += [entry.text.replace("%", "%%") for entry in own]
-        return slot.legal_name + _braced(pairs), self._order_key(slot, own)
+        return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
 
     def _in_full(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template:
         """Render labels that fit no template: an own label wins over one of the node (M18)."""
@@ -261,7 +280,7 @@ class MetricsDecoder:
         pairs = [entry.text for entry in entries]
         pairs += [text for name, text in agent.overlay.items() if name not in names]
         own = [entry for entry in entries if not entry.is_stamped]
-        return slot.legal_name + _braced(pairs), self._order_key(slot, own)
+        return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
 
     @staticmethod
     def _order_key(slot: _Slot, own: Sequence[_Entry]) -> _OrderKey:
@@ -284,19 +303,27 @@ def _halves(text: str) -> tuple[str, str]:
 
 def _slot_of(metric: _Metric, families: dict[tuple[str, bool], _Lines], shape: _Shape) -> _Slot:
     """Open the slot of a sample name; the first sample fixes type and help of its family."""
-    name = metric.name
-    kind = _TYPES.get(metric.type, MetricType.UNTYPED)
-    key = (family_name(name, kind), kind is MetricType.UNSPECIFIED)
-    family = families.get(key)
+    name, kind = metric.name, metric.type
+    known = shape.names.get((name, kind))
+    if known is None:
+        known = shape.names[name, kind] = _name_of(name, kind)
+    family = families.get(known.family)
     if family is None:
-        family = families[key] = _Lines(key[0], kind, metric.description)
+        family = _Lines(known.family[0], known.kind, metric.description)
+        families[known.family] = family
     elif not family.help:
         family.help = metric.description
-    ordered = family.kind in _COMPONENTS or (key[1] and name.endswith("_bucket"))
+    ordered = known.is_bucket or family.kind in _COMPONENTS
+    place = known.place if ordered else -1
+    return _Slot(name, family.lines.append, family.keys, place, known.templates)
+
+
+def _name_of(name: str, number: int) -> _Name:
+    kind = _TYPES.get(number, MetricType.UNTYPED)
+    is_untyped = kind is MetricType.UNSPECIFIED
     place = 1 if name.endswith("_sum") else 2 if name.endswith("_count") else 0
-    templates = shape.templates.setdefault(name, {})
-    legal_name = sample_prefix(name, ())
-    return _Slot(legal_name, family.lines.append, family.keys, place if ordered else -1, templates)
+    is_bucket = is_untyped and name.endswith("_bucket")
+    return _Name((family_name(name, kind), is_untyped), kind, place, is_bucket, {})
 
 
 def _bound(text: str) -> float:
