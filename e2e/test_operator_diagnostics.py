@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DiagnosticRequests on a real API server, by a real operator, agents and sample nodes.
+
+What people do with kubectl is done with kubectl; what they download is downloaded and measured.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e import operators, programs
+from e2e.controlplane import installing
+from e2e.controlplane.cluster import ControlPlane
+from e2e.node import running
+from fodc_protocol import pprof
+
+LEASE = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
+ENDED = {"Succeeded", "PartiallySucceeded", "Failed", "Cancelled", "Rejected"}
+
+
+class Site:
+    """One namespace: an operator that can die and come back, two nodes with their agents."""
+
+    def __init__(self, folder: Path, plane: ControlPlane) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.namespace = installing.new_namespace(plane)
+        self.stack = contextlib.ExitStack()
+        self.lives = 0
+        self.operator = self.start_operator()
+        self.node = self.stack.enter_context(running.sample_node(load=2))
+        self.agents = {pod: self._agent(pod) for pod in ("pod-0", "pod-1")}
+        operators.wait_for("both nodes are Online", self.all_online)
+
+    def start_operator(self, port: int = 0) -> programs.Program:
+        """Start one and wait until it leads."""
+        self.lives += 1
+        started = operators.start_operator(
+            self.folder,
+            self.plane,
+            self.namespace,
+            *LEASE,
+            name=f"operator-{self.lives}",
+            grpc_port=port,
+        )
+        operator = self.stack.enter_context(programs.running(started))
+        operators.wait_leads(operator)
+        return operator
+
+    def _agent(self, pod: str) -> programs.Program:
+        started = programs.start_agent(
+            self.folder / "agents",
+            "--poll-metrics-interval=1s",
+            "--reconnect-interval=200ms",
+            f"--pod-namespace={self.namespace}",
+            pod_name=pod,
+            proxy=self.operator.grpc,
+            metrics_port=self.node.metrics_port,
+            pprof_port=self.node.pprof_port,
+        )
+        return self.stack.enter_context(programs.running(started))
+
+    def kill_operator(self, *, lose_data: bool = False) -> None:
+        """End it as a crash would and start it again at its old address."""
+        port = int(self.operator.grpc.rsplit(":", 1)[1])
+        self.operator.kill()
+        if lose_data:
+            shutil.rmtree(self.folder / "data")
+        self.operator = self.start_operator(port)
+
+    def all_online(self) -> bool:
+        """Whether both nodes are mirrored as Online."""
+        return operators.phases(self.plane, self.namespace) == {
+            "pod-0": "Online",
+            "pod-1": "Online",
+        }
+
+    # ---- what people do -----------------------------------------------------------------------
+
+    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
+        """Run kubectl in the namespace and return its output."""
+        told = self.plane.kubectl(
+            f"--namespace={self.namespace}", *arguments, stdin=stdin, check=check
+        )
+        return told.stdout
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """Apply a DiagnosticRequest; by default a heap snapshot of pod-0."""
+        body = {"target": {"names": ["pod-0"]}, "captures": [{"type": "HeapSnapshot"}]} | spec
+        request = installing.resource("DiagnosticRequest", name, spec=body)
+        self.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(request))
+
+    def wait(self, name: str, condition: str) -> None:
+        """Let kubectl wait for a condition."""
+        self.kubectl(
+            "wait", f"--for=condition={condition}", "--timeout=40s", f"diagnosticrequest/{name}"
+        )
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return the object."""
+        found = json.loads(self.kubectl("get", "diagnosticrequest", name, "--output=json"))
+        return dict(found)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Return its status, empty when it has none."""
+        return dict(self.read(name).get("status", {}))
+
+    def until(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The status as soon as something holds of it."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status(name)
+            return status if holds(status) else None
+
+        try:
+            found = operators.wait_for(f"{name} as expected", look, 40)
+        except TimeoutError:
+            raise AssertionError(f"{self.status(name)}\n{self.operator.tail(40)}") from None
+        assert found is not None
+        return found
+
+    def ended(self, name: str) -> dict[str, Any]:
+        """Return the status once the request has ended."""
+        return self.until(name, lambda status: status.get("phase") in ENDED)
+
+    def ask(self, path: str) -> Any:
+        """Ask the operator's HTTP address."""
+        with urllib.request.urlopen(f"{self.operator.http}{path}", timeout=10) as answer:
+            body = answer.read()
+        return json.loads(body) if answer.headers["Content-Type"].startswith("appl") else body
+
+    def download(self, result: dict[str, Any]) -> bytes:
+        """Return the artifact of a result."""
+        url = f"{self.operator.http}{result['downloadPath']}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bytes(answer.read())
+
+    def events(self, name: str) -> list[str]:
+        """Return the reasons of an object's Events."""
+        selector = f"--field-selector=involvedObject.name={name}"
+        found = json.loads(self.kubectl("get", "events", selector, "--output=json"))
+        return [one["reason"] for one in found["items"]]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) -> Iterator[Site]:
+    made = Site(tmp_path_factory.mktemp("diagnostics"), control_plane)
+    with made.stack:
+        yield made
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+
+
+# ---- done -------------------------------------------------------------------------------------
+
+
+def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
+    site.apply("cpu", captures=[{"type": "CPUProfile", "duration": "2s"}], reason="a test")
+    site.wait("cpu", "Complete")
+    status = site.status("cpu")
+    (target,) = status["targets"]
+    (result,) = target["results"]
+    body = site.download(result)
+
+    assert status["phase"] == "Succeeded"
+    assert status["progress"] == "1/1"
+    assert status["captures"] == "CPUProfile"
+    assert status["artifacts"] == {"count": 1, "bytes": len(body)}
+    assert (target["node"], target["role"], target["phase"]) == ("pod-0", "Data", "Succeeded")
+    assert result["capture"] == "cpu"
+    assert result["sizeBytes"] == len(body)
+    assert result["sha256"] == hashlib.sha256(body).hexdigest()
+    assert result["samples"] == pprof.inspect(body).samples > 0
+    assert conditions(status) == {
+        "Accepted": ("True", "Valid"),
+        "TargetsResolved": ("True", "Resolved"),
+        "Started": ("True", "Captures"),
+        "Complete": ("True", "Succeeded"),
+    }
+    operators.wait_for("its events", lambda: len(site.events("cpu")) == 3)
+    assert site.events("cpu") == ["Accepted", "Started", "Succeeded"]
+    assert "finalizers" not in site.read("cpu")["metadata"]
+    assert "kopf" not in json.dumps(site.read("cpu"))
+
+
+def test_the_table_of_requests_tells_what_matters(site: Site) -> None:
+    site.apply("table", target={"all": True}, captures=[{"type": "GoroutineDump"}])
+    site.wait("table", "Complete")
+    head, row = site.kubectl("get", "diag", "table").splitlines()
+    assert head.split()[:4] == ["NAME", "CAPTURES", "PROGRESS", "PHASE"]
+    assert row.split()[:4] == ["table", "GoroutineDump", "2/2", "Succeeded"]
+
+
+def test_a_selector_chooses_by_labels_of_the_fodcnode(site: Site) -> None:
+    site.kubectl("label", "--overwrite", "fodcnode", "pod-1", "example.org/shift=night")
+    selector = {"matchLabels": {"example.org/shift": "night"}}
+    site.apply("labels", target={"selector": selector})
+    site.wait("labels", "Complete")
+    assert [one["node"] for one in site.status("labels")["targets"]] == ["pod-1"]
+
+
+def test_a_named_node_that_the_selector_excludes_is_reported(site: Site) -> None:
+    selector = {"matchLabels": {"example.org/shift": "never"}}
+    site.apply("excluded", target={"names": ["pod-0"], "selector": selector})
+    status = site.ended("excluded")
+    (target,) = status["targets"]
+    assert (status["phase"], status["reason"]) == ("Failed", "NoTargets")
+    assert target["phase"] == "Skipped"
+    assert target["message"] == "its labels do not fit the selector"
+
+
+def test_roles_and_several_captures_give_one_result_each(site: Site) -> None:
+    captures = [{"type": "HeapSnapshot"}, {"type": "HeapSnapshot", "heap": {"gc": True}}]
+    site.apply("heaps", target={"roles": ["Data"]}, captures=captures)
+    site.wait("heaps", "Complete")
+    status = site.status("heaps")
+    names = [[one["capture"] for one in target["results"]] for target in status["targets"]]
+    assert names == [["heap", "heap-2"], ["heap", "heap-2"]]
+    assert status["artifacts"]["count"] == 4
+
+
+# ---- not done ---------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_not_there_fails_and_says_so(site: Site) -> None:
+    site.apply("nobody", target={"names": ["pod-9"]})
+    status = site.ended("nobody")
+    assert (status["phase"], status["reason"]) == ("Failed", "NoTargets")
+    assert status["message"] == "none of the named nodes is there: pod-9"
+    assert conditions(status)["Failed"] == ("True", "NoTargets")
+    assert conditions(status)["Complete"] == ("False", "NoTargets")
+
+
+def test_a_request_never_reaches_into_another_namespace(site: Site) -> None:
+    elsewhere = installing.new_namespace(site.plane)
+    agent_id = operators.nodes(site.plane, site.namespace)["pod-0"]["status"]["agentID"]
+    wanted = {"names": ["pod-0", agent_id]}
+    spec = {"target": wanted, "captures": [{"type": "HeapSnapshot"}]}
+    request = installing.resource("DiagnosticRequest", "thief", spec=spec)
+    path = installing.collection(elsewhere, "diagnosticrequests")
+    assert site.plane.api().create(path, request).status == 201
+
+    def status() -> Any:
+        return site.plane.api().get(f"{path}/thief").body.get("status", {})
+
+    operators.wait_for("it ends", lambda: status().get("phase") in ENDED)
+    assert (status()["phase"], status()["reason"]) == ("Failed", "NoTargets")
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("Stop", "Cancelled"), ("Abort", "Aborted")], ids=["stop", "abort"]
+)
+def test_a_running_capture_is_cancelled(site: Site, mode: str, reason: str) -> None:
+    name = f"cancel-{mode.lower()}"
+    site.apply(name, captures=[{"type": "CPUProfile", "duration": "60s"}])
+    site.until(name, lambda status: status.get("phase") == "Running")
+    began = time.monotonic()
+    patch = json.dumps({"spec": {"cancel": mode}})
+    site.kubectl("patch", "diagnosticrequest", name, "--type=merge", f"--patch={patch}")
+    site.wait(name, "Cancelled")
+    status = site.ended(name)
+    assert (status["phase"], status["reason"]) == ("Cancelled", reason)
+    assert conditions(status)["Cancelled"] == ("True", mode)
+    assert conditions(status)["Complete"] == ("False", mode)
+    assert "Failed" not in conditions(status)
+    assert status["observedGeneration"] == 2
+    assert time.monotonic() - began < 25
+
+
+def test_deleting_a_running_request_aborts_it(site: Site) -> None:
+    site.apply("deleted", captures=[{"type": "CPUProfile", "duration": "60s"}])
+    identifier = site.until("deleted", lambda one: one.get("phase") == "Running")["requestID"]
+    site.kubectl("delete", "diagnosticrequest", "deleted", "--timeout=5s")
+
+    def phase() -> bool:
+        return bool(site.ask(f"/diagnostics/requests/{identifier}")["phase"] == "Cancelled")
+
+    operators.wait_for("the proxy's request is cancelled", phase, 20)
+
+
+# ---- killed -----------------------------------------------------------------------------------
+
+
+def test_a_killed_operator_goes_on_and_captures_once(site: Site) -> None:
+    site.apply("killed", captures=[{"type": "CPUProfile", "duration": "6s"}])
+    site.until("killed", lambda status: status.get("phase") == "Running")
+    site.kill_operator()
+    site.wait("killed", "Complete")
+    status = site.status("killed")
+    (target,) = status["targets"]
+    (result,) = target["results"]
+    assert (status["phase"], target["attempts"]) == ("Succeeded", 1)
+    assert hashlib.sha256(site.download(result)).hexdigest() == result["sha256"]
+    manifests = site.ask(f"/artifacts?request_id={status['requestID']}")["artifacts"]
+    assert [one["artifact_id"] for one in manifests] == [result["artifactID"]]
+    assert site.events("killed").count("Started") == 1
+
+
+def test_a_request_that_was_deleted_while_no_operator_ran_is_aborted(site: Site) -> None:
+    site.apply("orphan", captures=[{"type": "CPUProfile", "duration": "60s"}])
+    identifier = site.until("orphan", lambda one: one.get("phase") == "Running")["requestID"]
+    port = int(site.operator.grpc.rsplit(":", 1)[1])
+    site.operator.kill()
+    site.kubectl("delete", "diagnosticrequest", "orphan", "--timeout=5s")
+    site.operator = site.start_operator(port)
+
+    def phase() -> bool:
+        return bool(site.ask(f"/diagnostics/requests/{identifier}")["phase"] == "Cancelled")
+
+    operators.wait_for("the proxy's request is cancelled", phase, 20)
+
+
+def test_a_request_made_while_no_operator_ran_is_done(site: Site) -> None:
+    """The agents need a moment to come back; the request waits for them."""
+    port = int(site.operator.grpc.rsplit(":", 1)[1])
+    site.operator.kill()
+    site.apply("early", target={"all": True})
+    site.operator = site.start_operator(port)
+    site.wait("early", "Complete")
+    status = site.status("early")
+    assert (status["phase"], status["progress"]) == ("Succeeded", "2/2")
+
+
+def test_lost_data_is_told_as_it_is(site: Site) -> None:
+    site.apply("lost", captures=[{"type": "CPUProfile", "duration": "30s"}])
+    site.until("lost", lambda status: status.get("phase") == "Running")
+    site.kill_operator(lose_data=True)
+    status = site.ended("lost")
+    assert (status["phase"], status["reason"]) == ("Failed", "ProxyRestarted")
+    assert conditions(status)["Started"] == ("True", "Captures")
+    assert conditions(status)["Failed"] == ("True", "ProxyRestarted")
+    assert [(one["phase"], one["reason"]) for one in status["targets"]] == [
+        ("Failed", "ProxyRestarted")
+    ]
+    assert status["progress"] == "1/1"
+
+
+def test_the_operator_counts_what_it_did(site: Site) -> None:
+    site.apply("counted")
+    site.wait("counted", "Complete")
+    assert operators.metric(site.operator, "fodc_operator_requests_ended_total{") >= 1
+    assert operators.metric(site.operator, 'fodc_operator_capture_bytes_total{profile="heap"') > 0
+    assert operators.metric(site.operator, "fodc_operator_requests_waiting ") == 0
