@@ -2,11 +2,13 @@
 """Carries readings from the bus into the recorder.
 
 The one idea: each source has its own task, so that one that fails is only one that fails; what is
-wrong with it now is in `problems` until its next good reading.
+wrong with it now is in `problems` until its next good reading. A reading that cannot be recorded,
+whatever the reason, is counted in `failures` and is no reason to end (T-WD-18, W-04).
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -23,7 +25,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Recording:
-    """Records sources; `problems` and `gaps` by source tell what is missing now."""
+    """Records sources; `problems` and `gaps` by source tell what is missing now.
+
+    `failures` counts by source the readings that were good and could not be recorded.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Recording:
         self._on_change = on_change
         self._on_configuration = on_configuration
         self.problems: dict[str, str] = {}
+        self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
         self.configuration: ConfigurationReading | None = None
         self.scraped = asyncio.Event()
@@ -51,7 +57,7 @@ class Recording:
         )
         try:
             async for reading in subscription:
-                self._take(reading)
+                self._take_or_note(reading)
         finally:
             subscription.close()
 
@@ -59,6 +65,16 @@ class Recording:
         """Yield how the last scrape of each port went."""
         for samples in self._scrape_samples.values():
             yield from samples
+
+    def _take_or_note(self, reading: Reading) -> None:
+        try:
+            self._take(reading)
+        except Exception as fault:  # noqa: BLE001 - logged, counted, named
+            text = f"failed to forward metrics to the recorder: {type(fault).__name__}: {fault}"
+            self.failures[reading.source] += 1
+            if self.problems.get(reading.source) != text:
+                _log.exception("recording_failed source=%s", reading.source)
+            self._failed(reading.source, text)
 
     def _take(self, reading: Reading) -> None:
         source, payload = reading.source, reading.payload

@@ -42,6 +42,7 @@ from fodc_agent.recording import Recording
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.self_metrics import (
     memory_samples,
+    recording_samples,
     source_samples,
     task_samples,
     uplink_samples,
@@ -390,6 +391,7 @@ class Agent:
     def _own_samples(self) -> Iterable[Sample]:
         yield from memory_samples()
         yield from source_samples(self._coordinator.statistics())
+        yield from recording_samples(self._recording.failures)
         yield from uplink_samples(self._line())
         yield from task_samples(self._crew.crashes)
 

@@ -53,3 +53,10 @@ def task_samples(crashes: Mapping[str, int]) -> Iterator[Sample]:
     for name, count in crashes.items():
         text = "Tasks that broke and were started again."
         yield _counter("task_crashes_total", text, count, (("task", name),))
+
+
+def recording_samples(failures: Mapping[str, int]) -> Iterator[Sample]:
+    """Yield how many readings of which source could not be recorded."""
+    for source, count in failures.items():
+        text = "Readings that came and could not be recorded."
+        yield _counter("recording_failures_total", text, count, (("source", source),))

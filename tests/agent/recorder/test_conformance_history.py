@@ -204,6 +204,48 @@ def test_t_rb_17_nothing_of_a_page_shows_before_all_of_it_is_stored():
     assert (one.value("m"), values(one)) == (4.0, [3.0, 4.0])
 
 
+class Breaking(list):
+    """Samples that end with an error instead of the last one."""
+
+    def __iter__(self):
+        yield from self[:-1]
+        raise MemoryError("no room for the last sample")
+
+
+@pytest.mark.parametrize("source", ["node", "another"])
+def test_t_rb_17_a_batch_that_breaks_halfway_leaves_no_trace(source):
+    """Neither its values nor its new series are seen, and every other answer goes on."""
+    one = plain()
+    one.record_page("node", b"m 1\n", 0)
+    before = one.latest(), list(one.latest_samples()), one.extent()
+    batch = Breaking([Sample(Series(name, ()), 2.0) for name in ("m", "new", "last")])
+    with pytest.raises(MemoryError):
+        one.record_samples(source, batch, 10_000)
+    assert (one.latest(), list(one.latest_samples()), one.extent()) == before
+    assert (one.value("m"), one.value("new"), history(one, "new")) == (1.0, None, [])
+    report = one.record_page(source, b"new 3\nm 3\n", 20_000)
+    assert (report.series, one.value("new"), values(one)) == (2, 3.0, [1.0, 3.0])
+    assert history(one, "new") == [(20_000, 3.0)]
+
+
+def test_t_rb_17_a_page_that_breaks_halfway_leaves_no_trace(monkeypatch):
+    """Also not in what the parser remembers of the lines it has read."""
+    one = plain()
+    one.record_page("node", b"m 1\n", 0)
+
+    def no_room(line):
+        raise MemoryError
+
+    monkeypatch.setattr("fodc_agent.recorder.parser.read_comment", no_room)
+    with pytest.raises(MemoryError):
+        one.record_page("node", b"new 2\nm 2\n# TYPE x gauge\nx 2\n", 10_000)
+    monkeypatch.undo()
+    assert ([block.text for block in one.latest().blocks], values(one)) == ([b"m 1\n"], [1.0])
+    one.record_page("node", b"other 3\nnew 4\nm 5\n", 20_000)
+    found = {sample.series.name: sample.value for sample in one.latest_samples()}
+    assert found == {"m": 5.0, "other": 3.0, "new": 4.0}
+
+
 def test_t_rb_18_of_a_page_that_repeats_a_series_the_last_value_counts():
     """Upstream then shows the first of the three, which it calls a limitation."""
     one = plain()

@@ -105,6 +105,14 @@ class Columns:
         fresh, self._fresh = self._fresh, []
         return fresh
 
+    def drop_fresh(self) -> set[int]:
+        """Free the columns assigned since `take_fresh`, as no row holds them; return them."""
+        freed = set(self.take_fresh())
+        self._absent.update(dict.fromkeys(freed, _Absence(-1, -1)))
+        if freed:
+            self._forget(freed)
+        return freed
+
     def _new_name(self, series: Series) -> _Name:
         owner = _Name(series.name, self._family(series.name, series.type, series.help))
         self._names[series.name] = owner

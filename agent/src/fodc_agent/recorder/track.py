@@ -7,6 +7,7 @@ of it or nothing of it (W-61).
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fodc_agent.recorder.columns import NO_COLUMN, Columns
@@ -62,13 +63,17 @@ class Track:
 
     def take_page(self, body: bytes, at_ms: int, age_ms: int) -> tuple[PageReport, StoredRow]:
         """Parse and store one page."""
-        return self._store(self._parser.parse(body), at_ms, age_ms)
+        with self._all_or_nothing():
+            page = self._parser.parse(body)
+        return self._store(page, at_ms, age_ms)
 
     def take_samples(
         self, samples: Iterable[Sample], at_ms: int, age_ms: int
     ) -> tuple[PageReport, StoredRow]:
         """Store samples that another source of the agent took."""
-        return self._store(self._collect(samples), at_ms, age_ms)
+        with self._all_or_nothing():
+            page = self._collect(samples)
+        return self._store(page, at_ms, age_ms)
 
     def missed(self) -> None:
         """Count one scrape that brought nothing."""
@@ -92,6 +97,15 @@ class Track:
         if freed:
             self._parser.forget(freed)
         return freed
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Free the new columns of a page that breaks halfway, so that nobody reads half of it."""
+        try:
+            yield
+        except BaseException:
+            self._parser.forget(self.columns.drop_fresh())
+            raise
 
     def _collect(self, samples: Iterable[Sample]) -> ParsedPage:
         row = absent_row(self.columns.width)
