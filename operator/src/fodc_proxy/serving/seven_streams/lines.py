@@ -101,9 +101,9 @@ class _Name:
 class _Shape:
     """Templates for agents with the same names of stamped and node labels.
 
-    By sample name, type and sum: name and labels with `%s` for what differs by agent, and the order among
-    the components of a family; None where a sample's own labels clash with those names or lack
-    some, so that it is rendered in full.
+    By sample name, type and sum: name and labels with `%s` for what differs by agent, and the
+    order among the components of a family; None where a sample's own labels clash with those names
+    or lack some, so that it is rendered in full.
     """
 
     names: dict[tuple[str, int], _Name] = field(default_factory=dict)
