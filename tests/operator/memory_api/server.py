@@ -232,7 +232,7 @@ def _refused(refusal: RefusalError) -> web.Response:
 @contextlib.asynccontextmanager
 async def serving(api: MemoryApi | None = None) -> AsyncIterator[tuple[MemoryApi, str]]:
     """Serve on a free loopback port; gives the API and its URL."""
-    one = api or MemoryApi()
+    one = MemoryApi() if api is None else api
     async with one, kmock.Server(one) as server:
         try:
             yield one, str(server.url).rstrip("/")

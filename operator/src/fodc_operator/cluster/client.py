@@ -319,7 +319,7 @@ class Cluster:
             _refused(what, error)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             code = type(error).__name__
-            raise ClusterError(f"{what}: {code}: {error or 'no answer in time'}") from error
+            raise ClusterError(f"{what}: {code}: {str(error) or 'no answer in time'}") from error
         else:
             return plain
         finally:

@@ -298,15 +298,20 @@ def _artifacts(member: Member) -> dict[str, int] | None:
 
 
 def _captures(running: Sequence[Running]) -> Status:
-    listed = [
-        {
-            "request": cut(one.request, 128),
-            "capture": capture_type(one.profile),
-            "startedAt": time_of(one.started_at_ms),
-        }
-        for one in running[:_MOST_LISTED]
-    ]
-    return {"activeCaptures": len(running), "activeRequests": listed}
+    return {
+        "activeCaptures": len(running),
+        "activeRequests": [_capture(one) for one in running[:_MOST_LISTED]],
+    }
+
+
+def _capture(running: Running) -> dict[str, str]:
+    started = time_of(running.started_at_ms)
+    return {
+        "request": cut(running.request, 128),
+        "capture": capture_type(running.profile),
+        # In a list a null is no removal but a value that the server refuses.
+        **({"startedAt": started} if started else {}),
+    }
 
 
 # ---- conditions -------------------------------------------------------------------------------

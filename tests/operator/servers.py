@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API server in memory with pods and leases too, and our client of it."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from kubernetes.aio.client import ApiClient, Configuration
+
+from fodc_operator.cluster.client import Cluster
+from fodc_operator.cluster.retrying import Backoff
+from tests.operator.memory_api.server import VERBS, MemoryApi, serving
+from tests.operator.memory_api.store import Object, Resource, Store
+
+PODS = Resource("", "v1", "pods", "Pod")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", has_status=False)
+FAST = Backoff(first_s=0.001, longest_s=0.01)
+
+
+def memory_api() -> MemoryApi:
+    """An API server that knows pods and leases beside our kinds."""
+    api = MemoryApi()
+    for one in (PODS, LEASES):
+        api.stores[one.group, one.plural] = Store(one, api.clock)
+        path = f"{one.group}/{one.version}" if one.group else one.version
+        info = api.resources[f"{path}/{one.plural}"]
+        info.namespaced, info.kind, info.verbs = True, one.kind, set(VERBS)
+        info.subresources = {"status"} if one.has_status else set()
+    return api
+
+
+@contextlib.asynccontextmanager
+async def api_client(url: str) -> AsyncIterator[ApiClient]:
+    """The library's client of a server without TLS."""
+    client = ApiClient(configuration=Configuration(host=url))
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def cluster(**more: Any) -> AsyncIterator[tuple[MemoryApi, Cluster]]:
+    """A server in memory and our client, which does not wait long."""
+    async with serving(memory_api()) as (api, url), api_client(url) as client:
+        yield api, Cluster(client, **{"backoff": FAST, "chance": lambda: 0.5, **more})
+
+
+def pod(name: str = "data-0", owner: str = "", node: str = "worker-1") -> Object:
+    """A pod, perhaps of a StatefulSet."""
+    meta: Object = {"name": name}
+    if owner:
+        meta["ownerReferences"] = [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "name": owner,
+                "uid": f"uid-of-{owner}",
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ]
+    return {"metadata": meta, "spec": {"nodeName": node, "containers": []}}
