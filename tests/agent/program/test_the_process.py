@@ -21,6 +21,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from fodc_wire.banyandb.database.v1 import database_pb2
+from fodc_wire.banyandb.database.v1 import rpc_pb2 as database_rpc_pb2
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
@@ -224,12 +226,140 @@ def test_the_agent_scrapes_links_and_says_so(node, tmp_path):
         assert 'writes{group="a",node_role="ROLE_DATA",pod_name="data-0"} 7\n' in page
 
 
+def sample_lines(page):
+    return [line for line in page.splitlines() if line and not line.startswith("#")]
+
+
+def without(label, page):
+    return [line for line in sample_lines(page) if f'{label}"' not in line]
+
+
+def test_t_wd_21_identity_labels_are_on_every_sample(node, tmp_path):
+    """On those of the kernel and of the agent itself too, which belong to no container."""
+    flags = ("--container-names=data", "--proxy-addr=")
+    with Agent(node, tmp_path, None, *flags) as agent:
+        page = agent.wait_for(
+            "/metrics", lambda _, body: "writes{" in body and len(sample_lines(body)) > 10
+        )
+        assert without('node_role="ROLE_DATA', page) == []
+        assert without('pod_name="data-0', page) == []
+        assert [line for line in sample_lines(page) if "container_name=" in line] == [
+            'up{container_name="data",node_role="ROLE_DATA",pod_name="data-0"} 1',
+            'writes{container_name="data",group="a",node_role="ROLE_DATA",pod_name="data-0"} 7',
+        ]
+
+
+class NodeInfo:
+    """The node's answer to who it is; `asked` counts the questions."""
+
+    def __init__(self, *roles, **labels):
+        self.asked = 0
+        self.tell(*roles, **labels)
+
+    def tell(self, *roles, **labels):
+        self.answer = database_rpc_pb2.GetCurrentNodeResponse(
+            node=database_pb2.Node(roles=roles, labels=labels)
+        )
+
+    def current(self, request, context):
+        self.asked += 1
+        return self.answer
+
+    def wait_for_two_more_questions(self):
+        """The second one was asked after the answer to the first one was taken."""
+        until, deadline_s = self.asked + 2, time.monotonic() + 15
+        while self.asked < until:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
+@contextmanager
+def telling(info):
+    server = grpc.server(futures.ThreadPoolExecutor(2), options=(("grpc.so_reuseport", 0),))
+    handler = grpc.unary_unary_rpc_method_handler(
+        info.current,
+        database_rpc_pb2.GetCurrentNodeRequest.FromString,
+        database_rpc_pb2.GetCurrentNodeResponse.SerializeToString,
+    )
+    service = "banyandb.database.v1.NodeQueryService"
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {"GetCurrentNode": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield (
+            "--node-role=",
+            f"--cluster-state-ports={port}",
+            "--cluster-state-poll-interval=50ms",
+        )
+    finally:
+        server.stop(0).wait(5)
+
+
+def test_t_wd_26_samples_are_recorded_at_once_and_get_the_role_when_it_is_known(node, tmp_path):
+    """Upstream discards all samples until there is a role, or for five minutes.
+
+    Here the role is no part of a stored series: what was recorded before carries it as well, and
+    no series under the old role stays behind (the ghosts that upstream's gate is against).
+    """
+    info, proxy = NodeInfo(), Proxy()
+    with (
+        telling(info) as flags,
+        serving(proxy) as port,
+        Agent(node, tmp_path, port, *flags) as agent,
+    ):
+        agent.wait_for("/metrics", lambda _, body: "writes{" in body)
+        early_ms = int(time.time() * 1000)
+        checks = json.loads(agent.get("/readyz")[1])["checks"]
+        assert ("role-known", False) in [(check["name"], check["ok"]) for check in checks]
+        info.tell(database_pb2.ROLE_META, database_pb2.ROLE_DATA, type="hot")
+        page = agent.wait_for("/metrics", lambda _, body: 'node_role="ROLE_DATA"' in body)
+        assert without('node_role="ROLE_DATA', page) == []
+        agent.wait_for("/readyz", is_ready)
+        query = pb.WindowQuery(query_id=1, start_ms=0, end_ms=early_ms, names=["writes"])
+        proxy.outgoing.put(pb.ProxyFrame(window_query=query))
+        (series,) = proxy.hear("window_part").window_part.series
+        assert dict(zip(series.labels[::2], series.labels[1::2], strict=True)) == {
+            "group": "a",
+            "node_role": "ROLE_DATA",
+            "node_type": "hot",
+            "pod_name": "data-0",
+        }
+        info.tell()
+        info.wait_for_two_more_questions()
+        assert without('node_role="ROLE_DATA', agent.get("/metrics")[1]) == []
+
+
+def test_t_wd_26_without_a_provider_the_given_role_is_there_from_the_start(node, tmp_path):
+    with Agent(node, tmp_path, None, "--proxy-addr=") as agent:
+        page = agent.wait_for("/metrics", lambda _, body: sample_lines(body))
+        assert without('node_role="ROLE_DATA', page) == []
+
+
+def test_t_wd_27_a_role_stays_while_labels_are_refreshed(node, tmp_path):
+    """Upstream keeps the first labels until it is restarted (W-15); ours follow a new tier."""
+    info = NodeInfo(database_pb2.ROLE_DATA, type="warm")
+    with telling(info) as flags, Agent(node, tmp_path, None, *flags) as agent:
+        page = agent.wait_for(
+            "/metrics", lambda _, body: "writes{" in body and 'node_type="warm"' in body
+        )
+        assert without('node_type="warm', page) == []
+        info.tell(type="nothing")
+        info.wait_for_two_more_questions()
+        assert without('node_type="warm', agent.get("/metrics")[1]) == []
+        info.tell(database_pb2.ROLE_DATA, type="hot")
+        page = agent.wait_for("/metrics", lambda _, body: 'node_type="hot"' in body)
+        assert without('node_type="hot', page) == []
+        assert without('node_role="ROLE_DATA', page) == []
+
+
 def test_a_metrics_query_brings_the_node_and_the_agent_itself(node, tmp_path):
     """W-06: the agent's own figures reach the proxy too."""
     proxy = Proxy()
     with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
         proxy.hear("hello")
-        agent.wait_for("/metrics", lambda _, body: "fodc_agent_proxy_connected" in body)
+        agent.wait_for("/metrics", lambda _, body: "fodc_agent_scrape_up" in body)
         agent.wait_for("/readyz", is_ready)
         proxy.outgoing.put(pb.ProxyFrame(metrics_query=pb.MetricsQuery(query_id=1)))
         page = proxy.hear("metrics_page").metrics_page
