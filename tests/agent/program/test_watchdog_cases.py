@@ -20,7 +20,9 @@ from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.scraping.client import Response
 from fodc_agent.scraping.faults import Fault, FetchError
+from fodc_agent.self_metrics import recording_samples
 from fodc_agent.sources.banyandb import MetricsSource
+from fodc_protocol.samples import MetricType
 
 _spec = importlib.util.spec_from_file_location(
     "virtual_time_of_the_bus", Path(__file__).parents[1] / "bus" / "virtual_time.py"
@@ -90,6 +92,9 @@ async def running(node: Node, recorder: Recorder | None = None):
         yield one
     finally:
         await stop(one)
+
+
+UP_AND_SAMPLES = ("fodc_agent_scrape_up", "fodc_agent_scrape_samples")
 
 
 def history(one: Recorder, name: str) -> list[tuple[int, float]]:
@@ -206,7 +211,7 @@ def test_t_wd_11_a_failing_poll_is_named_until_it_works_again():
         async with running(node) as one:
             await asyncio.sleep(5)
             during = dict(one.recording.problems), list(one.told)
-            up = next((s.series.name, s.value) for s in one.recording.scrape_samples())
+            up = one.recorder.value("fodc_agent_scrape_up", {"port": "1"})
             node.pages[1] = b"a 1\n"
             await asyncio.sleep(10)
             return during, up, dict(one.recording.problems), one.recorder.value("a")
@@ -214,8 +219,7 @@ def test_t_wd_11_a_failing_poll_is_named_until_it_works_again():
     during, up, after, value = virtual_time.run(main())
     text = "failed after 3 attempts: HTTP 503: busy"
     assert during == ({"metrics:1": text}, ["changed"])
-    assert up == ("fodc_agent_scrape_up", 0)
-    assert (after, value) == ({}, 1.0)
+    assert (up, after, value) == (0.0, {}, 1.0)
 
 
 def test_t_wd_18_a_recorder_that_breaks_ends_neither_the_agent_nor_other_sources():
@@ -242,6 +246,16 @@ def test_t_wd_18_a_recorder_that_breaks_ends_neither_the_agent_nor_other_sources
     during, after, value, rows = virtual_time.run(main())
     assert during == ({"metrics:1": 30}, False)
     assert (after, value, rows) == ({"metrics:1": 30}, 1.0, 31)
+
+
+def test_t_wd_18_lost_readings_are_a_series_of_the_agent_itself():
+    (sample,) = recording_samples({"metrics:1": 30})
+    assert (sample.series.name, sample.series.labels, sample.series.type, sample.value) == (
+        "fodc_agent_recording_failures_total",
+        (("source", "metrics:1"),),
+        MetricType.COUNTER,
+        30.0,
+    )
 
 
 def test_t_wd_18_a_task_that_breaks_is_started_again_and_counted_beside_the_others():
@@ -310,8 +324,10 @@ def test_t_wd_25_ports_that_all_fail_are_each_named():
     async def main():
         async with running(Node(port_1=refused, port_2=refused)) as one:
             await asyncio.sleep(5)
-            return json.dumps(one.recording.problems), one.recorder.extent().rows
+            told = {name: [s.value for s in one.recorder.values(name)] for name in UP_AND_SAMPLES}
+            return json.dumps(one.recording.problems), told
 
-    problems, rows = virtual_time.run(main())
+    problems, told = virtual_time.run(main())
     text = "failed after 3 attempts: refused"
-    assert (json.loads(problems), rows) == ({"metrics:1": text, "metrics:2": text}, 0)
+    assert json.loads(problems) == {"metrics:1": text, "metrics:2": text}
+    assert told == {"fodc_agent_scrape_up": [0.0, 0.0], "fodc_agent_scrape_samples": [0.0, 0.0]}
