@@ -36,8 +36,8 @@ def mirror_samples(mirror: Mirror) -> Iterator[Sample]:
         yield counter(
             "status_writes", "Writes of a status.", number, kind="FodcNode", outcome=outcome
         )
-    for cause, number in sorted(metrics.refused.items()):
-        yield counter("mirror_refused", "Changes that cannot be mirrored.", number, cause=cause)
+    for cause, names in sorted(metrics.refused.items()):
+        yield gauge("mirror_refused", "Nodes that cannot be mirrored.", len(names), cause=cause)
     yield gauge("mirror_waiting", "Nodes whose news are not written yet.", mirror.waiting)
     yield counter("mirror_calls", "Calls that changed a FodcNode.", metrics.calls)
     yield counter("mirror_news", "Changes that were written at once.", metrics.news)

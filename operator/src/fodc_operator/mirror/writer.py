@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +29,7 @@ from fodc_proxy.fleet.membership import Change, Member, Transition
 from fodc_proxy.fleet.registry import Registry
 
 MOST_AT_A_TIME: Final = 8
+MOST_REFUSED: Final = 1000
 SWEEP_S: Final = 2.0
 RELIST_S: Final = 300.0
 RELIST_AGAIN_S: Final = 5.0
@@ -53,7 +54,8 @@ class MirrorMetrics:
     calls: int = 0
     news: int = 0
     news_seconds: float = 0.0
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Nodes that cannot be mirrored, by cause; each was told once."""
 
 
 @dataclass(slots=True)
@@ -204,18 +206,21 @@ class Mirror:
         """Return where the member belongs, None where it cannot be mirrored."""
         namespace = member.namespace or self._settings.own_namespace
         if not fodcnode.is_name(member.pod_name) or not fodcnode.is_namespace(namespace):
-            self._refuse("name", f"{namespace}/{member.pod_name} is no Kubernetes name")
+            self._refuse("name", member, "is no Kubernetes name")
             return None
         allowed = self._settings.namespaces
         if allowed and namespace not in allowed:
-            self._refuse("namespace", f"{namespace} is not among --namespace")
+            self._refuse("namespace", member, "is in none of the --namespace")
             return None
         return namespace, member.pod_name
 
-    def _refuse(self, cause: str, text: str) -> None:
-        if not self.metrics.refused[cause]:
-            _log.warning("not mirrored, told once: %s", text)
-        self.metrics.refused[cause] += 1
+    def _refuse(self, cause: str, member: Member, text: str) -> None:
+        known = self.metrics.refused[cause]
+        name = f"{member.namespace}/{member.pod_name}"[:320]
+        if name in known or len(known) >= MOST_REFUSED:
+            return
+        known.add(name)
+        _log.warning("not mirrored: %s %s", name, text)
 
     def _member(self, node: _Node) -> Member | None:
         """Return the registration that counts: a living one, the newest of equals."""
