@@ -359,7 +359,8 @@ def test_a_metrics_query_brings_the_node_and_the_agent_itself(node, tmp_path):
     proxy = Proxy()
     with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
         proxy.hear("hello")
-        agent.wait_for("/metrics", lambda _, body: "fodc_agent_scrape_up" in body)
+        for awaited in ("fodc_agent_scrape_up", "fodc_agent_build_info"):
+            agent.wait_for("/metrics", lambda _, body, name=awaited: name in body)
         agent.wait_for("/readyz", is_ready)
         proxy.outgoing.put(pb.ProxyFrame(metrics_query=pb.MetricsQuery(query_id=1)))
         page = proxy.hear("metrics_page").metrics_page
