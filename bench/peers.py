@@ -240,7 +240,8 @@ class LinkPeer:
         self.connection = await self.fleet.dial()
         self.stream = self.connection.open(LINK_PATH, self.heard)
         state = link.NodeState(node_role=self.fleet.role, labels={"type": "hot"})
-        identity = link.Identity(pod_name=f"{self.fleet.prefix}-{self.number}", namespace="n")
+        pod = f"{self.fleet.prefix}-{self.number}"
+        identity = link.Identity(pod_name=pod, namespace=str(self.fleet.told.get("namespace", "n")))
         hello = link.Hello(
             protocol_min=1, protocol_max=1, identity=identity, incarnation="i", state=state
         )
