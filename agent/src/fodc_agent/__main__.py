@@ -11,6 +11,7 @@ import os
 import sys
 
 for _door in ("ssl", "_hashlib"):
+    # None is how an import is forbidden, which the type of the dictionary does not know.
     sys.modules.setdefault(_door, None)  # type: ignore[arg-type]
 
 # ruff: noqa: E402 - the lines above come first on purpose
@@ -56,7 +57,7 @@ def _let_tls_in() -> None:
 
 def _start(settings: Settings) -> int:
     from fodc_agent.telemetry import set_up_log  # noqa: PLC0415 - see the module's docstring
-    from fodc_agent.web.server import WebServer  # noqa: PLC0415
+    from fodc_agent.web.server import WebServer  # noqa: PLC0415 - as well
 
     set_up_log(settings.log_level, settings.log_format)
     web = WebServer(str(settings.listen))
@@ -67,15 +68,15 @@ def _start(settings: Settings) -> int:
         return FAILED
     if settings.print_addresses:
         print(f'{{"http": "{address}"}}', flush=True)
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - it looks for ssl
 
     return asyncio.run(_run(settings, web, str(address)))
 
 
 async def _run(settings: Settings, web: "WebServer", address: str) -> int:
-    import logging  # noqa: PLC0415
+    import logging  # noqa: PLC0415 - only once it is needed
 
-    from fodc_agent.runtime import Agent  # noqa: PLC0415
+    from fodc_agent.runtime import Agent  # noqa: PLC0415 - after the port is open
 
     log = logging.getLogger("fodc_agent")
     log.info("starting version=%s pid=%d listen=%s", VERSION, os.getpid(), address)

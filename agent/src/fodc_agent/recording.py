@@ -9,17 +9,17 @@ whatever the reason, is counted in `failures` and is no reason to end (T-WD-18, 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.bus.mailbox import Policy
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
+from fodc_agent.scrape_figures import ScrapeFigures, figures_source, is_page
 from fodc_agent.sources.banyandb import Scrape
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.sources.readings import Gap, SourceReading
-from fodc_protocol.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Recording:
         self.gaps: dict[str, tuple[Gap, ...]] = {}
         self.configuration: ConfigurationReading | None = None
         self.scraped = asyncio.Event()
-        self._scrape_samples: dict[str, list[Sample]] = {}
+        self._figures: dict[str, ScrapeFigures] = {}
         self._skipping: set[str] = set()
 
     async def record(self, source: str, interval_s: float) -> None:
@@ -60,11 +60,6 @@ class Recording:
                 self._take_or_note(reading)
         finally:
             subscription.close()
-
-    def scrape_samples(self) -> Iterator[Sample]:
-        """Yield how the last scrape of each port went."""
-        for samples in self._scrape_samples.values():
-            yield from samples
 
     def _take_or_note(self, reading: Reading) -> None:
         try:
@@ -81,6 +76,8 @@ class Recording:
         match payload:
             case None:
                 self._failed(source, reading.error or "no reading")
+                if is_page(source):
+                    self._record_silence(source, reading.at_ms)
             case Scrape():
                 self._take_scrape(source, payload, reading.at_ms)
             case SourceReading():
@@ -95,14 +92,31 @@ class Recording:
                 raise TypeError(f"source {source} gave a {kind}, which nobody records")
 
     def _take_scrape(self, source: str, scrape: Scrape, at_ms: int) -> None:
-        # The figures are kept, the body is not.
-        self._scrape_samples[source] = scrape.health()
-        if scrape.body is None:
-            self._failed(source, scrape.error)
-            return
-        self._count(source, self._recorder.record_page(source, scrape.body, at_ms))
-        self.scraped.set()
-        self._recovered(source)
+        report = None
+        try:
+            if scrape.body is None:
+                self._failed(source, scrape.error)
+                return
+            report = self._recorder.record_page(source, scrape.body, at_ms)
+            self._note_skipped(source, report)
+            self.scraped.set()
+            self._recovered(source)
+        finally:
+            self._record_figures(source, scrape, report, at_ms)
+
+    def _record_figures(
+        self, source: str, scrape: Scrape, report: PageReport | None, at_ms: int
+    ) -> None:
+        """Record how the scrape went, in a row of its own at the same time."""
+        samples = self._figures_of(source).of_page(scrape, report)
+        self._recorder.record_samples(figures_source(source), samples, at_ms)
+
+    def _record_silence(self, source: str, at_ms: int) -> None:
+        samples = self._figures_of(source).of_silence()
+        self._recorder.record_samples(figures_source(source), samples, at_ms)
+
+    def _figures_of(self, source: str) -> ScrapeFigures:
+        return self._figures.setdefault(source, ScrapeFigures(source.rpartition(":")[2]))
 
     def _take_configuration(self, reading: ConfigurationReading) -> None:
         known, self.configuration = self.configuration, reading
@@ -137,7 +151,7 @@ class Recording:
             _log.info("source_failed source=%s error=%r", source, error)
             self._on_change()
 
-    def _count(self, source: str, report: PageReport) -> None:
+    def _note_skipped(self, source: str, report: PageReport) -> None:
         skipped = sum(report.skipped.values())
         if skipped and source not in self._skipping:
             reasons = ",".join(f"{reason}:{count}" for reason, count in report.skipped.items())

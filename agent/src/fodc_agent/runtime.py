@@ -39,6 +39,7 @@ from fodc_agent.profiler_probe import look_at_profiler
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
+from fodc_agent.scrape_figures import is_page
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.self_metrics import (
     memory_samples,
@@ -65,6 +66,8 @@ from fodc_protocol.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 
+# Enough for what the agent says of itself and of each scrape.
+_LEAST_SERIES: Final = 128
 _STATE_EVERY_S: Final = 5.0
 _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
@@ -103,7 +106,7 @@ class Agent:
             settings,
             self._client,
             uptime_s=lambda: time.monotonic() - self._started_s,
-            counters=(self._recording.scrape_samples, self._own_samples),
+            counters=(self._own_samples,),
         )
         self._profiler_url = pprof_url(settings)
         self._profiler = ProfilerFacts()
@@ -274,9 +277,12 @@ class Agent:
 
     def _learned(self, facts: NodeFacts) -> None:
         """Label everything anew and tell the proxy."""
+        common = identity_labels(facts.role, facts.labels, self.pod_name, "")
+        self._recorder.set_identity(None, common)
         for one in self._sources:
-            labels = identity_labels(facts.role, facts.labels, self.pod_name, one.container_name)
-            self._recorder.set_identity(one.source.name, labels)
+            if one.container_name:
+                own = identity_labels(facts.role, facts.labels, self.pod_name, one.container_name)
+                self._recorder.set_identity(one.source.name, own)
         self._tell_state()
 
     def _role_problem(self) -> str:
@@ -397,11 +403,7 @@ class Agent:
 
     def _scrape_problems(self) -> dict[str, str]:
         """Return what is wrong with the node's pages; other sources are capabilities."""
-        return {
-            name: text
-            for name, text in self._recording.problems.items()
-            if name.startswith("metrics:")
-        }
+        return {name: text for name, text in self._recording.problems.items() if is_page(name)}
 
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()
@@ -445,6 +447,7 @@ def _recorder_of(settings: Settings, journal: Journal | None) -> Recorder:
         budget_bytes=budget_bytes,
         interval_s=settings.poll_interval_s,
         target_s=settings.window_target_s,
+        least_series=_LEAST_SERIES,
         journal=journal,
     )
     _log.info("window budget_bytes=%d restored=%s", budget_bytes, recorder.restored)

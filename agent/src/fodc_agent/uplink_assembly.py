@@ -69,8 +69,8 @@ def build_uplink(
 
     def existing() -> "SevenStreams":
         # Imported here: its stubs are half a MiB that agents of our own proxy never need.
-        from fodc_agent.uplink.existing.metrics import MetricsAnswers  # noqa: PLC0415
-        from fodc_agent.uplink.existing.seven_streams import SevenStreams  # noqa: PLC0415
+        from fodc_agent.uplink.existing.metrics import MetricsAnswers  # noqa: PLC0415 - see above
+        from fodc_agent.uplink.existing.seven_streams import SevenStreams  # noqa: PLC0415 - as well
 
         return SevenStreams(
             identity,

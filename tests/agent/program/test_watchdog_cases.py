@@ -217,9 +217,9 @@ def test_t_wd_11_a_failing_poll_is_named_until_it_works_again():
             up = one.recorder.value("fodc_agent_scrape_up", {"port": "1"})
             node.pages[1] = b"a 1\n"
             await asyncio.sleep(10)
-            return during, dict(one.recording.problems), one.recorder.value("a")
+            return during, up, dict(one.recording.problems), one.recorder.value("a")
 
-    during, after, value = virtual_time.run(main())
+    during, up, after, value = virtual_time.run(main())
     text = "failed after 3 attempts: HTTP 503: busy"
     assert during == ({"metrics:1": text}, ["changed"])
     assert (up, after, value) == (0.0, {}, 1.0)
@@ -324,9 +324,9 @@ def test_t_wd_25_ports_that_all_fail_are_each_named():
         async with running(Node(port_1=refused, port_2=refused)) as one:
             await asyncio.sleep(5)
             told = {name: [s.value for s in one.recorder.values(name)] for name in UP_AND_SAMPLES}
-            return json.dumps(one.recording.problems), told
+            return dict(one.recording.problems), told
 
     problems, told = virtual_time.run(main())
     text = "failed after 3 attempts: refused"
-    assert json.loads(problems) == {"metrics:1": text, "metrics:2": text}
+    assert problems == {"metrics:1": text, "metrics:2": text}
     assert told == {"fodc_agent_scrape_up": [0.0, 0.0], "fodc_agent_scrape_samples": [0.0, 0.0]}

@@ -70,7 +70,8 @@ class Recorder:
 
     `budget_bytes` bounds names, rows and caches; `interval_s` is the usual scrape interval;
     `target_s` how much history is wanted; a series absent for `stale_after` scrapes leaves the
-    latest values; more than `max_series` series are refused and counted.
+    latest values; more than `max_series` series are refused and counted, but each source may have
+    `least_series` whatever the others hold, so that a huge page silences nobody.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Recorder:
         target_s: float = 3600,
         stale_after: int = 3,
         max_series: int = 20_000,
+        least_series: int = 0,
         journal: Journal | None = None,
     ) -> None:
         if interval_s <= 0:
@@ -90,6 +92,7 @@ class Recorder:
         self.target_s = target_s
         self._stale_after = stale_after
         self._max_series = max_series
+        self._least_series = least_series
         self._journal = journal
         self._tracks: dict[str, Track] = {}
         self._shared_identity: Labels = ()
@@ -143,7 +146,7 @@ class Recorder:
         """Return the track with the room for series that the others leave."""
         track = self._track(source)
         others = sum(len(other.columns) for other in self._tracks.values() if other is not track)
-        track.columns.limit = max(0, self._max_series - others)
+        track.columns.limit = max(self._least_series, self._max_series - others)
         return track
 
     def _track(self, source: str) -> Track:

@@ -39,12 +39,12 @@ class _Bytes(CodecBase):
 
     __content_subtype__ = "proto"
 
-    def encode(self, message: object, message_type: object) -> bytes:  # noqa: ARG002
+    def encode(self, message: object, message_type: object) -> bytes:  # noqa: ARG002 - grpclib's signature
         """Return the message, which is bytes already."""
         assert isinstance(message, bytes)
         return message
 
-    def decode(self, data: bytes, message_type: object) -> bytes:  # noqa: ARG002
+    def decode(self, data: bytes, message_type: object) -> bytes:  # noqa: ARG002 - grpclib's signature
         """Return the bytes that came."""
         return data
 
@@ -112,19 +112,19 @@ class ByteStream:
         message = await self._stream.recv_message()
         if message is None:
             # The peer's status counts, whether or not this side had already ended.
-            self._stream._end_done = True  # noqa: SLF001
+            self._stream._end_done = True  # noqa: SLF001 - its only way
             await self._stream.recv_trailing_metadata()
         return message
 
     async def _rest(self) -> bytes | None:
         """Return what came before a reset: servers may reset a call right after its status."""
-        call = self._stream._stream  # noqa: SLF001
+        call = self._stream._stream  # noqa: SLF001 - the HTTP/2 stream below
         if call.trailers is None:
-            self._stream._maybe_raise()  # noqa: SLF001
+            self._stream._maybe_raise()  # noqa: SLF001 - what the trailers say
             raise StreamTerminatedError("stream reset by the peer")
         message = await recv_message(call, _CODEC, bytes)
         if message is None:
-            self._stream._maybe_raise()  # noqa: SLF001
+            self._stream._maybe_raise()  # noqa: SLF001 - what the trailers say
         return message
 
     async def end(self) -> None:
@@ -173,6 +173,7 @@ class RpcChannel:
         except OSError as error:
             message = f"{endpoint}: {error.strerror or error}"
             raise RpcError(RpcFault.UNREACHABLE, message) from error
+        # grpclib keeps the transport to itself, but the socket below is to be tuned.
         _watch_line(protocol.connection._transport.get_extra_info("socket"))  # noqa: SLF001
         return cls(endpoint, channel)
 

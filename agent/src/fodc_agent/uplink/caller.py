@@ -210,6 +210,7 @@ class Caller:
         )
 
     def _set(self, **changes: object) -> None:
+        # Names and kinds of the fields are held by the tests of each phase.
         self.status = replace(self.status, **changes)  # type: ignore[arg-type]
         self.on_change(self.status)
 

@@ -103,7 +103,8 @@ class Transfers:
         await asyncio.gather(*self._forgetting, return_exceptions=True)
 
     async def _forget(self, command_id: str) -> None:
-        # An aborted capture is on its way out; its end is a matter of moments.
+        # An aborted capture is on its way out; its end is a matter of moments, so it is asked for
+        # again and again instead of being told.
         while any(active == command_id for active, _ in self._jobs.active()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         try:
