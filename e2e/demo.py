@@ -24,10 +24,11 @@ from e2e.node import running
 
 ONLINE_DEADLINE_S = 30.0
 CPU_SECONDS = 5
+# Pod, role, node labels, and a setting in which the two data nodes differ on purpose.
 NODES = (
-    ("banyandb-data-hot-0", "data", "ROLE_DATA", "type=hot"),
-    ("banyandb-data-hot-1", "data", "ROLE_DATA", "type=hot"),
-    ("banyandb-liaison-0", "liaison", "ROLE_LIAISON", ""),
+    ("banyandb-data-hot-0", "data", "type=hot", "--measure-flush-timeout=5s"),
+    ("banyandb-data-hot-1", "data", "type=hot", "--measure-flush-timeout=1m"),
+    ("banyandb-liaison-0", "liaison", "", "--stream-flush-timeout=1s"),
 )
 
 
@@ -59,15 +60,17 @@ def fleet(folder: Path, steps: Steps) -> Iterator[Fleet]:
         variant = running.build.chosen_variant(None)
         steps.say(f"sample nodes ({variant}): three of them, under load …")
         nodes = tuple(
-            stack.enter_context(running.sample_node(role=role, load=4, node_labels=labels))
-            for _, role, _, labels in NODES
+            stack.enter_context(
+                running.sample_node(role=role, load=4, node_labels=labels, arguments=[setting])
+            )
+            for _, role, labels, setting in NODES
         )
         steps.say("one proxy …")
         proxy = stack.enter_context(programs.running(programs.start_proxy(folder / "proxy")))
         steps.say("three agents …")
         agents = tuple(
             stack.enter_context(programs.running(_agent(folder, proxy, node, pod, role)))
-            for node, (pod, _, role, _) in zip(nodes, NODES, strict=True)
+            for node, (pod, role, _, _) in zip(nodes, NODES, strict=True)
         )
         yield Fleet(proxy, agents, nodes)
 
