@@ -59,17 +59,24 @@ class MemoryApi(kmock.KubernetesScaffold):
             info = self.resources[f"{one.group}/{one.version}/{one.plural}"]
             info.namespaced, info.kind, info.verbs = True, one.kind, set(VERBS)
             info.subresources = {"status"} if one.has_status else set()
+        # kopf asks what there is and waits for these two, though it then does not read them.
+        for name in ("v1/namespaces", "apiextensions.k8s.io/v1/customresourcedefinitions"):
+            info = self.resources[name]
+            info.namespaced, info.kind, info.verbs = False, name.rpartition("/")[2], {"list"}
 
     def store(self, resource: Resource) -> Store:
         return self.stores[resource.group, resource.plural]
 
     # ---- trouble ------------------------------------------------------------------------------
 
-    def fail(self, status: int, method: str, path: str = "", times: int = 1, **more: Any) -> Fault:
-        """Answer the next requests of this method whose path holds `path` with a failure."""
+    def fail(
+        self, status: int, method: str, path: str = "", times: int = 1, who: str = "", **more: Any
+    ) -> Fault:
+        """Fail the next requests whose method, path and user agent hold these."""
 
         def matches(request: kmock.Request) -> bool:
-            return request.method.value == method and path in request.url.path
+            asks = who in request.headers.get("User-Agent", "")
+            return asks and request.method.value == method and path in request.url.path
 
         fault = Fault(matches, status, times, **more)
         self.faults.append(fault)

@@ -41,7 +41,6 @@ from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 WORKERS: Final = 8
 FIRST_RETRY_MS: Final = 250
 LONGEST_RETRY_MS: Final = 60_000
-RELIST_MS: Final = 5_000
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +50,8 @@ class Pace:
 
     between_writes_ms: int = 1_000
     resync_ms: int = 300_000
+    relist_ms: int = 5_000
+    """After a list that failed."""
     grace_ms: int = 20_000
     """After the start agents may need so long to register again."""
     grace_poll_ms: int = 2_000
@@ -70,6 +71,8 @@ class _Track:
     phase: RequestPhase | None = None
     """Of the proxy's request when it was last looked at."""
     failures: int = 0
+    refused: status.Json | None = None
+    """A status that the server does not take as a whole."""
 
 
 def _unix_ms() -> int:
@@ -163,6 +166,10 @@ class Controller:
 
     def _put(self, key: Key, due_ms: int | None = None) -> None:
         self._agenda.put(key, self._clock_ms() if due_ms is None else due_ms)
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Look at the clock again: it was turned."""
         self._changed.set()
 
     # ---- what the watch says ------------------------------------------------------------------
@@ -273,7 +280,7 @@ class Controller:
             self._resync_due_ms = self._clock_ms() + self._pace.resync_ms
         except ClusterError as error:
             _log.warning("DiagnosticRequests cannot be listed yet: %s", error.message)
-            self._resync_due_ms = self._clock_ms() + RELIST_MS
+            self._resync_due_ms = self._clock_ms() + self._pace.relist_ms
 
     async def resync(self) -> None:
         """Read all objects: a broken watch may have lost that some are gone; raises ClusterError.
@@ -377,7 +384,7 @@ class Controller:
         before, after = track.seen.status, step.status
         if step.look_again_ms is not None:
             self._put(key, step.look_again_ms)
-        if before == after or not status.merge_patch(before, after):
+        if after == track.refused or not status.merge_patch(before, after):
             return
         now_ms = self._clock_ms()
         earliest_ms = track.written_ms + self._pace.between_writes_ms
@@ -390,6 +397,7 @@ class Controller:
             self._concluded(key, track, write.outcome)
             return
         track.failures, track.written_ms = 0, now_ms
+        track.refused = None if write.is_whole else after
         self._remember(track, before, after, write.version)
         self._put(key)
 

@@ -8,7 +8,7 @@ under the same name nor on what somebody else wrote meanwhile, and it carries on
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,8 @@ class Write:
 
     outcome: Outcome
     version: int = 0
+    is_whole: bool = True
+    """Whether all of it was taken, rather than what any schema takes."""
 
 
 class Writer:
@@ -62,7 +64,7 @@ class Writer:
         if write.outcome is Outcome.REFUSED:
             # Another version of the schema: what people wait for is still told.
             plain = status.merge_patch(before, status.without_details(after))
-            write = await self._send(identity.key, version, plain)
+            write = replace(await self._send(identity.key, version, plain), is_whole=False)
         if write.outcome is Outcome.WRITTEN:
             await self._tell(identity, before, after)
         return write
