@@ -305,7 +305,8 @@ def test_a_killed_operator_goes_on_and_captures_once(site: Site) -> None:
     assert hashlib.sha256(site.download(result)).hexdigest() == result["sha256"]
     manifests = site.ask(f"/artifacts?request_id={status['requestID']}")["artifacts"]
     assert [one["artifact_id"] for one in manifests] == [result["artifactID"]]
-    assert site.events("killed").count("Started") == 1
+    # None when the kill came between the status and its Event.
+    assert site.events("killed").count("Started") <= 1
 
 
 def test_a_request_that_was_deleted_while_no_operator_ran_is_aborted(site: Site) -> None:

@@ -101,7 +101,7 @@ def test_a_new_operator_goes_on_with_a_running_capture(play: Play):
     async def scene(s: Scene, url: str):
         agent = s.agent("pod-0")
         s.apply()
-        await s.until_phase("Running")
+        await s.until("it tells of the start", lambda: ("Normal", "Started") in s.events())
         await s.restart(url)
         agent.connect()
         await s.finish("pod-0")

@@ -16,26 +16,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
-from fodc_operator.diagnostics import ports, status, steps, targets
+from fodc_operator.diagnostics import ports, status, steps
 from fodc_operator.diagnostics.agenda import Agenda
 from fodc_operator.diagnostics.figures import Figures
 from fodc_operator.diagnostics.steps import Seen
-from fodc_operator.diagnostics.translate import (
-    is_from_resource,
-    proxy_cancel,
-    proxy_spec,
-    request_id,
-)
+from fodc_operator.diagnostics.submitting import Never, NotNow, Submitter, Taken, awaiting
+from fodc_operator.diagnostics.translate import is_from_resource, proxy_cancel, request_id
 from fodc_operator.diagnostics.turns import next_turns
 from fodc_operator.diagnostics.writing import KIND, Outcome, Writer
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
-from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.samples import Sample
 from fodc_proxy.diagnostics.coordinator import UnknownRequestError
 from fodc_proxy.diagnostics.fields import FieldError
-from fodc_proxy.diagnostics.ledger import ConflictError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
@@ -96,8 +89,7 @@ class Controller:
     ) -> None:
         self._cluster = cluster
         self._coordinator = coordinator
-        self._registry = registry
-        self._home = home_namespace
+        self._submitter = Submitter(cluster, coordinator, registry, home_namespace, clock_ms)
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._pace = pace or Pace()
         self.figures = figures or Figures()
@@ -440,72 +432,45 @@ class Controller:
         track = self._tracks.get(key)
         if track is None:
             return
-        pause_ms = min(FIRST_RETRY_MS * 2 ** min(track.failures, 16), LONGEST_RETRY_MS)
+        again_ms = self._clock_ms() + _pause_ms(track.failures)
         track.failures += 1
-        self._put(key, self._clock_ms() + pause_ms)
+        self._put(key, again_ms)
 
     # ---- giving it to the proxy ---------------------------------------------------------------
 
     async def _submit(self, key: Key, track: _Track, spec: RequestSpec) -> None:
-        try:
-            listed = await self._cluster.list(Kind.FODC_NODE, key.namespace)
-        except ClusterError as error:
-            _log.warning("nodes of %s cannot be listed yet: %s", key.namespace, error.message)
-            await self._put_off(key, track, spec, f"FodcNodes cannot be listed: {error.message}")
-            return
-        known = targets.known_nodes(listed.items)
-        fleet = targets.Fleet(self._registry.members(), self._home)
-        chosen = targets.candidates(spec.target, key.namespace, fleet, known)
-        missing = targets.awaited(spec.target, chosen, known)
-        if missing and self._clock_ms() < self._grace_until_ms:
-            await self._await_agents(key, track, spec, missing)
-            return
+        identity = track.seen.identity
+        chosen = await self._submitter.choose(identity, spec)
         if self._tracks.get(key) is not track:
             return  # deleted while the nodes were listed
+        if isinstance(chosen, NotNow):
+            await self._put_off(key, track, spec, chosen)
+            return
         now_ms = self._clock_ms()
-        waited_s = (now_ms - track.seen.identity.created_at_ms) / 1000
-        try:
-            await self._coordinator.submit(
-                proxy_spec(spec, waited_s), track.request_id, among=chosen
-            )
-        except FodcError as error:
-            await self._not_taken(key, track, spec, error)
+        if chosen.missing and now_ms < self._grace_until_ms:
+            again_ms = now_ms + self._pace.grace_poll_ms
+            await self._say_pending(key, track, spec, awaiting(chosen), again_ms)
             return
-        if self._tracks.get(key) is not track:
-            self._abort(track.request_id)
-            return
-        self._put(key)
+        match await self._submitter.give(identity, spec, chosen):
+            case Taken() if self._tracks.get(key) is not track:
+                self._abort(track.request_id)
+            case Taken():
+                self._put(key)
+            case Never(message):
+                refused = steps.refusal(track.seen, message, self._clock_ms())
+                await self._settle(key, track, refused)
+            case NotNow() as answer:
+                await self._put_off(key, track, spec, answer)
 
-    async def _await_agents(
-        self, key: Key, track: _Track, spec: RequestSpec, missing: list[str]
-    ) -> None:
-        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" * (len(missing) > 3))
-        message = f"waits for agents to connect again after a restart: {names}"
-        again_ms = self._clock_ms() + self._pace.grace_poll_ms
-        await self._say_pending(key, track, spec, message, again_ms)
-
-    async def _not_taken(
-        self, key: Key, track: _Track, spec: RequestSpec, error: FodcError
-    ) -> None:
-        """The proxy refused: for good, or for the time being."""
-        if isinstance(error, FieldError | ConflictError):
-            message = f"spec.{error.message}" if isinstance(error, FieldError) else error.message
-            refused = steps.refusal(track.seen, message, self._clock_ms())
-            await self._settle(key, track, refused)
-            return
-        if error.reason is not Reason.BUSY:
-            _log.warning("request %s is not taken in yet: %s", key, error.message)
-        await self._put_off(key, track, spec, error.message)
-
-    async def _put_off(self, key: Key, track: _Track, spec: RequestSpec, message: str) -> None:
-        pause_ms = min(FIRST_RETRY_MS * 2 ** min(track.failures, 16), LONGEST_RETRY_MS)
+    async def _put_off(self, key: Key, track: _Track, spec: RequestSpec, why: NotNow) -> None:
+        again_ms = self._clock_ms() + _pause_ms(track.failures)
         track.failures += 1
-        await self._say_pending(key, track, spec, message, self._clock_ms() + pause_ms)
+        await self._say_pending(key, track, spec, why, again_ms)
 
     async def _say_pending(
-        self, key: Key, track: _Track, spec: RequestSpec, message: str, again_ms: int
+        self, key: Key, track: _Track, spec: RequestSpec, why: NotNow, again_ms: int
     ) -> None:
-        told = status.waiting(track.seen.identity, spec, RequestPhase.PENDING, message)
+        told = status.waiting(track.seen.identity, spec, RequestPhase.PENDING, why.message)
         failures = track.failures
         await self._settle(key, track, steps.Settle(told, again_ms))
         track.failures = failures
@@ -521,6 +486,10 @@ class Controller:
         oldest_ms = min(self._waiting.values(), default=self._clock_ms())
         oldest_s = (self._clock_ms() - oldest_ms) / 1000
         return self.figures.samples(phases, len(self._waiting), oldest_s)
+
+
+def _pause_ms(failures: int) -> int:
+    return min(FIRST_RETRY_MS << min(failures, 16), LONGEST_RETRY_MS)
 
 
 def _spec_of(body: Mapping[str, Any]) -> RequestSpec | FieldError:
