@@ -25,7 +25,7 @@ def problem_of(*argv):
         ((), ()),
     ],
 )
-def test_t_cmd_01_to_03_ports_become_pages_in_their_order(ports, urls):
+def test_t_cmd_01_02_03_ports_become_pages_in_their_order(ports, urls):
     """The Go agent says localhost; ours says 127.0.0.1 on purpose, where a node binds."""
     assert page_urls(ports, HttpClient()) == urls
 
@@ -73,7 +73,7 @@ def test_t_cmd_08_names_must_match_ports():
     "flag",
     ["max-metrics-memory-usage-percentage", "max-fodc-diagnosis-memory-usage-percentage"],
 )
-def test_t_cmd_09_and_10_a_memory_percentage_out_of_range_is_rejected(flag, percent):
+def test_t_cmd_09_10_a_memory_percentage_out_of_range_is_rejected(flag, percent):
     assert problem_of(f"--{flag}={percent}").startswith(f"{flag} must be between 0 and 100")
 
 

@@ -86,11 +86,13 @@ def unimplemented():
 
 
 def test_pauses_double_and_are_scaled_by_chance_up_to_a_minute():
+    """T-PX-14: the cap is respected; chance is ours (W-54)."""
     script = Script(dial=[unreachable() for _ in range(9)], limit=8).run_to_the_end()
     assert script.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
 def test_pauses_start_anew_after_a_connection_that_worked():
+    """T-PX-14: a success leaves nothing of earlier pauses."""
     script = Script(dial=[unreachable(), unreachable()], link=["linked"], limit=4).run_to_the_end()
     assert script.slept == [1.0, 2.0, 1.0, 2.0]
 
@@ -145,6 +147,8 @@ def test_failures_and_connections_are_counted():
 
 
 def test_a_stop_ends_a_dial_that_hangs():
+    """T-PX-14: a request under way is given up when the agent stops."""
+
     async def scenario():
         started = asyncio.Event()
 
@@ -160,3 +164,17 @@ def test_a_stop_ends_a_dial_that_hangs():
         await asyncio.wait_for(task, 5)
 
     asyncio.run(scenario())
+
+
+def test_t_px_14_a_caller_that_was_never_run_is_idle_and_a_stopped_one_dials_nobody():
+    """Upstream queues requests and has a full channel to report; here are no requests."""
+    script = Script()
+    assert (script.caller.status.phase, script.caller.status.up) == (LinePhase.IDLE, False)
+    script.caller.stop.set()
+    script.run_to_the_end()
+    assert (script.log, script.slept, script.caller.status.phase) == ([], [], LinePhase.IDLE)
+
+
+def test_t_px_14_16_a_stop_during_the_pause_dials_nobody_any_more():
+    script = Script(dial=[unreachable() for _ in range(5)], limit=1).run_to_the_end()
+    assert (script.log, script.caller.status.phase) == (["dial a:1"], LinePhase.IDLE)
