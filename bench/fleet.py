@@ -10,6 +10,7 @@ proxy: resident, and the highest it has been.
 import contextlib
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+GUEST_NICENESS = 10
 PAGE = {"agents": 100, "series": 2000}
 WINDOW = {"agents": 100, "series": 200, "points": 60}
 WINDOW_QUERY = "/metrics-windows?start_time=2026-11-17T00:00:00Z&end_time=2026-11-30T00:00:00Z"
@@ -135,7 +137,12 @@ def heartbeats_during_scrapes(contract: str) -> dict[str, object]:
         time.sleep(0.5)
         ended = threading.Event()
 
+        # Page agents and reader stand for other machines: they leave the proxy and the clock that
+        # times the beats the processor when all want it.
+        os.setpriority(os.PRIO_PROCESS, pages.child.pid, GUEST_NICENESS)
+
         def scrape() -> None:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GUEST_NICENESS)
             while not ended.is_set():
                 fetch(addresses["http"], "/metrics?role=ROLE_DATA")
                 time.sleep(1)
@@ -213,7 +220,8 @@ FIGURES: dict[str, tuple[Callable[[], float], str, float, str]] = {
         lambda: float(beats()["p99_ms"] or 0),
         "ms",
         30,
-        "500 agents beating once a second while 100 Go-like agents are scraped",
+        "500 agents beating once a second while 100 Go-like agents x 2,000 series are scraped; "
+        f"these and the reader run at niceness {GUEST_NICENESS}, as they stand for other machines",
     ),
     "storm_lost": (lambda: larger(storms, "lost"), "agents", 0, "5,000 at once, each contract"),
     "storm_s": (lambda: storms("fodc")["seconds"], "s", 3.5, "5,000 agents x 7 streams at once"),

@@ -1,24 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pause that really lets others run.
 
-The one idea: grpc.aio hands over one event in each turn of the event loop, so a single turn after
-milliseconds of work starves the heartbeats of hundreds of agents (measured: p99 700 ms, against
-under 30 ms with a few dozen turns, which cost a third of a millisecond).
+The one idea: grpc.aio hands over one event in each turn of the event loop, so after milliseconds of
+work the heartbeats of hundreds of agents stand in a queue that a single turn does not empty.  A
+pause therefore goes on while streams have something to say, and ends when they have been quiet for
+some turns: long under many agents, nearly free under few.
 """
 
 import asyncio
 from typing import Final
 
-TURNS_AFTER_MILLISECONDS: Final = 25
-_TURNS_PER_SECOND: Final = 5000
+QUIET_TURNS: Final = 8
+MOST_TURNS: Final = 400
 
 
-async def let_others_run(turns: int = TURNS_AFTER_MILLISECONDS) -> None:
-    """Give up the loop for some turns; fewer after work of a fraction of a millisecond."""
-    for _ in range(turns):
+class _Streams:
+    """Counts what happens on all streams of the process."""
+
+    def __init__(self) -> None:
+        self.events = 0
+
+
+_streams: Final = _Streams()
+
+
+def stream_event() -> None:
+    """Note that a stream has given or taken a message; called by whoever reads or writes one."""
+    _streams.events += 1
+
+
+async def let_others_run(quiet_turns: int = QUIET_TURNS) -> None:
+    """Give up the loop until no stream has had an event for some turns, at most 400."""
+    quiet = 0
+    for _ in range(MOST_TURNS):
+        events = _streams.events
         await asyncio.sleep(0)
-
-
-def turns_after(worked_s: float) -> int:
-    """Return how many turns are fair after this much work: one for each 0.2 ms, at most 25."""
-    return min(TURNS_AFTER_MILLISECONDS, 1 + int(worked_s * _TURNS_PER_SECOND))
+        quiet = quiet + 1 if events == _streams.events else 0
+        if quiet >= quiet_turns:
+            return

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 
 import grpc
 
+from fodc_proxy.pauses import stream_event
+
 MOST_WAITING: Final = 256
 WRITE_TIMEOUT_S: Final = 30.0
 
@@ -94,6 +96,7 @@ class Outbox:
         with contextlib.suppress(grpc.aio.BaseError, grpc.RpcError, TimeoutError):
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._stream.write(data)
+            stream_event()
             return True
         self.closed = True
         return False

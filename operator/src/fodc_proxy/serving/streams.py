@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from fodc_proxy.pauses import let_others_run, turns_after
+from fodc_proxy.pauses import let_others_run, stream_event
 
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0
@@ -43,6 +43,7 @@ class Context(Protocol):
 async def read(context: Context) -> bytes | None:
     """Return the next message, None when the client has ended its side."""
     message = await context.read()
+    stream_event()
     return message if isinstance(message, bytes) else None
 
 
@@ -71,11 +72,9 @@ class Turns:
         if size_bytes < LARGE_BYTES:
             yield
             return
-        now_s = asyncio.get_running_loop().time
         async with self._lock:
-            began_s = now_s()
             yield
-            await let_others_run(turns_after(now_s() - began_s))
+            await let_others_run()
 
 
 # Collections are rare: what decoding leaves has no cycles and needs none (perf-feasibility §2.6).

@@ -14,7 +14,7 @@ from aiohttp import web
 from fodc_protocol.exposition import CONTENT_TYPE, FleetPage, blocks_of
 from fodc_protocol.samples import Sample
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
-from fodc_proxy.pauses import TURNS_AFTER_MILLISECONDS, let_others_run
+from fodc_proxy.pauses import QUIET_TURNS, let_others_run
 from fodc_proxy.rounds.collector import RoundResult, Rounds, Selection
 from fodc_proxy.rounds.plan import Window
 from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
@@ -70,7 +70,7 @@ async def _metrics(deps: MetricsDeps, request: web.Request) -> web.StreamRespons
     page = FleetPage()
     for answer in result.answers:
         page.add(filtered(answer.value, selection.role, selection.pod_name))
-        await let_others_run(1 if selection.is_all else TURNS_AFTER_MILLISECONDS)
+        await let_others_run(1 if selection.is_all else QUIET_TURNS)
     if selection.is_all:
         missing = [(m.member.pod_name, m.member.role, m.reason) for m in result.missing]
         page.add(blocks_of([*deps.own_samples(), *missing_samples(missing)]))
