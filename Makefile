@@ -5,7 +5,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test e2e bench clean
+.PHONY: help dev demo check fix proto test e2e bench cluster clean
+
+# Tests on a real API server that are quick enough for every run; they skip where its binaries are
+# not built yet (`make e2e` builds them).
+QUICK_SERVER_TESTS := e2e/test_controlplane.py e2e/test_crds.py e2e/test_manifests.py
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +42,13 @@ proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 	$(BIN)/python proto/golden.py
 
 test: $(BIN)/.ready ## all tests that need no cluster
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q tests $(QUICK_SERVER_TESTS)
 
-e2e: $(BIN)/.ready ## whole programs against each other
-	$(BIN)/python -m pytest -q e2e
+e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
+	FODC_BUILD_CONTROLPLANE=1 $(BIN)/python -m pytest -q e2e
+
+cluster: $(BIN)/.ready ## a control plane with the operator and three agents (ONCE=1 ends by itself)
+	@$(BIN)/python -m e2e.cluster_demo $(if $(ONCE),--once)
 
 bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench.json
 	@$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY))

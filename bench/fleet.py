@@ -171,6 +171,10 @@ def storm(contract: str, agents: int) -> dict[str, float]:
 
 PAGE_TEXT = "100 agents x 2,000 series, median of 7 scrapes"
 WINDOW_TEXT = "100 agents x 200 series x 60 samples (1.2 M points), median of 3"
+BEATS_TEXT = (
+    "500 agents beating once a second while 100 Go-like agents x 2,000 series are scraped; "
+    f"these and the reader run at niceness {GUEST_NICENESS}, as they stand for other machines"
+)
 GROWN = "highest resident memory less that before the first page, larger of both contracts"
 
 
@@ -220,8 +224,7 @@ FIGURES: dict[str, tuple[Callable[[], float], str, float, str]] = {
         lambda: float(beats()["p99_ms"] or 0),
         "ms",
         30,
-        "500 agents beating once a second while 100 Go-like agents x 2,000 series are scraped; "
-        f"these and the reader run at niceness {GUEST_NICENESS}, as they stand for other machines",
+        BEATS_TEXT,
     ),
     "storm_lost": (lambda: larger(storms, "lost"), "agents", 0, "5,000 at once, each contract"),
     "storm_s": (lambda: storms("fodc")["seconds"], "s", 3.5, "5,000 agents x 7 streams at once"),
