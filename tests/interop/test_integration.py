@@ -53,9 +53,7 @@ def sample(page: str, name: str) -> dict[str, str]:
 def test_i01_registration_and_metrics(fleet: Fleet) -> None:
     """I01: an agent is online with its role, a window returns exact values and labels."""
     proxy = fleet.proxy()
-    agent = fleet.agent(
-        proxy.grpc, fleet.node(PAGE), "test", "ROLE_DATA", "--container-names=data"
-    )
+    agent = fleet.agent(proxy.grpc, fleet.node(PAGE), "test", "ROLE_DATA", "--container-names=data")
     until("one agent online", lambda: online(proxy) == ["test"])
     assert [node["role"] for node in nodes(proxy)] == ["ROLE_DATA"]
 
