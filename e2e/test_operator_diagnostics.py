@@ -334,6 +334,17 @@ def test_a_request_made_while_no_operator_ran_is_done(site: Site) -> None:
     assert (status["phase"], status["progress"]) == ("Succeeded", "2/2")
 
 
+def test_a_restart_of_the_api_server_changes_nothing(site: Site) -> None:
+    """Every watch is cut and for a moment nothing can be written."""
+    site.apply("restarted", captures=[{"type": "CPUProfile", "duration": "3s"}])
+    site.until("restarted", lambda status: status.get("phase") == "Running")
+    site.plane.restart_apiserver()
+    site.wait("restarted", "Complete")
+    site.apply("after", target={"names": ["pod-1"]})
+    site.wait("after", "Complete")
+    assert site.status("restarted")["targets"][0]["attempts"] == 1
+
+
 def test_lost_data_is_told_as_it_is(site: Site) -> None:
     site.apply("lost", captures=[{"type": "CPUProfile", "duration": "30s"}])
     site.until("lost", lambda status: status.get("phase") == "Running")

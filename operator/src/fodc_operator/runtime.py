@@ -65,6 +65,7 @@ class Operator:
             coordinator,
             self.proxy.registry,
             home_namespace=settings.own_namespace,
+            namespaces=settings.namespaces,
         )
         coordinator.subscribe(self._request_changed)
         self._bridge = Bridge(asyncio.get_running_loop())

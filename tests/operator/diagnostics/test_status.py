@@ -85,6 +85,33 @@ def request(*targets: Target, phase: RequestPhase = RequestPhase.RUNNING, **fact
     return Request("slow-k1", Spec(Selector(all=True), (CPU,)), targets, START_MS, 7, phase, **told)
 
 
+POD_0 = {
+    "node": "pod-0",
+    "agentID": "id-of-pod-0",
+    "role": "Data",
+    "phase": "Succeeded",
+    "startedAt": "2026-11-21T09:00:01Z",
+    "finishedAt": "2026-11-21T09:00:32Z",
+    "attempts": 1,
+    "results": [
+        {
+            "capture": "cpu",
+            "type": "CPUProfile",
+            "phase": "Succeeded",
+            "artifactID": "art-1",
+            "downloadPath": "/artifacts/art-1",
+            "sizeBytes": 48_211,
+            "sha256": "9f" * 32,
+            "format": "pprof",
+            "samples": 11_840,
+            "duration": "30.4s",
+            "truncated": False,
+            "warnings": ["one"],
+        }
+    ],
+}
+
+
 # ---- literal ----------------------------------------------------------------------------------
 
 
@@ -123,33 +150,7 @@ def test_a_request_that_succeeded_is_told_whole():
             "cancelled": 0,
         },
         "artifacts": {"count": 1, "bytes": 48_211},
-        "targets": [
-            {
-                "node": "pod-0",
-                "agentID": "id-of-pod-0",
-                "role": "Data",
-                "phase": "Succeeded",
-                "startedAt": "2026-11-21T09:00:01Z",
-                "finishedAt": "2026-11-21T09:00:32Z",
-                "attempts": 1,
-                "results": [
-                    {
-                        "capture": "cpu",
-                        "type": "CPUProfile",
-                        "phase": "Succeeded",
-                        "artifactID": "art-1",
-                        "downloadPath": "/artifacts/art-1",
-                        "sizeBytes": 48_211,
-                        "sha256": "9f" * 32,
-                        "format": "pprof",
-                        "samples": 11_840,
-                        "duration": "30.4s",
-                        "truncated": False,
-                        "warnings": ["one"],
-                    }
-                ],
-            }
-        ],
+        "targets": [POD_0],
     }
     assert conditions == [
         _condition("Accepted", "True", 0, "Valid", "the request is understood"),
