@@ -89,6 +89,7 @@ def build_uplink(
         link=link,
         make_existing=existing,
         dial=dial_with(settings.proxy_tls),
+        cut_hint=cut_hint(settings.proxy_tls),
         pace=pace,
     )
     return Uplink(caller, link, session)
@@ -109,9 +110,33 @@ def dial_with(tls: ProxyTls | None) -> Callable[[Endpoint], Awaitable[RpcChannel
             raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
         name = tls.server_name or None
         secured = replace(endpoint, tls=context, server_name=name)
-        return await RpcChannel.connect(secured, ping_s=PING_S)
+        try:
+            return await RpcChannel.connect(secured, ping_s=PING_S)
+        except RpcError as error:
+            if error.fault is not RpcFault.NOT_TRUSTED:
+                raise
+            raise RpcError(error.fault, f"{error}; {_advice(str(error))}") from error
 
     return dial
+
+
+def _advice(message: str) -> str:
+    """Say what a person can do about a handshake that failed."""
+    if "mismatch" in message:
+        return "name the proxy as its certificate does, with --proxy-tls-server-name"
+    if "WRONG_VERSION_NUMBER" in message:
+        return "the proxy seems to be without TLS: leave --proxy-tls and --proxy-tls-* out"
+    return "give the CA of the proxy's certificate with --proxy-tls-ca"
+
+
+def cut_hint(tls: ProxyTls | None) -> str:
+    """Return what a line that is cut before it is accepted may mean, empty for nothing special.
+
+    With TLS 1.3 a proxy that wants a certificate says so after the handshake, by cutting the line.
+    """
+    if tls is None or tls.cert_file:
+        return ""
+    return "if the proxy wants a certificate of the agent, give --proxy-tls-cert and -key"
 
 
 def tls_context(tls: ProxyTls) -> "ssl.SSLContext":

@@ -171,8 +171,8 @@ class RpcChannel:
             message = f"{endpoint}: no connection within {timeout_s:g} s"
             raise RpcError(RpcFault.UNREACHABLE, message) from None
         except OSError as error:
-            message = f"{endpoint}: {error.strerror or error}"
-            raise RpcError(RpcFault.UNREACHABLE, message) from error
+            fault = RpcFault.NOT_TRUSTED if _is_tls(endpoint, error) else RpcFault.UNREACHABLE
+            raise RpcError(fault, f"{endpoint}: {error.strerror or error}") from error
         # grpclib keeps the transport to itself, but the socket below is to be tuned.
         _watch_line(protocol.connection._transport.get_extra_info("socket"))  # noqa: SLF001
         return cls(endpoint, channel)
@@ -223,6 +223,14 @@ class RpcChannel:
     def close(self) -> None:
         """Close the connection and every stream on it; idempotent."""
         self._channel.close()
+
+
+def _is_tls(endpoint: Endpoint, error: OSError) -> bool:
+    if endpoint.tls is None:
+        return False
+    import ssl  # noqa: PLC0415 - loaded already when there is TLS, and never otherwise
+
+    return isinstance(error, ssl.SSLError)
 
 
 def _configuration(ping_s: float | None, server_name: str | None) -> Configuration:

@@ -12,7 +12,9 @@ class RpcFault(StrEnum):
     """What kind of failure it was."""
 
     UNREACHABLE = "Unreachable"
-    """No connection: refused, no such name, no answer in time, TLS handshake failed."""
+    """No connection: refused, no such name, no answer in time."""
+    NOT_TRUSTED = "NotTrusted"
+    """The TLS handshake failed: another CA or name, or no TLS at all on that port."""
     UNIMPLEMENTED = "Unimplemented"
     """The peer does not know this method."""
     REJECTED = "Rejected"

@@ -94,6 +94,8 @@ class Caller:
     pace: Pace = field(default_factory=Pace)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     on_change: Callable[[LineStatus], None] = lambda _: None
+    cut_hint: str = ""
+    """What to say of a line that is cut before a proxy has accepted the agent."""
     status: LineStatus = field(default_factory=LineStatus)
     _attempt: int = 0
 
@@ -124,12 +126,16 @@ class Caller:
         try:
             hangup = await self._converse(endpoint)
         except (RpcError, codec.MalformedFrameError) as error:
-            hangup = effects.Hangup(_reason_of(error), str(error))
+            hangup = effects.Hangup(_reason_of(error), self._message_of(error))
         except Exception as error:  # noqa: BLE001 - logged, and a pause follows
             _log.exception("uplink_fault proxy=%s", endpoint)
             hangup = effects.Hangup("Internal", f"{type(error).__name__}: {error}")
         self._note(hangup, was_up=self.status.up)
         return hangup
+
+    def _message_of(self, error: Exception) -> str:
+        early = not self.status.up and isinstance(error, RpcError) and error.fault is RpcFault.CUT
+        return f"{error}; {self.cut_hint}" if early and self.cut_hint else str(error)
 
     async def _converse(self, endpoint: Endpoint) -> effects.Hangup:
         channel = await self._until_stopped(self.dial(endpoint))
