@@ -19,6 +19,7 @@ from fodc_operator.cluster.client import Cluster
 from fodc_operator.cluster.leader_label import LeaderLabel
 from fodc_operator.cluster.lease import Leadership
 from fodc_operator.diagnostics.controller import Controller
+from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as diagnostics_handlers
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import Access, HandlersThread, new_registry
@@ -66,6 +67,7 @@ class Operator:
             self.proxy.registry,
             home_namespace=settings.own_namespace,
             namespaces=settings.namespaces,
+            pace=Pace(grace_ms=settings.patience.grace_ms),
         )
         coordinator.subscribe(self._request_changed)
         self._bridge = Bridge(asyncio.get_running_loop())

@@ -16,7 +16,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from fodc_operator.cluster.client import Cluster
 from fodc_operator.cluster.retrying import Backoff
-from fodc_operator.diagnostics.controller import Controller, Pace
+from fodc_operator.diagnostics.controller import Controller
+from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as handlers
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import Access, HandlersThread, new_registry

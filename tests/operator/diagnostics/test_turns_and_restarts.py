@@ -209,6 +209,19 @@ def test_agents_that_were_there_are_waited_for_after_a_start(play: Play):
     play(scene, Pace(between_writes_ms=200, grace_ms=60_000, grace_poll_ms=50))
 
 
+def test_agents_are_waited_for_half_of_the_time_to_start_at_most(play: Play):
+    async def scene(s: Scene, url: str):
+        s.agent("pod-0")
+        s.node("pod-1")
+        s.apply(execution={"startDeadline": "60s"})
+        await s.until_phase("Pending")
+        await s.turn(31)
+        await s.finish("pod-0")
+        await s.until_phase("PartiallySucceeded")
+
+    play(scene, Pace(between_writes_ms=200, grace_ms=600_000, grace_poll_ms=50))
+
+
 def test_an_agent_that_does_not_come_back_is_reported_as_skipped(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")

@@ -205,11 +205,13 @@ async def _either(changed: asyncio.Event, cut: asyncio.Event, ends: float) -> bo
     """Wait for one of them; False when time is over."""
     tasks = [asyncio.create_task(changed.wait()), asyncio.create_task(cut.wait())]
     left_s = ends - asyncio.get_running_loop().time()
-    done, _ = await asyncio.wait(tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return bool(done)
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _parsed(request: kmock.Request) -> Any:

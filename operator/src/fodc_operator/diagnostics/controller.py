@@ -19,6 +19,7 @@ from fodc_operator.cluster.errors import ClusterError
 from fodc_operator.diagnostics import ports, status, steps
 from fodc_operator.diagnostics.agenda import Agenda
 from fodc_operator.diagnostics.figures import Figures
+from fodc_operator.diagnostics.pace import Pace, retry_pause_ms
 from fodc_operator.diagnostics.steps import Seen
 from fodc_operator.diagnostics.submitting import Never, NotNow, Submitter, Taken, awaiting
 from fodc_operator.diagnostics.translate import is_from_resource, proxy_cancel, request_id
@@ -32,23 +33,7 @@ from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
-FIRST_RETRY_MS: Final = 250
-LONGEST_RETRY_MS: Final = 60_000
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often what is done; milliseconds, and how many requests are open in the proxy."""
-
-    between_writes_ms: int = 1_000
-    resync_ms: int = 300_000
-    relist_ms: int = 5_000
-    """After a list that failed."""
-    grace_ms: int = 20_000
-    """After the start agents may need so long to register again."""
-    grace_poll_ms: int = 2_000
-    open_requests: int = 32
 
 
 @dataclass(slots=True)
@@ -432,7 +417,7 @@ class Controller:
         track = self._tracks.get(key)
         if track is None:
             return
-        again_ms = self._clock_ms() + _pause_ms(track.failures)
+        again_ms = self._clock_ms() + retry_pause_ms(track.failures)
         track.failures += 1
         self._put(key, again_ms)
 
@@ -447,7 +432,7 @@ class Controller:
             await self._put_off(key, track, spec, chosen)
             return
         now_ms = self._clock_ms()
-        if chosen.missing and now_ms < self._grace_until_ms:
+        if chosen.missing and now_ms < self._patient_until_ms(identity, spec):
             again_ms = now_ms + self._pace.grace_poll_ms
             await self._say_pending(key, track, spec, awaiting(chosen), again_ms)
             return
@@ -462,8 +447,13 @@ class Controller:
             case NotNow() as answer:
                 await self._put_off(key, track, spec, answer)
 
+    def _patient_until_ms(self, identity: Identity, spec: RequestSpec) -> int:
+        """Until when agents are waited for: those that are there shall still have their time."""
+        half_ms = spec.execution.start_deadline_s * 500
+        return min(self._grace_until_ms, identity.created_at_ms + half_ms)
+
     async def _put_off(self, key: Key, track: _Track, spec: RequestSpec, why: NotNow) -> None:
-        again_ms = self._clock_ms() + _pause_ms(track.failures)
+        again_ms = self._clock_ms() + retry_pause_ms(track.failures)
         track.failures += 1
         await self._say_pending(key, track, spec, why, again_ms)
 
@@ -486,10 +476,6 @@ class Controller:
         oldest_ms = min(self._waiting.values(), default=self._clock_ms())
         oldest_s = (self._clock_ms() - oldest_ms) / 1000
         return self.figures.samples(phases, len(self._waiting), oldest_s)
-
-
-def _pause_ms(failures: int) -> int:
-    return min(FIRST_RETRY_MS << min(failures, 16), LONGEST_RETRY_MS)
 
 
 def _spec_of(body: Mapping[str, Any]) -> RequestSpec | FieldError:
