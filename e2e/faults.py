@@ -19,6 +19,7 @@ from aiohttp import web
 
 from e2e.controlplane.cluster import ControlPlane
 
+EXPIRED = "too old resource version: 1 (2)"
 _HOP_BY_HOP = {"transfer-encoding", "connection", "content-encoding", "content-length"}
 
 
@@ -58,7 +59,7 @@ class FaultyServer:
     faults: list[Fault] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     expired_watches: int = 0
-    """So many of the next watches are answered by 410 Gone."""
+    """So many of the next watches end at once with 410 Gone, as an event: the server's way."""
     _streams: set[asyncio.Task[object]] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -92,7 +93,7 @@ class FaultyServer:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if self.expired_watches > 0:
             self.expired_watches -= 1
-            return _refusal(410, "too old resource version", {}, reason="Expired")
+            return web.json_response({"type": "ERROR", "object": _status(410, EXPIRED, "Expired")})
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
@@ -124,10 +125,12 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
 
 
-def _refusal(
-    status: int, message: str, headers: dict[str, str], reason: str = "Injected"
-) -> web.Response:
-    body = {
+def _refusal(status: int, message: str, headers: dict[str, str]) -> web.Response:
+    return web.json_response(_status(status, message, "Injected"), status=status, headers=headers)
+
+
+def _status(status: int, message: str, reason: str) -> dict[str, object]:
+    return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
@@ -136,7 +139,6 @@ def _refusal(
         "reason": reason,
         "code": status,
     }
-    return web.json_response(body, status=status, headers=headers)
 
 
 @contextlib.contextmanager

@@ -86,9 +86,13 @@ def metric(operator: programs.Program, start: str) -> float:
 
 
 def nodes(plane: ControlPlane, namespace: str) -> dict[str, Any]:
-    """Return the FodcNodes of a namespace by name."""
-    answer = plane.api().get(collection(namespace, "fodcnodes"))
-    return {one["metadata"]["name"]: one for one in answer.body["items"]}
+    """Return the FodcNodes of a namespace by name; none while the server only just starts."""
+    try:
+        answer = plane.api().get(collection(namespace, "fodcnodes"))
+    except OSError:
+        return {}
+    items = answer.body["items"] if answer.status == 200 else []
+    return {one["metadata"]["name"]: one for one in items}
 
 
 def phases(plane: ControlPlane, namespace: str) -> dict[str, str]:

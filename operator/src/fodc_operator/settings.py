@@ -111,7 +111,7 @@ _OWN: Final = (
     Option(
         "startup-grace",
         Kind.DURATION,
-        "60s",
+        "90s",
         "A new leader marks no silent node Offline for so long; at least three heartbeats.",
         check=positive,
     ),

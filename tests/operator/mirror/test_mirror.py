@@ -290,7 +290,7 @@ def test_a_new_leader_takes_over_what_exists_and_waits_before_it_calls_anybody_o
             async with asyncio.timeout(4):
                 while one.phases()["data-1"] != "Pending":
                     await asyncio.sleep(0.02)
-            one.clock[0] += 50_000
+            one.clock[0] += 80_000
             async with asyncio.timeout(4):
                 while one.phases()["data-1"] != "Offline":
                     await asyncio.sleep(0.02)

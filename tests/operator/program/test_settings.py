@@ -30,7 +30,7 @@ def test_the_defaults_are_those_that_the_manifests_count_on() -> None:
     assert (found.lease.renew_s, found.lease.retry_s) == (10.0, 2.0)
     assert found.leader_label == "fodc.banyandb.dev/leader"
     assert found.writes == Rules(refresh_s=60.0, writes_per_s=20.0, burst=100.0)
-    assert found.patience == Patience(10_000, 60_000, 300_000, 86_400_000)
+    assert found.patience == Patience(10_000, 90_000, 300_000, 86_400_000)
     assert found.proxy == proxy.settings_of(proxy.resolved((), {}))
 
 

@@ -20,7 +20,7 @@ class Patience:
 
     heartbeat_ms: int = 10_000
     """Interval of the heartbeats: so much later an agent that lives should have come."""
-    grace_ms: int = 60_000
+    grace_ms: int = 90_000
     lost_ms: int = 300_000
     retention_ms: int = 24 * 3600 * 1000
 
