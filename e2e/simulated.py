@@ -50,7 +50,7 @@ def simulated_agents(
         "address": address,
         "contract": "link",
         "agents": count,
-        "series": 0,
+        "series": 1,  # none would leave them without an answer to a scrape
         "prefix": prefix,
         "namespace": namespace,
     }

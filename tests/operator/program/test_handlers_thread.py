@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kopf in its own thread against an API server in memory: events, stop, crash."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fodc_operator.handlers import diagnostics
+from fodc_operator.handlers.bridge import Bridge
+from fodc_operator.handlers.thread import (
+    Access,
+    HandlersError,
+    HandlersThread,
+    new_registry,
+    settings,
+)
+from tests.operator.memory_api.peers import a_request
+from tests.operator.memory_api.server import REQUESTS, MemoryApi, serving
+
+SOON_S = 10.0
+
+
+class Seen:
+    """Takes down what the handlers tell the main loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    async def seen(self, body: Any) -> None:
+        assert asyncio.get_running_loop() is self.loop
+        self.told.put_nowait(("seen", body["metadata"]["name"]))
+
+    async def gone(self, body: Any) -> None:
+        self.told.put_nowait(("gone", body["metadata"]["name"]))
+
+    async def next(self) -> tuple[str, str]:
+        async with asyncio.timeout(SOON_S):
+            return await self.told.get()
+
+
+@contextlib.asynccontextmanager
+async def handling(
+    namespaces: tuple[str, ...] = (),
+) -> AsyncIterator[tuple[MemoryApi, Seen, HandlersThread]]:
+    async with serving() as (api, url):
+        seen = Seen()
+        registry = new_registry(lambda: Access(url))
+        diagnostics.register(registry, seen, Bridge(asyncio.get_running_loop()))
+        thread = HandlersThread(registry, namespaces)
+        thread.start()
+        try:
+            yield api, seen, thread
+        finally:
+            await thread.stop()
+
+
+def test_the_main_loop_hears_of_objects_that_are_there_come_and_go() -> None:
+    async def run() -> None:
+        async with handling() as (api, seen, _):
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            assert await seen.next() == ("seen", "r-1")
+            api.store(REQUESTS).delete("a", "r-1")
+            assert await seen.next() == ("gone", "r-1")
+            assert api.count("PATCH") == 0
+
+    asyncio.run(run())
+
+
+def test_only_the_given_namespaces_are_watched() -> None:
+    async def run() -> None:
+        async with handling(("a", "c")) as (api, seen, _):
+            for namespace in ("b", "a", "c"):
+                api.store(REQUESTS).create(namespace, a_request(name=f"in-{namespace}"))
+            heard = {(await seen.next())[1] for _ in range(2)}
+
+            assert heard == {"in-a", "in-c"}
+            assert seen.told.empty()
+
+    asyncio.run(run())
+
+
+def test_a_cut_watch_and_forgotten_history_lose_nothing() -> None:
+    async def run() -> None:
+        async with handling() as (api, seen, thread):
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            assert await seen.next() == ("seen", "r-1")
+            api.store(REQUESTS).create("a", a_request(name="r-2"))
+            api.store(REQUESTS).compact()
+            api.cut_watches()
+            heard = set()
+            while "r-2" not in heard:
+                heard.add((await seen.next())[1])
+
+            assert not thread.ended.done()
+
+    asyncio.run(run())
+
+
+def test_it_ends_when_asked_and_leaves_other_tasks_alone() -> None:
+    async def run() -> None:
+        other = asyncio.create_task(asyncio.sleep(60))
+        async with handling() as (api, seen, thread):
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            await seen.next()
+            began = asyncio.get_running_loop().time()
+            await thread.stop()
+
+            assert asyncio.get_running_loop().time() - began < 3.0
+            assert thread.ended.done()
+            assert thread.ended.exception() is None
+        assert not other.done()
+        other.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_thread_that_never_started_is_stopped_without_waiting() -> None:
+    async def run() -> None:
+        thread = HandlersThread(new_registry(lambda: Access("http://127.0.0.1:1")), ())
+        await thread.stop()
+        assert not thread.ended.done()
+
+    asyncio.run(run())
+
+
+def test_an_end_that_nobody_asked_for_is_an_error() -> None:
+    """kopf gives up on a list that is refused in a way that it does not know."""
+
+    async def run() -> None:
+        async with handling() as (api, _, thread):
+            api.fail(410, "GET", "diagnosticrequests", times=1000)
+            api.cut_watches()
+            with pytest.raises(HandlersError, match="injected"):
+                async with asyncio.timeout(SOON_S):
+                    await thread.ended
+
+    asyncio.run(run())
+
+
+def test_the_settings_keep_nothing_on_objects_and_need_no_wide_rights() -> None:
+    found = settings()
+
+    assert found.peering.standalone
+    assert not found.posting.enabled
+    assert found.scanning.disabled
+    assert found.admission.managed is None
+    assert found.networking.request_timeout == 15

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole operator in one process against an API server in memory, and its command line."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from fodc_operator import settings as own
+from fodc_operator.runtime import Operator
+from tests.operator.memory_api.server import NODES, MemoryApi, serving
+from tests.operator.mirror.fleet import registration
+from tests.operator.servers import LEASES, api_client, memory_api
+
+SOON_S = 10.0
+NS = "banyandb"
+QUICK = ("--lease-duration=3s", "--lease-renew=2s", "--lease-retry=1s")
+
+
+@dataclass
+class Replica:
+    """One operator and how it is asked to end."""
+
+    operator: Operator
+    asked: asyncio.Event
+    running: asyncio.Task[int]
+
+    async def ask(self, path: str) -> tuple[int, Any]:
+        url = f"http://{self.operator.proxy.http_address}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            body = await answer.text()
+        is_json = answer.content_type == "application/json"
+        return answer.status, json.loads(body) if is_json else body
+
+    async def until(self, look: Callable[[], Any]) -> None:
+        async with asyncio.timeout(SOON_S):
+            while not look() and not self.running.done():
+                await asyncio.sleep(0.01)
+        assert look(), self.running
+
+    async def leads(self) -> None:
+        await self.until(lambda: self.operator.proxy.grpc_address)
+
+    async def end(self) -> int:
+        self.asked.set()
+        async with asyncio.timeout(SOON_S):
+            return await self.running
+
+
+@contextlib.asynccontextmanager
+async def replica(url: str, folder: Path, *argv: str) -> AsyncIterator[Replica]:
+    fixed = (
+        "--grpc-listen-addr=127.0.0.1:0",
+        "--http-listen-addr=127.0.0.1:0",
+        f"--data-dir={folder}",
+        "--pod-namespace=fodc-system",
+    )
+    settings = own.settings_of(own.resolved((*fixed, *QUICK, *argv), {}))
+    async with api_client(url) as client:
+        operator = Operator(settings, client)
+        await operator.listen()
+        asked = asyncio.Event()
+        one = Replica(operator, asked, asyncio.create_task(operator.run(asked)))
+        try:
+            yield one
+        finally:
+            asked.set()
+            await asyncio.gather(one.running, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def one_replica(tmp_path: Path, *argv: str) -> AsyncIterator[tuple[MemoryApi, Replica]]:
+    async with (
+        serving(memory_api()) as (api, url),
+        replica(url, tmp_path / "data", *argv) as one,
+    ):
+        yield api, one
+
+
+def test_a_replica_leads_mirrors_and_ends_when_asked(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with one_replica(tmp_path) as (api, one):
+            await one.leads()
+            one.operator.proxy.registry.register(registration("data-0"))
+            await one.until(lambda: api.store(NODES).listed(NS))
+            status, ready = await one.ask("/readyz")
+            page = (await one.ask("/metrics"))[1]
+
+            assert (status, {c["name"]: c["ok"] for c in ready["checks"]}) == (
+                200,
+                {"grpc": True, "artifacts": True, "leader": True},
+            )
+            for family in ("leader 1", 'nodes{phase="Online"}', "api_calls_total", "requests{"):
+                assert f"fodc_operator_{family}" in page, family
+            assert await one.end() == 0
+            (lease,) = api.store(LEASES).listed("fodc-system")
+            assert lease["spec"]["holderIdentity"] == ""
+
+    asyncio.run(run())
+
+
+def test_a_standby_answers_probes_and_refuses_the_rest_until_it_leads(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with (
+            serving(memory_api()) as (_, url),
+            replica(url, tmp_path / "a") as first,
+        ):
+            await first.leads()
+            async with replica(url, tmp_path / "b") as second:
+                await second.until(lambda: second.operator.leadership.holder)
+                answers = {path: (await second.ask(path))[0] for path in PATHS}
+                assert answers == PATHS
+                assert "fodc_operator_leader 0" in (await second.ask("/metrics"))[1]
+                assert await first.end() == 0
+                await second.leads()
+                assert (await second.ask("/cluster"))[0] == 200
+
+    asyncio.run(run())
+
+
+PATHS: Mapping[str, int] = {
+    "/healthz": 200,
+    "/version": 200,
+    "/metrics": 200,
+    "/readyz": 503,
+    "/cluster": 503,
+    "/health": 503,
+    "/artifacts": 503,
+}
+
+
+def test_a_lost_lease_ends_the_operator_with_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with one_replica(tmp_path) as (api, one):
+            await one.leads()
+            api.fail(500, "GET", "leases", times=10_000)
+            async with asyncio.timeout(SOON_S):
+                assert await one.running == 1
+
+    asyncio.run(run())
+
+
+def test_a_mirror_that_fails_ends_the_operator_with_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with one_replica(tmp_path) as (_, one):
+
+            async def fails() -> None:
+                raise ZeroDivisionError
+
+            one.operator.mirror.run = fails  # type: ignore[method-assign]  # the fault to test
+            async with asyncio.timeout(SOON_S):
+                assert await one.running == 1
+
+    asyncio.run(run())
+
+
+def test_a_standby_ends_when_asked(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(memory_api()) as (api, url):
+            api.fail(500, "POST", "leases", times=10_000)
+            async with replica(url, tmp_path) as one:
+                await asyncio.sleep(0.1)
+                assert await one.end() == 0
+
+    asyncio.run(run())
+
+
+# ---- command line -------------------------------------------------------------------------------
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fodc_operator", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+
+
+def test_help_and_version_are_told_and_wrong_settings_end_with_two() -> None:
+    helped, versioned, wrong = program("--help"), program("--version"), program("--retntion=1h")
+
+    assert (helped.returncode, "--lease-duration" in helped.stdout) == (0, True)
+    assert (versioned.returncode, versioned.stdout.split()[0]) == (0, "fodc-operator")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "fodc-operator: unknown flag --retntion; did you mean --retention?\n",
+    )
+
+
+def test_outside_of_a_cluster_it_says_what_it_needs() -> None:
+    answer = program("--http-listen-addr=127.0.0.1:0", "--log-level=error")
+
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "fodc-operator: no pod's service account here: Service host/port is not set.; "
+        "outside of a cluster give --kubeconfig\n"
+    )
