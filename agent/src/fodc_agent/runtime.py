@@ -27,7 +27,7 @@ from fodc_agent.captures.spool import Held, Spool
 from fodc_agent.collecting import CONFIGURATION, identity_labels, pprof_url, sources_of
 from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery
-from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, role_of_command
+from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.node_state import (
     Health,
     ProfilerFacts,
@@ -73,6 +73,7 @@ _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
+_NODE_LABELS: Final = "node-labels"
 _STOP_WITHIN_S: Final = 1.8
 
 
@@ -115,8 +116,9 @@ class Agent:
         self._discovery = Discovery(
             settings.cluster_state_ports,
             interval_s=settings.cluster_state_interval_s,
-            fallback=self._role_from_command,
+            fallback=self._facts_from_command,
             on_change=self._learned,
+            role=settings.node_role or UNSPECIFIED,
         )
         self._uplink: Uplink | None = None
 
@@ -128,7 +130,7 @@ class Agent:
         # Two threads are enough for the spool; each one more is memory.
         loop.set_default_executor(ThreadPoolExecutor(2, thread_name_prefix="disk"))
         self._on_signals(loop)
-        self._learned(self._known_facts())
+        self._learned(self._discovery.facts)
         await self._web.start(self._routes())
         held = await self._recovered()
         self._start_tasks(held)
@@ -162,8 +164,7 @@ class Agent:
             work = partial(self._recording.record, one.source.name, one.interval_s)
             crew.start(f"record {one.source.name}", work)
         crew.start("bus", self._coordinator.run)
-        if not self.settings.node_role:
-            crew.start("identity", self._discovery.run)
+        crew.start("identity", self._discovery.run)
         crew.start("profiler", self._watch_profiler)
         crew.start("state", self._publish_state)
         if self.settings.proxy_endpoints:
@@ -262,18 +263,18 @@ class Agent:
 
     # ---- what is known about the node ----------------------------------------------------------
 
-    def _known_facts(self) -> NodeFacts:
-        return NodeFacts(role=self.settings.node_role or UNSPECIFIED)
-
     def _facts(self) -> NodeFacts:
-        return self._known_facts() if self.settings.node_role else self._discovery.facts
+        return self._discovery.facts
 
-    async def _role_from_command(self) -> str:
-        """Read the role from the node's command line, where its ports do not tell it."""
+    async def _facts_from_command(self) -> NodeFacts | None:
+        """Read role and labels from what the node was told, where its ports do not tell them."""
         reading = await self._coordinator.demand(CONFIGURATION, max_age_s=_ROLE_AGE_S)
-        if not isinstance(reading.payload, ConfigurationReading):
-            return UNSPECIFIED
-        return role_of_command((reading.payload.role_word,))
+        known = reading.payload
+        if not isinstance(known, ConfigurationReading) or not known.epoch:
+            return None
+        return NodeFacts(
+            role_of_command((known.role_word,)), labels_of(known.value_of(_NODE_LABELS))
+        )
 
     def _learned(self, facts: NodeFacts) -> None:
         """Label everything anew and tell the proxy."""

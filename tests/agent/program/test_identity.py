@@ -14,6 +14,7 @@ from fodc_agent.identity.roles import (
     NodeFacts,
     addresses_of,
     best_of,
+    labels_of,
     role_of,
     role_of_command,
     updated,
@@ -69,7 +70,7 @@ def test_t_cl_16_addresses_are_ipv4():
     assert addresses_of([1, 2, 3]) == ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
 
 
-def discovery(answers, *, ports=(1,), fallback=UNSPECIFIED, limit=20):
+def discovery(answers, *, ports=(1,), fallback=None, limit=20, role=UNSPECIFIED):
     """A discovery whose answers come from a list; raises StopAsyncIteration when it is used up."""
     told, slept, left = [], [], iter(answers)
 
@@ -89,7 +90,13 @@ def discovery(answers, *, ports=(1,), fallback=UNSPECIFIED, limit=20):
         return fallback
 
     made = Discovery(
-        ports, interval_s=30, fallback=from_command, on_change=told.append, ask=ask, sleep=sleep
+        ports,
+        interval_s=30,
+        fallback=from_command,
+        on_change=told.append,
+        ask=ask,
+        sleep=sleep,
+        role=role,
     )
     return made, told, slept
 
@@ -121,7 +128,8 @@ def test_t_cl_15_a_node_that_never_answers_is_waited_for_within_a_bound():
 
 def test_the_command_line_is_asked_when_the_ports_name_no_role():
     async def scenario():
-        made, told, _ = discovery([NodeFacts(UNSPECIFIED, {"z": "1"}, "n")], fallback="ROLE_DATA")
+        answer = NodeFacts(UNSPECIFIED, {"z": "1"}, "n")
+        made, told, _ = discovery([answer], fallback=NodeFacts("ROLE_DATA", {"z": "2"}))
         await made.refresh()
         assert told == [NodeFacts("ROLE_DATA", {"z": "1"}, "n")]
 
@@ -130,9 +138,69 @@ def test_the_command_line_is_asked_when_the_ports_name_no_role():
 
 def test_without_ports_the_command_line_decides():
     async def scenario():
-        made, told, _ = discovery([], ports=(), fallback="ROLE_LIAISON")
+        made, told, _ = discovery([], ports=(), fallback=NodeFacts("ROLE_LIAISON"))
         await made.refresh()
         assert told == [NodeFacts("ROLE_LIAISON")]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("", {}),
+        ("type=hot,zone=a", {"type": "hot", "zone": "a"}),
+        ("[type=hot, zone=a]", {"type": "hot", "zone": "a"}),
+        ("type=hot,nonsense,=x,empty=", {"type": "hot", "empty": ""}),
+    ],
+)
+def test_labels_are_read_from_the_nodes_own_flag(text, labels):
+    assert labels_of(text) == labels
+
+
+def test_a_told_role_wins_and_labels_come_from_the_command():
+    """Until the command could be read it is asked for soon, as a role would be."""
+
+    async def scenario():
+        made, told, slept = discovery([], ports=(), role="ROLE_LIAISON", limit=2)
+        assert (await made.known(5)).role == "ROLE_LIAISON"
+        with pytest.raises(EOFError):
+            await made.run()
+        made._fallback = from_command
+        await made.refresh()
+        assert (slept, told) == ([0.1, 0.2], [NodeFacts("ROLE_LIAISON", {"type": "hot"})])
+
+    async def from_command():
+        return NodeFacts("ROLE_DATA", {"type": "hot"})
+
+    asyncio.run(scenario())
+
+
+def test_labels_of_the_ports_win_over_those_of_the_command_also_while_the_ports_are_silent():
+    async def scenario():
+        made, told, _ = discovery(
+            [DATA, unreachable()], fallback=NodeFacts("ROLE_DATA", {"type": "other"})
+        )
+        await made.refresh()
+        await made.refresh()
+        assert told == [DATA]
+
+    asyncio.run(scenario())
+
+
+def test_changed_labels_of_the_command_are_taken_where_no_port_tells():
+    async def scenario():
+        first, second = (NodeFacts("ROLE_DATA", {"type": tier}) for tier in ("hot", "warm"))
+        answers = iter((first, second))
+        made, told, _ = discovery([], ports=())
+
+        async def from_command():
+            return next(answers)
+
+        made._fallback = from_command
+        await made.refresh()
+        await made.refresh()
+        assert told == [first, second]
 
     asyncio.run(scenario())
 

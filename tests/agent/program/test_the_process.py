@@ -38,7 +38,8 @@ class Node(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/debug/pprof/profile"):
             self.server.profiling.set()
             self.server.release.wait(20)
-        body = PAGE if self.path == "/metrics" else b""
+        bodies = {"/metrics": PAGE, "/debug/pprof/cmdline": self.server.command}
+        body = bodies.get(self.path, b"")
         self.send_response(200 if body else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -52,6 +53,7 @@ class Node(http.server.BaseHTTPRequestHandler):
 def node():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
     server.profiling, server.release = threading.Event(), threading.Event()
+    server.command = b""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
@@ -352,6 +354,28 @@ def test_t_wd_27_a_role_stays_while_labels_are_refreshed(node, tmp_path):
         page = agent.wait_for("/metrics", lambda _, body: 'node_type="hot"' in body)
         assert without('node_type="hot', page) == []
         assert without('node_role="ROLE_DATA', page) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "command", "labels"),
+    [
+        ("--node-role=", b"data", 'node_role="ROLE_DATA",node_type="hot",node_zone="a"'),
+        ("--node-role=liaison", b"x", 'node_role="ROLE_LIAISON",node_type="hot",node_zone="a"'),
+    ],
+)
+def test_labels_of_the_nodes_own_flag_are_taken_where_no_port_tells_them(
+    node, tmp_path, role, command, labels
+):
+    """A role that was told wins over that of the command, and does not keep the labels away."""
+    node.command = b"banyand\0" + command + b"\0--node-labels\0type=hot,zone=a"
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port, role) as agent:
+        page = agent.wait_for("/metrics", lambda _, body: "node_type=" in body and "\nup{" in body)
+        assert f'up{{{labels},pod_name="data-0"}} 1\n' in page
+        told = {}
+        while told != {"type": "hot", "zone": "a"}:
+            frame = proxy.hear("hello", "heartbeat")
+            told = dict(getattr(frame, frame.WhichOneof("frame")).state.labels) or told
 
 
 def test_a_metrics_query_brings_the_node_and_the_agent_itself(node, tmp_path):

@@ -3,11 +3,13 @@
 
 The one idea: nothing waits for it. What is known is in `facts`, and whoever cares is told of each
 change; a node that never answers costs a question every few seconds and a reason in `problem`.
+What the ports do not tell is taken from the node's command; what a person told comes first.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from fodc_agent.identity import codec
@@ -42,12 +44,14 @@ class Discovery:
         ports: Sequence[int],
         *,
         interval_s: float,
-        fallback: Callable[[], Awaitable[str]],
+        fallback: Callable[[], Awaitable[NodeFacts | None]],
         on_change: Callable[[NodeFacts], None],
         ask: Ask = ask_node,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        role: str = UNSPECIFIED,
     ) -> None:
-        self.facts = NodeFacts()
+        """Take the role that was told, if any; labels are found out all the same."""
+        self.facts = NodeFacts(role)
         self.problem = ""
         self._ports = tuple(ports)
         self._interval_s = interval_s
@@ -55,14 +59,19 @@ class Discovery:
         self._on_change = on_change
         self._ask = ask
         self._sleep = sleep
+        self._role = role
+        self._answer: NodeFacts | None = None
+        self._heard = False
         self._known = asyncio.Event()
+        if role != UNSPECIFIED:
+            self._known.set()
 
     async def run(self) -> None:
-        """Ask for ever: with growing pauses until there is a role, then every interval."""
+        """Ask for ever: with growing pauses until all is known, then every interval."""
         pause_s = _FIRST_PAUSE_S
         while True:
             await self.refresh()
-            if self.facts.role != UNSPECIFIED:
+            if self._heard and self.facts.role != UNSPECIFIED:
                 await self._sleep(self._interval_s)
                 continue
             await self._sleep(min(pause_s, self._interval_s))
@@ -71,10 +80,14 @@ class Discovery:
     async def refresh(self) -> NodeFacts:
         """Ask once and return what is known then."""
         news = await self._asked()
+        if news is not None:
+            self._answer = news
         if news is None or news.role == UNSPECIFIED:
             news = await self._from_command(news)
         if news is not None:
-            self._learn(updated(self.facts, news))
+            self._heard = True
+            told = news if self._role == UNSPECIFIED else replace(news, role=self._role)
+            self._learn(updated(self.facts, told))
         return self.facts
 
     async def known(self, timeout_s: float) -> NodeFacts:
@@ -97,12 +110,14 @@ class Discovery:
         return best_of(answer for answer in answers if isinstance(answer, NodeFacts))
 
     async def _from_command(self, news: NodeFacts | None) -> NodeFacts | None:
-        """Take the role from the node's command line where its ports do not tell it."""
-        role = await self._fallback()
-        if role == UNSPECIFIED:
+        """Take role and labels from the node's command where its ports never told them."""
+        told = await self._fallback()
+        if told is None:
             return news
-        known = news or self.facts
-        return NodeFacts(role, known.labels, known.name)
+        known = news or self._answer or NodeFacts()
+        # An answer that named the role named all labels, so none is none.
+        labels = known.labels if known.role != UNSPECIFIED else known.labels or told.labels
+        return NodeFacts(told.role, labels, known.name)
 
     def _learn(self, facts: NodeFacts) -> None:
         if facts == self.facts:

@@ -43,6 +43,15 @@ def role_of_command(command: Sequence[str]) -> str:
     return _COMMANDS.get(command[0], UNSPECIFIED) if command else UNSPECIFIED
 
 
+def labels_of(text: str) -> dict[str, str]:
+    """Return the labels of a node's `--node-labels type=hot,zone=a`; what is no pair is left out.
+
+    Brackets and blanks around it are how lists are written in files.
+    """
+    pairs = (part.strip().partition("=") for part in text.strip(" []").split(","))
+    return dict(sorted((name.strip(), value.strip()) for name, sep, value in pairs if name and sep))
+
+
 def best_of(answers: Iterable[NodeFacts]) -> NodeFacts | None:
     """Return the first answer with a role, else the first one (W-17); None without any."""
     known = list(answers)

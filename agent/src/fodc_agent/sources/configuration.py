@@ -41,6 +41,11 @@ class ConfigurationReading:
         """The subcommand that tells the node's role: data, liaison, standalone, or ""."""
         return next((word for word in self.command if word in ROLE_WORDS), "")
 
+    def value_of(self, name: str) -> str:
+        """Return the shown value of one setting, "" when it is masked or not set."""
+        shown = (one.value for one in self.entries if one.name == name and not one.redacted)
+        return next(shown, "")
+
 
 class ConfigurationSource:
     """Reads arguments by pprof, else from /proc, and the environment from /proc."""
