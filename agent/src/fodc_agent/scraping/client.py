@@ -9,7 +9,8 @@ one deadline from the name lookup to the last byte, and an upper limit of body b
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -99,16 +100,6 @@ class _Connection:
                 return event
 
 
-@dataclass(slots=True)
-class _Collected:
-    """A sink that keeps its pieces."""
-
-    pieces: list[bytes] = field(default_factory=list)
-
-    def joined(self) -> bytes:
-        return b"".join(self.pieces)
-
-
 class HttpClient:
     """Requests with a deadline and a size limit; keeps a few idle connections for reuse.
 
@@ -140,17 +131,18 @@ class HttpClient:
         headers: Iterable[tuple[str, str]] = (),
     ) -> Response:
         """Fetch `url` into memory; raise FetchError for everything but a complete 200."""
-        collected = _Collected()
+        # Its value is the buffer itself, so a page of 8 MiB is never there twice.
+        collected = BytesIO()
         answer = await self.stream(
             url,
-            sink=collected.pieces.append,
+            sink=collected.write,
             timeout_s=timeout_s,
             max_bytes=max_bytes,
             method=method,
             body=body,
             headers=headers,
         )
-        return Response(answer.status, answer.headers, collected.joined(), answer.received_bytes)
+        return Response(answer.status, answer.headers, collected.getvalue(), answer.received_bytes)
 
     async def stream(
         self,
