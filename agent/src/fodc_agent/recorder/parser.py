@@ -32,6 +32,7 @@ from fodc_agent.recorder.window import absent_row
 from fodc_protocol.samples import ABSENT, MetricType, Series, component_base
 
 _CHUNK_BYTES: Final = 1 << 16
+_SHARED_PAIRS: Final = 1 << 12
 _HASH: Final = ord("#")
 _SPARE_ENTRIES: Final = 1024  # cached lines beyond one per series: other spellings, refused series
 
@@ -109,6 +110,9 @@ class PageParser:
         return True
 
     def _cold_line(self, line: bytes, page: "_Page") -> None:
+        if len(page.strings) >= _SHARED_PAIRS:
+            # Pairs that are met once only, such as ids, must not cost more than the page itself.
+            page.strings.clear()
         sample = read_sample(line, page.strings)
         if isinstance(sample, SkipReason):
             if sample is not SkipReason.BLANK:
