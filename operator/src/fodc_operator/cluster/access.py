@@ -26,10 +26,13 @@ async def configuration_of(kubeconfig: str) -> Configuration:
     found.connection_pool_maxsize = CONNECTIONS
     try:
         if kubeconfig:
-            load = config.load_kube_config  # without types in the library
-            await load(kubeconfig, client_configuration=found, persist_config=False)  # type: ignore[no-untyped-call]
+            # Two functions of the library that have no types.
+            load = config.load_kube_config
+            await load(  # type: ignore[no-untyped-call]  # as said
+                kubeconfig, client_configuration=found, persist_config=False
+            )
         else:
-            config.load_incluster_config(found)  # type: ignore[no-untyped-call]
+            config.load_incluster_config(found)  # type: ignore[no-untyped-call]  # the library's
     except (ConfigException, OSError) as error:
         where = f"--kubeconfig={kubeconfig}" if kubeconfig else "no pod's service account here"
         hint = "" if kubeconfig else "; outside of a cluster give --kubeconfig"
@@ -44,7 +47,7 @@ async def api_client(kubeconfig: str) -> AsyncIterator[ApiClient]:
     try:
         yield client
     finally:
-        await client.close()  # type: ignore[no-untyped-call]
+        await client.close()  # type: ignore[no-untyped-call]  # the library's
 
 
 def bearer_of(found: Configuration) -> str:
