@@ -118,6 +118,7 @@ async def serve_proxy(every_s: float, window_after_s: float) -> None:
                 )
             await context.write(query)
 
+    # grpc.aio gives its handlers no types that a checker could hold.
     async def connect(frames, context):  # type: ignore[no-untyped-def]
         asking = None
         async for frame in frames:
