@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -285,7 +285,7 @@ def measure(*, cpu_span_s: float = CPU_SPAN_S, optimized: bool = False) -> dict[
         return {"rss": rss_mib, "peak": peak_mib, "cpu": percent}
 
 
-def run() -> dict[str, dict[str, object]]:
+def run(_names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
     """Return the figures by name, with unit, goal and method."""
     figures = measure()
     how = f"{SERIES} series, {ROWS} rows of 10 s, linked, journal on; see the docstring"

@@ -58,7 +58,9 @@ def ready(operator: programs.Program) -> dict[str, Any]:
 
 def leads(operator: programs.Program) -> bool:
     """Say whether this operator leads and serves."""
-    return bool(ready(operator).get("ready"))
+    answer = ready(operator)
+    leader = [one["message"] for one in answer.get("checks", []) if one["name"] == "leader"]
+    return bool(answer.get("ready")) and leader == ["leads"]
 
 
 def wait_for(what: str, look: Callable[[], T], deadline_s: float = 15.0) -> T:

@@ -87,7 +87,7 @@ def test_only_the_leader_serves_and_the_standby_says_who_leads(
     assert (leads(first), leads(second)) == (True, False)
     assert check["message"].startswith("stands by; ")
     assert asked(second, "/healthz")[0] == 200
-    assert asked(second, "/readyz")[0] == 503
+    assert asked(second, "/readyz")[0] == 200
     status, body = asked(second, "/cluster")
     assert (status, json.loads(body)["error"]["reason"]) == (503, "Standby")
     assert asked(first, "/cluster")[0] == 200

@@ -47,7 +47,7 @@ class Operator:
         self._api = api
         self.cluster = Cluster(api, identity=settings.lease.identity)
         self.leadership = Leadership(settings.lease, api)
-        self.proxy = Proxy(settings.proxy, Host(self._checks, self._samples))
+        self.proxy = Proxy(settings.proxy, Host(self._checks, self._samples, self._stands_by))
         self._label = LeaderLabel(
             self.cluster, settings.own_namespace, settings.pod_name, settings.leader_label
         )
@@ -97,7 +97,11 @@ class Operator:
         lease = self.leadership
         holder = f"; {lease.holder} leads" if lease.holder and not lease.leads else ""
         message = "leads" if lease.leads else f"stands by{holder}"
-        yield ReadyCheck("leader", lease.leads, message)
+        yield ReadyCheck("leader", lease.leads or self._stands_by(), message)
+
+    def _stands_by(self) -> bool:
+        """Say whether another replica leads: then this one is ready, for all that it has to do."""
+        return bool(self.leadership.holder) and not self.leadership.leads
 
     def _samples(self) -> Iterator[Sample]:
         yield from telemetry.leadership_samples(leads=self.leadership.leads)

@@ -90,12 +90,19 @@ def _nothing() -> tuple[()]:
     return ()
 
 
+def _serves() -> bool:
+    """Say of a program that embeds nothing that it does not stand by."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What a program that embeds the proxy adds to its readiness and to its metrics."""
 
     checks: Callable[[], Iterable[health_routes.ReadyCheck]] = _nothing
     samples: Callable[[], Iterable[Sample]] = _nothing
+    # Whether it waits on purpose: such a replica is ready to take over, and serves nobody yet.
+    stands_by: Callable[[], bool] = _serves
 
 
 class Proxy:
@@ -218,12 +225,13 @@ class Proxy:
 
     def ready_checks(self) -> Sequence[health_routes.ReadyCheck]:
         """Return what must work before callers are sent here."""
-        listening = bool(self._grpc.address)
-        message = f"listens on {self._grpc.address}" if listening else "does not listen yet"
+        listening, waits = bool(self._grpc.address), self._host.stands_by()
+        message = "opens when this replica leads" if waits else "does not listen yet"
+        message = f"listens on {self._grpc.address}" if listening else message
         kept = f"kept in {self.data_dir}"
         lost = "kept in a temporary folder until the proxy ends; set --data-dir to keep them"
         return (
-            health_routes.ReadyCheck("grpc", listening, message),
+            health_routes.ReadyCheck("grpc", listening or waits, message),
             health_routes.ReadyCheck(
                 "artifacts", ok=True, message=lost if self._is_temporary else kept
             ),

@@ -129,7 +129,7 @@ PATHS: Mapping[str, int] = {
     "/healthz": 200,
     "/version": 200,
     "/metrics": 200,
-    "/readyz": 503,
+    "/readyz": 200,
     "/cluster": 503,
     "/health": 503,
     "/artifacts": 503,
