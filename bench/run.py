@@ -43,6 +43,11 @@ CATALOG: dict[str, tuple[str, ...]] = {
         "proxy_kib_per_agent_fodc",
     ),
     "capture": ("capture_overhead_s",),
+    "operator_program": (
+        "leader_failover_s",
+        "status_writes_per_s_1000_agents",
+        "transition_visible_s",
+    ),
 }
 
 

@@ -198,7 +198,7 @@ class MetricsHandler(Handler):
 
     place = "metrics"
 
-    def answer(self, path: str, query: dict[str, str]) -> Answer:  # noqa: ARG002 (same for both)
+    def answer(self, path: str, query: dict[str, str]) -> Answer:
         """Return the page of this moment."""
         if path != "/metrics":
             return refused("404 page not found", 404)
