@@ -17,7 +17,7 @@ help: ## list the targets
 $(BIN)/.ready: pyproject.toml constraints.txt
 	@echo "preparing $(VENV) (about a minute the first time) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 dev: $(BIN)/.ready ## an environment with everything

@@ -359,7 +359,7 @@ def test_a_request_with_too_long_a_name_is_refused(requests: Requests) -> None:
     answer = requests.create(name="x" * 64)
 
     assert refusal(answer) == [
-        ("<nil>", "metadata.name must be at most 63 characters: it is also the request's id")
+        ("<nil>", "metadata.name must be at most 63 characters: the request's id begins with it")
     ]
 
 
