@@ -11,18 +11,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2e import operators, programs
-from e2e.controlplane import processes
+from e2e.controlplane import installing, processes
 from e2e.controlplane.cluster import ControlPlane
 from e2e.node import running
 from e2e.operators import leads, metric, nodes, ready, start_operator, wait_for, wait_leads
 
 FAILOVER_S = 20.0
-AGENT_RETURNS_S = 70.0
-"""An agent that found nobody waits up to a minute before it tries again."""
+AGENT_RETURNS_S = 20.0
+"""An agent that found nobody waits up to ten seconds before it tries again."""
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def agent(
     pair: tuple[programs.Program, programs.Program], namespace: str, tmp_path: Path
 ) -> Iterator[programs.Program]:
     """A real agent beside a sample node, connected to whoever leads."""
-    with running.sample_node() as node:
+    with running.sample_node(load=2) as node:
         started = programs.start_agent(
             tmp_path,
             f"--node-pid={node.pid}",
@@ -137,6 +138,51 @@ def test_a_standby_takes_over_within_twenty_seconds_when_the_leader_is_killed(
     )
 
     assert took_s < FAILOVER_S, took_s
+
+
+@pytest.mark.timeout(200)
+def test_a_capture_is_neither_lost_nor_doubled_when_its_leader_is_killed(
+    control_plane: ControlPlane,
+    namespace: str,
+    pair: tuple[programs.Program, programs.Program],
+    agent: programs.Program,
+) -> None:
+    """Both replicas see the same data, as on a claim that both mount."""
+    first, second = pair
+    wait_for("mirrored", lambda: agent_id(control_plane, namespace))
+    spec = {
+        "target": {"names": ["data-0"]},
+        "captures": [{"type": "CPUProfile", "duration": "8s"}],
+    }
+    request = installing.resource("DiagnosticRequest", "survivor", spec=spec)
+    told = ("--namespace", namespace)
+    control_plane.kubectl(*told, "apply", "--filename=-", stdin=json.dumps(request))
+
+    def status() -> dict[str, Any]:
+        found = control_plane.kubectl(*told, "get", "diag", "survivor", "--output=json")
+        return dict(json.loads(found.stdout).get("status", {}))
+
+    wait_for("the capture runs", lambda: status().get("phase") == "Running")
+    wait_for("the agent records", lambda: holds_a_capture(agent))
+    first.kill()
+    wait_leads(second, FAILOVER_S)
+    done = wait_for(
+        "the request has ended",
+        lambda: status() if status().get("completionTime") else None,
+        AGENT_RETURNS_S + 30,
+    )
+
+    (target,) = done["targets"]
+    (result,) = target["results"]
+    assert (done["phase"], target["attempts"]) == ("Succeeded", 1), done
+    listed = json.loads(asked(second, "/artifacts")[1])["artifacts"]
+    assert [one["sha256"] for one in listed] == [result["sha256"]]
+    assert result["samples"] > 0
+
+
+def holds_a_capture(agent: programs.Program) -> bool:
+    """Say whether there is anything in the agent's spool."""
+    return any((agent.log.parent / "data-0" / "captures").iterdir())
 
 
 def test_a_leader_that_loses_its_lease_ends_with_a_reason(

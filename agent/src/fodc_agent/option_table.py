@@ -234,7 +234,7 @@ _UPLINK: Final = (
         "reconnect-interval",
         Kind.DURATION,
         "5s",
-        "Upper end of the first random pause before a new attempt; doubles up to a minute.",
+        "Upper end of the first random pause before a new attempt; doubles up to 10 s.",
         check=positive,
     ),
     Option("proxy-tls", Kind.BOOL, "false", "Use TLS; implied by the three files below."),

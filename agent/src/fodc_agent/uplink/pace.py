@@ -9,7 +9,9 @@ from typing import Final
 
 from fodc_protocol.link.backoff import reconnect_delay_s
 
-CAP_S: Final = 60.0
+# A capture is waited for 30 s beyond its length, and a proxy that is replaced is away for up to 16:
+# an agent that waits longer than the rest loses what it has captured.
+CAP_S: Final = 10.0
 
 
 def chance() -> float:
@@ -19,7 +21,7 @@ def chance() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Pauses in seconds: `base_s` bounds the first one, a minute all of them (W-54)."""
+    """Pauses in seconds: `base_s` bounds the first one, ten seconds all of them (W-54)."""
 
     base_s: float = 5.0
     probe_link_s: float = 300.0
