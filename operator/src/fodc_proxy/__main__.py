@@ -7,15 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import yaml
 
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
 from fodc_proxy import settings as own
 from fodc_proxy import telemetry
 from fodc_proxy.runtime import Proxy, version
+from fodc_proxy.settings_file import settings_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,21 +39,7 @@ def _values(arguments: Sequence[str], environ: Mapping[str, str]) -> Resolved:
     """Resolve twice when there is a file: first to learn its name."""
     values = own.resolved(arguments, environ)
     path = values.text("config")
-    return own.resolved(arguments, environ, _file(path)) if path else values
-
-
-def _file(path: str) -> Mapping[str, object]:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"--config: cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise OptionError(f"--config: {path} is no YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise OptionError(f"--config: {path} must hold settings by name")
-    return {str(key): value for key, value in content.items()}
+    return own.resolved(arguments, environ, settings_file(path)) if path else values
 
 
 async def _run(settings: own.Settings, values: Resolved) -> int:
