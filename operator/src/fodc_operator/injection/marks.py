@@ -42,4 +42,4 @@ SKIPPED: Final = f"{LABEL_PREFIX}/not-injected"
 
 AGENT_CONTAINER: Final = "fodc-agent"
 """Name of the container; the chart of BanyanDB calls its own so too (upstream-proxy §16.3)."""
-TOKEN_AUDIENCE: Final = "fodc-proxy"
+TOKEN_AUDIENCE: Final = "fodc-proxy"  # noqa: S105 - a name
