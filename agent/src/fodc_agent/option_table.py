@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fodc_protocol.options import (
+    Check,
     Kind,
     Option,
     Value,
@@ -34,6 +35,9 @@ ROLES: Final[Mapping[str, str]] = {
 }
 """What people write for a role; a standalone node reports itself as data (§8.2)."""
 
+ATTACHMENTS: Final = ("sidecar", "remote", "standalone")
+FLAVOURS: Final = ("basic", "proc", "ebpf")
+
 
 # ---- checks that only the agent has ---------------------------------------------------------
 
@@ -50,6 +54,25 @@ def _role(name: str, value: Value) -> str | None:
         f"{name} must be one of data, liaison, meta, standalone, ROLE_DATA, ROLE_LIAISON, "
         f"ROLE_META, got {value!r}"
     )
+
+
+def _one_of(*words: str) -> Check:
+    """Return a check that a text is one of these or empty, which means "find it out"."""
+
+    def check(name: str, value: Value) -> str | None:
+        if value in {"", *words}:
+            return None
+        return f"{name} must be one of {', '.join(words)} or empty, got {value!r}"
+
+    return check
+
+
+def _pairs(name: str, value: Value) -> str | None:
+    for text in value if isinstance(value, tuple) else ():
+        label, separator, _ = text.partition("=")
+        if not (separator and label.strip()):
+            return f"{name} must be name=value, several separated by commas, got {text!r}"
+    return None
 
 
 def _endpoints(name: str, value: Value) -> str | None:
@@ -141,6 +164,7 @@ _IDENTITY: Final = (
     Option("pod-name", Kind.STRING, "", "Name of this pod or machine; POD_NAME is read too."),
     Option("pod-namespace", Kind.STRING, "", "Namespace of this pod; POD_NAMESPACE is read too."),
     Option("pod-uid", Kind.STRING, "", "UID of this pod; POD_UID is read too."),
+    Option("pod-ip", Kind.STRING, "", "Address of this pod; POD_IP is read too."),
     Option("kubernetes-node", Kind.STRING, "", "Machine of this pod; NODE_NAME is read too."),
     Option("cluster", Kind.STRING, "", "Name of the BanyanDB cluster."),
     Option(
@@ -149,6 +173,45 @@ _IDENTITY: Final = (
         "",
         "Role of the node: data, liaison or standalone; empty discovers it.",
         check=_role,
+    ),
+    Option(
+        "node-labels",
+        Kind.LIST,
+        "",
+        "Labels of the node, such as type=hot; the node's own ports and command add others.",
+        metavar="name=value,...",
+        check=_pairs,
+    ),
+    Option(
+        "node-container",
+        Kind.STRING,
+        "",
+        "Name of the container in which the node runs, to tell its process from others.",
+    ),
+    Option(
+        "attachment",
+        Kind.STRING,
+        "",
+        "How the agent is attached: beside the node in its pod, over the network with "
+        "--targets-file, or on a machine. Empty is sidecar where POD_UID is known.",
+        metavar="sidecar|remote|standalone",
+        check=_one_of(*ATTACHMENTS),
+    ),
+    Option(
+        "flavour",
+        Kind.STRING,
+        "",
+        "How much of the node the pod lets the agent see; said in the log and to the proxy.",
+        metavar="basic|proc|ebpf",
+        check=_one_of(*FLAVOURS),
+    ),
+    Option(
+        "targets-file",
+        Kind.STRING,
+        "",
+        "JSON file of the nodes that one agent attaches to over the network; read anew when it "
+        "changes.",
+        metavar="FILE",
     ),
     Option(
         "cluster-state-ports",
@@ -247,6 +310,14 @@ _UPLINK: Final = (
     ),
     Option("proxy-tls-cert", Kind.STRING, "", "Client certificate (mTLS).", metavar="FILE"),
     Option("proxy-tls-key", Kind.STRING, "", "Key of the client certificate.", metavar="FILE"),
+    Option(
+        "proxy-token-file",
+        Kind.STRING,
+        "",
+        "Bearer token for the proxy, such as a projected ServiceAccount token; read anew for each "
+        "connection and sent with TLS only.",
+        metavar="FILE",
+    ),
     Option(
         "proxy-tls-server-name", Kind.STRING, "", "Name that the proxy's certificate must have."
     ),

@@ -8,9 +8,11 @@ Precedence: flag, then FODC_<NAME>, then the file of --config, then the default.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.identity.roles import labels_of
 from fodc_agent.option_table import DORMANT, OPTIONS, ROLES
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import (
@@ -29,7 +31,16 @@ _FALLBACKS: Final[Mapping[str, str]] = {
     "pod-namespace": "POD_NAMESPACE",
     "pod-uid": "POD_UID",
     "kubernetes-node": "NODE_NAME",
+    "pod-ip": "POD_IP",
 }
+
+
+class Attachment(StrEnum):
+    """Where the agent stands, seen from its node."""
+
+    SIDECAR = "sidecar"
+    REMOTE = "remote"
+    STANDALONE = "standalone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +69,17 @@ class Settings:
     pod_name: str
     pod_namespace: str
     pod_uid: str
+    pod_ip: str
     kubernetes_node: str
     cluster: str
     node_role: str
+    node_labels: Mapping[str, str]
+    node_container: str
+    attachment: Attachment
+    flavour: str
+    """basic, proc, ebpf, or empty where nobody said."""
+    targets_file: Path | None
+    """The nodes to attach to over the network; given when and only when the agent is remote."""
     cluster_state_ports: tuple[int, ...]
     cluster_state_interval_s: float
     node_pid: int
@@ -74,6 +93,7 @@ class Settings:
     heartbeat_interval_s: float
     reconnect_interval_s: float
     proxy_tls: ProxyTls | None
+    proxy_token_file: Path | None
     pprof_ports: tuple[int, ...]
     capture_dir: Path
     capture_max_bytes: int
@@ -111,6 +131,8 @@ def _contradictions(resolved: Resolved) -> list[str]:
         )
     if bool(resolved.text("proxy-tls-cert")) != bool(resolved.text("proxy-tls-key")):
         problems.append("proxy-tls-cert and proxy-tls-key must be given together")
+    if bool(resolved.text("targets-file")) != (resolved.text("attachment") == Attachment.REMOTE):
+        problems.append("targets-file and attachment=remote must be given together")
     if resolved.integer("capture-quota") < resolved.integer("capture-max-bytes"):
         problems.append("capture-quota must not be less than capture-max-bytes")
     return problems
@@ -119,7 +141,6 @@ def _contradictions(resolved: Resolved) -> list[str]:
 def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
     listen = resolved.address("prometheus-listen-addr")
     assert listen is not None
-    journal = resolved.text("recorder-dir")
     given = {name for name, origin in resolved.origins.items() if origin != "default"}
     return Settings(
         poll_interval_s=resolved.number("poll-metrics-interval"),
@@ -129,14 +150,20 @@ def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
         metrics_memory_percent_given="max-metrics-memory-usage-percentage" in given,
         window_budget_bytes=resolved.integer("window-budget"),
         window_target_s=resolved.number("window-target"),
-        recorder_dir=Path(journal) if journal else None,
+        recorder_dir=_path(resolved, "recorder-dir"),
         recorder_max_bytes=resolved.integer("recorder-max-bytes"),
         pod_name=_with_fallback(resolved, environ, "pod-name"),
         pod_namespace=_with_fallback(resolved, environ, "pod-namespace"),
         pod_uid=_with_fallback(resolved, environ, "pod-uid"),
+        pod_ip=_with_fallback(resolved, environ, "pod-ip"),
         kubernetes_node=_with_fallback(resolved, environ, "kubernetes-node"),
         cluster=resolved.text("cluster"),
         node_role=ROLES[resolved.text("node-role").lower()],
+        node_labels=labels_of(",".join(resolved.list_of("node-labels"))),
+        node_container=resolved.text("node-container"),
+        attachment=_attachment(resolved, environ),
+        flavour=resolved.text("flavour"),
+        targets_file=_path(resolved, "targets-file"),
         cluster_state_ports=_numbers(resolved.list_of("cluster-state-ports")),
         cluster_state_interval_s=resolved.number("cluster-state-poll-interval"),
         node_pid=resolved.integer("node-pid"),
@@ -150,6 +177,7 @@ def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
         heartbeat_interval_s=resolved.number("heartbeat-interval"),
         reconnect_interval_s=resolved.number("reconnect-interval"),
         proxy_tls=_proxy_tls(resolved),
+        proxy_token_file=_path(resolved, "proxy-token-file"),
         pprof_ports=_numbers(resolved.list_of("pprof-ports"))
         or (resolved.integer("pressure-profiler-pprof-port"),),
         capture_dir=Path(resolved.text("capture-dir")),
@@ -172,6 +200,19 @@ def _endpoint(text: str) -> tuple[str, int]:
 
 def _with_fallback(resolved: Resolved, environ: Mapping[str, str], name: str) -> str:
     return resolved.text(name) or environ.get(_FALLBACKS[name], "")
+
+
+def _path(resolved: Resolved, name: str) -> Path | None:
+    text = resolved.text(name)
+    return Path(text) if text else None
+
+
+def _attachment(resolved: Resolved, environ: Mapping[str, str]) -> Attachment:
+    """Return what was told, else sidecar where a pod's UID is known."""
+    if told := resolved.text("attachment"):
+        return Attachment(told)
+    in_pod = _with_fallback(resolved, environ, "pod-uid")
+    return Attachment.SIDECAR if in_pod else Attachment.STANDALONE
 
 
 def _proxy_tls(resolved: Resolved) -> ProxyTls | None:

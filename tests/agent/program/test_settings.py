@@ -7,7 +7,7 @@ import pytest
 
 from fodc_agent.collecting import page_urls
 from fodc_agent.scraping.client import HttpClient
-from fodc_agent.settings import help_text, load
+from fodc_agent.settings import Attachment, help_text, load
 from fodc_protocol.errors import OptionError
 
 
@@ -186,3 +186,45 @@ def test_a_ca_alone_turns_tls_on():
 def test_help_names_every_option_with_its_variable():
     assert "--window-budget" in help_text()
     assert "[FODC_WINDOW_BUDGET]" in help_text()
+
+
+def test_an_agent_that_was_injected_knows_its_place():
+    argv = [
+        "--node-labels=type=hot,zone=a",
+        "--node-container=data",
+        "--flavour=proc",
+        "--proxy-token-file=/var/run/secrets/kubernetes.io/serviceaccount/token",
+    ]
+    settings = load(argv, {"POD_UID": "u", "POD_IP": "10.0.0.7"})
+    assert settings.node_labels == {"type": "hot", "zone": "a"}
+    assert (settings.node_container, settings.flavour) == ("data", "proc")
+    assert (settings.attachment, settings.pod_ip) == (Attachment.SIDECAR, "10.0.0.7")
+    assert str(settings.proxy_token_file) == "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "attachment"),
+    [
+        ([], {}, Attachment.STANDALONE),
+        (["--pod-uid=u"], {}, Attachment.SIDECAR),
+        (["--attachment=standalone"], {"POD_UID": "u"}, Attachment.STANDALONE),
+        (["--attachment=remote", "--targets-file=/t.json"], {"POD_UID": "u"}, Attachment.REMOTE),
+    ],
+)
+def test_a_pod_uid_tells_that_the_agent_is_a_sidecar(argv, environ, attachment):
+    assert load(argv, environ).attachment == attachment
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("--attachment=near", "attachment must be one of sidecar, remote, standalone or empty"),
+        ("--flavour=root", "flavour must be one of basic, proc, ebpf or empty, got 'root'"),
+        ("--node-labels=hot", "node-labels must be name=value, several separated by commas"),
+        ("--node-labels==hot", "node-labels must be name=value, several separated by commas"),
+        ("--targets-file=/t", "targets-file and attachment=remote must be given together"),
+        ("--attachment=remote", "targets-file and attachment=remote must be given together"),
+    ],
+)
+def test_what_an_injected_agent_cannot_be_told(argument, problem):
+    assert problem_of(argument).startswith(problem)
