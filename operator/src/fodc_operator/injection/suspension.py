@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a policy stops giving pods an agent, because its agents do not start; and when it goes on.
+
+The one idea: the condition AgentsStart in the status of the policy is the whole memory, so every
+replica's webhook reads the same answer and a new leader goes on where the old one was. An agent
+whose image cannot be pulled keeps the database of its pod from starting (as a native sidecar) or
+from being ready (as a container), so the pods that come next must do without.
+
+    nothing known ──▶ True ──────────▶ False (suspended) ──▶ Unknown/Trial ──▶ False/AgentOnTrial
+                        ▲  blocked for      │  an agent starts      │  one pod gets an agent
+                        │  `patience_ms`    ▼                       ▼  and all others none
+                        └───────── True/AgentsStartAgain ◀──────────┘
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fodc_operator.injection.agent_state import AgentState, Block, Start, time_ms
+
+CONDITION: Final = "AgentsStart"
+AGAIN: Final = "AgentsStartAgain"
+TRIAL: Final = "Trial"
+ON_TRIAL: Final = "AgentOnTrial"
+SPEC_CHANGED: Final = "SpecChanged"
+_ENDS: Final = frozenset({AGAIN, TRIAL, SPEC_CHANGED})
+"""Reasons that say that a suspension has ended; the time of the transition is its end."""
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition that is not yet compared with the one before."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long a blocked agent is borne, and after how long a suspended policy tries one pod."""
+
+    patience_ms: int = 30_000
+    probe_ms: int = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One pod with an agent of the policy's present revision; times in Unix milliseconds."""
+
+    name: str
+    agent: AgentState
+    created_ms: int = 0
+    blocked_since_ms: int = 0
+    """Since when the operator has seen the agent not running; 0 for one that runs."""
+    unready_since_ms: int = 0
+    """Since when the pod is not ready, by its own status."""
+
+
+def is_suspended(body: Mapping[str, Any]) -> str:
+    """Return why this FodcInjection gives no agents now, "" when it does.
+
+    For the webhook: a pod is then admitted without an agent. A changed spec ends a suspension at
+    once, because the condition is about an earlier generation.
+    """
+    found = condition_of(body.get("status") or {}, CONDITION)
+    generation = (body.get("metadata") or {}).get("generation")
+    if found.get("status") != "False" or found.get("observedGeneration") != generation:
+        return ""
+    return f"{found.get('reason', '')}: {found.get('message', '')}"
+
+
+def condition_of(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Return the condition of this type, an empty mapping when there is none."""
+    conditions = status.get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def agents_start(
+    before: Mapping[str, Any],
+    sightings: Sequence[Sighting],
+    *,
+    is_changed: bool,
+    now_ms: int,
+    rules: Rules,
+) -> Condition:
+    """Return the condition AgentsStart; one that is False suspends the policy.
+
+    `before` is the condition as it was, empty for none; `is_changed` says that it is about another
+    generation or revision than the sightings.
+    """
+    if before.get("status") == "False":
+        if is_changed:
+            text = "the policy has changed, so the next pod gets an agent again"
+            return Condition(CONDITION, "Unknown", SPEC_CHANGED, text)
+        return _while_suspended(before, sightings, now_ms, rules)
+    found = _while_open(before, sightings, now_ms, rules)
+    is_less = before.get("status") == "True" and found.status == "Unknown"
+    # Nothing new has been learned about this revision.
+    return _same(before) if is_less and not is_changed else found
+
+
+def _while_suspended(
+    before: Mapping[str, Any], sightings: Sequence[Sighting], now_ms: int, rules: Rules
+) -> Condition:
+    since_ms = time_ms(before.get("lastTransitionTime"))
+    if _started_since(sightings, since_ms):
+        return _again()
+    blocked = [one for one in sightings if _is_blocked(one, now_ms, rules.patience_ms)]
+    if blocked:
+        return _blocked(blocked, before)
+    # A pod that still waits is itself the trial: its kubelet tries again and again.
+    waits = any(one.agent.start is not Start.STARTED for one in sightings)
+    if now_ms - since_ms >= rules.probe_ms and not waits:
+        text = "the next pod that is created gets an agent, to see whether agents start again"
+        return Condition(CONDITION, "Unknown", TRIAL, text)
+    return _same(before)
+
+
+def _while_open(
+    before: Mapping[str, Any], sightings: Sequence[Sighting], now_ms: int, rules: Rules
+) -> Condition:
+    reason = str(before.get("reason") or "")
+    ended_ms = time_ms(before.get("lastTransitionTime")) if reason in _ENDS else 0
+    blocked = [
+        one
+        for one in sightings
+        if _is_blocked(one, now_ms, rules.patience_ms) and one.unready_since_ms >= ended_ms
+    ]
+    if blocked:
+        return _blocked(blocked, before)
+    if _started_since(sightings, ended_ms):
+        return _again() if ended_ms else _start()
+    on_trial = [one.name for one in sightings if one.created_ms >= ended_ms]
+    if reason == TRIAL and on_trial:
+        text = f"pod {on_trial[0]} tries whether agents start again; others get none meanwhile"
+        return Condition(CONDITION, "False", ON_TRIAL, text)
+    if ended_ms:
+        return _same(before)
+    return Condition(CONDITION, "Unknown", "NoAgentYet", "no agent of this policy has started yet")
+
+
+def _started_since(sightings: Iterable[Sighting], since_ms: int) -> bool:
+    return any(
+        one.agent.start is Start.STARTED and one.agent.started_ms >= since_ms for one in sightings
+    )
+
+
+def _is_blocked(one: Sighting, now_ms: int, patience_ms: int) -> bool:
+    return one.agent.start is Start.BLOCKED and now_ms - one.blocked_since_ms >= patience_ms
+
+
+def _blocked(blocked: Sequence[Sighting], before: Mapping[str, Any]) -> Condition:
+    """Name the pods; what the kubelet says changes all the time and is kept from the first time."""
+    first = min(blocked, key=lambda one: one.name)
+    reason = first.agent.reason or Block.CREATION
+    names = _named([one.name for one in blocked])
+    start = f"no more pods get an agent: it does not start in {names}: "
+    said = str(before.get("message") or "")
+    if before.get("reason") == reason and said.startswith(start):
+        return Condition(CONDITION, "False", reason, said)
+    return Condition(CONDITION, "False", reason, (start + first.agent.message)[:1024])
+
+
+def _named(names: Iterable[str]) -> str:
+    found = sorted(names)
+    more = len(found) - _MOST_NAMED
+    return ", ".join(found[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _start() -> Condition:
+    return Condition(CONDITION, "True", "AgentsStart", "agents of this policy start")
+
+
+def _again() -> Condition:
+    return Condition(CONDITION, "True", AGAIN, "agents of this policy start again")
+
+
+def _same(before: Mapping[str, Any]) -> Condition:
+    return Condition(
+        CONDITION, str(before["status"]), str(before["reason"]), str(before["message"])
+    )
