@@ -1,54 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """The few verbs that the operator needs, on objects as plain mappings.
 
-The one idea: a call either answers within its deadline or raises an error that says what the
-caller can do; 429, 500 and broken connections are repeated here and nowhere else.
+The one idea: every kind is spoken to in the same way, by its place; how a call is sent, repeated
+and refused stands in `calls`.
 """
 
-import asyncio
 import json
-import logging
 import random
-import time
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final
 
-import aiohttp
-from kubernetes.aio.client import (
-    ApiClient,
-    CoreV1Api,
-    CustomObjectsApi,
-    V1DeleteOptions,
-    V1Preconditions,
-)
-from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.client import ApiClient
 
-from fodc_operator.cluster.errors import (
-    ClusterError,
-    ConflictError,
-    ForbiddenError,
-    InvalidError,
-    NotFoundError,
-    UnavailableError,
+from fodc_operator.cluster.calls import (
+    JSON,
+    Call,
+    CallMetrics,
+    Calls,
+    Object,
+    Patience,
+    refusal,
 )
+from fodc_operator.cluster.errors import NotFoundError
 from fodc_operator.cluster.kinds import Kind
-from fodc_operator.cluster.retrying import RETRIED_STATUSES, Backoff, retry_after_s
+from fodc_operator.cluster.retrying import Backoff
 
-Object: TypeAlias = dict[str, Any]
-"""An object as the API server gives it: foreign data, read by `resources`."""
+__all__ = ["CallMetrics", "Cluster", "EventType", "Listed", "Object", "Watched"]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 PAGE: Final = 500
 ATTEMPT_S: Final = 5.0
 DEADLINE_S: Final = 15.0
+WATCH_SLACK_S: Final = 5.0
 COMPONENT: Final = "fodc-operator"
 _NOTE_LENGTH: Final = 1024
-_log = logging.getLogger(__name__)
 
 
 class EventType(StrEnum):
@@ -66,21 +56,17 @@ class Listed:
     resource_version: str
 
 
-@dataclass(slots=True)
-class CallMetrics:
-    """How many attempts ended how, by verb and kind; and how long they took."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One event of a watch: ADDED, MODIFIED, DELETED, or BOOKMARK which only has a version."""
 
-    calls: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    seconds: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
-    retries: int = 0
+    type: str
+    object: Object
 
-    def note(self, verb: str, kind: str, code: str, took_s: float) -> None:
-        """Count one attempt; `code` is ok, the HTTP status or the name of the failure."""
-        self.calls[verb, kind, code] += 1
-        self.seconds[verb, kind] += took_s
-
-
-Attempt: TypeAlias = Callable[[], Awaitable[Any]]
+    @property
+    def resource_version(self) -> str:
+        """Where a watch goes on after this event."""
+        return str(self.object.get("metadata", {}).get("resourceVersion", ""))
 
 
 class Cluster:
@@ -96,22 +82,21 @@ class Cluster:
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.metrics = CallMetrics()
         self.identity = identity
-        self._api = api
-        self._custom = CustomObjectsApi(api)
-        self._core = CoreV1Api(api)
-        self._deadline_s = deadline_s
-        self._attempt_s = attempt_s
-        self._backoff = backoff or Backoff()
-        self._chance = chance
+        patience = Patience(deadline_s, attempt_s)
+        self._calls = Calls(api, patience, backoff or Backoff(), chance)
+
+    @property
+    def metrics(self) -> CallMetrics:
+        """How calls ended and how long they took."""
+        return self._calls.metrics
 
     # ---- reading ------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, None when there is none."""
         try:
-            return await self._call("get", kind, partial(self._read, kind, namespace, name))
+            return await self._calls.send(_call("get", kind, namespace, name, method="GET"))
         except NotFoundError:
             return None
 
@@ -122,36 +107,83 @@ class Cluster:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        deadline_s: float | None = None,
     ) -> Listed:
-        """Return all objects of a namespace, or of all namespaces, page by page."""
+        """Return all objects of a namespace, or of all namespaces, page by page.
+
+        Each has its apiVersion and kind, which the server leaves out in lists. `deadline_s` is of
+        one page.
+        """
         items: list[Object] = []
         rest = ""
         while True:
-            selectors = {
-                "label_selector": label_selector or None,
-                "field_selector": field_selector or None,
-                "limit": PAGE,
-                "_continue": rest or None,
-            }
-            page = await self._call("list", kind, partial(self._list, kind, namespace, selectors))
-            items += page["items"]
+            query = _query(label_selector, field_selector, limit=str(PAGE), **{"continue": rest})
+            call = _call("list", kind, namespace, method="GET", query=query)
+            page = await self._calls.send(call, deadline_s=deadline_s)
+            items += (_whole(kind, one) for one in page["items"] or ())
             rest = page["metadata"].get("continue", "")
             if not rest:
                 return Listed(items, page["metadata"].get("resourceVersion", ""))
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        resource_version: str,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        lasts_s: int,
+    ) -> AsyncIterator[AsyncIterator[Watched]]:
+        """Own the events after a version; they end after `lasts_s` at the latest.
+
+        Raises ClusterError when the connection breaks, ExpiredError when the version is forgotten.
+        """
+        query = _query(
+            label_selector,
+            field_selector,
+            watch="true",
+            resourceVersion=resource_version,
+            allowWatchBookmarks="true",
+            timeoutSeconds=str(lasts_s),
+        )
+        call = _call("watch", kind, namespace, method="GET", query=query)
+        async with self._calls.lines(call, lasts_s=lasts_s + WATCH_SLACK_S) as lines:
+            yield _events(call.what, lines)
+
+    async def server_version(self) -> tuple[int, int]:
+        """Return major and minor version of the API server."""
+        call = Call("get", "version", "GET", "/version")
+        told = await self._calls.send(call)
+        return _number(told.get("major")), _number(told.get("minor"))
 
     # ---- writing ------------------------------------------------------------------------------
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """Create an object; ConflictError.already_exists when there is one of that name."""
-        place = kind.value
-        whole = {"apiVersion": place.api_version, "kind": place.kind, **body}
+        return await self._calls.send(
+            _call("create", kind, namespace, method="POST", body=_whole(kind, body))
+        )
 
-        def send() -> Awaitable[Any]:
-            return self._custom.create_namespaced_custom_object(
-                *self._collection(kind, namespace), whole, **self._writing
-            )
+    async def create_part(
+        self, kind: Kind, namespace: str, name: str, part: str, body: Mapping[str, Any]
+    ) -> Object:
+        """Create below an object, such as the `eviction` of a pod; `body` is complete."""
+        return await self._calls.send(
+            _call(f"create_{part}", kind, namespace, name, part, method="POST", body=dict(body))
+        )
 
-        return await self._call("create", kind, send)
+    async def replace(
+        self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
+    ) -> Object:
+        """Put an object in the place of the one whose resourceVersion `body` names.
+
+        Raises ConflictError when that has changed since.
+        """
+        return await self._calls.send(
+            _call("replace", kind, namespace, name, method="PUT", body=_whole(kind, body))
+        )
 
     async def patch(
         self,
@@ -167,16 +199,9 @@ class Cluster:
         With `resource_version` a ConflictError is raised when the object has changed since.
         """
         merged = _versioned(body, resource_version)
-
-        def send() -> Awaitable[Any]:
-            options = {**self._writing, "_content_type": MERGE_PATCH}
-            if kind is Kind.POD:
-                return self._core.patch_namespaced_pod(name, namespace, merged, **options)
-            return self._custom.patch_namespaced_custom_object(
-                *self._collection(kind, namespace), name, merged, **options
-            )
-
-        return await self._call("patch", kind, send)
+        return await self._calls.send(
+            _call("patch", kind, namespace, name, method="PATCH", body=merged, content=MERGE_PATCH)
+        )
 
     async def patch_status(
         self,
@@ -188,17 +213,28 @@ class Cluster:
     ) -> Object:
         """Merge `{"status": …}` into the status of a custom resource; as `patch`."""
         merged = _versioned(body, resource_version)
-
-        def send() -> Awaitable[Any]:
-            return self._custom.patch_namespaced_custom_object_status(
-                *self._collection(kind, namespace),
+        return await self._calls.send(
+            _call(
+                "patch_status",
+                kind,
+                namespace,
                 name,
-                merged,
-                **self._writing,
-                _content_type=MERGE_PATCH,
+                "status",
+                method="PATCH",
+                body=merged,
+                content=MERGE_PATCH,
             )
+        )
 
-        return await self._call("patch_status", kind, send)
+    async def patch_steps(
+        self, kind: Kind, namespace: str, name: str, steps: Sequence[Mapping[str, Any]]
+    ) -> Object:
+        """Apply the steps of an RFC 6902 patch; InvalidError when a `test` among them fails."""
+        return await self._calls.send(
+            _call(
+                "patch", kind, namespace, name, method="PATCH", body=list(steps), content=JSON_PATCH
+            )
+        )
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, resource_version: str | None = None
@@ -209,18 +245,11 @@ class Cluster:
         """
         body = None
         if resource_version is not None:
-            body = V1DeleteOptions(preconditions=V1Preconditions(resource_version=resource_version))
-
-        def send() -> Awaitable[Any]:
-            return self._custom.delete_namespaced_custom_object(
-                *self._collection(kind, namespace),
-                name,
-                body=body,
-                _request_timeout=self._attempt_s,
-            )
-
+            body = {"preconditions": {"resourceVersion": resource_version}}
         try:
-            await self._call("delete", kind, send)
+            await self._calls.send(
+                _call("delete", kind, namespace, name, method="DELETE", body=body)
+            )
         except NotFoundError:
             return
 
@@ -248,82 +277,60 @@ class Cluster:
         }
         await self.create(Kind.EVENT, meta["namespace"], body)
 
-    # ---- inside -------------------------------------------------------------------------------
 
-    @property
-    def _writing(self) -> dict[str, Any]:
-        return {"field_manager": COMPONENT, "_request_timeout": self._attempt_s}
+# ---- inside -----------------------------------------------------------------------------------
 
-    @staticmethod
-    def _collection(kind: Kind, namespace: str) -> tuple[str, str, str, str]:
-        place = kind.value
-        return place.group, place.version, namespace, place.plural
 
-    def _read(self, kind: Kind, namespace: str, name: str) -> Awaitable[Any]:
-        timeout: dict[str, Any] = {"_request_timeout": self._attempt_s}
-        if kind is Kind.POD:
-            return self._core.read_namespaced_pod(name, namespace, **timeout)
-        return self._custom.get_namespaced_custom_object(
-            *self._collection(kind, namespace), name, **timeout
-        )
+def _call(
+    verb: str,
+    kind: Kind,
+    namespace: str | None,
+    name: str = "",
+    part: str = "",
+    *,
+    method: str,
+    query: Mapping[str, str] | None = None,
+    body: object = None,
+    content: str = JSON,
+) -> Call:
+    asked = dict(query or {})
+    if method in {"POST", "PUT", "PATCH"}:
+        asked["fieldManager"] = COMPONENT
+    return Call(
+        verb,
+        kind.value.plural,
+        method,
+        kind.value.path(namespace, name, part),
+        asked,
+        body,
+        content,
+        is_secret=kind is Kind.SECRET,
+    )
 
-    def _list(
-        self, kind: Kind, namespace: str | None, options: Mapping[str, Any]
-    ) -> Awaitable[Any]:
-        place = kind.value
-        told: dict[str, Any] = {**options, "_request_timeout": self._attempt_s}
-        if kind is Kind.POD and namespace is None:
-            return self._core.list_pod_for_all_namespaces(**told)
-        if kind is Kind.POD:
-            return self._core.list_namespaced_pod(namespace or "", **told)
-        if namespace is None:
-            return self._custom.list_cluster_custom_object(
-                place.group, place.version, place.plural, **told
-            )
-        return self._custom.list_namespaced_custom_object(
-            *self._collection(kind, namespace), **told
-        )
 
-    async def _call(self, verb: str, kind: Kind, attempt: Attempt) -> Object:
-        """Attempt until it is answered, refused for good, or the deadline would pass."""
-        what = f"{verb} {kind.value.plural}"
-        ends_at = time.monotonic() + self._deadline_s
-        number = 0
-        while True:
-            try:
-                return await self._attempt(verb, kind, attempt)
-            except ClusterError as error:
-                if error.status not in RETRIED_STATUSES and error.status != 0:
-                    raise
-                asked_s = retry_after_s(error.word) if error.status else None
-                wait_s = self._backoff.wait_s(number, asked_s, self._chance)
-                if time.monotonic() + wait_s >= ends_at:
-                    raise UnavailableError(
-                        f"{what}: given up after {number + 1} attempts: {error.message}",
-                        status=error.status,
-                    ) from error
-                _log.debug("%s: again in %.2f s: %s", what, wait_s, error.message)
-            self.metrics.retries += 1
-            number += 1
-            await asyncio.sleep(wait_s)
+def _query(label_selector: str, field_selector: str, **more: str) -> dict[str, str]:
+    asked = {"labelSelector": label_selector, "fieldSelector": field_selector, **more}
+    return {name: value for name, value in asked.items() if value}
 
-    async def _attempt(self, verb: str, kind: Kind, attempt: Attempt) -> Object:
-        what, began, code = f"{verb} {kind.value.plural}", time.monotonic(), "ok"
-        try:
-            async with asyncio.timeout(self._attempt_s):
-                answer = await attempt()
-            # The client's own way from its models to plain values; ours are plain already.
-            plain: Object = self._api.sanitize_for_serialization(answer)  # type: ignore[no-untyped-call]
-        except ApiException as error:
-            code = str(error.status)
-            _refused(what, error)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            code = type(error).__name__
-            raise ClusterError(f"{what}: {code}: {str(error) or 'no answer in time'}") from error
-        else:
-            return plain
-        finally:
-            self.metrics.note(verb, kind.value.plural, code, time.monotonic() - began)
+
+def _whole(kind: Kind, body: Mapping[str, Any]) -> Object:
+    return {"apiVersion": kind.value.api_version, "kind": kind.value.kind, **body}
+
+
+async def _events(what: str, lines: AsyncIterable[bytes]) -> AsyncIterator[Watched]:
+    async for line in lines:
+        event = json.loads(line)
+        if event["type"] == "ERROR":
+            said = event["object"]
+            status, message = int(said.get("code") or 0), str(said.get("message", ""))
+            raise refusal(what, status, message, str(said.get("reason", "")))
+        yield Watched(event["type"], event["object"])
+
+
+def _number(text: object) -> int:
+    """Read a part of a version; some vendors write a sign after it, such as `29+`."""
+    digits = "".join(one for one in str(text) if one.isdigit())
+    return int(digits or 0)
 
 
 def _versioned(body: Mapping[str, Any], resource_version: str | None) -> dict[str, Any]:
@@ -344,27 +351,3 @@ def _reference(regarding: Mapping[str, Any]) -> dict[str, Any]:
         "resourceVersion": meta.get("resourceVersion"),
     }
     return {key: value for key, value in found.items() if value}
-
-
-_BY_STATUS: Final[Mapping[int, type[ClusterError]]] = {
-    400: InvalidError,
-    401: ForbiddenError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: InvalidError,
-}
-
-
-def _refused(what: str, error: ApiException) -> NoReturn:
-    """Raise the error of ours for a refusal; the message is the server's own."""
-    status = int(error.status or 0)
-    try:
-        said = json.loads(error.body or "")
-        message, word = str(said["message"]), str(said.get("reason", ""))
-    except (ValueError, KeyError, TypeError):
-        message, word = str(error.body or error.reason or "")[:300], ""
-    if status in RETRIED_STATUSES:
-        word = str((error.headers or {}).get("Retry-After", ""))
-    kind = _BY_STATUS.get(status, ClusterError)
-    raise kind(f"{what}: {status} {message}", status=status, word=word) from error

@@ -29,6 +29,10 @@ class ConflictError(ClusterError):
         return self.word == "AlreadyExists"
 
 
+class ExpiredError(ClusterError):
+    """410: what happened since the given version is forgotten; list again."""
+
+
 class InvalidError(ClusterError):
     """400 or 422: the object breaks its schema or a rule; the same again fails again."""
 
