@@ -92,8 +92,7 @@ def test_the_status_of_each_example_is_accepted(
     control_plane: ControlPlane, namespace: str, path: Path
 ) -> None:
     example = yaml.safe_load(path.read_text())
-    plurals = {"FodcNode": "fodcnodes", "DiagnosticRequest": "diagnosticrequests"}
-    where = collection(namespace, plurals[example["kind"]])
+    where = collection(namespace, example["kind"].lower() + "s")
     status = example.get("status", {})
 
     api = control_plane.api()
@@ -618,12 +617,13 @@ def test_the_tables_show_what_people_look_for(control_plane: ControlPlane, names
     assert " ".join(request[:6]) == "cpu-of-the-hot-tier CPUProfile 2/2 Cancelled Cancelled 48211"
 
 
-def test_both_kinds_are_listed_by_their_categories(
+def test_all_kinds_are_listed_by_their_categories(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     write_examples(control_plane, namespace)
     expected = [
         "diagnosticrequest.fodc.banyandb.dev/cpu-of-the-hot-tier",
+        "fodcinjection.fodc.banyandb.dev/banyandb-takeover",
         "fodcnode.fodc.banyandb.dev/banyandb-data-hot-0",
     ]
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CRD files: described, bounded, exemplified, and of one mind with the programs."""
 
+import re
 from typing import Any
 
 import pytest
 import yaml
 
+from fodc_agent.option_table import OPTIONS as AGENT_OPTIONS
+from fodc_operator.resources import fodc_injection
+from fodc_operator.resources.fodc_injection import AgentTemplate, Flavour, Missed, Mode, OnError
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.profiles import Profile
 from fodc_proxy.diagnostics import model, parsing
@@ -18,10 +22,14 @@ BOUNDS = {"string": "maxLength", "array": "maxItems"}
 
 
 def request_schema(*path: str) -> dict[str, Any]:
-    (kind,) = (kind for kind in KINDS if kind.name == "DiagnosticRequest")
+    return schema_of("DiagnosticRequest", *path)
+
+
+def schema_of(name: str, *path: str) -> dict[str, Any]:
+    (kind,) = (kind for kind in KINDS if kind.name == name)
     schema = kind.schema
-    for name in path:
-        schema = schema["items"] if name == "[]" else schema["properties"][name]
+    for part in path:
+        schema = schema["items"] if part == "[]" else schema["properties"][part]
     return schema
 
 
@@ -29,11 +37,11 @@ def paths(fields: list[Field]) -> list[str]:
     return [field.path for field in fields]
 
 
-def test_there_are_the_two_kinds_and_the_kustomization_names_each_file() -> None:
+def test_there_are_the_three_kinds_and_the_kustomization_names_each_file() -> None:
     listed = yaml.safe_load((CRDS / "kustomization.yaml").read_text())["resources"]
 
-    assert [kind.name for kind in KINDS] == ["DiagnosticRequest", "FodcNode"]
-    assert sorted(listed) == ["diagnosticrequests.yaml", "fodcnodes.yaml"]
+    assert [kind.name for kind in KINDS] == ["DiagnosticRequest", "FodcInjection", "FodcNode"]
+    assert sorted(listed) == [f"{kind.name.lower()}s.yaml" for kind in KINDS]
 
 
 @each_kind
@@ -139,6 +147,8 @@ def test_the_check_of_examples_finds_unknown_fields_and_wrong_words() -> None:
 def test_every_column_and_selector_points_at_a_field(kind: Kind) -> None:
     columns = [column["jsonPath"] for column in kind.version["additionalPrinterColumns"]]
     selectors = [one["jsonPath"] for one in kind.version["selectableFields"]]
+    # One item of a list, such as a condition, is found by a filter.
+    columns = [re.sub(r"\[\?\(@\.\w+==\"\w+\"\)\]", "[]", path) for path in columns]
     known = {*paths(kind.fields()), ".metadata.creationTimestamp"}
 
     assert [path for path in (*columns, *selectors) if path not in known] == []
@@ -150,7 +160,7 @@ def test_every_date_column_is_a_time_and_every_column_is_described(kind: Kind) -
     columns = kind.version["additionalPrinterColumns"]
     dates = [c["jsonPath"] for c in columns if c["type"] == "date"]
 
-    assert {schemas[p].get("format") for p in dates if p in schemas} == {"date-time"}
+    assert {schemas[p].get("format") for p in dates if p in schemas} <= {"date-time"}
     assert [column["name"] for column in columns if not column.get("description")] == []
     assert columns[-1]["name"] == "Age"
 
@@ -257,3 +267,73 @@ def test_the_states_of_capabilities_are_those_that_agents_tell() -> None:
     (state,) = (f for f in node.fields() if f.path == ".status.capabilities[].state")
 
     assert state.schema["enum"] == [str(word) for word in CapabilityState]
+
+
+def injection_schema(*path: str) -> dict[str, Any]:
+    return schema_of("FodcInjection", "spec", *path)
+
+
+def defaults(*path: str) -> dict[str, Any]:
+    properties = injection_schema(*path)["properties"]
+    return {name: one["default"] for name, one in properties.items() if "default" in one}
+
+
+MIB = 1024 * 1024
+
+
+def test_the_words_of_an_injection_are_those_of_the_operator() -> None:
+    words = {name: injection_schema(*name.split("."))["enum"] for name in INJECTION_WORDS}
+
+    assert words == {
+        name: [str(word) for word in vocabulary] for name, vocabulary in INJECTION_WORDS.items()
+    }
+
+
+INJECTION_WORDS = {
+    "mode": Mode,
+    "flavour": Flavour,
+    "onError": OnError,
+    "missed.action": fodc_injection.MissedAction,
+    "agent.imagePullPolicy": fodc_injection.PullPolicy,
+}
+
+
+def test_the_defaults_of_an_injection_are_those_of_the_operator() -> None:
+    known, missed = AgentTemplate("image", "proxy:1"), Missed()
+    plain = {"mode": "Auto", "flavour": "basic", "onError": "Admit"}
+
+    assert defaults() == plain | {
+        "agent": {},
+        "missed": {},
+        "ptrace": False,
+        "takeOver": False,
+        "paused": False,
+    }
+    assert defaults("agent", "resources", "requests") == known.requests
+    assert defaults("agent", "resources", "limits") == known.limits
+    assert defaults("agent") == {
+        "resources": {},
+        "captureQuota": f"{known.capture_quota_bytes // MIB}Mi",
+        "windowSize": f"{known.window_bytes // MIB}Mi",
+        "logLevel": known.log_level,
+    }
+    assert defaults("missed") == {
+        "action": missed.action,
+        "perMinute": missed.per_minute,
+        "attachRemotely": missed.attach_remotely,
+    }
+
+
+def test_the_agent_starts_with_the_least_quota_that_is_accepted() -> None:
+    """It refuses a quota below the largest single capture."""
+    (largest,) = (one for one in AGENT_OPTIONS if one.name == "capture-max-bytes")
+    (rule,) = injection_schema("agent", "captureQuota")["x-kubernetes-validations"]
+
+    assert largest.default == "64MiB"
+    assert "compareTo(quantity('64Mi')) >= 0" in rule["rule"]
+
+
+def test_the_agent_knows_every_level_of_logging_that_is_accepted() -> None:
+    (option,) = (one for one in AGENT_OPTIONS if one.name == "log-level")
+
+    assert injection_schema("agent", "logLevel")["enum"] == list(option.choices)
