@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API server in memory with pods and leases too, and our client of it."""
+"""The API server in memory with more kinds than ours, and our client of it."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -14,17 +14,29 @@ from tests.operator.memory_api.store import Object, Resource, Store
 
 PODS = Resource("", "v1", "pods", "Pod")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", has_status=False)
+INJECTIONS = Resource("fodc.banyandb.dev", "v1alpha1", "fodcinjections", "FodcInjection")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+SECRETS = Resource("", "v1", "secrets", "Secret", has_status=False)
+HOOKS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    has_status=False,
+)
+SERVED_TOO = (PODS, LEASES, INJECTIONS, NAMESPACES, SECRETS, HOOKS)
+CLUSTER_WIDE = (NAMESPACES, HOOKS)
 FAST = Backoff(first_s=0.001, longest_s=0.01)
 
 
 def memory_api() -> MemoryApi:
-    """An API server that knows pods and leases beside our kinds."""
+    """An API server that knows more kinds than ours."""
     api = MemoryApi()
-    for one in (PODS, LEASES):
+    for one in SERVED_TOO:
         api.stores[one.group, one.plural] = Store(one, api.clock)
         path = f"{one.group}/{one.version}" if one.group else one.version
         info = api.resources[f"{path}/{one.plural}"]
-        info.namespaced, info.kind, info.verbs = True, one.kind, set(VERBS)
+        info.namespaced, info.kind, info.verbs = one not in CLUSTER_WIDE, one.kind, set(VERBS)
         info.subresources = {"status"} if one.has_status else set()
     return api
 

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import kmock
 from aiohttp import web
+from kmock._internal import parsing
 
 from tests.operator.memory_api.store import Clock, Object, RefusalError, Resource, Store
 
@@ -236,6 +237,21 @@ def _status(refusal: RefusalError) -> Object:
 def _refused(refusal: RefusalError) -> web.Response:
     headers = {name.replace("_", "-"): value for name, value in refusal.headers.items()}
     return web.json_response(_status(refusal), status=refusal.status, headers=headers)
+
+
+def _parsed_path(path: str) -> parsing.ParsedPath:
+    """Read what kmock reads as objects in a namespace without a kind: namespaces themselves."""
+    match path.strip("/").split("/"):
+        case ["api", version, "namespaces"]:
+            return parsing.ParsedPath("", version, "namespaces")
+        case ["api", version, "namespaces", name]:
+            return parsing.ParsedPath("", version, "namespaces", None, name)
+        case _:
+            return _KMOCKS(path)
+
+
+_KMOCKS = parsing.parse_path
+parsing.parse_path = _parsed_path
 
 
 @contextlib.asynccontextmanager
