@@ -25,7 +25,10 @@ _HOP_BY_HOP = {"transfer-encoding", "connection", "content-encoding", "content-l
 
 @dataclass(slots=True)
 class Fault:
-    """Answers instead of right ones: to requests of this method whose path holds `path`."""
+    """Answers instead of right ones: to requests of this method whose path holds `path`.
+
+    With `body`, only to those whose body holds that text.
+    """
 
     status: int
     method: str = ""
@@ -33,10 +36,12 @@ class Fault:
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     message: str = "made up by the test"
+    body: str = ""
 
-    def fits(self, request: web.Request) -> bool:
+    def fits(self, request: web.Request, body: bytes) -> bool:
         """Say whether this request is to be spoiled."""
-        return self.times > 0 and self.method in {"", request.method} and self.path in request.path
+        meant = self.method in {"", request.method} and self.path in request.path
+        return self.times > 0 and meant and self.body.encode() in body
 
 
 @dataclass(slots=True)
@@ -77,7 +82,8 @@ class FaultyServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Spoil the request or pass it on."""
-        fault = next((one for one in self.faults if one.fits(request)), None)
+        body = await request.read()
+        fault = next((one for one in self.faults if one.fits(request, body)), None)
         at_s = asyncio.get_running_loop().time()
         if fault is not None:
             fault.times -= 1
@@ -85,10 +91,10 @@ class FaultyServer:
             return _refusal(fault.status, fault.message, fault.headers)
         if "watch" in request.query:
             return await self._watch(request)
-        async with self._pass_on(request) as answer:
-            body = await answer.read()
+        async with self._pass_on(request, body) as answer:
+            told = await answer.read()
             self.seen.append(Seen(request.method, request.path, at_s, answer.status))
-            return web.Response(body=body, status=answer.status, headers=_headers(answer))
+            return web.Response(body=told, status=answer.status, headers=_headers(answer))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if self.expired_watches > 0:
@@ -98,7 +104,7 @@ class FaultyServer:
         assert task is not None
         self._streams.add(task)
         try:
-            async with self._pass_on(request) as answer:
+            async with self._pass_on(request, b"") as answer:
                 response = web.StreamResponse(status=answer.status, headers=_headers(answer))
                 await response.prepare(request)
                 async for piece in answer.content.iter_any():
@@ -107,14 +113,14 @@ class FaultyServer:
         finally:
             self._streams.discard(task)
 
-    def _pass_on(self, request: web.Request) -> aiohttp.client._RequestContextManager:
+    def _pass_on(self, request: web.Request, body: bytes) -> aiohttp.client._RequestContextManager:
         session = request.app[_SESSION]
         headers = {k: v for k, v in request.headers.items() if k.lower() != "host"}
         return session.request(
             request.method,
             f"{self.plane.url}{request.rel_url}",
             headers=headers,
-            data=request.content if request.can_read_body else None,
+            data=body or None,
         )
 
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conflicts, refusals, overload, lost answers and broken watches: nothing is lost or done twice."""
 
+import asyncio
+import contextlib
+import dataclasses
 import json
 
 import kmock
 import pytest
 
-from tests.operator.diagnostics.scene import NAMESPACE, Pace, Play, Scene
+from fodc_operator.diagnostics.tracks import MOST_REFUSALS
+from tests.operator.diagnostics.scene import NAMESPACE, QUICK, Pace, Play, Scene
 from tests.operator.memory_api.server import REQUESTS, Fault
 
 
@@ -51,6 +55,55 @@ def test_a_status_that_the_schema_refuses_is_told_without_details(play: Play):
     play(scene)
 
 
+def test_details_that_were_refused_once_are_told_a_little_later(play: Play):
+    async def scene(s: Scene, url: str):
+        s.agent("pod-0")
+        s.apply()
+        await s.until_phase("Running")
+        s.api.faults.append(Fault(_tells_of_targets, 422, times=1, reason="Invalid"))
+        await s.finish("pod-0")
+        await s.until_phase("Succeeded")
+        await s.until("the details are there", lambda: s.status()["targets"])
+        assert s.status()["counts"]["succeeded"] == 1
+        assert s.status()["targets"][0]["results"][0]["phase"] == "Succeeded"
+        assert [reason for _, reason in s.events()] == ["Accepted", "Started", "Succeeded"]
+
+    play(scene)
+
+
+def test_details_of_a_running_request_that_were_refused_are_told_while_it_runs(play: Play):
+    async def scene(s: Scene, url: str):
+        s.agent("pod-0")
+        s.api.faults.append(Fault(_tells_of_targets, 422, times=1, reason="Invalid"))
+        s.apply()
+        await s.until("the details are there", lambda: s.status().get("targets"))
+        assert s.phase() == "Running"
+
+    play(scene)
+
+
+def test_details_that_are_refused_again_and_again_are_given_up(play: Play):
+    async def scene(s: Scene, url: str):
+        s.agent("pod-0")
+        s.apply()
+        s.api.faults.append(Fault(_tells_of_targets, 422, times=1000, reason="Invalid"))
+        await s.finish("pod-0")
+        await s.until_phase("Succeeded")
+        for _ in range(MOST_REFUSALS + 4):
+            before = s.writes()
+            await s.turn(60)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await s.until("it is tried", lambda: s.writes() > before)  # noqa: B023
+        told = s.writes()
+        await s.turn(600)
+        await asyncio.sleep(0.1)
+        assert s.writes() == told <= 2 * (MOST_REFUSALS + 2)
+        assert s.conditions()["Complete"] == ("True", "Succeeded")
+
+    play(scene)
+
+
 def _tells_of_targets(request: kmock.Request) -> bool:
     is_status = request.method.value == "PATCH" and request.url.path.endswith("/status")
     return is_status and bool(json.loads(request.body)["status"].get("targets"))
@@ -68,6 +121,33 @@ def test_a_lost_deletion_is_found_by_a_resync_and_the_capture_is_aborted(play: P
         assert request.phase == "Cancelled"
 
     play(scene)
+
+
+def test_a_lost_deletion_is_found_while_the_capture_runs(play: Play):
+    """kopf lists anew after its version was forgotten and tells of no deletion."""
+
+    async def scene(s: Scene, url: str):
+        agent = s.agent("pod-0")
+        s.apply("gone")
+        await s.until("a capture runs", lambda: agent.running)
+        s.delete_unseen("gone")
+        await s.until("it is aborted", lambda: agent.cancels)
+
+    play(scene, dataclasses.replace(QUICK, check_open_ms=100))
+
+
+def test_checks_of_open_requests_disturb_none_of_them(play: Play):
+    async def scene(s: Scene, url: str):
+        s.agent("pod-0")
+        s.apply()
+        await s.until_phase("Running")
+        await s.until("it is checked", lambda: s.api.count("GET", "/one") >= 5)
+        assert s.writes() == 1
+        await s.finish("pod-0")
+        await s.until_phase("Succeeded")
+        assert len(s.agents["pod-0"].begun) == 1
+
+    play(scene, dataclasses.replace(QUICK, check_open_ms=50))
 
 
 def test_a_lost_deletion_is_noticed_by_the_next_write_too(play: Play):

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fodc_operator.cluster.errors import ClusterError
@@ -22,6 +21,7 @@ from fodc_operator.diagnostics.figures import Figures
 from fodc_operator.diagnostics.pace import Pace, retry_pause_ms
 from fodc_operator.diagnostics.steps import Seen
 from fodc_operator.diagnostics.submitting import Never, NotNow, Submitter, Taken, awaiting
+from fodc_operator.diagnostics.tracks import Track
 from fodc_operator.diagnostics.translate import is_from_resource, proxy_cancel, request_id
 from fodc_operator.diagnostics.turns import next_turns
 from fodc_operator.diagnostics.writing import KIND, Outcome, Writer
@@ -34,23 +34,6 @@ from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Track:
-    """One object that the controller looks after."""
-
-    seen: Seen
-    version: int
-    request_id: str
-    has_turn: bool = False
-    written_ms: int = 0
-    looked_ms: int = 0
-    phase: RequestPhase | None = None
-    """Of the proxy's request when it was last looked at."""
-    failures: int = 0
-    refused: status.Json | None = None
-    """A status that the server does not take as a whole."""
 
 
 def _unix_ms() -> int:
@@ -81,7 +64,7 @@ class Controller:
         self._writer = Writer(cluster, self.figures)
         self._clock_ms = clock_ms
         self._agenda = Agenda()
-        self._tracks: dict[Key, _Track] = {}
+        self._tracks: dict[Key, Track] = {}
         self._keys: dict[str, Key] = {}
         # Not given to the proxy yet, with the time of creation; and given to it and not ended.
         self._waiting: dict[Key, int] = {}
@@ -92,6 +75,8 @@ class Controller:
         self._changed = asyncio.Event()
         self._grace_until_ms = 0
         self._resync_due_ms = 0
+        self._check_due_ms = 0
+        self._checking: asyncio.Task[None] | None = None
         self.is_synced = False
         """Whether all objects have been read once since the start."""
 
@@ -104,6 +89,7 @@ class Controller:
         try:
             while True:
                 await self._resync_when_due()
+                self._check_open_when_due()
                 self._dispatch()
                 await self._wait()
         finally:
@@ -118,7 +104,7 @@ class Controller:
 
     async def _wait(self) -> None:
         """Sleep until something changed or is due."""
-        due = [self._resync_due_ms]
+        due = [self._resync_due_ms, *([self._check_due_ms] if self._open else [])]
         next_ms = self._agenda.next_ms()
         if next_ms is not None and self.is_synced and len(self._busy) < WORKERS:
             due.append(next_ms)
@@ -170,10 +156,10 @@ class Controller:
         written = status.remembered(resource.status_of(body))
         self._adopt(Seen(identity, _spec_of(body), written), version, known)
 
-    def _adopt(self, seen: Seen, version: int, known: _Track | None) -> None:
+    def _adopt(self, seen: Seen, version: int, known: Track | None) -> None:
         identity = seen.identity
         if known is None:
-            track = _Track(seen, version, request_id(identity))
+            track = Track(seen, version, request_id(identity))
             self._tracks[identity.key] = track
             self._keys[track.request_id] = identity.key
             self._line_up(identity, track)
@@ -187,7 +173,7 @@ class Controller:
             if status.has_ended(seen.status):
                 self._leave(identity.key)
 
-    def _line_up(self, identity: Identity, track: _Track) -> None:
+    def _line_up(self, identity: Identity, track: Track) -> None:
         if status.has_ended(track.seen.status):
             return
         if self._find(track.request_id) is None:
@@ -220,10 +206,11 @@ class Controller:
     def _abort(self, identifier: str) -> None:
         self._spawn(self._cancel(identifier), f"abort {identifier}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _cancel(self, identifier: str) -> None:
         _log.info("request %s is aborted: its DiagnosticRequest is gone", identifier)
@@ -281,18 +268,32 @@ class Controller:
         self.is_synced = True
         self._give_turns()
 
-    async def _check_gone(self, key: Key, track: _Track) -> None:
+    async def _check_gone(self, key: Key, track: Track) -> None:
         """It was not in the list; it may have been made since then, hence the second look."""
         found = await self._writer.find(key)
         if found is not None:
             await self.seen(found)
         is_same = found is not None and found["metadata"].get("uid") == track.seen.identity.uid
-        if self._tracks.get(key) is not track:
-            return
-        if is_same:
-            self._retry(key)
-        else:
+        if self._tracks.get(key) is track and not is_same:
             self._forget(key)
+
+    def _check_open_when_due(self) -> None:
+        if self._clock_ms() < self._check_due_ms:
+            return
+        self._check_due_ms = self._clock_ms() + self._pace.check_open_ms
+        if self._open and (self._checking is None or self._checking.done()):
+            self._checking = self._spawn(self._check_open(), "check of open requests")
+
+    async def _check_open(self) -> None:
+        """End soon what runs for an object that is gone; a broken watch tells no deletion."""
+        for key in tuple(self._open):
+            track = self._tracks.get(key)
+            try:
+                if track is not None:
+                    await self._check_gone(key, track)
+            except ClusterError as error:
+                _log.warning("%s cannot be read: %s", key, error.message)
+                return
 
     def _abort_orphans(self) -> None:
         for request in self._coordinator.select():
@@ -356,45 +357,47 @@ class Controller:
             case steps.Expire():
                 self._concluded(key, track, await self._writer.delete(track.seen.identity))
 
-    async def _settle(self, key: Key, track: _Track, step: steps.Settle) -> None:
+    async def _settle(self, key: Key, track: Track, step: steps.Settle) -> None:
         """Write a status if it differs, at once when the phase changes."""
-        before, after = track.seen.status, step.status
+        before, after = track.seen.status, track.wanted(step.status)
         if step.look_again_ms is not None:
             self._put(key, step.look_again_ms)
-        if after == track.refused or not status.merge_patch(before, after):
+        changes, now_ms = status.merge_patch(before, after), self._clock_ms()
+        if not changes:
             return
-        now_ms = self._clock_ms()
         earliest_ms = track.written_ms + self._pace.between_writes_ms
-        if before.get("phase") == after.get("phase") and now_ms < earliest_ms:
+        if track.must_wait(changes, now_ms):
+            self._try_details_later(key, track)
+        elif before.get("phase") == after.get("phase") and now_ms < earliest_ms:
             self._put(key, earliest_ms)
-            return
-        identity = track.seen.identity
-        write = await self._writer.write(identity, track.version, before, after)
+        else:
+            await self._write(key, track, before, after)
+
+    async def _write(
+        self, key: Key, track: Track, before: Mapping[str, object], after: status.Json
+    ) -> None:
+        write = await self._writer.write(track.seen.identity, track.version, before, after)
         if write.outcome is not Outcome.WRITTEN:
             self._concluded(key, track, write.outcome)
             return
-        track.failures, track.written_ms = 0, now_ms
-        track.refused = None if write.is_whole else after
-        self._remember(track, before, after, write.version)
+        is_end = status.has_ended(after)
+        now_ms = self._clock_ms()
+        track.wrote(after, write.version, now_ms, is_whole=write.is_whole, is_end=is_end)
+        if is_end and not status.has_ended(before):
+            self._ended(key, track, after)
         self._put(key)
 
-    def _remember(
-        self,
-        track: _Track,
-        before: Mapping[str, object],
-        after: Mapping[str, object],
-        version: int,
-    ) -> None:
-        """Keep what was written, unless the watch was faster and told of more."""
-        if version > track.version:
-            track.version = version
-            track.seen = replace(track.seen, status=status.remembered(after))
-        if status.has_ended(after) and not status.has_ended(before):
-            request = self._find(track.request_id)
-            self.figures.ended(str(after["phase"]), str(after.get("reason", "")), request)
-            self._leave(track.seen.identity.key)
+    def _try_details_later(self, key: Key, track: Track) -> None:
+        again_ms = track.next_try_ms()
+        if again_ms is not None:
+            self._put(key, again_ms)
 
-    def _concluded(self, key: Key, track: _Track, outcome: Outcome) -> None:
+    def _ended(self, key: Key, track: Track, after: Mapping[str, object]) -> None:
+        request = self._find(track.request_id)
+        self.figures.ended(str(after["phase"]), str(after.get("reason", "")), request)
+        self._leave(key)
+
+    def _concluded(self, key: Key, track: Track, outcome: Outcome) -> None:
         """A write or a deletion came to nothing, or to the end of the object."""
         if self._tracks.get(key) is not track:
             return
@@ -406,11 +409,12 @@ class Controller:
             case Outcome.WRITTEN:
                 self._put(key)
 
-    async def _recheck(self, key: Key, track: _Track) -> None:
+    async def _recheck(self, key: Key, track: Track) -> None:
         try:
             await self._check_gone(key, track)
         except ClusterError as error:
             _log.warning("%s cannot be read: %s", key, error.message)
+        if self._tracks.get(key) is track:
             self._retry(key)
 
     def _retry(self, key: Key) -> None:
@@ -423,7 +427,7 @@ class Controller:
 
     # ---- giving it to the proxy ---------------------------------------------------------------
 
-    async def _submit(self, key: Key, track: _Track, spec: RequestSpec) -> None:
+    async def _submit(self, key: Key, track: Track, spec: RequestSpec) -> None:
         identity = track.seen.identity
         chosen = await self._submitter.choose(identity, spec)
         if self._tracks.get(key) is not track:
@@ -452,13 +456,13 @@ class Controller:
         half_ms = spec.execution.start_deadline_s * 500
         return min(self._grace_until_ms, identity.created_at_ms + half_ms)
 
-    async def _put_off(self, key: Key, track: _Track, spec: RequestSpec, why: NotNow) -> None:
+    async def _put_off(self, key: Key, track: Track, spec: RequestSpec, why: NotNow) -> None:
         again_ms = self._clock_ms() + retry_pause_ms(track.failures)
         track.failures += 1
         await self._say_pending(key, track, spec, why, again_ms)
 
     async def _say_pending(
-        self, key: Key, track: _Track, spec: RequestSpec, why: NotNow, again_ms: int
+        self, key: Key, track: Track, spec: RequestSpec, why: NotNow, again_ms: int
     ) -> None:
         told = status.waiting(track.seen.identity, spec, RequestPhase.PENDING, why.message)
         failures = track.failures

@@ -16,6 +16,8 @@ class Pace:
     resync_ms: int = 300_000
     relist_ms: int = 5_000
     """After a list that failed."""
+    check_open_ms: int = 10_000
+    """Whether the objects of open requests are still there: a broken watch tells no deletions."""
     grace_ms: int = 20_000
     """After the start agents may need so long to register again."""
     grace_poll_ms: int = 2_000

@@ -307,7 +307,20 @@ def remembered(status: Mapping[str, object]) -> Mapping[str, object]:
     return {name: status[name] for name in _REMEMBERED if name in status}
 
 
+_DETAILS: Final = frozenset({"targets", "counts"})
+
+
 def without_details(status: Mapping[str, object]) -> Json:
     """Return a status that the schema of any version takes: no targets, no counts."""
-    kept = {key: value for key, value in status.items() if key not in {"targets", "counts"}}
+    kept = {key: value for key, value in status.items() if key not in _DETAILS}
     return {**kept, "targets": [], "counts": None}
+
+
+def details(status: Mapping[str, object]) -> Json:
+    """Return what `without_details` leaves out."""
+    return {key: value for key, value in status.items() if key in _DETAILS}
+
+
+def only_details(changes: Mapping[str, object]) -> bool:
+    """Say whether a merge patch is about nothing else."""
+    return changes.keys() <= _DETAILS
