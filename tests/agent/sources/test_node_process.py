@@ -3,6 +3,8 @@
 
 import asyncio
 
+import pytest
+
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.readings import Gap, GapReason
 
@@ -111,3 +113,85 @@ def test_a_node_that_appears_later_is_found_after_the_pause(proc):
 
     assert first == second
     assert third.pid == 12
+
+
+UID = "0f8b3c9e-58a1-4d0b-9a53-1f6f7f2f1a11"
+LOG = "21 20 254:1 /k/pods/{uid}/containers/{name}/1c3e /dev/termination-log rw - ext4 /d rw\n"
+
+
+def shared_pod(proc) -> None:
+    """A pod with pause, a database, the lifecycle tool and the agent (pid 40)."""
+    proc.process(1, "pause", argv="/pause\0")
+    proc.process(7, "banyand", argv="/banyand\0data\0--x\0")
+    proc.process(20, "banyand", argv="/banyand\0standalone\0")
+    proc.process(40, "fodc-agent")
+    for pid, name in ((7, "data"), (20, "lifecycle"), (40, "fodc-agent")):
+        proc.write(f"{pid}/cgroup", f"0::/../{name}\n" if pid != 40 else "0::/\n")
+        proc.write(f"{pid}/mountinfo", LOG.format(uid=UID, name=name))
+
+
+def test_in_a_shared_namespace_the_container_that_was_named_is_the_node(proc):
+    shared_pod(proc)
+
+    node = NodeProcess(proc=proc.root, own_pid=40, container="data", pod_uid=UID)
+
+    assert found(node).pid == 7
+    assert node.sees_others
+
+
+def test_in_a_shared_namespace_two_databases_without_a_named_container_are_a_gap(proc):
+    shared_pod(proc)
+
+    assert found(NodeProcess(proc=proc.root, own_pid=40, pod_uid=UID)).reason is GapReason.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("flavour", "reason"), [("basic", GapReason.FLAVOUR_BASIC), ("", GapReason.NOT_SHARED)]
+)
+def test_a_pod_that_shares_nothing_says_which_flavour_would(proc, flavour, reason):
+    proc.process(1, "fodc-agent")
+
+    gap = found(NodeProcess(proc=proc.root, own_pid=1, pod_uid=UID, flavour=flavour))
+
+    assert gap.reason is reason
+    assert "flavour proc shares it" in gap.message
+
+
+def test_a_pid_1_of_the_agents_own_container_means_that_nothing_is_shared(proc):
+    proc.process(1, "tini")
+    proc.write("1/cgroup", "0::/\n")
+    proc.process(8, "fodc-agent")
+    proc.write("8/cgroup", "0::/\n")
+
+    assert not NodeProcess(proc=proc.root, own_pid=8).sees_others
+
+
+def test_a_process_that_ended_and_was_not_yet_waited_for_is_nobody(proc):
+    proc.process(12, "banyand")
+    path = proc.root / "12" / "stat"
+    path.write_text(path.read_text().replace(") S ", ") Z "))
+
+    assert found(NodeProcess(proc=proc.root, own_pid=99)).reason is GapReason.NO_PROCESS
+
+
+def test_a_choice_is_looked_at_again_after_a_minute_and_told_when_it_changes(proc):
+    """The first to be seen may have been a tool that ran before the database started."""
+    now_s, told = 0.0, []
+
+    async def run():
+        nonlocal now_s
+        node = NodeProcess(
+            proc=proc.root,
+            own_pid=99,
+            clock=lambda: now_s,
+            on_change=lambda: told.append(node.known.pid),
+        )
+        proc.process(12, "banyand", argv="/banyand\0version\0")
+        first = await node.find()
+        proc.process(13, "banyand", argv="/banyand\0data\0")
+        second = await node.find()
+        now_s += 61
+        return first.pid, second.pid, (await node.find()).pid
+
+    assert asyncio.run(run()) == (12, 12, 13)
+    assert told == [12, 13]

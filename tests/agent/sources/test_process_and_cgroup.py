@@ -134,6 +134,12 @@ MEMORY_STAT = (
 )
 
 
+CPU_PRESSURE = (
+    "some avg10=12.50 avg60=0.07 avg300=0.87 total=11870066\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+)
+
+
 def v2_cgroup(tmp_path, proc, path: str = "/kubepods/pod1/c1") -> tuple[NodeCgroup, Path]:
     proc.process(12, "banyand")
     proc.write("12/cgroup", f"0::{path}\n")
@@ -315,12 +321,109 @@ def test_w_57_the_limit_of_version_1_is_the_lower_of_file_and_memory_stat(own, h
     assert cgroup.limit_v1(own, stat) == limit
 
 
-# ---- pressure ----------------------------------------------------------
+# ---- the node's own view: flavour proc, without the host's cgroups -----------------------
 
-CPU_PRESSURE = (
-    "some avg10=12.50 avg60=0.07 avg300=0.87 total=11870066\n"
-    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
-)
+
+def a_sidecars_view(tmp_path, proc, path: str) -> tuple[NodeCgroup, Path]:
+    """Give the agent its own cgroup only, and the node another one in its mounts."""
+    directory = proc.process(12, "banyand")
+    proc.write("12/cgroup", path)
+    own = write(tmp_path / "own", cgroup__controllers="memory\n", cgroup__procs="40\n")
+    return NodeCgroup(node_of(proc), root=own), directory / "root/sys/fs/cgroup"
+
+
+def test_without_the_hosts_cgroups_the_nodes_own_view_of_version_2_is_read(tmp_path, proc, flat):
+    known, view = a_sidecars_view(tmp_path, proc, "0::/../db\n")
+    write(
+        view,
+        cgroup__controllers="memory\n",
+        cgroup__procs="12\n31\n",
+        memory__current="1000\n",
+        memory__max="4000\n",
+        memory__stat=MEMORY_STAT,
+        cpu__pressure=CPU_PRESSURE,
+    )
+
+    values = flat(read(CgroupSource(known)))
+
+    assert values["fodc_node_memory_current_bytes"] == 1000
+    assert values["fodc_node_memory_limit_bytes"] == 4000
+    pressure = flat(read(PressureSource(known)))
+    assert pressure["fodc_node_pressure_avg10_ratio|resource=cpu|kind=some|scope=cgroup"] == 0.125
+
+
+def test_without_the_hosts_cgroups_the_nodes_own_view_of_version_1_is_read(tmp_path, proc, flat):
+    known, view = a_sidecars_view(tmp_path, proc, "4:memory:/k/pod1/db\n3:cpuacct,cpu:/k/pod1/db\n")
+    statistics = "total_inactive_file 100\nhierarchical_memory_limit 6000\n"
+    memory = {"memory__usage_in_bytes": "1000\n", "memory__limit_in_bytes": "8000\n"}
+    write(view / "memory", cgroup__procs="12\n", memory__stat=statistics, **memory)
+    write(view / "cpu,cpuacct", cgroup__procs="12\n", cpuacct__stat="user 700\nsystem 300\n")
+
+    values = flat(read(CgroupSource(known)))
+
+    assert values["fodc_node_memory_current_bytes"] == 1000
+    assert values["fodc_node_memory_limit_bytes"] == 6000
+    assert values["fodc_node_cpu_seconds_total|mode=user"] == pytest.approx(7.0)
+
+
+def test_a_process_in_a_group_below_the_containers_root_is_found_there(tmp_path, proc, flat):
+    known, view = a_sidecars_view(tmp_path, proc, "0::/../db/init.scope\n")
+    write(view, cgroup__controllers="memory\n", cgroup__procs="")
+    write(view / "init.scope", cgroup__procs="12\n", memory__current="77\n")
+
+    assert flat(read(CgroupSource(known)))["fodc_node_memory_current_bytes"] == 77
+
+
+def test_a_view_that_does_not_list_the_node_is_not_taken(tmp_path, proc):
+    """W-26: a container that mounts something else there must not be believed."""
+    known, view = a_sidecars_view(tmp_path, proc, "0::/../db\n")
+    write(view, cgroup__controllers="memory\n", cgroup__procs="13\n", memory__current="1\n")
+
+    [gap] = read(CgroupSource(known)).gaps
+
+    assert gap.reason is GapReason.OUTSIDE_NAMESPACE
+    assert "flavour proc" in gap.message
+
+
+def test_a_view_of_another_user_says_what_would_open_it(tmp_path, proc, monkeypatch):
+    known, view = a_sidecars_view(tmp_path, proc, "0::/../db\n")
+    listed = os.listdir
+
+    def forbidden(path):
+        if path == view:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr("fodc_agent.sources.cgroup_paths.os.listdir", forbidden)
+
+    [gap] = read(CgroupSource(known)).gaps
+
+    assert gap.reason is GapReason.OUTSIDE_NAMESPACE
+    assert "run the agent as the node's user and group" in gap.message
+
+
+def test_a_process_that_ends_while_it_is_read_leaves_no_half_row(tmp_path, proc, monkeypatch):
+    known, directory = v2_cgroup(tmp_path, proc)
+    source = CgroupSource(known)
+    read(source)
+    read_stat = Path(directory, "io.stat")
+    opened = Path.open
+
+    def restarting(path, *args, **options):
+        if path == read_stat:
+            proc.process(12, "banyand", start=9000)
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", restarting)
+
+    reading = read(source)
+
+    assert [gap.reason for gap in reading.gaps] == [GapReason.RESTARTED]
+    assert len(reading.samples) == 1
+    assert read(source).healthy
+
+
+# ---- pressure ----------------------------------------------------------
 
 
 def test_pressure_of_the_cgroup_is_preferred(tmp_path, proc, flat):

@@ -94,8 +94,8 @@ class CgroupSource:
         elif found.is_v1:
             _add_v1(sheet, found)
         elif found.unified is not None:
-            _add_v2(sheet, found.unified, self._cgroup.root)
-        return sheet.reading()
+            _add_v2(sheet, found.unified, found.root)
+        return self._cgroup.node.reading_of_one_life(sheet)
 
 
 # ---- version 2 --------------------------------------------------------------------------------

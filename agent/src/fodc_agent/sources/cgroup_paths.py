@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the directories of the node's cgroup below the hierarchy that the agent can see.
+"""Finds the directories of the node's cgroup: in the agent's own view, else in the node's.
 
 The one idea: the path in /proc/<pid>/cgroup is written for the reader's cgroup namespace. Where it
-leads outside of what is mounted, the directory is looked for by its last name and taken only if it
-lists the node's pid; nothing is taken because it looks similar (W-26).
+leads outside of what is mounted, the directory is looked for by its last name, and after that in
+the node's own mounts (/proc/<pid>/root/sys/fs/cgroup), where a container sees its own cgroup.
+Either is taken only if it lists the node's pid; nothing is taken because it looks similar (W-26).
 """
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,19 +19,40 @@ from fodc_agent.sources.procfs import CgroupPaths, parse_cgroup
 from fodc_agent.sources.readings import Gap, GapReason, gap_of, read_small
 
 _MAX_DIRECTORIES: Final = 20_000
+_RETRY_S: Final = 60.0
+_NODE_VIEW: Final = "root/sys/fs/cgroup"
+
+Find = Callable[[Path, str], Path | None]
+"""Finds the directory of a path below a mount."""
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupDirectories:
-    """Directories of one process: the unified one (v2) and one per v1 controller."""
+    """Directories of one process: the unified one (v2) and one per v1 controller.
+
+    `root` is the hierarchy in which they lie: nothing above it can be seen.
+    """
 
     unified: Path | None
     controllers: dict[str, Path] = field(default_factory=dict)
+    root: Path = Path("/sys/fs/cgroup")
 
     @property
     def is_v1(self) -> bool:
         """Whether memory is accounted by a v1 controller."""
         return "memory" in self.controllers
+
+    def suffices(self, paths: CgroupPaths) -> bool:
+        """Whether that hierarchy is here which accounts the memory of these paths."""
+        return self.is_v1 if "memory" in paths.controllers else self.unified is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    process: Process
+    text: str
+    found: CgroupDirectories | Gap
+    at_s: float
 
 
 class NodeCgroup:
@@ -38,7 +61,7 @@ class NodeCgroup:
     def __init__(self, node: NodeProcess, *, root: Path = Path("/sys/fs/cgroup")) -> None:
         self.root: Final = root
         self.node: Final = node
-        self._known: tuple[Process, str, CgroupDirectories | Gap] | None = None
+        self._known: _Known | None = None
 
     async def find(self) -> CgroupDirectories | Gap:
         """Return the directories as they are now, or why there are none."""
@@ -53,49 +76,98 @@ class NodeCgroup:
             return gap_of("cgroup", path, error)
         except ValueError as error:
             return Gap("cgroup", GapReason.UNREADABLE, f"{path}: unknown form: {error}")
-        if self._known is None or self._known[:2] != (process, text):
+        known = self._known
+        if known is None or not self._holds(known, process, text):
             # Looking for a directory may walk a large tree: not in the event loop.
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(None, self._directories, process, paths)
-            self._known = (process, text, found)
-        return self._known[2]
+            known = self._known = _Known(process, text, found, self.node.clock())
+        return known.found
+
+    def _holds(self, known: _Known, process: Process, text: str) -> bool:
+        """Say whether what is known is still right; what was not found is looked for anew."""
+        if (known.process, known.text) != (process, text):
+            return False
+        return not isinstance(known.found, Gap) or self.node.clock() - known.at_s < _RETRY_S
 
     def _directories(self, process: Process, paths: CgroupPaths) -> CgroupDirectories | Gap:
-        unified_root = self._unified_root()
-        unified = None
-        if unified_root is not None and paths.unified is not None:
-            unified = located(unified_root, paths.unified, process.pid)
-        controllers = {
-            name: directory
-            for name, path in paths.controllers.items()
-            if (mount := self._mount_of(name)) and (directory := located(mount, path, process.pid))
-        }
-        if unified is None and not controllers:
-            return Gap(
-                "cgroup",
-                GapReason.OUTSIDE_NAMESPACE,
-                f"the cgroup of process {process.pid} ({paths.unified or paths.controllers}) is "
-                f"not visible below {self.root}; mount the host's /sys/fs/cgroup read-only",
-            )
-        return CgroupDirectories(unified, controllers)
-
-    def _unified_root(self) -> Path | None:
-        for candidate in (self.root, self.root / "unified"):
-            if (candidate / "cgroup.controllers").exists():
-                return candidate
-        return None
-
-    def _mount_of(self, controller: str) -> Path | None:
-        """Return where a v1 controller is mounted, alone or with others ("cpu,cpuacct")."""
-        alone = self.root / controller
-        if alone.is_dir():
-            return alone
+        """Look in our own view first: it may show the limits of the whole pod as well."""
+        here = directories_below(self.root, paths, _finder(located, process.pid))
+        if here.suffices(paths):
+            return here
+        view = self.node.directory(process) / _NODE_VIEW
         try:
-            names = os.listdir(self.root)  # noqa: PTH208 - names are enough
-        except OSError:
-            return None
-        together = [name for name in names if controller in name.split(",")]
-        return self.root / together[0] if together else None
+            os.listdir(view)  # noqa: PTH208 - only whether it is permitted
+            there = directories_below(view, paths, _finder(_in_view, process.pid))
+        except OSError as error:
+            why, there = f"; {gap_of('cgroup', view, error).message}", CgroupDirectories(None)
+        else:
+            why = f", nor does {view} list it"
+        if there.suffices(paths):
+            return there
+        if here.unified is not None or here.controllers:
+            return here
+        return self._not_visible(process, paths, why)
+
+    def _not_visible(self, process: Process, paths: CgroupPaths, why: str) -> Gap:
+        return Gap(
+            "cgroup",
+            GapReason.OUTSIDE_NAMESPACE,
+            f"the cgroup of process {process.pid} ({paths.unified or paths.controllers}) is not "
+            f"visible below {self.root}{why}; run the agent as the node's user and group (flavour "
+            "proc) or mount the host's /sys/fs/cgroup read-only",
+        )
+
+
+def _finder(find: Callable[[Path, str, int], Path | None], pid: int) -> Find:
+    return lambda mount, path: find(mount, path, pid)
+
+
+# ---- one hierarchy ------------------------------------------------------------------------------
+
+
+def directories_below(root: Path, paths: CgroupPaths, find: Find) -> CgroupDirectories:
+    """Return what `find` sees below one hierarchy, of version 1, 2 or both."""
+    unified_root = _unified_root(root)
+    unified = None
+    if unified_root is not None and paths.unified is not None:
+        unified = find(unified_root, paths.unified)
+    controllers = {
+        name: directory
+        for name, path in paths.controllers.items()
+        if (mount := _mount_of(root, name)) and (directory := find(mount, path))
+    }
+    return CgroupDirectories(unified, controllers, root)
+
+
+def _unified_root(root: Path) -> Path | None:
+    for candidate in (root, root / "unified"):
+        if (candidate / "cgroup.controllers").exists():
+            return candidate
+    return None
+
+
+def _mount_of(root: Path, controller: str) -> Path | None:
+    """Return where a v1 controller is mounted, alone or with others ("cpu,cpuacct")."""
+    alone = root / controller
+    if alone.is_dir():
+        return alone
+    try:
+        names = os.listdir(root)  # noqa: PTH208 - names are enough
+    except OSError:
+        return None
+    together = [name for name in names if controller in name.split(",")]
+    return root / together[0] if together else None
+
+
+def _in_view(mount: Path, path: str, pid: int) -> Path | None:
+    """Return the node's directory in its own mounts: mostly their root, and only if it says so."""
+    if _lists(mount, pid):
+        return mount
+    direct = mount / path.lstrip("/")
+    if ".." not in path.split("/") and _lists(direct, pid):
+        return direct
+    return _searched(mount, path.rstrip("/").rpartition("/")[2], pid)
 
 
 def located(mount: Path, path: str, pid: int) -> Path | None:

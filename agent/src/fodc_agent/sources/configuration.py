@@ -14,6 +14,7 @@ from typing import Final
 from fodc_agent.bus.timetable import Tier
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import FetchError
+from fodc_agent.sources.candidates import ROLE_WORDS
 from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.sources.procfs import parse_environ, split_nul
 from fodc_agent.sources.readings import Gap, gap_of, read_small
@@ -22,7 +23,6 @@ from fodc_protocol.link.frames import Condition
 
 _CMDLINE_BYTES: Final = 1 << 20
 _CMDLINE_S: Final = 5.0
-ROLE_WORDS: Final = ("data", "liaison", "standalone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 """Finds the node's process among those that the agent can see, again when it was restarted.
 
 The one idea: a pid alone names nobody. A process is its pid and its start time; who cannot be told
-apart is not guessed at, and pid 1 is only ever the node when it says so itself (W-26, W-27).
+apart is not guessed at, and pid 1 is only ever the node when it says so itself (W-26, W-27). Here
+is read what `candidates` judges.
 """
 
 import asyncio
@@ -13,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.sources.procfs import Stat, parse_listeners, parse_stat
-from fodc_agent.sources.readings import Gap, GapReason, read_small
+from fodc_agent.sources.candidates import Candidate, Wanted, choose, place_of
+from fodc_agent.sources.procfs import Stat, parse_listeners, parse_stat, split_nul
+from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading, read_small
 
 _MAX_PROCESSES: Final = 20_000
 _SEARCH_PAUSE_S: Final = 5.0
 """How long several sources share one failed search."""
+_CONFIRM_S: Final = 60.0
+"""How long a process is taken for the node without another look at who else is there."""
+_ENDED: Final = frozenset("ZX")
+_PAUSE: Final = "pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class NodeProcess:
     """Knows the node's process; ask `find` before each reading.
 
     By a given pid, else by who listens on `port` where file descriptors can be read, else by the
-    beginning of the process name.
+    beginning of the process name, its command, pod and container.
     """
 
     def __init__(
@@ -44,45 +50,110 @@ class NodeProcess:
         pid: int = 0,
         name: str = "banyand",
         port: int = 0,
+        container: str = "",
+        pod_uid: str = "",
+        flavour: str = "",
         own_pid: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """Take what was told of the node; `on_change` hears of another process or none."""
         self.proc: Final = proc
+        self.clock: Final = clock
+        self.known: Process | None = None
+        """The process as it was found last."""
         self._pid = pid
-        self._name = name
-        self._port = port
+        self._wanted = Wanted(name, port, container, pod_uid)
+        self._flavour = flavour
         self._own_pid = os.getpid() if own_pid is None else own_pid
-        self._clock = clock
-        self._known: Process | None = None
+        self._on_change = on_change
+        self._found_at_s = 0.0
         self._failed: tuple[float, Gap] | None = None
 
     async def find(self) -> Process | Gap:
         """Return the process as it is now, or why there is none."""
-        if self._known is not None and _process_at(self.proc, self._known.pid) == self._known:
-            return self._known
-        if self._failed is not None and self._clock() - self._failed[0] < _SEARCH_PAUSE_S:
+        now_s = self.clock()
+        if self.known is not None and self.lives(self.known):
+            if now_s - self._found_at_s < _CONFIRM_S:
+                return self.known
+        elif self._failed is not None and now_s - self._failed[0] < _SEARCH_PAUSE_S:
             return self._failed[1]
         # A walk over /proc may take milliseconds on a busy host: not in the event loop.
         found = await asyncio.get_running_loop().run_in_executor(None, self._search)
-        self._known = found if isinstance(found, Process) else None
-        self._failed = None if isinstance(found, Process) else (self._clock(), found)
+        self._remember(found)
         return found
+
+    def _remember(self, found: Process | Gap) -> None:
+        before = self.known
+        self.known = found if isinstance(found, Process) else None
+        self._found_at_s = self.clock()
+        self._failed = None if isinstance(found, Process) else (self._found_at_s, found)
+        if self.known != before:
+            self._on_change()
+
+    def lives(self, process: Process) -> bool:
+        """Say whether this process is still there, in the same life."""
+        return _process_at(self.proc, process.pid) == process
+
+    def reading_of_one_life(self, sheet: Sheet) -> SourceReading:
+        """Return the reading, or only a gap when the process has ended while it was read.
+
+        So figures of two lives, or of half a one, are never in one row.
+        """
+        if self.known is None or self.lives(self.known):
+            return sheet.reading()
+        emptied = Sheet(sheet.source)
+        text = "the node's process ended while it was read; its next life is read from the start"
+        emptied.missing([Gap("process", GapReason.RESTARTED, text)])
+        return emptied.reading()
 
     def directory(self, process: Process) -> Path:
         """Return /proc/<pid> of a process."""
         return self.proc / str(process.pid)
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether processes of other containers can be seen: the pod shares its namespace.
+
+        Pid 1 of a container that shares nothing is the container's own program.
+        """
+        first = _process_at(self.proc, 1)
+        if self._own_pid == 1 or first is None:
+            return False
+        if first.command == _PAUSE:
+            return True
+        own = _text(self.proc / str(self._own_pid) / "cgroup")
+        return not own or own != _text(self.proc / "1" / "cgroup")
 
     def _search(self) -> Process | Gap:
         if self._pid:
             return _process_at(self.proc, self._pid) or Gap(
                 "process", GapReason.NO_PROCESS, f"there is no process {self._pid} (--node-pid)"
             )
-        named = [process for process in self._visible() if self._is_named(process)]
-        if self._port and (owner := self._owner(named)):
-            return owner
-        if len(named) == 1:
-            return named[0]
-        return self._nobody() if not named else self._too_many(named)
+        visible = {process.pid: process for process in self._visible()}
+        found = choose(self._candidates(visible.values()), self._wanted_here())
+        if isinstance(found, Candidate):
+            return visible[found.pid]
+        return self._because_alone(found)
+
+    def _wanted_here(self) -> Wanted:
+        told = self._wanted
+        own = _text(self.proc / str(self._own_pid) / "cgroup")
+        return Wanted(told.name, told.port, told.container, told.pod_uid, own)
+
+    def _because_alone(self, gap: Gap) -> Gap:
+        """Name the true reason where the agent's pod shows it nothing but itself."""
+        if gap.reason is not GapReason.NO_PROCESS or not self._wanted.pod_uid or self.sees_others:
+            return gap
+        reason = GapReason.FLAVOUR_BASIC if self._flavour == "basic" else GapReason.NOT_SHARED
+        return Gap(
+            "process",
+            reason,
+            "the pod does not share its process namespace, so the node's process cannot be seen; "
+            "flavour proc shares it",
+        )
+
+    # ---- what is read of them ------------------------------------------------------------------
 
     def _visible(self) -> Iterator[Process]:
         pids = (int(path.name) for path in self.proc.iterdir() if path.name.isdigit())
@@ -91,62 +162,59 @@ class NodeProcess:
             if process is not None and pid != self._own_pid:
                 yield process
 
+    def _candidates(self, visible: Iterable[Process]) -> list[Candidate]:
+        """Return those of the right name, and whoever else listens on the node's port."""
+        named: list[Process] = []
+        others: list[Process] = []
+        for process in visible:
+            (named if self._is_named(process) else others).append(process)
+        links = {f"socket:[{inode}]" for inode in self._listening_inodes()}
+        listening = [self._listens(process, links) for process in named]
+        known = list(zip(named, listening, strict=True))
+        if links and True not in listening:
+            owner = next((one for one in others if self._listens(one, links)), None)
+            known += [(owner, True)] if owner is not None else []
+        return [self._candidate(process, listens=listens) for process, listens in known]
+
+    def _candidate(self, process: Process, *, listens: bool | None) -> Candidate:
+        directory = self.directory(process)
+        cgroup = _text(directory / "cgroup")
+        return Candidate(
+            process.pid,
+            process.command,
+            tuple(split_nul(_text(directory / "cmdline"))),
+            place_of(_text(directory / "mountinfo"), cgroup),
+            cgroup,
+            listens,
+        )
+
     def _is_named(self, process: Process) -> bool:
         """Compare the kernel's name (15 characters) and the program that was started."""
-        if process.command.startswith(self._name[:15]):
+        name = self._wanted.name
+        if process.command.startswith(name[:15]):
             return True
-        try:
-            program = read_small(self.directory(process) / "cmdline").partition("\0")[0]
-        except OSError:
-            return False
-        return program.rpartition("/")[2].startswith(self._name)
-
-    def _owner(self, named: list[Process]) -> Process | None:
-        """Return who listens on the port: one of the right name first, then anybody."""
-        inodes = self._listening_inodes()
-        if not inodes:
-            return None
-        links = {f"socket:[{inode}]" for inode in inodes}
-        others = (process for process in self._visible() if process not in named)
-        return _first_holder(self.proc, (*named, *others), links)
+        program = _text(self.directory(process) / "cmdline").partition("\0")[0]
+        return program.rpartition("/")[2].startswith(name)
 
     def _listening_inodes(self) -> set[int]:
         inodes: set[int] = set()
-        for table in ("net/tcp", "net/tcp6"):
+        for table in ("net/tcp", "net/tcp6") if self._wanted.port else ():
             try:
-                inodes |= parse_listeners(read_small(self.proc / table), self._port)
-            except (OSError, ValueError):
+                inodes |= parse_listeners(_text(self.proc / table), self._wanted.port)
+            except ValueError:
                 continue
         return inodes
 
-    def _nobody(self) -> Gap:
-        return Gap(
-            "process",
-            GapReason.NO_PROCESS,
-            f"no visible process is named {self._name}*"
-            + (f" or is known to listen on port {self._port}" if self._port else "")
-            + "; share the process namespace (shareProcessNamespace: true) or give --node-pid",
-        )
-
-    def _too_many(self, named: list[Process]) -> Gap:
-        pids = ", ".join(str(process.pid) for process in named[:8])
-        return Gap(
-            "process",
-            GapReason.AMBIGUOUS,
-            f"{len(named)} processes are named {self._name}* (pids {pids}) and their sockets "
-            "cannot be read to tell which one is the node; give --node-pid",
-        )
-
-
-def _first_holder(proc: Path, processes: Iterable[Process], links: set[str]) -> Process | None:
-    for process in processes:
-        directory = proc / str(process.pid) / "fd"
+    def _listens(self, process: Process, links: set[str]) -> bool | None:
+        """Say whether a process holds one of these sockets, None when that cannot be read."""
+        if not links:
+            return None
         try:
-            if any(_link(entry) in links for entry in directory.iterdir()):
-                return process
+            return any(
+                _link(entry) in links for entry in (self.directory(process) / "fd").iterdir()
+            )
         except OSError:
-            continue  # Another user's process: it cannot be told what it holds.
-    return None
+            return None  # Another user's process: it cannot be told what it holds.
 
 
 def _link(path: Path) -> str:
@@ -156,9 +224,16 @@ def _link(path: Path) -> str:
         return ""  # Closed meanwhile.
 
 
+def _text(path: Path) -> str:
+    try:
+        return read_small(path)
+    except OSError:
+        return ""
+
+
 def _process_at(proc: Path, pid: int) -> Process | None:
     try:
         stat: Stat = parse_stat(read_small(proc / str(pid) / "stat"))
     except (OSError, ValueError, IndexError):
         return None
-    return Process(pid, stat.start_ticks, stat.command)
+    return None if stat.state in _ENDED else Process(pid, stat.start_ticks, stat.command)

@@ -74,7 +74,7 @@ class ProcessSource:
         _add_io(sheet, directory)
         _add_switches(sheet, directory)
         sheet.add(OOM_SCORE, sheet.read("oom_score", directory / "oom_score", int))
-        return sheet.reading()
+        return self._node.reading_of_one_life(sheet)
 
     def _add_stat(self, sheet: Sheet, directory: Path) -> None:
         stat = sheet.read("stat", directory / "stat", procfs.parse_stat)

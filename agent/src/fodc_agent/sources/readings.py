@@ -30,6 +30,10 @@ class GapReason(StrEnum):
     UNSUPPORTED = "Unsupported"
     UNREADABLE = "Unreadable"
     OUTSIDE_NAMESPACE = "OutsideNamespace"
+    NOT_SHARED = "NotShared"
+    FLAVOUR_BASIC = "FlavourBasic"
+    RESTARTED = "Restarted"
+    REMOTE = "Remote"
 
 
 @dataclass(frozen=True, slots=True)
