@@ -198,6 +198,22 @@ def test_the_operator_stops_at_once_with_agents_attached(
     assert (operator.process.returncode, took_s < 10) == (0, True), operator.tail()
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1])
+def test_an_operator_that_leads_for_a_moment_only_stops_at_once_and_quietly(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, after_s: float
+) -> None:
+    """The handlers still scan the API then."""
+    started = start_operator(tmp_path, control_plane, namespace)
+    with programs.running(started) as one:
+        wait_leads(one)
+        time.sleep(after_s)
+        took_s = one.stop()
+
+        assert (one.process.returncode, took_s < 3) == (0, True), one.tail()
+        loud = [line for line in one.tail(200).splitlines() if "level=info" not in line]
+        assert [line for line in loud if "OS signals are ignored" not in line] == []
+
+
 def test_objects_can_be_deleted_while_no_operator_runs(
     control_plane: ControlPlane, namespace: str, operator: programs.Program
 ) -> None:

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -149,3 +150,83 @@ def test_the_settings_keep_nothing_on_objects_and_need_no_wide_rights() -> None:
     assert found.scanning.disabled
     assert found.admission.managed is None
     assert found.networking.request_timeout == 15
+
+
+# ---- the end while kopf only begins --------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def mute_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server that takes connections and never answers; the event says that one has come."""
+    came = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        came.set()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", came
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was told of at warning or above, but for kopf's remark on where it runs."""
+    told = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    return [one for one in told if not one.startswith("OS signals are ignored")]
+
+
+def test_it_ends_at_once_while_the_first_scan_waits_for_an_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its requests would else be waited for while they are repeated on a closed connection."""
+
+    async def run() -> None:
+        async with mute_server() as (url, came):
+            registry = new_registry(lambda: Access(url))
+            diagnostics.register(registry, Seen(), Bridge(asyncio.get_running_loop()))
+            thread = HandlersThread(registry, ())
+            thread.start()
+            async with asyncio.timeout(SOON_S):
+                await came.wait()
+            began = asyncio.get_running_loop().time()
+            await thread.stop()
+
+            assert asyncio.get_running_loop().time() - began < 1.0
+            assert thread.ended.done()
+            assert thread.ended.exception() is None
+
+    asyncio.run(run())
+    assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("after_s", [0, 0.005, 0.01, 0.02, 0.03, 0.04])
+def test_it_ends_at_once_whenever_it_is_asked(
+    after_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with handling() as (api, _, thread):
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            await asyncio.sleep(after_s)
+            began = asyncio.get_running_loop().time()
+            await thread.stop()
+
+            assert asyncio.get_running_loop().time() - began < 1.0
+            assert thread.ended.done()
+            assert thread.ended.exception() is None
+
+    asyncio.run(run())
+    assert warnings_of(caplog) == []
+
+
+def test_kopf_is_heard_again_after_an_end() -> None:
+    async def run() -> None:
+        async with handling() as (_, _, thread):
+            await thread.stop()
+        assert logging.getLogger("kopf").level == logging.NOTSET
+
+    asyncio.run(run())

@@ -6,9 +6,10 @@ lives; and when it ends unasked the program must end too, which whoever owns the
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,8 @@ def settings() -> kopf.OperatorSettings:
     # Neither CRDs nor namespaces are scanned: no rights for that are needed.
     found.scanning.disabled = True
     found.admission.managed = None
+    # How long it may take to end is decided by whoever owns the thread.
+    found.process.ultimate_exiting_timeout = None
     return found
 
 
@@ -71,6 +74,46 @@ def new_registry(access: Callable[[], Access]) -> kopf.OperatorRegistry:
     return registry
 
 
+class _Asked:
+    """A flag that the main loop sets and kopf's loop waits for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_asked = False
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def ask(self) -> None:
+        """Set the flag, from any thread."""
+        with self._lock:
+            self._is_asked = True
+            waiting = self._waiting
+        if waiting is not None:
+            loop, event = waiting
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self) -> None:
+        """Wait until the flag is set."""
+        event = asyncio.Event()
+        with self._lock:
+            if self._is_asked:
+                return
+            self._waiting = asyncio.get_running_loop(), event
+        await event.wait()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep kopf from telling what breaks because it is cancelled: that is no news."""
+    logger = logging.getLogger("kopf")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class HandlersThread:
     """Made and used in the main loop: `start`, then watch `ended`, at the end `stop`."""
 
@@ -78,7 +121,7 @@ class HandlersThread:
         self._registry = registry
         self._namespaces = namespaces
         self._main = asyncio.get_running_loop()
-        self._stop = threading.Event()
+        self._asked = _Asked()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.ended: asyncio.Future[None] = self._main.create_future()
         """Done when kopf has ended; an exception unless it was asked to."""
@@ -89,7 +132,7 @@ class HandlersThread:
 
     async def stop(self) -> None:
         """Ask kopf to end and wait a moment; raises nothing."""
-        self._stop.set()
+        self._asked.ask()
         if self._thread.ident is None:
             return
         done, _ = await asyncio.wait([self.ended], timeout=STOP_S)
@@ -104,29 +147,36 @@ class HandlersThread:
             asyncio.run(self._operate())
         except BaseException as caught:  # noqa: BLE001 - told to the main loop, whatever it is
             error = caught
-        if error is None and not self._stop.is_set():
-            error = HandlersError("kopf ended unasked; its log says why")
         try:
             self._main.call_soon_threadsafe(self._tell, error)
         except RuntimeError:
             _log.debug("the main loop ended before kopf")
 
     async def _operate(self) -> None:
-        try:
-            await kopf.operator(
-                registry=self._registry,
-                settings=settings(),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._stop,
-            )
-        finally:
-            # A thread of the loop's executor waits for it and would be waited for.
-            asked = self._stop.is_set()
-            self._stop.set()
-        if not asked:
-            raise HandlersError("kopf ended unasked; its log says why")
+        """Let kopf work until it is asked to end; raises HandlersError when it ends otherwise.
+
+        It is cancelled rather than told by its stop flag: then it waits up to 5 s for requests of
+        its first scan of the API, which go on on a connection that it has closed already.
+        """
+        asked = asyncio.create_task(self._asked.wait(), name="kopf asked to stop")
+        operating = asyncio.create_task(self._kopf(), name="kopf")
+        await asyncio.wait([asked, operating], return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            with _unheard():
+                operating.cancel()
+                await asyncio.gather(operating, return_exceptions=True)
+                return
+        operating.result()
+        raise HandlersError("kopf ended unasked; its log says why")
+
+    async def _kopf(self) -> None:
+        await kopf.operator(
+            registry=self._registry,
+            settings=settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+        )
 
     def _tell(self, error: BaseException | None) -> None:
         if self.ended.done():
