@@ -31,6 +31,15 @@ KUBECTL_DEADLINE_S: Final = 45.0
 START_ATTEMPTS: Final = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where the API server listens, 0 being a free port, and what else it is told."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    flags: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class ControlPlane:
     """A running control plane; `binaries` are the programs that it is made of."""
@@ -40,12 +49,13 @@ class ControlPlane:
     credentials: Credentials
     port: int
     etcd_port: int
+    serving: Serving = field(default_factory=Serving)
     children: dict[str, Child] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """Base URL of the API server."""
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.serving.host}:{self.port}"
 
     @property
     def ca_file(self) -> Path:
@@ -134,17 +144,18 @@ def control_plane(
     scheduler: bool = False,
     kwok: bool = False,
     users: tuple[str, ...] = USERS,
+    serving: Serving | None = None,
 ) -> Iterator[ControlPlane]:
     """Run etcd, API server and controllers, on request a scheduler and kwok's fake nodes.
 
-    `folder` is made and removed. Raises ControlPlaneError when programs are missing or do not
-    start.
+    `folder` is made and removed; by default the server listens on a free loopback port. Raises
+    ControlPlaneError when programs are missing or do not start.
     """
     needed = programs(scheduler=scheduler, kwok=kwok)
     found = build.binaries(build=build.building_is_permitted(), names=needed)
     if isinstance(found, build.Unavailable):
         raise ControlPlaneError(found.reason)
-    plane = _start_servers(folder, found, users)
+    plane = _start_servers(folder, found, users, serving or Serving())
     try:
         _start_rest(plane, scheduler=scheduler, kwok=kwok)
         yield plane
@@ -158,12 +169,15 @@ def programs(*, scheduler: bool = False, kwok: bool = False) -> tuple[str, ...]:
     return tuple(name for name in build.OPERATING if wanted.get(name, True))
 
 
-def _start_servers(folder: Path, found: build.Binaries, users: tuple[str, ...]) -> ControlPlane:
+def _start_servers(
+    folder: Path, found: build.Binaries, users: tuple[str, ...], serving: Serving
+) -> ControlPlane:
     """Start etcd and the API server; another process may take a port first, then try others."""
     for attempt in range(1, START_ATTEMPTS + 1):
-        etcd, peer, port = processes.free_ports(3)
+        etcd, peer, free = processes.free_ports(3)
         folder.mkdir(parents=True)
-        plane = ControlPlane(folder, found, new_credentials(users), port, etcd)
+        port = serving.port or free
+        plane = ControlPlane(folder, found, new_credentials(users), port, etcd, serving)
         try:
             _write_files(plane)
             plane.start_child("etcd", _etcd_flags(plane, peer))
@@ -218,7 +232,7 @@ def _apiserver_flags(plane: ControlPlane) -> Sequence[str]:
     key = plane.folder / "service-accounts.key"
     return (
         f"--etcd-servers=http://127.0.0.1:{plane.etcd_port}",
-        "--bind-address=127.0.0.1",
+        f"--bind-address={plane.serving.host}",
         # Without it the server logs each period that a loopback address is no endpoint.
         "--endpoint-reconciler-type=none",
         f"--secure-port={plane.port}",
@@ -230,6 +244,7 @@ def _apiserver_flags(plane: ControlPlane) -> Sequence[str]:
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--allow-privileged=true",
+        *plane.serving.flags,
     )
 
 

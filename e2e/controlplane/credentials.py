@@ -19,6 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 ADMIN: Final = "admin"
 ADMIN_GROUP: Final = "system:masters"
 TEST_GROUP: Final = "fodc-tests"
+NODE_PREFIX: Final = "system:node:"
+"""How the user of a kubelet begins; the Node authorizer looks at the rest."""
+NODE_GROUP: Final = "system:nodes"
 _CLUSTER: Final = "fodc-test"
 
 
@@ -38,8 +41,7 @@ class Credentials:
         path.touch(mode=0o600)
         with path.open("w", newline="") as lines:
             for user, token in self.tokens.items():
-                group = ADMIN_GROUP if user == ADMIN else TEST_GROUP
-                csv.writer(lines).writerow([token, user, f"uid-{user}", group])
+                csv.writer(lines).writerow([token, user, f"uid-{user}", _group_of(user)])
 
     def write_kubeconfig(self, path: Path, url: str, ca_file: Path) -> None:
         """Write a kubeconfig with one context per user, the admin's being current."""
@@ -57,6 +59,12 @@ class Credentials:
         }
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(document))
+
+
+def _group_of(user: str) -> str:
+    if user.startswith(NODE_PREFIX):
+        return NODE_GROUP
+    return ADMIN_GROUP if user == ADMIN else TEST_GROUP
 
 
 def new_credentials(users: tuple[str, ...]) -> Credentials:

@@ -1,0 +1,3 @@
+module fodc.banyandb.dev/e2e/pause
+
+go 1.22
