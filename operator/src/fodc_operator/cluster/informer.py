@@ -241,11 +241,12 @@ class Informer:
                 _log.exception("a listener failed on %s of %s", type, _key(one))
 
     def _heard(self, scope: str | None) -> None:
-        self._faults.pop(scope, None)
+        if self._faults.pop(scope, None) is not None:
+            _log.info("%s are watched again", self.kind.value.plural)
         self.fault = "; ".join(self._faults.values())
 
     def _failed(self, scope: str | None, error: ClusterError) -> None:
-        if self._faults.get(scope) != error.message:
+        if scope not in self._faults:
             _log.warning("%s are not watched: %s", self.kind.value.plural, error.message)
         self._faults[scope] = error.message
         self.fault = "; ".join(self._faults.values())
