@@ -270,7 +270,11 @@ def test_the_cluster_for_people_comes_up_says_what_to_type_and_leaves_nothing(
         process.send_signal(signal.SIGINT)
         _, progress = process.communicate(timeout=20)
 
-    assert kinds == ["diagnosticrequests.fodc.banyandb.dev", "fodcnodes.fodc.banyandb.dev"]
+    assert kinds == [
+        "diagnosticrequests.fodc.banyandb.dev",
+        "fodcinjections.fodc.banyandb.dev",
+        "fodcnodes.fodc.banyandb.dev",
+    ]
     assert process.returncode == 0
     assert progress.splitlines()[-1].endswith("ended, nothing is left")
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
