@@ -116,6 +116,11 @@ class Site:
         found = json.loads(self.kubectl("get", "diagnosticrequest", name, "--output=json"))
         return dict(found)
 
+    def names(self) -> list[str]:
+        """Return the names of all requests."""
+        told = self.kubectl("get", "diagnosticrequests", "--output=name")
+        return [line.rpartition("/")[2] for line in told.split()]
+
     def status(self, name: str) -> dict[str, Any]:
         """Return its status, empty when it has none."""
         return dict(self.read(name).get("status", {}))

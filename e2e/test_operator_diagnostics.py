@@ -17,6 +17,7 @@ from e2e.controlplane import installing
 from e2e.controlplane.cluster import ControlPlane
 from e2e.sites import ENDED, Site, conditions
 from fodc_protocol import pprof
+from fodc_protocol.times import parse_rfc3339_ms
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) 
     made = Site(tmp_path_factory.mktemp("diagnostics"), control_plane)
     with made.stack:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_lived(site: Site) -> dict[str, Any]:
+    """Status of a request with the shortest time to live: a minute, which passes meanwhile."""
+    site.apply("short-lived", ttlAfterFinished="1m")
+    site.wait("short-lived", "Complete")
+    return site.status("short-lived")
 
 
 # ---- done -------------------------------------------------------------------------------------
@@ -206,6 +215,27 @@ def test_a_restart_of_the_api_server_changes_nothing(site: Site) -> None:
     site.apply("after", target={"names": ["pod-1"]})
     site.wait("after", "Complete")
     assert site.status("restarted")["targets"][0]["attempts"] == 1
+
+
+@pytest.mark.timeout(120)
+def test_an_ended_request_goes_when_its_time_is_over_and_its_artifact_stays(
+    site: Site, short_lived: dict[str, Any]
+) -> None:
+    """Artifacts have a retention of their own; the operator was killed in between."""
+    (result,) = short_lived["targets"][0]["results"]
+    ended_ms, expires_ms = (
+        parse_rfc3339_ms(short_lived[at]) for at in ("completionTime", "expiresAt")
+    )
+    assert expires_ms - ended_ms == 60_000
+    left_s = expires_ms / 1000 - time.time()
+    if left_s > 2:
+        time.sleep(left_s - 2)
+        assert "short-lived" in site.names()
+    operators.wait_for("it is deleted", lambda: "short-lived" not in site.names(), 10)
+
+    found = site.ask(f"/artifacts?request_id={short_lived['requestID']}")["artifacts"]
+    assert [one["artifact_id"] for one in found] == [result["artifactID"]]
+    assert hashlib.sha256(site.download(result)).hexdigest() == result["sha256"]
 
 
 def test_lost_data_is_told_as_it_is(site: Site) -> None:
