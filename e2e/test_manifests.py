@@ -4,6 +4,11 @@
 The one idea: permissions are tried, not read: each user sends the request and the server answers.
 """
 
+import base64
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +23,8 @@ SYSTEM = "fodc-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:fodc-operator"
 RBAC = "rbac.authorization.k8s.io"
 GROUP = "fodc.banyandb.dev"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+CONFIGURATION = f"{ADMISSION}/mutatingwebhookconfigurations/fodc-injection"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
@@ -39,6 +46,19 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
         lambda: create(control_plane, "profiler", namespace, "HeapSnapshot").status == 403,
     )
     return control_plane
+
+
+def render_with(plane: ControlPlane, component: str, folder: Path) -> str:
+    """What kustomize makes of the default overlay with a component."""
+    base = Path(os.path.relpath(MANIFESTS, folder))
+    whole = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(base / "overlays" / "default")],
+        "components": [str(base / "components" / component)],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
+    return plane.kubectl("kustomize", str(folder), check=True).stdout
 
 
 def bind(plane: ControlPlane, namespace: str, user: str, role: str) -> None:
@@ -81,7 +101,7 @@ def test_the_server_accepts_an_overlay_whole(installed: ControlPlane, overlay: s
 
 def test_the_server_accepts_the_example_of_a_team(installed: ControlPlane) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "banyandb"}}
-    assert installed.api().create("/api/v1/namespaces", namespace).status == 201
+    assert installed.api().create("/api/v1/namespaces", namespace).status in {201, 409}
     # The size of a claim that exists cannot change before it is bound, which here it never is.
     documents = [
         d for d in render(installed, "examples/gitops") if d["kind"] != "PersistentVolumeClaim"
@@ -143,6 +163,158 @@ def test_the_example_of_a_team_has_its_own_image_and_size(control_plane: Control
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == "registry.example.com/banyandb-fodc-operator:0.1.0"
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
+
+
+def test_a_second_apply_leaves_the_bundle_that_the_operator_wrote(installed: ControlPlane) -> None:
+    bundle = base64.b64encode(installed.ca_file.read_bytes()).decode()
+    patch = [
+        {"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": bundle}
+        for at in range(2)
+    ]
+    written = installed.api().send("PATCH", CONFIGURATION, patch, "application/json-patch+json")
+    assert written.status == 200, written.body
+
+    installed.kubectl("apply", "--kustomize", str(MANIFESTS / "overlays/default"), check=True)
+
+    kept = [
+        one["clientConfig"]["caBundle"]
+        for one in installed.api().get(CONFIGURATION).body["webhooks"]
+    ]
+    assert kept == [bundle, bundle]
+
+
+def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
+    installed: ControlPlane, tmp_path: Path
+) -> None:
+    text = render_with(installed, "cert-manager", tmp_path)
+    documents = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(text)}
+    foreign = [name for name in documents if name[0] in {"Issuer", "Certificate"}]
+    pod = documents["Deployment", "fodc-operator"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    plain = {(d["kind"], d["metadata"]["name"]) for d in render(installed, "overlays/default")}
+    assert set(documents) - plain == set(foreign)
+    assert {name for _, name in plain - set(documents)} == {
+        "fodc-operator-webhook",
+        "fodc-operator-secret",
+    }
+    assert "secrets" not in {
+        resource
+        for d in documents.values()
+        if d["kind"] in {"Role", "ClusterRole"}
+        for rule in d["rules"]
+        for resource in rule["resources"]
+    }
+    assert container["args"][-2:] == [
+        "--webhook-cert-dir=/etc/fodc/webhook",
+        "--webhook-config-name=",
+    ]
+    assert [m["mountPath"] for m in container["volumeMounts"] if m.get("readOnly")] == [
+        "/etc/fodc/webhook"
+    ]
+    assert documents["MutatingWebhookConfiguration", "fodc-injection"]["metadata"][
+        "annotations"
+    ] == {"cert-manager.io/inject-ca-from": "fodc-system/fodc-webhook"}
+    (served,) = (n for k, n in foreign if k == "Certificate" and n == "fodc-webhook")
+    assert documents["Certificate", served]["spec"]["dnsNames"] == ["fodc-webhook.fodc-system.svc"]
+
+
+@pytest.mark.parametrize("component", ["cert-manager", "remote-agent"])
+def test_the_server_accepts_what_a_component_changes(
+    installed: ControlPlane, tmp_path: Path, component: str
+) -> None:
+    text = render_with(installed, component, tmp_path)
+    known = [d for d in yaml.safe_load_all(text) if d["kind"] not in {"Issuer", "Certificate"}]
+
+    answer = installed.kubectl(
+        *("apply", "--dry-run=server", "--validate=strict", "-f", "-"),
+        stdin=yaml.safe_dump_all(known),
+    )
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+# ---- who is asked about ----------------------------------------------------------------------
+
+BY_POD, BY_NAMESPACE = "pods.inject.fodc.banyandb.dev", "namespaces.inject.fodc.banyandb.dev"
+LABEL = "fodc.banyandb.dev/inject"
+ASKED = re.compile(r'apiserver_admission_webhook_fail_open_count\{name="([^"]+)".*\} (\d+)')
+
+
+def asked(plane: ControlPlane) -> dict[str, int]:
+    """How often each webhook was asked in vain: nobody answers on this control plane."""
+    found: dict[str, int] = {}
+    for name, count in ASKED.findall(str(plane.api().get("/metrics").body)):
+        found[name] = found.get(name, 0) + int(count)
+    return found
+
+
+@pytest.fixture(scope="module")
+def asking(installed: ControlPlane) -> ControlPlane:
+    """The webhook's configuration is in force."""
+    namespace = new_namespace(installed, **{LABEL: "enabled"})
+
+    def is_asked() -> bool:
+        before = asked(installed)
+        create_pod(installed, namespace)
+        return asked(installed) != before
+
+    installed.wait_until("the webhook is asked", is_asked)
+    return installed
+
+
+def create_pod(plane: ControlPlane, namespace: str, **metadata: Any) -> Answer:
+    """Try a pod; nothing is kept."""
+    spec = {"containers": [{"name": "x", "image": "x"}], "nodeName": "nowhere"}
+    head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", **metadata}}
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    return plane.api().create(path, {**head, "spec": spec})
+
+
+OPTED: list[tuple[str, str, dict[str, Any], list[str]]] = [
+    ("nobody opted in", "", {}, []),
+    ("the namespace", "enabled", {}, [BY_NAMESPACE]),
+    ("the pod", "", {"labels": {LABEL: "enabled"}}, [BY_POD]),
+    ("both", "enabled", {"labels": {LABEL: "enabled"}}, [BY_POD]),
+    ("the pod out", "enabled", {"labels": {LABEL: "disabled"}}, []),
+    ("the pod out by annotation", "enabled", {"annotations": {LABEL: "disabled"}}, []),
+    ("other annotations", "enabled", {"annotations": {"a": "b"}}, [BY_NAMESPACE]),
+    (
+        "injected before",
+        "enabled",
+        {"labels": {"fodc.banyandb.dev/injected-by": "a"}},
+        [BY_NAMESPACE],
+    ),
+    ("a word that means nothing", "true", {"labels": {LABEL: "true"}}, []),
+    ("mirror", "enabled", {"annotations": {"kubernetes.io/config.mirror": "a"}}, []),
+]
+
+
+@pytest.mark.parametrize(
+    ("label", "metadata", "expected"), [one[1:] for one in OPTED], ids=[one[0] for one in OPTED]
+)
+def test_the_webhook_is_asked_about_pods_that_somebody_opted_in(
+    asking: ControlPlane, label: str, metadata: dict[str, Any], expected: list[str]
+) -> None:
+    namespace = new_namespace(asking, **({LABEL: label} if label else {}))
+    account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+    asking.wait_until("account", lambda: asking.api().get(account).status == 200)
+    before = asked(asking)
+
+    answer = create_pod(asking, namespace, **metadata)
+
+    after = asked(asking)
+    assert answer.status == 201, answer.body
+    assert [name for name in after if after[name] != before.get(name, 0)] == expected
+
+
+def test_the_webhook_is_never_asked_about_our_own_pods(asking: ControlPlane) -> None:
+    before = asked(asking)
+
+    for namespace in (SYSTEM, "kube-system"):
+        create_pod(asking, namespace, labels={LABEL: "enabled"})
+
+    assert asked(asking) == before
 
 
 # ---- Pod Security ----------------------------------------------------------------------------
@@ -218,9 +390,13 @@ def shared(installed: ControlPlane) -> tuple[ControlPlane, str]:
     assert installed.api().create(nodes, node).status == 201
     request = resource("DiagnosticRequest", "old", spec=spec)
     assert installed.api().create(requests, request).status == 201
+    injection = resource("FodcInjection", "banyandb", spec=SELECTING)
+    injections = collection(namespace, "fodcinjections")
+    assert installed.api().create(injections, injection).status == 201
     return installed, namespace
 
 
+SELECTING = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "banyandb"}}}
 PEOPLE = ("stranger", "viewer", "profiler", "manager")
 ATTEMPTS: list[tuple[str, str, str, object, tuple[int, int, int, int]]] = [
     ("list nodes", "GET", "fodcnodes", None, (403, 200, 200, 200)),
@@ -245,6 +421,28 @@ ATTEMPTS: list[tuple[str, str, str, object, tuple[int, int, int, int]]] = [
         "fodcnodes/node-0?dryRun=All",
         {"spec": {"maintenance": True}},
         (403, 403, 403, 200),
+    ),
+    ("list injections", "GET", "fodcinjections", None, (403, 200, 200, 200)),
+    (
+        "pause an injection",
+        "PATCH",
+        "fodcinjections/banyandb?dryRun=All",
+        {"spec": {"paused": True}},
+        (403, 403, 403, 200),
+    ),
+    (
+        "delete an injection",
+        "DELETE",
+        "fodcinjections/banyandb?dryRun=All",
+        None,
+        (403, 403, 403, 200),
+    ),
+    (
+        "write the status of an injection",
+        "PATCH",
+        "fodcinjections/banyandb/status?dryRun=All",
+        {"status": {"matched": 1}},
+        (403, 403, 403, 403),
     ),
     (
         "delete a request",
@@ -315,6 +513,16 @@ def test_a_refused_capture_names_the_missing_right_and_the_role(
     )
 
 
+def test_only_who_manages_decides_which_pods_get_an_agent(
+    shared: tuple[ControlPlane, str],
+) -> None:
+    plane, namespace = shared
+    path = collection(namespace, "fodcinjections?dryRun=All")
+    body = resource("FodcInjection", "another", spec=SELECTING)
+
+    assert [plane.api(user).create(path, body).status for user in PEOPLE] == [403, 403, 403, 201]
+
+
 def test_a_right_in_one_namespace_is_none_in_another(
     shared: tuple[ControlPlane, str], namespace: str
 ) -> None:
@@ -330,10 +538,10 @@ def test_whoever_may_view_a_namespace_sees_its_nodes_and_requests(
 
     seen = [
         installed.api("stranger").get(collection(namespace, plural)).status
-        for plural in ("fodcnodes", "diagnosticrequests")
+        for plural in ("fodcnodes", "diagnosticrequests", "fodcinjections")
     ]
 
-    assert seen == [200, 200]
+    assert seen == [200, 200, 200]
     assert create(installed, "stranger", namespace, "CPUProfile").status == 403
 
 
@@ -376,7 +584,32 @@ OPERATOR_MAY: list[dict[str, str]] = [
             "verb": "patch",
             "namespace": "any",
         }
-        for kind in ("fodcnodes", "diagnosticrequests")
+        for kind in ("fodcnodes", "diagnosticrequests", "fodcinjections")
+    ),
+    *(
+        {"group": GROUP, "resource": "fodcinjections", "verb": verb, "namespace": "any"}
+        for verb in ("get", "list", "watch")
+    ),
+    *({"resource": "namespaces", "verb": verb} for verb in ("get", "list", "watch")),
+    {"resource": "pods", "subresource": "eviction", "verb": "create", "namespace": "any"},
+    {"resource": "secrets", "verb": "create", "namespace": SYSTEM},
+    *(
+        {
+            "resource": "secrets",
+            "name": "fodc-webhook-certificate",
+            "verb": verb,
+            "namespace": SYSTEM,
+        }
+        for verb in ("get", "update", "patch")
+    ),
+    *(
+        {
+            "group": "admissionregistration.k8s.io",
+            "resource": "mutatingwebhookconfigurations",
+            "name": "fodc-injection",
+            "verb": verb,
+        }
+        for verb in ("get", "patch")
     ),
     *({"resource": "pods", "verb": verb, "namespace": "any"} for verb in ("get", "list", "watch")),
     {"resource": "events", "verb": "create", "namespace": "any"},
@@ -396,6 +629,28 @@ OPERATOR_MAY: list[dict[str, str]] = [
 ]
 OPERATOR_MAY_NOT: list[dict[str, str]] = [
     {"resource": "secrets", "verb": "get", "namespace": SYSTEM},
+    {"resource": "secrets", "verb": "list", "namespace": SYSTEM},
+    {"resource": "secrets", "verb": "delete", "namespace": SYSTEM},
+    {"resource": "secrets", "verb": "create", "namespace": "any"},
+    {
+        "resource": "secrets",
+        "name": "fodc-webhook-certificate",
+        "verb": "get",
+        "namespace": "any",
+    },
+    {
+        "group": "admissionregistration.k8s.io",
+        "resource": "mutatingwebhookconfigurations",
+        "name": "other",
+        "verb": "patch",
+    },
+    *(
+        {"group": GROUP, "resource": "fodcinjections", "verb": verb, "namespace": "any"}
+        for verb in ("create", "patch", "update", "delete")
+    ),
+    {"resource": "namespaces", "verb": "patch"},
+    {"group": "apps", "resource": "deployments", "verb": "create", "namespace": "any"},
+    {"resource": "configmaps", "verb": "create", "namespace": "any"},
     {"resource": "pods", "verb": "patch", "namespace": "any"},
     {"resource": "pods", "verb": "delete", "namespace": "any"},
     {"resource": "pods", "verb": "create", "namespace": SYSTEM},
@@ -419,3 +674,132 @@ def test_the_operator_may_what_it_does_and_nothing_else(installed: ControlPlane)
     granted = [asked for asked in OPERATOR_MAY_NOT if may(installed, OPERATOR, **asked)]
 
     assert (refused, granted) == ([], [])
+
+
+# ---- what the operator may create ------------------------------------------------------------
+
+
+def in_force(plane: ControlPlane, policy: str) -> None:
+    """Wait until the server has compiled a policy; it is asked from a moment later on."""
+    path = f"{ADMISSION}/validatingadmissionpolicies/{policy}"
+    plane.wait_until(
+        f"{policy} is known", lambda: "typeChecking" in plane.api().get(path).body.get("status", {})
+    )
+
+
+def try_secret(plane: ControlPlane, name: str, kind: str = "Opaque") -> Answer:
+    """Create a Secret as the operator; nothing is kept."""
+    metadata = {"name": name, "annotations": {"kubernetes.io/service-account.name": "default"}}
+    body = {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata}
+    path = f"/api/v1/namespaces/{SYSTEM}/secrets?dryRun=All"
+    return plane.api().impersonating(OPERATOR).create(path, body)
+
+
+def test_the_operator_creates_no_secret_but_its_certificate(installed: ControlPlane) -> None:
+    in_force(installed, "fodc-operator-secret")
+    installed.wait_until(
+        "the policy is in force", lambda: try_secret(installed, "another").status == 403
+    )
+    name = "fodc-webhook-certificate"
+
+    token = try_secret(installed, name, "kubernetes.io/service-account-token")
+
+    assert try_secret(installed, name).status == 201
+    assert token.status == 403
+    assert token.message.endswith(
+        "denied request: the operator may create the Secret fodc-webhook-certificate only, with a "
+        "certificate"
+    )
+
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def deployment(name: str = "fodc-remote-agent", **pod: Any) -> dict[str, Any]:
+    container = {"name": "fodc-agent", "image": "agent", "securityContext": RESTRICTED}
+    spec = {"automountServiceAccountToken": False, "containers": [container], **pod}
+    labels = {"app": "fodc-remote-agent"}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def config_map(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+
+
+@pytest.fixture(scope="module")
+def remote(
+    installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Any], Answer]]:
+    """With the component of the remote agent, create something as the operator; dry."""
+    text = render_with(installed, "remote-agent", tmp_path_factory.mktemp("remote"))
+    added = [d for d in yaml.safe_load_all(text) if "remote-agent" in d["metadata"]["name"]]
+    assert len(added) == 4
+    document = yaml.safe_dump_all(added)
+    installed.kubectl("apply", "-f", "-", stdin=document, check=True)
+    namespace, operator = new_namespace(installed), installed.api().impersonating(OPERATOR)
+    paths = {"Deployment": "/apis/apps/v1", "ConfigMap": "/api/v1"}
+
+    def create_as_operator(body: Any) -> Answer:
+        plural = f"{body['kind'].lower()}s"
+        path = f"{paths[body['kind']]}/namespaces/{namespace}/{plural}?dryRun=All"
+        return operator.create(path, body)
+
+    in_force(installed, "fodc-operator-remote-agent")
+    installed.wait_until(
+        "the policy is in force",
+        lambda: "denied request" in str(create_as_operator(config_map("other")).body),
+    )
+    yield create_as_operator
+    # Other tests want the operator without these rights.
+    installed.kubectl("delete", "-f", "-", stdin=document, check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (deployment(), ""),
+        (config_map("fodc-remote-agent"), ""),
+        (deployment("other"), "with the name fodc-remote-agent only"),
+        (deployment(automountServiceAccountToken=True), "must say automountServiceAccountToken"),
+        (deployment(automountServiceAccountToken=None), "must say automountServiceAccountToken"),
+        (deployment(hostNetwork=True), "must have neither hostNetwork"),
+        (
+            deployment(volumes=[{"name": "a", "hostPath": {"path": "/"}}]),
+            "must have neither hostNetwork, hostPID nor hostPath",
+        ),
+        (
+            deployment(containers=[{"name": "a", "image": "a"}]),
+            "must say allowPrivilegeEscalation false",
+        ),
+    ],
+    ids=[
+        *("as meant", "its targets", "another name", "a token", "a token by default"),
+        *("the machine's network", "the machine's files", "escalation"),
+    ],
+)
+def test_the_operator_creates_no_deployment_but_the_harmless_remote_agent(
+    remote: Callable[[Any], Answer], body: Any, words: str
+) -> None:
+    answer = remote(body)
+
+    assert answer.status == (403 if words else 201), answer.body
+    assert words in str(answer.body.get("message", ""))
+
+
+def test_the_policies_about_the_operator_do_not_ask_about_others(
+    remote: Callable[[Any], Answer], installed: ControlPlane, namespace: str
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
+
+    assert installed.api().create(path, config_map("other")).status == 201

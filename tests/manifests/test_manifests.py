@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fodc_operator.injection import marks
 from fodc_protocol.profiles import Profile
 from fodc_proxy.settings import OPTIONS
 from tests.manifests.schemas import ROOT
@@ -30,6 +31,15 @@ def documents(*paths: Path) -> list[dict[str, Any]]:
 
 def everything() -> list[dict[str, Any]]:
     return documents(*sorted(MANIFESTS.glob("**/*.yaml")))
+
+
+def added() -> list[dict[str, Any]]:
+    """What there is beside patches, which repeat the name of another object."""
+    found = []
+    for path in KUSTOMIZATIONS:
+        names = yaml.safe_load(path.read_text()).get("resources", [])
+        found += documents(*(path.parent / name for name in names if name.endswith(".yaml")))
+    return found
 
 
 def one(kind: str, name: str, *, among: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
 def rules() -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{d['kind']} {d['metadata']['name']}", rule)
-        for d in everything()
+        for d in added()
         if d["kind"] in {"Role", "ClusterRole"}
         for rule in d["rules"]
     ]
@@ -87,8 +97,8 @@ def test_no_role_has_a_wildcard() -> None:
     assert wild == []
 
 
-def test_no_role_reaches_secrets_or_rights_of_others() -> None:
-    risky = {"secrets", "pods/exec", "serviceaccounts/token", "clusterroles", "nodes/proxy"}
+def test_no_role_reaches_pods_from_inside_or_rights_of_others() -> None:
+    risky = {"pods/exec", "serviceaccounts/token", "clusterroles", "nodes/proxy"}
     verbs = {"escalate", "bind", "impersonate"}
 
     assert [
@@ -96,14 +106,49 @@ def test_no_role_reaches_secrets_or_rights_of_others() -> None:
     ] == []
 
 
+def test_one_secret_of_the_own_namespace_is_reached_and_none_is_listed() -> None:
+    found = [(name, rule) for name, rule in rules() if "secrets" in rule["resources"]]
+
+    assert found == [
+        ("Role fodc-operator-webhook", {"apiGroups": [""], "resources": ["secrets"]} | more)
+        for more in (
+            {"verbs": ["create"]},
+            {"resourceNames": ["fodc-webhook-certificate"], "verbs": ["get", "update", "patch"]},
+        )
+    ]
+
+
+def test_what_a_rule_about_create_cannot_name_a_policy_names() -> None:
+    secret = one("ValidatingAdmissionPolicy", "fodc-operator-secret", among=added())
+    remote = one("ValidatingAdmissionPolicy", "fodc-operator-remote-agent", among=added())
+
+    for policy, name in ((secret, "fodc-webhook-certificate"), (remote, "fodc-remote-agent")):
+        (condition,) = policy["spec"]["matchConditions"]
+        assert f"object.metadata.name == '{name}'" in policy["spec"]["validations"][0]["expression"]
+        assert "endsWith(':fodc-operator')" in condition["expression"]
+        assert policy["spec"]["failurePolicy"] == "Fail"
+
+
+def test_the_webhook_is_the_one_configuration_that_the_operator_may_change() -> None:
+    found = [
+        rule["resourceNames"]
+        for _, rule in rules()
+        if "mutatingwebhookconfigurations" in rule["resources"]
+    ]
+
+    assert found == [["fodc-injection"]]
+
+
 def test_only_the_viewer_is_part_of_a_role_that_clusters_have() -> None:
     aggregated = {
-        d["metadata"]["name"]: sorted(d["metadata"]["labels"])
+        d["metadata"]["name"]: label
         for d in everything()
-        if d["kind"] == "ClusterRole" and "labels" in d["metadata"]
+        if d["kind"] == "ClusterRole"
+        for label in d["metadata"].get("labels", {})
+        if "aggregate" in label
     }
 
-    assert aggregated == {"fodc-viewer": ["rbac.authorization.k8s.io/aggregate-to-view"]}
+    assert aggregated == {"fodc-viewer": "rbac.authorization.k8s.io/aggregate-to-view"}
 
 
 def test_each_role_for_people_can_do_what_the_lesser_one_can() -> None:
@@ -176,7 +221,7 @@ def test_scrape_configurations_of_existing_clusters_find_the_pod() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
 
     assert pod_template()["metadata"]["labels"] == COMPONENT
-    assert ports == {"grpc": 17912, "http": 17913}
+    assert ports == {"grpc": 17912, "http": 17913, "webhook": 9443}
 
 
 def test_the_probes_ask_the_port_that_people_ask() -> None:
@@ -193,13 +238,32 @@ def test_the_probes_ask_the_port_that_people_ask() -> None:
 
 
 def test_the_program_learns_who_it_is() -> None:
-    told = {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container()["env"]}
+    told = {
+        one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"]
+        for one in container()["env"]
+        if "valueFrom" in one
+    }
 
     assert told == {
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
         "POD_UID": "metadata.uid",
     }
+
+
+def test_the_program_learns_the_image_that_it_puts_into_pods() -> None:
+    """By a variable: an overlay replaces it by its name, where a list of arguments is one piece."""
+    told = {one["name"]: one["value"] for one in container()["env"] if "value" in one}
+
+    assert told == {"FODC_OPERATOR_AGENT_IMAGE": "banyandb-fodc-agent:0.1.0"}
+
+
+def test_a_stopping_replica_answers_until_nobody_asks_any_more() -> None:
+    """5 s of preStop and 10 s of a clean stop fit into the grace with room."""
+    pod = pod_template()["spec"]
+
+    assert container()["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert pod["terminationGracePeriodSeconds"] == 30
 
 
 def test_every_flag_of_the_pod_is_one_that_the_proxy_has() -> None:
@@ -242,6 +306,103 @@ def test_no_image_floats() -> None:
     ]
 
     assert tags == ["0.1.0", "0.1.0"]
+
+
+# ---- the webhook -----------------------------------------------------------------------------
+
+
+def webhooks() -> list[dict[str, Any]]:
+    return list(one("MutatingWebhookConfiguration", "fodc-injection")["webhooks"])
+
+
+LABEL = "fodc.banyandb.dev/inject"
+
+
+def requirement(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+NOT_OURS = requirement("kubernetes.io/metadata.name", "NotIn", "kube-system", "fodc-system")
+
+
+def test_no_answer_of_the_webhook_holds_a_pod_up() -> None:
+    for entry in webhooks():
+        assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Ignore", 2)
+        assert entry["reinvocationPolicy"] == "IfNeeded"
+        assert entry["sideEffects"] == "None"
+        assert entry["admissionReviewVersions"] == ["v1"]
+
+
+def test_the_webhook_is_asked_about_new_pods_and_nothing_else() -> None:
+    for entry in webhooks():
+        assert entry["rules"] == [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+                "scope": "Namespaced",
+            }
+        ]
+
+
+def test_only_who_opted_in_is_asked_about_and_no_pod_twice() -> None:
+    by_pod, by_namespace = webhooks()
+
+    assert by_pod["objectSelector"] == {"matchExpressions": [requirement(LABEL, "In", "enabled")]}
+    assert by_pod["namespaceSelector"] == {"matchExpressions": [NOT_OURS]}
+    assert by_namespace["objectSelector"] == {
+        "matchExpressions": [requirement(LABEL, "NotIn", "enabled", "disabled")]
+    }
+    assert by_namespace["namespaceSelector"] == {
+        "matchExpressions": [requirement(LABEL, "In", "enabled"), NOT_OURS]
+    }
+
+
+def test_the_names_of_the_webhook_are_those_of_the_operator() -> None:
+    assert LABEL == marks.OPT_IN_LABEL
+    assert {marks.ENABLED, marks.DISABLED} == {"enabled", "disabled"}
+    assert [entry["name"] for entry in webhooks()] == [
+        "pods.inject.fodc.banyandb.dev",
+        "namespaces.inject.fodc.banyandb.dev",
+    ]
+
+
+def test_the_conditions_leave_out_mirror_pods_and_opted_out_ones_but_not_our_own_mark() -> None:
+    """Our mark would end the second question, which comes when another webhook changed the pod."""
+    first, second = (entry["matchConditions"] for entry in webhooks())
+    text = "".join(condition["expression"] for condition in first)
+
+    assert first == second
+    assert [condition["name"] for condition in first] == ["no-mirror-pod", "not-opted-out"]
+    assert text.count("has(object.metadata.annotations)") == 2
+    assert [mark for mark in (marks.INJECTED_BY, marks.REVISION) if mark in text] == []
+
+
+def test_the_webhook_reaches_every_replica_at_the_port_of_the_pod() -> None:
+    service = one("Service", "fodc-webhook")["spec"]
+
+    assert service["selector"] == COMPONENT
+    assert service["ports"] == [
+        {"name": "webhook", "port": 443, "targetPort": "webhook", "appProtocol": "https"}
+    ]
+    for entry in webhooks():
+        assert entry["clientConfig"] == {
+            "service": {
+                "name": "fodc-webhook",
+                "namespace": "fodc-system",
+                "path": "/inject",
+                "port": 443,
+            }
+        }
+
+
+def test_api_servers_reach_the_webhook_from_anywhere() -> None:
+    rules = one("NetworkPolicy", "fodc-operator")["spec"]["ingress"]
+
+    assert [rule for rule in rules if "from" not in rule] == [
+        {"ports": [{"port": "webhook", "protocol": "TCP"}]}
+    ]
 
 
 # ---- monitoring ------------------------------------------------------------------------------
