@@ -167,12 +167,19 @@ class Cluster:
         )
 
     async def create_part(
-        self, kind: Kind, namespace: str, name: str, part: str, body: Mapping[str, Any]
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        part: str,
+        body: Mapping[str, Any],
+        *,
+        deadline_s: float | None = None,
     ) -> Object:
         """Create below an object, such as the `eviction` of a pod; `body` is complete."""
-        return await self._calls.send(
-            _call(f"create_{part}", kind, namespace, name, part, method="POST", body=dict(body))
-        )
+        verb = f"create_{part}"
+        call = _call(verb, kind, namespace, name, part, method="POST", body=dict(body))
+        return await self._calls.send(call, deadline_s=deadline_s)
 
     async def replace(
         self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]

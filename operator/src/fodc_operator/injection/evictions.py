@@ -69,6 +69,17 @@ class Memory:
     not_before_ms: int = 0
     """After a refusal the next attempt waits."""
     refusal: str = ""
+    last_ms: int = 0
+
+    def note_eviction(self, taken: Evicted | None, now_ms: int) -> None:
+        """The server took an eviction."""
+        self.last_ms, self.refusal = now_ms, ""
+        if taken is not None:
+            self.evicted.append(taken)
+
+    def refuse(self, why: str, until_ms: int) -> None:
+        """The server did not take it; the next attempt is at `until_ms`."""
+        self.refusal, self.not_before_ms = why, until_ms
 
     def note_generation(self, generation: int) -> None:
         """A changed spec is a new beginning."""
