@@ -44,6 +44,8 @@ class SkipReason(StrEnum):
     SEVERAL_DATABASES = "SeveralDatabases"
     TOO_MANY_CONTAINERS = "TooManyContainers"
     NOT_LINUX = "NotLinux"
+    STATIC_POD = "StaticPod"
+    """It mirrors a pod of a machine's own manifests, which only the machine can change."""
     TOO_OLD = "ServerTooOld"
     NAME_TAKEN = "NameTaken"
     """A volume or mount path that the agent needs is in use for something else."""

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pod that is let in without an agent, and how it says so.
+
+The one idea: nothing changes but one annotation with reason and sentence, and only where somebody
+asked for an agent; a pod that nobody meant, or that has its agent already, is not touched at all.
+"""
+
+from typing import Final
+
+from fodc_operator.injection.marks import SKIPPED
+from fodc_operator.injection.outcome import Injection, Outcome, Pod, SkipReason
+from fodc_operator.injection.pod_reading import annotations_of, has_our_agent, mapping
+
+MAX_MESSAGE: Final = 1024
+_SILENT: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.OPTED_OUT})
+
+
+def skipped(pod: Pod, reason: SkipReason, message: str, *, policy: str = "") -> Injection:
+    """Return the pod without an agent; `message` is a sentence for people."""
+    short = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+    silent = reason in _SILENT or has_our_agent(pod)
+    return Injection(
+        pod=pod if silent else with_annotations(pod, {SKIPPED: f"{reason}: {short}"}),
+        outcome=Outcome.SKIPPED,
+        policy=policy,
+        reason=reason,
+        message=short,
+    )
+
+
+def with_annotations(pod: Pod, changes: dict[str, str | None]) -> Pod:
+    """Return the pod with annotations set, or taken away where the value is None."""
+    annotations = {**annotations_of(pod), **changes}
+    kept = {name: value for name, value in annotations.items() if value is not None}
+    return {**pod, "metadata": {**mapping(pod.get("metadata")), "annotations": kept}}
