@@ -41,7 +41,9 @@ def write_kubelet_authority(folder: Path) -> Authority:
     authority = Authority(folder / "kubelet-ca.crt", folder / "client.crt", folder / "client.key")
     ca = trustme.CA()
     # The group lets the kubelet's own question, whether this client may, end with yes.
-    client = ca.issue_cert(common_name="kube-apiserver", organization_name="system:masters")
+    client = ca.issue_cert(
+        "kube-apiserver.test", common_name="kube-apiserver", organization_name="system:masters"
+    )
     ca.cert_pem.write_to_path(authority.ca_file)
     client.cert_chain_pems[0].write_to_path(authority.certificate)
     client.private_key_pem.write_to_path(authority.key)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An operator beside a real machine, and what tests look at in its pods.
+
+The one idea: the operator runs on the host, out of the cluster, and listens on the host's end of
+the link, where pods reach it; a container is looked at through its processes, whose numbers the
+host knows.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from e2e import operators, programs
+from e2e.controlplane import installing
+from e2e.controlplane.cluster import ControlPlane
+from e2e.kubelet.node import Node
+
+AGENT: Final = "fodc-agent"
+GRPC_PORT: Final = 17912
+
+
+@dataclass(slots=True)
+class Site:
+    """A namespace of a cluster with one machine and an operator."""
+
+    node: Node
+    operator: programs.Program
+    namespace: str
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane."""
+        return self.node.plane
+
+    # ---- objects ------------------------------------------------------------------------------
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """Run kubectl in the namespace and return its output; raises ControlPlaneError."""
+        where = f"--namespace={self.namespace}"
+        return self.plane.kubectl(where, *arguments, stdin=stdin, check=True).stdout
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(objects))
+
+    def read(self, plural: str, name: str) -> dict[str, Any]:
+        """Return one of our objects, empty while there is none."""
+        path = f"{installing.collection(self.namespace, plural)}/{name}"
+        answer = self.plane.api().get(path)
+        return dict(answer.body) if answer.status == 200 else {}
+
+    def pod(self, name: str) -> "Pod":
+        """Return a pod as it is now, an empty one while there is none."""
+        answer = self.plane.api().get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        return Pod(self.node, dict(answer.body) if answer.status == 200 else {})
+
+    def wait_ready(self, name: str, deadline_s: float = 45) -> "Pod":
+        """Wait until a pod is ready and return it; raises TimeoutError with what it says."""
+        return self.wait_pod(name, "is ready", lambda pod: pod.is_ready, deadline_s)
+
+    def wait_pod(
+        self, name: str, what: str, holds: Callable[["Pod"], bool], deadline_s: float = 30
+    ) -> "Pod":
+        """Wait until something holds of a pod; raises TimeoutError with its status."""
+
+        def look() -> "Pod | None":
+            pod = self.pod(name)
+            return pod if pod.body and holds(pod) else None
+
+        try:
+            found = operators.wait_for(f"{name} {what}", look, deadline_s)
+        except TimeoutError as error:
+            told = json.dumps(self.pod(name).body.get("status", {}), indent=1)
+            words = f"{error}\n{told}\n{self._words(name)}\n{self.node.tail('kubelet')}"
+            raise TimeoutError(words) from None
+        assert found is not None
+        return found
+
+    def _words(self, name: str) -> str:
+        """Return what agent and database last said."""
+        answer = self.plane.kubectl(
+            f"--namespace={self.namespace}", "logs", name, "--all-containers", "--tail=15"
+        )
+        return answer.stdout + answer.stderr
+
+    # ---- the operator -------------------------------------------------------------------------
+
+    def get(self, path: str, **query: str) -> bytes:
+        """Ask the operator's HTTP address."""
+        url = f"{self.operator.http}{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return bytes(answer.read())
+
+    def window(self, pod: str) -> "Window":
+        """Return what the flight recorder of a pod's agent holds now."""
+        now = datetime.now(UTC)
+        span = {
+            "start_time": (now - timedelta(minutes=15)).isoformat(),
+            "end_time": (now + timedelta(minutes=1)).isoformat(),
+        }
+        found = self.get("/metrics-windows", pod_name=pod, **span)
+        return Window(tuple(json.loads(found)))
+
+    def phase(self, name: str) -> str:
+        """Return the phase of a FodcNode."""
+        return str(self.read("fodcnodes", name).get("status", {}).get("phase", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Series of one pod with their points."""
+
+    series: tuple[dict[str, Any], ...]
+
+    def of(self, name: str) -> list[tuple[float, float]]:
+        """Return Unix times and values of all series of a name, by time."""
+        points = [point for one in self.series if one["name"] == name for point in one["data"]]
+        return sorted((_time_s(point["timestamp"]), float(point["value"])) for point in points)
+
+
+def _time_s(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as the API server has it."""
+
+    node: Node
+    body: dict[str, Any]
+
+    @property
+    def ip(self) -> str:
+        """Its address."""
+        return str(self.body["status"]["podIP"])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is ready and not going away."""
+        conditions = self.body.get("status", {}).get("conditions", [])
+        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return ready and "deletionTimestamp" not in self.body["metadata"]
+
+    def status(self, container: str) -> dict[str, Any]:
+        """Return the status of a container, of whichever kind; empty while there is none."""
+        status = self.body.get("status", {})
+        kinds = ("initContainerStatuses", "containerStatuses")
+        every = [one for kind in kinds for one in status.get(kind, [])]
+        return next((one for one in every if one["name"] == container), {})
+
+    def is_running(self, container: str) -> bool:
+        """Whether a container runs."""
+        return "running" in self.status(container).get("state", {})
+
+    def process(self, container: str) -> int:
+        """Return the first process of a container as the host numbers it."""
+        return self.node.container_pids(self.status(container)["containerID"])[0]
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a process began, in clock ticks since the boot."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+
+
+def kill(pid: int) -> None:
+    """End a process at once."""
+    os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def running_operator(
+    folder: Path, node: Node, arguments: Sequence[str]
+) -> Iterator[programs.Program]:
+    """Run an operator where the pods of a machine reach it."""
+    namespace = installing.new_namespace(node.plane)
+    started = operators.start_operator(
+        folder,
+        node.plane,
+        namespace,
+        f"--grpc-listen-addr={node.place.host_ip}:{GRPC_PORT}",
+        *arguments,
+    )
+    with programs.running(started) as operator:
+        operators.wait_leads(operator)
+        yield operator
