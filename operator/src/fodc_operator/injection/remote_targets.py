@@ -15,6 +15,7 @@ from fodc_operator.injection.agent_state import time_ms
 from fodc_operator.injection.outcome import Pod, SkipReason
 from fodc_operator.injection.overrides import AnnotationError, database_told_by, overridden
 from fodc_operator.injection.pod_reading import mapping, text
+from fodc_operator.injection.rendering import HOME, TLS_DIRECTORY, TOKEN_DIRECTORY
 from fodc_operator.injection.shapes import Shape, ShapeError, shape_of
 from fodc_operator.injection.standing import Entry, PodState, Standing
 from fodc_operator.resources.fodc_injection import KIND, MIB, AgentTemplate, Policy
@@ -27,9 +28,6 @@ TARGETS_DIR: Final = "/etc/fodc"
 COMPONENT: Final = "remote-agent"
 """The component of the manifests that gives the operator the rights."""
 MOST_TARGETS: Final = 64
-_DATA_DIR: Final = "/var/lib/fodc"
-_TLS_DIR: Final = "/etc/fodc-tls"
-_TOKEN_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 _HASH: Final = f"{LABEL_PREFIX}/template-hash"
 _USER: Final = 65532
 _LABELS: Final = {
@@ -176,11 +174,11 @@ def _pod(agent: AgentTemplate) -> Body:
 def _container(agent: AgentTemplate) -> Body:
     mounts = [
         {"name": "targets", "mountPath": TARGETS_DIR, "readOnly": True},
-        {"name": "data", "mountPath": _DATA_DIR},
-        {"name": "token", "mountPath": _TOKEN_DIR, "readOnly": True},
+        {"name": "data", "mountPath": HOME},
+        {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
     ]
     if agent.tls_secret:
-        mounts.append({"name": "tls", "mountPath": _TLS_DIR, "readOnly": True})
+        mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
     found: Body = {
         "name": marks.AGENT_CONTAINER,
         "image": agent.image,
@@ -212,13 +210,18 @@ def _args(agent: AgentTemplate) -> list[str]:
         "--attachment=remote",
         f"--targets-file={TARGETS_DIR}/{TARGETS}",
         "--prometheus-listen-addr=:9090",
-        f"--capture-dir={_DATA_DIR}/captures",
+        f"--capture-dir={HOME}/captures",
         f"--capture-quota={agent.capture_quota_bytes}",
-        f"--proxy-token-file={_TOKEN_DIR}/token",
         f"--log-level={agent.log_level}",
     ]
     if agent.tls_secret:
-        args.append(f"--proxy-tls-ca={_TLS_DIR}/ca.crt")
+        args += [
+            f"--proxy-tls-ca={TLS_DIRECTORY}/ca.crt",
+            f"--proxy-tls-cert={TLS_DIRECTORY}/tls.crt",
+            f"--proxy-tls-key={TLS_DIRECTORY}/tls.key",
+            # A token goes over encrypted connections only.
+            f"--proxy-token-file={TOKEN_DIRECTORY}/token",
+        ]
     return args
 
 
