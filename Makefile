@@ -9,7 +9,8 @@ BIN    := $(VENV)/bin
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
-QUICK_SERVER_TESTS := e2e/test_controlplane.py e2e/test_crds.py e2e/test_manifests.py
+QUICK_SERVER_TESTS := e2e/test_controlplane.py e2e/test_crds.py e2e/test_injection_crd.py \
+	e2e/test_manifests.py e2e/test_manifests_rights.py
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
