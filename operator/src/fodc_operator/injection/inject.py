@@ -8,7 +8,8 @@ that others have done to it since: image mirrors and meshes change containers to
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fodc_operator.injection import rendering
@@ -95,40 +96,44 @@ def inject(
     taken = _volume_taken(pod, wanted, access.flavour)
     if taken:
         return skipped(pod, SkipReason.NAME_TAKEN, taken, policy=policy.name)
-    return _injected(pod, wanted, shape, access, server_version, revision_of(policy))
+    mode = mode_for(wanted.mode, server_version)
+    return _injected(pod, _Plan(wanted, shape, access, mode, revision_of(policy)))
 
 
-def _injected(
-    pod: Pod,
-    policy: Policy,
-    shape: Shape,
-    access: Granted,
-    server_version: tuple[int, int],
-    revision: str,
-) -> Injection:
-    mode = mode_for(policy.mode, server_version)
-    if _is_current(pod, policy, access.flavour, mode, revision):
-        note = text(annotations_of(pod).get(NOTE))
-        return _success(pod, policy, access.flavour, mode, revision, note)
-    sharing = share(pod, shape.container, policy.shared_directories)
-    placement = _placement(pod, policy, shape, access.flavour, sharing)
-    note = _note(pod, policy, access, mode, placement, sharing)
-    agent = rendering.container(policy, placement, is_native=mode is Mode.NATIVE_SIDECAR)
-    changed = _with_spec(pod, policy, access, mode, agent, sharing)
-    marked = _marked(changed, policy, access.flavour, revision, note)
-    return _success(marked, policy, access.flavour, mode, revision, note)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be done with one pod; the policy is as its annotations want it."""
+
+    policy: Policy
+    shape: Shape
+    access: Granted
+    mode: Mode
+    revision: str
+
+    @property
+    def flavour(self) -> Flavour:
+        return self.access.flavour
 
 
-def _success(
-    pod: Pod, policy: Policy, flavour: Flavour, mode: Mode, revision: str, note: str
-) -> Injection:
+def _injected(pod: Pod, plan: _Plan) -> Injection:
+    if _is_current(pod, plan):
+        return _success(pod, plan, text(annotations_of(pod).get(NOTE)))
+    sharing = share(pod, plan.shape.container, plan.policy.shared_directories)
+    placement = _placement(pod, plan, sharing)
+    note = _note(pod, plan, placement, sharing)
+    is_native = plan.mode is Mode.NATIVE_SIDECAR
+    agent = rendering.container(plan.policy, placement, is_native=is_native)
+    return _success(_marked(_with_spec(pod, plan, agent, sharing), plan, note), plan, note)
+
+
+def _success(pod: Pod, plan: _Plan, note: str) -> Injection:
     return Injection(
         pod=pod,
         outcome=Outcome.INJECTED,
-        policy=policy.name,
-        flavour=flavour,
-        mode=mode,
-        revision=revision,
+        policy=plan.policy.name,
+        flavour=plan.flavour,
+        mode=plan.mode,
+        revision=plan.revision,
         note=note,
     )
 
@@ -143,17 +148,16 @@ def mode_for(wanted: Mode, server_version: tuple[int, int]) -> Mode:
     return Mode.NATIVE_SIDECAR
 
 
-def _is_current(pod: Pod, policy: Policy, flavour: Flavour, mode: Mode, revision: str) -> bool:
+def _is_current(pod: Pod, plan: _Plan) -> bool:
     """Whether the pod has exactly this agent already, as on a second call of the webhook."""
-    native = mode is Mode.NATIVE_SIDECAR
     right, wrong = init_containers_of(pod), containers_of(pod)
-    if not native:
+    if plan.mode is Mode.CONTAINER:
         right, wrong = wrong, right
     annotations = annotations_of(pod)
     return (
-        annotations.get(REVISION) == revision
-        and annotations.get(USED_FLAVOUR) == flavour
-        and labels_of(pod).get(INJECTED_BY) == label_value(policy.name)
+        annotations.get(REVISION) == plan.revision
+        and annotations.get(USED_FLAVOUR) == plan.flavour
+        and labels_of(pod).get(INJECTED_BY) == label_value(plan.policy.name)
         and _has_agent(right)
         and not _has_agent(wrong)
     )
@@ -178,16 +182,14 @@ def _volume_taken(pod: Pod, policy: Policy, flavour: Flavour) -> str:
 # ---- what the pod says about the container ----------------------------------------------------
 
 
-def _placement(
-    pod: Pod, policy: Policy, shape: Shape, flavour: Flavour, sharing: Sharing
-) -> rendering.Placement:
+def _placement(pod: Pod, plan: _Plan, sharing: Sharing) -> rendering.Placement:
     uid, gid = _user_of(pod, sharing.database)
-    disk_bytes = rendering.volume_bytes(policy.agent) + sharing.disk_bytes
+    disk_bytes = rendering.volume_bytes(plan.policy.agent) + sharing.disk_bytes
     names = {text(port.get("name")) for one in others_of(pod) for port in entries(one.get("ports"))}
     return rendering.Placement(
-        shape=shape,
-        flavour=flavour,
-        resources=resources_of(policy.agent, pod, disk_bytes),
+        shape=plan.shape,
+        flavour=plan.flavour,
+        resources=resources_of(plan.policy.agent, pod, disk_bytes),
         uid=uid,
         gid=gid,
         port=_free_port(pod),
@@ -226,26 +228,21 @@ def _free_port(pod: Pod) -> int:
     return next((port for port in (AGENT_PORT, *_OTHER_PORTS) if port not in taken), AGENT_PORT)
 
 
-def _note(
-    pod: Pod,
-    policy: Policy,
-    access: Granted,
-    mode: Mode,
-    placement: rendering.Placement,
-    sharing: Sharing,
-) -> str:
-    notes = [access.note]
-    if policy.mode is Mode.NATIVE_SIDECAR and mode is not Mode.NATIVE_SIDECAR:
+def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:
+    """Say what is less than was asked for, and what to do about it."""
+    notes = [plan.access.note]
+    if plan.policy.mode is Mode.NATIVE_SIDECAR and plan.mode is Mode.CONTAINER:
         notes.append("mode NativeSidecar needs Kubernetes 1.29, so the agent is a plain container")
-    if access.flavour is Flavour.PROC and placement.uid is None:
+    sees_files = plan.flavour is Flavour.PROC or sharing.mounts
+    if sees_files and plan.flavour is not Flavour.EBPF and placement.uid is None:
         notes.append(
-            f"the pod does not tell the user of the container {placement.shape.container}, so its "
-            "process may be closed to the agent; set securityContext.runAsUser and runAsGroup"
+            f"the pod does not tell the user of the container {plan.shape.container}, whose files "
+            "may be closed to the agent; set securityContext.runAsUser and runAsGroup"
         )
-    if _cannot_resolve(pod, policy.agent.proxy_address):
+    if _cannot_resolve(pod, plan.policy.agent.proxy_address):
         notes.append(
-            f"with hostNetwork the name {policy.agent.proxy_address} is not found; set dnsPolicy: "
-            "ClusterFirstWithHostNet"
+            f"with hostNetwork the name {plan.policy.agent.proxy_address} is not found; set "
+            "dnsPolicy: ClusterFirstWithHostNet"
         )
     return "; ".join(note for note in (*notes, *sharing.notes) if note)
 
@@ -263,29 +260,23 @@ def _cannot_resolve(pod: Pod, address: str) -> bool:
 # ---- the pod that comes out -------------------------------------------------------------------
 
 
-def _with_spec(
-    pod: Pod,
-    policy: Policy,
-    access: Granted,
-    mode: Mode,
-    agent: dict[str, Any],
-    sharing: Sharing,
-) -> Pod:
+def _with_spec(pod: Pod, plan: _Plan, agent: dict[str, Any], sharing: Sharing) -> Pod:
     spec = dict(spec_of(pod))
     containers = [
-        dict(sharing.database) if one.get("name") == sharing.database.get("name") else one
+        sharing.database if one.get("name") == plan.shape.container else one
         for one in containers_of(pod)
     ]
     inits = init_containers_of(pod)
-    if mode is Mode.NATIVE_SIDECAR:
+    if plan.mode is Mode.NATIVE_SIDECAR:
         containers, inits = _without_agent(containers), _placed(inits, agent)
     else:
         containers, inits = _placed(containers, agent), _without_agent(inits)
     spec["containers"] = containers
-    if inits or "initContainers" in spec:
+    if inits or spec.get("initContainers"):
         spec["initContainers"] = inits
-    spec["volumes"] = _volumes(pod, [*rendering.volumes(policy, access.flavour), *sharing.volumes])
-    if access.shares_processes:
+    volumes = (*rendering.volumes(plan.policy, plan.flavour), *sharing.volumes)
+    spec["volumes"] = _volumes(pod, volumes)
+    if plan.access.shares_processes:
         spec["shareProcessNamespace"] = True
     whole = raised(pod, agent["resources"])
     if whole is not None:
@@ -304,7 +295,7 @@ def _without_agent(containers: list[Container]) -> list[Container]:
     return [one for one in containers if one.get("name") != AGENT_CONTAINER]
 
 
-def _volumes(pod: Pod, ours: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+def _volumes(pod: Pod, ours: Sequence[dict[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the pod's volumes with ours, each where it was before or at the end."""
     wanted = {text(one["name"]): one for one in ours}
     leaving = rendering.VOLUMES - set(wanted) if has_our_agent(pod) else frozenset()
@@ -315,14 +306,13 @@ def _volumes(pod: Pod, ours: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
     return [*kept, *(one for name, one in wanted.items() if name not in known)]
 
 
-def _marked(pod: Pod, policy: Policy, flavour: Flavour, revision: str, note: str) -> Pod:
+def _marked(pod: Pod, plan: _Plan, note: str) -> Pod:
     annotations: dict[str, str | None] = {
-        REVISION: revision,
-        USED_FLAVOUR: str(flavour),
+        REVISION: plan.revision,
+        USED_FLAVOUR: str(plan.flavour),
         NOTE: note or None,
         SKIPPED: None,
     }
     marked = with_annotations(pod, annotations)
-    metadata = mapping(marked.get("metadata"))
-    labels = {**labels_of(pod), INJECTED_BY: label_value(policy.name)}
-    return {**marked, "metadata": {**metadata, "labels": labels}}
+    labels = {**labels_of(pod), INJECTED_BY: label_value(plan.policy.name)}
+    return {**marked, "metadata": {**mapping(marked.get("metadata")), "labels": labels}}

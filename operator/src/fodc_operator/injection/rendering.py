@@ -44,7 +44,7 @@ class Placement:
     """User of the database container, None where the pod does not tell."""
     gid: int | None = None
     port: int = 9090
-    """0 stands for a free port on loopback, which nobody asks: the pod has the machine's network."""
+    """0 stands for any free port on loopback, where the network is the machine's."""
     port_name: str = PORT_NAME
     is_probed: bool = True
     mounts: tuple[dict[str, Any], ...] = ()

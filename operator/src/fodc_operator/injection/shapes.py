@@ -40,6 +40,8 @@ _NAME_LABEL: Final = "app.kubernetes.io/name"
 _COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 _ROLE_LABEL: Final = "app.kubernetes.io/role"
 _BINARY: Final = re.compile(r"banyand([-_](server|slim).*)?(\.exe)?")
+_SHELL_LINE: Final = re.compile(r"\bbanyand\S*\s+(?P<kind>data|liaison|standalone)(?!\S)")
+"""`sh -c "exec /banyand data …"`, as hand-written manifests have it."""
 _TIER: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 MAX_TIER: Final = 63
 
@@ -169,7 +171,8 @@ def kind_of_words(container: Container) -> Kind | None:
         if word in list(Kind):
             return Kind(word)
         if not word.startswith("-"):
-            return None
+            found = _SHELL_LINE.search(word)
+            return Kind(found["kind"]) if found else None
     return None
 
 

@@ -152,8 +152,22 @@ _PATH: Final = re.compile(r"(/[-A-Za-z0-9._]+)+")
 _CPU: Final = (("requests", "1m", "4"), ("limits", "20m", "4"))
 _MEMORY: Final = (("requests", "16Mi", "4Gi"), ("limits", "48Mi", "4Gi"))
 _CLOSED_TREES: Final = ("/proc", "/sys", "/dev", "/var/run", "/run", "/var/lib/fodc", "/opt/fodc")
+# Volumes here would hide programs, users, or what a database keeps below /tmp by default.
 _CLOSED: Final = frozenset(
-    "/bin /etc /home /lib /lib64 /opt /root /sbin /tmp /usr /var /var/lib".split()  # noqa: S108 - compared only
+    {
+        "/bin",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib64",
+        "/opt",
+        "/root",
+        "/sbin",
+        "/usr",
+        "/var",
+        "/var/lib",
+    }
+    | {"/tmp"}  # noqa: S108 - compared only
 )
 
 
