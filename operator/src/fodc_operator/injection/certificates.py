@@ -64,6 +64,8 @@ class Decision:
 
     step: Step
     reason: str
+    needs_trust: bool = False
+    """Only once the API server has been told of the CAs that are held now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +147,12 @@ def _of_a_working_leaf(
     if not _issued(leaf, signer):
         if now < _made_at(signer) + rules.settling:
             return Decision(Step.KEEP, "the new CA is being read by everybody")
-        return Decision(Step.ISSUE_LEAF, "everybody trusts the new CA")
+        return Decision(Step.ISSUE_LEAF, "everybody trusts the new CA", needs_trust=True)
     if now >= _part_of_life(leaf, rules.leaf_renewed_after):
         return Decision(Step.ISSUE_LEAF, f"it ends on {leaf.not_valid_after_utc:%Y-%m-%d}")
     if len(held.authorities) > 1 and now >= _made_at(leaf) + rules.settling:
-        return Decision(Step.DROP_OLD_CA, "nobody serves a leaf of the old CA any more")
+        why = "nobody serves a leaf of the old CA any more"
+        return Decision(Step.DROP_OLD_CA, why, needs_trust=True)
     return Decision(Step.KEEP, "")
 
 
