@@ -22,6 +22,12 @@ AGENT_IMAGE: Final = "fodc.test/banyandb-fodc-agent:1"
 PAUSE_SOURCES: Final = Path(__file__).with_name("pause")
 
 
+def build_programs() -> None:
+    """Compile what the cache does not have; raises BuildError."""
+    built_pause()
+    node_build.built_node()
+
+
 def write_images(folder: Path) -> list[Path]:
     """Write all three archives and return their paths; BuildError when Go cannot build one."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real machine for the tests of this folder; they skip with the reasons where there can be none.
+
+The one idea: what takes minutes is compiled before the first test, as its time limit includes its
+fixtures; the rest takes ten seconds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.controlplane import build
+from e2e.controlplane.cluster import programs
+from e2e.kubelet import images, requirements, traces
+from e2e.kubelet.node import Node
+from e2e.kubelet.node import node as running_node
+from e2e.node.build import BuildError
+
+NAMES = (*programs(scheduler=True), "kubelet")
+REASONS = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out what is missing and compile what may be compiled."""
+    wanted = any("archives" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    capturing = session.config.pluginmanager.getplugin("capturemanager")
+    with capturing.global_and_fixture_disabled():
+        session.config.stash[REASONS] = _reasons()
+
+
+def _reasons() -> list[str]:
+    reasons = requirements.missing()
+    if reasons:
+        return reasons
+    found = build.binaries(build=build.building_is_permitted(), names=NAMES)
+    if isinstance(found, build.Unavailable):
+        return [found.reason]
+    try:
+        images.build_programs()
+    except BuildError as error:
+        return [str(error)]
+    return []
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> list[Path]:
+    """The images of the node; skips where no kubelet can run."""
+    reasons = pytestconfig.stash[REASONS]
+    if reasons:
+        pytest.skip(f"NO KUBELET: {'; '.join(reasons)}")
+    return images.write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def machine(archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A ready machine of a cluster with our CRDs; checks that nothing of it is left."""
+    before = traces.of_host()
+    with running_node(tmp_path_factory.mktemp("machine") / "run", archives) as one:
+        yield one
+        family = traces.family(one.child.process.pid)
+    assert traces.come(before, one.place) == []
+    assert family.left() == []
