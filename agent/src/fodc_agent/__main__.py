@@ -76,15 +76,14 @@ def _start(settings: Settings) -> int:
 async def _run(settings: Settings, web: "WebServer", address: str) -> int:
     import logging  # noqa: PLC0415 - only once it is needed
 
-    from fodc_agent.runtime import Agent  # noqa: PLC0415 - after the port is open
+    from fodc_agent.runtime import Program  # noqa: PLC0415 - after the port is open
 
     log = logging.getLogger("fodc_agent")
     log.info("starting version=%s pid=%d listen=%s", VERSION, os.getpid(), address)
     log.info("settings %s", " ".join(settings.lines))
     for name in settings.dormant:
         log.warning("not_active option=%s", name)
-    agent = Agent(settings, web)
-    return await agent.run()
+    return await Program(settings, web).run()
 
 
 if __name__ == "__main__":

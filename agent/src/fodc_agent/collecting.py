@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fodc_agent.abilities import REMOTE_MESSAGE
 from fodc_agent.bus.coordinator import Source
 from fodc_agent.scraping.client import HttpClient
-from fodc_agent.settings import Settings
+from fodc_agent.settings import LOOPBACK, Attachment, Settings
 from fodc_agent.sources.banyandb import MetricsSource
 from fodc_agent.sources.cgroup import CgroupSource
 from fodc_agent.sources.cgroup_paths import NodeCgroup
@@ -15,12 +16,12 @@ from fodc_agent.sources.configuration import ConfigurationSource
 from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.sources.pressure import PressureSource
 from fodc_agent.sources.process import ProcessSource
+from fodc_agent.sources.readings import Gap, GapReason
 from fodc_agent.sources.self_health import SelfHealthSource
 from fodc_agent.version import VERSION
 from fodc_protocol.samples import Labels, Sample, with_node_labels
 
 CONFIGURATION: Final = ConfigurationSource.name
-_NODE: Final = "127.0.0.1"
 _USUAL_S: Final = 10.0
 _CONFIGURATION_EVERY_S: Final = 300.0
 
@@ -36,38 +37,68 @@ class Collected:
 
 def pprof_url(settings: Settings) -> str:
     """Return the base of the node's pprof port."""
-    return f"http://{_NODE}:{settings.pprof_ports[0]}"
+    return f"http://{_in_url(settings.node_host)}:{settings.pprof_ports[0]}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def node_process(settings: Settings, on_change: Callable[[], None]) -> NodeProcess:
+    """Return what finds the process of a node on this machine."""
+    in_pod = settings.attachment is Attachment.SIDECAR
+    return NodeProcess(
+        pid=settings.node_pid,
+        name=settings.node_process_name,
+        port=_port_of(settings),
+        container=settings.node_container,
+        pod_uid=settings.pod_uid if in_pod else "",
+        flavour=settings.flavour,
+        on_change=on_change,
+    )
+
+
+def _port_of(settings: Settings) -> int:
+    """Return the metrics port of the node's container: others may belong to its helpers."""
+    names = settings.container_names
+    place = names.index(settings.node_container) if settings.node_container in names else 0
+    return settings.metrics_ports[place]
 
 
 def sources_of(
     settings: Settings,
     client: HttpClient,
+    node: NodeProcess | None,
     *,
     uptime_s: Callable[[], float],
     counters: Iterable[Callable[[], Iterable[Sample]]],
 ) -> tuple[Collected, ...]:
-    """Return everything that is collected; the pages of the node come first."""
-    node = NodeProcess(
-        pid=settings.node_pid, name=settings.node_process_name, port=settings.metrics_ports[0]
-    )
-    cgroup = NodeCgroup(node)
+    """Return everything that is collected; the pages of the node come first.
+
+    Without a process, which is how a node over the network is, nothing of its machine is read.
+    """
     usual_s = max(settings.poll_interval_s, _USUAL_S)
     own = SelfHealthSource(version=VERSION, uptime_s=uptime_s, counters=counters)
-    configuration = ConfigurationSource(client, pprof_url(settings), node)
+    process = node or Gap("process", GapReason.REMOTE, REMOTE_MESSAGE)
+    configuration = ConfigurationSource(client, pprof_url(settings), process)
     return (
         *_pages(settings, client),
-        Collected(ProcessSource(node), usual_s),
-        Collected(CgroupSource(cgroup), usual_s),
-        Collected(PressureSource(cgroup), usual_s),
+        *(() if node is None else _machine(node, usual_s)),
         Collected(own, usual_s),
         Collected(configuration, _CONFIGURATION_EVERY_S),
     )
 
 
+def _machine(node: NodeProcess, usual_s: float) -> Iterable[Collected]:
+    cgroup = NodeCgroup(node)
+    for source in (ProcessSource(node), CgroupSource(cgroup), PressureSource(cgroup)):
+        yield Collected(source, usual_s)
+
+
 def _pages(settings: Settings, client: HttpClient) -> Iterable[Collected]:
     names = settings.container_names or ("",) * len(settings.metrics_ports)
     for port, name in zip(settings.metrics_ports, names, strict=True):
-        source = MetricsSource(client, port, host=_NODE)
+        source = MetricsSource(client, port, host=_in_url(settings.node_host))
         yield Collected(source, settings.poll_interval_s, name)
 
 
@@ -76,7 +107,7 @@ def page_urls(ports: Iterable[int], client: HttpClient) -> tuple[str, ...]:
 
     The Go agent says localhost here; a node binds IPv4 while localhost may be ::1 (§3.2).
     """
-    return tuple(MetricsSource(client, port, host=_NODE).url for port in ports)
+    return tuple(MetricsSource(client, port, host=LOOPBACK).url for port in ports)
 
 
 def identity_labels(

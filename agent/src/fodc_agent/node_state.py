@@ -79,6 +79,8 @@ class Health:
     spool_problem: str = ""
     reachable_s: float = 0.0
     target_s: float = 0.0
+    remote: str = ""
+    """What an attachment over the network means."""
 
 
 def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
@@ -100,4 +102,6 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
         conditions.append(frames.Condition("JournalWritten", "DiskFailed", health.journal_problem))
     if health.spool_problem:
         conditions.append(frames.Condition("CapturesSpooled", "DiskFailed", health.spool_problem))
+    if health.remote:
+        conditions.append(frames.Condition("AgentInPod", "Remote", health.remote))
     return tuple(conditions)

@@ -1,154 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the agent together and runs it: the only place where its parts meet.
+"""Puts the program together and runs it: the only place where its parts meet.
 
-The one idea: the port opens first and everything else may fail. A node that is down, a proxy that
-is away, a disk that is full are reported on that port and on the link; they never end the program.
+The one idea: the port opens first and everything else may fail. What runs behind it is the agent
+of one node, or those of many that are reached over the network; signals, port and end are alike.
 """
 
 import asyncio
 import logging
 import os
 import signal
-import socket
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
-from fodc_agent.budget import memory_limit_bytes, window_budget_bytes
-from fodc_agent.bus.coordinator import Coordinator
-from fodc_agent.capture_notes import held_capture, note_outcome
-from fodc_agent.captures.orders import Captures, Origin
-from fodc_agent.captures.outcomes import Outcome
-from fodc_agent.captures.pprof import PprofPort
-from fodc_agent.captures.quota import Quota
-from fodc_agent.captures.spool import Held, Spool
-from fodc_agent.collecting import CONFIGURATION, identity_labels, pprof_url, sources_of
-from fodc_agent.crew import Crew
-from fodc_agent.identity.discovery import Discovery
-from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
-from fodc_agent.node_state import (
-    Health,
-    ProfilerFacts,
-    conditions_of,
-    profile_capabilities,
-    source_capability,
-)
-from fodc_agent.profiler_probe import look_at_profiler
-from fodc_agent.recorder.journal import Journal
-from fodc_agent.recorder.recorder import Recorder
-from fodc_agent.recording import Recording
-from fodc_agent.scrape_figures import is_page
-from fodc_agent.scraping.client import HttpClient
-from fodc_agent.self_metrics import (
-    memory_samples,
-    recording_samples,
-    source_samples,
-    task_samples,
-    uplink_samples,
-)
+from fodc_agent.node_agent import NodeAgent
 from fodc_agent.settings import Settings
-from fodc_agent.sources.configuration import ConfigurationReading
-from fodc_agent.uplink.answers import Answers, NoAnswerError
-from fodc_agent.uplink.caller import LineStatus
-from fodc_agent.uplink.pace import chance
-from fodc_agent.uplink_assembly import Uplink, build_uplink
+from fodc_agent.uplink_assembly import token_warning
 from fodc_agent.version import VERSION
 from fodc_agent.web.replies import Route
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
-from fodc_protocol.capabilities import CapabilityState
-from fodc_protocol.errors import Reason
-from fodc_protocol.exposition import render_page
-from fodc_protocol.link import frames
-from fodc_protocol.samples import Sample
+from fodc_protocol.exposition import FamilyBlock, render_page
 
 _log: Final = logging.getLogger(__name__)
 
-# Enough for what the agent says of itself and of each scrape.
-_LEAST_SERIES: Final = 128
-_STATE_EVERY_S: Final = 5.0
-_PROFILER_EVERY_S: Final = 300.0
-_PROFILER_RETRY_S: Final = 15.0
-_ROLE_PATIENCE_S: Final = 5.0
-_ROLE_AGE_S: Final = 300.0
-_NODE_LABELS: Final = "node-labels"
 _STOP_WITHIN_S: Final = 1.8
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+class Attached(Protocol):
+    """What is attached to one node or to many."""
+
+    incarnation: str
+
+    async def start(self) -> None:
+        """Begin everything; returns when it runs."""
+
+    async def close(self) -> None:
+        """End everything within about a second and a half."""
+
+    async def failed(self) -> None:
+        """Wait until only a restart of the program helps."""
+
+    def blocks(self) -> Iterable[FamilyBlock]:
+        """Return the newest values."""
+
+    def checks(self) -> Sequence[Check]:
+        """Return what is ready and what is not."""
 
 
-class Agent:
+def attached_to(settings: Settings) -> Attached:
+    """Return what the settings ask for, not started."""
+    if settings.targets_file is None:
+        return NodeAgent(settings)
+    from fodc_agent.remote.fleet import RemoteNodes  # noqa: PLC0415 - sidecars never need it
+
+    return RemoteNodes(settings, settings.targets_file, NodeAgent)
+
+
+class Program:
     """The whole program in one event loop; `run` returns its exit code."""
 
     def __init__(self, settings: Settings, web: WebServer) -> None:
         """Make the parts; `web` is bound already, nothing else is touched."""
-        self.settings = settings
-        self.incarnation = os.urandom(8).hex()
-        self.pod_name = settings.pod_name or socket.gethostname()
         self._web = web
-        self._client = HttpClient()
-        self._crew = Crew()
         self._stopping = asyncio.Event()
-        self._journal = _journal_of(settings)
-        self._recorder = _recorder_of(settings, self._journal)
-        self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
-        self._recording = Recording(
-            self._coordinator,
-            self._recorder,
-            on_change=self._tell_state,
-            on_configuration=self._configuration_changed,
-        )
-        self._started_s = time.monotonic()
-        self._sources = sources_of(
-            settings,
-            self._client,
-            uptime_s=lambda: time.monotonic() - self._started_s,
-            counters=(self._own_samples,),
-        )
-        self._profiler_url = pprof_url(settings)
-        self._profiler = ProfilerFacts()
-        self._spool_problem = ""
-        self._captures = self._make_captures()
-        self._discovery = Discovery(
-            settings.cluster_state_ports,
-            interval_s=settings.cluster_state_interval_s,
-            fallback=self._facts_from_command,
-            on_change=self._learned,
-            role=settings.node_role or UNSPECIFIED,
-        )
-        self._uplink: Uplink | None = None
-
-    # ---- life ------------------------------------------------------------------------------
+        self._attached = attached_to(settings)
+        if warning := token_warning(settings):
+            _log.warning("proxy_token_not_sent reason=%r", warning)
 
     async def run(self) -> int:
         """Run until a signal; return 0, or 1 when a task had to be given up."""
         loop = asyncio.get_running_loop()
         # Two threads are enough for the spool; each one more is memory.
         loop.set_default_executor(ThreadPoolExecutor(2, thread_name_prefix="disk"))
-        self._on_signals(loop)
-        self._learned(self._discovery.facts)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
         await self._web.start(self._routes())
-        held = await self._recovered()
-        self._start_tasks(held)
-        failed = asyncio.create_task(self._crew.failed.wait(), name="crew failed")
+        await self._attached.start()
+        failed = asyncio.create_task(self._attached.failed(), name="failed")
         stopping = asyncio.create_task(self._stopping.wait(), name="signal")
         await asyncio.wait({failed, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        code = 1 if self._crew.failed.is_set() else 0
+        code = 1 if failed.done() else 0
         failed.cancel()
         stopping.cancel()
         # Whatever hangs now must not keep the pod from ending.
         loop.call_later(_STOP_WITHIN_S, os._exit, code)
-        await self._close()
+        await self._attached.close()
+        await self._web.aclose()
         _log.info("stopped code=%d", code)
         return code
-
-    def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: signal.Signals) -> None:
         """End politely at the first signal, at once at the second."""
@@ -157,314 +97,9 @@ class Agent:
         _log.info("stopping signal=%s", number.name)
         self._stopping.set()
 
-    def _start_tasks(self, held: Sequence[Held]) -> None:
-        crew = self._crew
-        for one in self._sources:
-            self._coordinator.add(one.source)
-            work = partial(self._recording.record, one.source.name, one.interval_s)
-            crew.start(f"record {one.source.name}", work)
-        crew.start("bus", self._coordinator.run)
-        crew.start("identity", self._discovery.run)
-        crew.start("profiler", self._watch_profiler)
-        crew.start("state", self._publish_state)
-        if self.settings.proxy_endpoints:
-            self._uplink = self._make_uplink(held)
-            crew.start("uplink", self._call)
-
-    async def _close(self) -> None:
-        """End everything, the line first, so that the proxy hears a goodbye."""
-        if self._uplink is not None:
-            self._uplink.caller.stop.set()
-            await asyncio.sleep(0)
-        await self._captures.aclose()
-        await self._coordinator.aclose()
-        if self._uplink is not None:
-            await self._said_goodbye(self._uplink)
-        await self._crew.stop(0.5)
-        await self._web.aclose()
-        await self._client.aclose()
-        self._recorder.close()
-
-    async def _said_goodbye(self, uplink: Uplink) -> None:
-        try:
-            async with asyncio.timeout(0.8):
-                await uplink.gone.wait()
-        except TimeoutError:
-            _log.warning("proxy_heard_no_goodbye")
-        await uplink.link.transfers.close()
-
-    # ---- parts -----------------------------------------------------------------------------
-
-    def _make_captures(self) -> Captures:
-        settings = self.settings
-        return Captures(
-            PprofPort(self._client, self._profiler_url),
-            Spool(settings.capture_dir),
-            Quota(max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count),
-            origin=self._origin,
-            report=self._reported,
-            max_bytes=settings.capture_max_bytes,
-        )
-
-    async def _recovered(self) -> list[Held]:
-        """Take over the spool of an earlier life; without one there are no captures."""
-        try:
-            held = await self._captures.recover()
-        except OSError as error:
-            self._spool_problem = (
-                f"--capture-dir {self.settings.capture_dir}: {error.strerror or error}"
-            )
-            _log.warning("captures_off reason=%r", self._spool_problem)
-            return []
-        if held:
-            _log.info("captures_recovered count=%d", len(held))
-        return held
-
-    def _make_uplink(self, held: Sequence[Held]) -> Uplink:
-        return build_uplink(
-            self.settings,
-            identity=self._identity(),
-            incarnation=self.incarnation,
-            state=self._state,
-            answers=Answers(self._recorder, self._configuration, self._missing_sources),
-            recorder=self._recorder,
-            jobs=self._captures,
-            held=[held_capture(one) for one in held],
-        )
-
-    def _identity(self) -> frames.Identity:
-        settings = self.settings
-        addresses = [("metrics", settings.metrics_ports), ("pprof", settings.pprof_ports)]
-        return frames.Identity(
-            pod_name=self.pod_name,
-            namespace=settings.pod_namespace,
-            pod_uid=settings.pod_uid,
-            kubernetes_node=settings.kubernetes_node,
-            cluster=settings.cluster,
-            container_names=settings.container_names,
-            addresses=tuple(
-                frames.Address(name, "127.0.0.1", port)
-                for name, ports in addresses
-                for port in ports
-            ),
-        )
-
-    async def _call(self) -> None:
-        """Keep the line to the proxy, after a moment for the role to be found out (W-05)."""
-        assert self._uplink is not None
-        if not self.settings.node_role:
-            facts = await self._discovery.known(_ROLE_PATIENCE_S)
-            if facts.role == UNSPECIFIED:
-                _log.warning("role_unknown problem=%r", self._role_problem())
-        try:
-            await self._uplink.caller.run()
-        finally:
-            self._uplink.gone.set()
-
-    # ---- what is known about the node ----------------------------------------------------------
-
-    def _facts(self) -> NodeFacts:
-        return self._discovery.facts
-
-    async def _facts_from_command(self) -> NodeFacts | None:
-        """Read role and labels from what the node was told, where its ports do not tell them."""
-        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=_ROLE_AGE_S)
-        known = reading.payload
-        if not isinstance(known, ConfigurationReading) or not known.epoch:
-            return None
-        return NodeFacts(
-            role_of_command((known.role_word,)), labels_of(known.value_of(_NODE_LABELS))
-        )
-
-    def _learned(self, facts: NodeFacts) -> None:
-        """Label everything anew and tell the proxy."""
-        common = identity_labels(facts.role, facts.labels, self.pod_name, "")
-        self._recorder.set_identity(None, common)
-        for one in self._sources:
-            if one.container_name:
-                own = identity_labels(facts.role, facts.labels, self.pod_name, one.container_name)
-                self._recorder.set_identity(one.source.name, own)
-        self._tell_state()
-
-    def _role_problem(self) -> str:
-        if not self.settings.cluster_state_ports:
-            return "no --cluster-state-ports and no --node-role were given"
-        return self._discovery.problem or "the node names neither data nor liaison as its role"
-
-    async def _watch_profiler(self) -> None:
-        while True:
-            facts = await look_at_profiler(self._client, self._profiler_url)
-            if facts != self._profiler:
-                _log.info("profiler_seen url=%s problem=%r", self._profiler_url, facts.problem)
-                self._profiler = facts
-                self._tell_state()
-            await asyncio.sleep(_PROFILER_RETRY_S if facts.problem else _PROFILER_EVERY_S)
-
-    def _origin(self) -> Origin:
-        return Origin(
-            node=self.pod_name,
-            pod=self.pod_name,
-            role=self._facts().role,
-            agent_version=VERSION,
-            incarnation=self.incarnation,
-        )
-
-    def _reported(self, command_id: str, outcome: Outcome) -> None:
-        if self._uplink is not None:
-            note_outcome(self._uplink.link, command_id, outcome)
-
-    async def _configuration(self, query_id: int) -> frames.Configuration:
-        """Answer with the node's settings as they are now, or the last ones that are known."""
-        reading = await self._coordinator.demand(CONFIGURATION)
-        payload = reading.payload or self._recording.configuration
-        if not isinstance(payload, ConfigurationReading):
-            raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
-        return configuration_frame(query_id, payload)
-
-    def _configuration_changed(self, reading: ConfigurationReading) -> None:
-        _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])
-        if self._uplink is not None:
-            self._uplink.link.event(
-                "ConfigurationChanged",
-                f"the node's configuration changed (epoch {reading.epoch})",
-                {"hash": reading.hash},
-            )
-
-    def _missing_sources(self) -> tuple[str, ...]:
-        return tuple(sorted(self._recording.problems))
-
-    # ---- what is told --------------------------------------------------------------------------
-
-    def _state(self) -> frames.NodeState:
-        facts = self._facts()
-        extent = self._recorder.extent()
-        configuration = self._recording.configuration
-        window = frames.WindowExtent(
-            extent.oldest_ms, extent.newest_ms, extent.series, extent.bytes
-        )
-        return frames.NodeState(
-            node_role=facts.role,
-            labels=facts.labels,
-            capabilities=self._capabilities(),
-            window=window if extent.rows else None,
-            configuration_hash=configuration.hash if configuration is not None else "",
-            artifact_count=self._captures.artifact_count,
-            artifact_bytes=self._captures.artifact_bytes,
-            conditions=conditions_of(self._health()),
-        )
-
-    def _capabilities(self) -> tuple[frames.CapabilityState, ...]:
-        profiles = profile_capabilities(self._profiler, self._spool_problem)
-        recording = self._recording
-        sources = [
-            source_capability(
-                source,
-                recording.problems.get(source, ""),
-                [(gap.reason, gap.message) for gap in gaps],
-            )
-            for source, gaps in recording.gaps.items()
-        ]
-        return (*profiles, *sources, self._configuration_capability())
-
-    def _configuration_capability(self) -> frames.CapabilityState:
-        reading = self._recording.configuration
-        if reading is None:
-            return frames.CapabilityState("config", CapabilityState.UNKNOWN)
-        gaps = [] if reading.epoch else [(one.reason, one.message) for one in reading.conditions]
-        return source_capability("config", "", gaps)
-
-    def _health(self) -> Health:
-        extent = self._recorder.extent()
-        return Health(
-            role_known=self._facts().role != UNSPECIFIED,
-            role_problem=self._role_problem(),
-            scrape_problems=self._scrape_problems(),
-            journal_problem=(self._journal.problem or "") if self._journal else "",
-            spool_problem=self._spool_problem,
-            reachable_s=extent.reachable_s,
-            target_s=extent.target_s,
-        )
-
-    def _tell_state(self) -> None:
-        if self._uplink is not None:
-            self._uplink.link.state_changed(self._state())
-
-    async def _publish_state(self) -> None:
-        """Keep the proxy's picture of figures such as the window's extent up to date."""
-        while True:
-            self._tell_state()
-            await asyncio.sleep(max(_STATE_EVERY_S, self.settings.poll_interval_s))
-
-    def _own_samples(self) -> Iterable[Sample]:
-        yield from memory_samples()
-        yield from source_samples(self._coordinator.statistics())
-        yield from recording_samples(self._recording.failures)
-        yield from uplink_samples(self._line())
-        yield from task_samples(self._crew.crashes)
-
-    def _scrape_problems(self) -> dict[str, str]:
-        """Return what is wrong with the node's pages; other sources are capabilities."""
-        return {name: text for name, text in self._recording.problems.items() if is_page(name)}
-
-    def _line(self) -> LineStatus:
-        return self._uplink.caller.status if self._uplink is not None else LineStatus()
-
-    # ---- the agent's own port ------------------------------------------------------------------
-
     def _routes(self) -> dict[str, Route]:
-        version = {"version": VERSION, "incarnation": self.incarnation}
-        return routes_of(page=self._page, checks=self._checks, version=version)
+        version = {"version": VERSION, "incarnation": self._attached.incarnation}
+        return routes_of(page=self._page, checks=self._attached.checks, version=version)
 
     def _page(self) -> Iterable[bytes]:
-        return (render_page(self._recorder.latest().blocks),)
-
-    def _checks(self) -> list[Check]:
-        problems = self._scrape_problems()
-        scraped = self._recording.scraped.is_set() and not problems
-        why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
-        checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
-        known = self._facts().role != UNSPECIFIED
-        checks.append(Check("role-known", known, "" if known else self._role_problem()))
-        if self._uplink is not None:
-            line = self._line()
-            told = "" if line.up else line.problem or f"{line.phase} {line.endpoint}".strip()
-            checks.append(Check("proxy-linked", line.up, told))
-        return checks
-
-
-def _journal_of(settings: Settings) -> Journal | None:
-    if settings.recorder_dir is None:
-        return None
-    return Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes)
-
-
-def _recorder_of(settings: Settings, journal: Journal | None) -> Recorder:
-    budget_bytes = settings.window_budget_bytes or window_budget_bytes(
-        settings.metrics_memory_percent,
-        memory_limit_bytes(),
-        percent_given=settings.metrics_memory_percent_given,
-    )
-    recorder = Recorder(
-        budget_bytes=budget_bytes,
-        interval_s=settings.poll_interval_s,
-        target_s=settings.window_target_s,
-        least_series=_LEAST_SERIES,
-        journal=journal,
-    )
-    _log.info("window budget_bytes=%d restored=%s", budget_bytes, recorder.restored)
-    return recorder
-
-
-def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.Configuration:
-    """Return how the node's settings are told on the link."""
-    return frames.Configuration(
-        query_id,
-        reading.epoch,
-        reading.hash,
-        reading.collected_at_ms,
-        tuple(
-            frames.ConfigurationEntry(one.name, one.value, one.source, one.redacted)
-            for one in reading.entries
-        ),
-        reading.conditions,
-    )
+        return (render_page(self._attached.blocks()),)

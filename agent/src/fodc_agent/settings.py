@@ -26,6 +26,7 @@ from fodc_protocol.options import (
 
 ENVIRONMENT_PREFIX: Final = "FODC"
 PROGRAM: Final = "fodc-agent"
+LOOPBACK: Final = "127.0.0.1"
 _FALLBACKS: Final[Mapping[str, str]] = {
     "pod-name": "POD_NAME",
     "pod-namespace": "POD_NAMESPACE",
@@ -103,6 +104,13 @@ class Settings:
     """Every option as "name=value (origin)" for the start log, secrets masked."""
     dormant: tuple[str, ...]
     """Options that were given although what they govern is not there."""
+    node_host: str = LOOPBACK
+    """Where the node's ports are: explicit IPv4, which is what a node binds (T-CL-16)."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether nodes are reached over the network only."""
+        return self.attachment is Attachment.REMOTE
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:

@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fodc_agent.uplink.existing.seven_streams import SevenStreams
 
 _ALPN: Final = ["h2"]
+_MOST_TOKEN_BYTES: Final = 32 * 1024
 
 
 @dataclass(slots=True)
@@ -88,15 +90,20 @@ def build_uplink(
         contract=Contract(settings.contract),
         link=link,
         make_existing=existing,
-        dial=dial_with(settings.proxy_tls),
+        dial=dial_with(settings.proxy_tls, settings.proxy_token_file),
         cut_hint=cut_hint(settings.proxy_tls),
         pace=pace,
     )
     return Uplink(caller, link, session)
 
 
-def dial_with(tls: ProxyTls | None) -> Callable[[Endpoint], Awaitable[RpcChannel]]:
-    """Return how to connect; certificates are read anew each time, so rotated ones are taken."""
+def dial_with(
+    tls: ProxyTls | None, token_file: Path | None = None
+) -> Callable[[Endpoint], Awaitable[RpcChannel]]:
+    """Return how to connect; certificates and the token are read anew each time.
+
+    So rotated ones are taken. Without TLS no token is sent: anybody on the way could read it.
+    """
 
     async def dial(endpoint: Endpoint) -> RpcChannel:
         if tls is None:
@@ -108,16 +115,38 @@ def dial_with(tls: ProxyTls | None) -> Callable[[Endpoint], Awaitable[RpcChannel
                 f"TLS files of --proxy-tls-*: {error.strerror or error} {error.filename or ''}"
             )
             raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
+        metadata = {} if token_file is None else {"authorization": f"Bearer {_token(token_file)}"}
         name = tls.server_name or None
         secured = replace(endpoint, tls=context, server_name=name)
         try:
-            return await RpcChannel.connect(secured, ping_s=PING_S)
+            return await RpcChannel.connect(secured, ping_s=PING_S, metadata=metadata)
         except RpcError as error:
             if error.fault is not RpcFault.NOT_TRUSTED:
                 raise
             raise RpcError(error.fault, f"{error}; {_advice(str(error))}") from error
 
     return dial
+
+
+def _token(path: Path) -> str:
+    """Return the token of a file; raises RpcError, whose text never holds any of it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_TOKEN_BYTES + 1).strip()
+    except OSError as error:
+        problem = f"{error.strerror or error}"
+    else:
+        if 0 < len(data) <= _MOST_TOKEN_BYTES and all(0x21 <= byte < 0x7F for byte in data):
+            return data.decode("ascii")
+        problem = "the file holds no single token"
+    raise RpcError(RpcFault.UNREACHABLE, f"--proxy-token-file {path}: {problem}")
+
+
+def token_warning(settings: Settings) -> str:
+    """Return why the token that was given is not sent, empty when it is or none was given."""
+    if settings.proxy_token_file is None or settings.proxy_tls is not None:
+        return ""
+    return "--proxy-token-file is sent with TLS only: give --proxy-tls or --proxy-tls-ca"
 
 
 def _advice(message: str) -> str:

@@ -46,7 +46,8 @@ class Quota:
         """Both limits are at least 1 and include running captures."""
         if max_bytes < 1 or max_count < 1:
             raise ValueError("max_bytes and max_count must be at least 1")
-        self.max_bytes: Final = max_bytes
+        self.max_bytes = max_bytes
+        """May be changed: what is beyond a smaller limit goes with the next promise."""
         self.max_count: Final = max_count
         self._entries: dict[str, _Entry] = {}
 

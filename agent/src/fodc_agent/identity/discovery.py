@@ -8,27 +8,28 @@ What the ports do not tell is taken from the node's command; what a person told 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from fodc_agent.identity import codec
-from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, best_of, updated
+from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, best_of, told_first, updated
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError
+from fodc_agent.settings import LOOPBACK
 
 _log: Final = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_NO_LABELS: Final[Mapping[str, str]] = {}
 
 Ask = Callable[[int], Awaitable[NodeFacts]]
 
 
-async def ask_node(port: int) -> NodeFacts:
+async def ask_node(port: int, host: str = LOOPBACK) -> NodeFacts:
     """Ask one port of the node; raise RpcError or MalformedNodeError."""
-    channel = await RpcChannel.connect(Endpoint("127.0.0.1", port), timeout_s=ASK_TIMEOUT_S)
+    channel = await RpcChannel.connect(Endpoint(host, port), timeout_s=ASK_TIMEOUT_S)
     try:
         answer = await channel.unary(codec.GET_CURRENT_NODE, codec.REQUEST, timeout_s=ASK_TIMEOUT_S)
     finally:
@@ -49,9 +50,11 @@ class Discovery:
         ask: Ask = ask_node,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         role: str = UNSPECIFIED,
+        labels: Mapping[str, str] = _NO_LABELS,
     ) -> None:
-        """Take the role that was told, if any; labels are found out all the same."""
-        self.facts = NodeFacts(role)
+        """Take role and labels that were told, if any; other labels are found out all the same."""
+        self._told = NodeFacts(role, labels)
+        self.facts = self._told
         self.problem = ""
         self._ports = tuple(ports)
         self._interval_s = interval_s
@@ -59,7 +62,6 @@ class Discovery:
         self._on_change = on_change
         self._ask = ask
         self._sleep = sleep
-        self._role = role
         self._answer: NodeFacts | None = None
         self._heard = False
         self._known = asyncio.Event()
@@ -86,8 +88,7 @@ class Discovery:
             news = await self._from_command(news)
         if news is not None:
             self._heard = True
-            told = news if self._role == UNSPECIFIED else replace(news, role=self._role)
-            self._learn(updated(self.facts, told))
+            self._learn(updated(self.facts, told_first(self._told, news)))
         return self.facts
 
     async def known(self, timeout_s: float) -> NodeFacts:

@@ -32,6 +32,7 @@ _PROBE_AFTER_S: Final = 20
 _PROBE_EVERY_S: Final = 5
 _PROBES: Final = 3
 _RECEIVE_WINDOW_BYTES: Final = 256 * 1024
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 class _Bytes(CodecBase):
@@ -139,9 +140,13 @@ class ByteStream:
 class RpcChannel:
     """One connection; open it with `connect`, close it with `close`."""
 
-    def __init__(self, endpoint: Endpoint, channel: _GrpcChannel) -> None:
+    def __init__(
+        self, endpoint: Endpoint, channel: _GrpcChannel, metadata: Mapping[str, str] = _NOTHING
+    ) -> None:
+        """Take what goes with every call, such as `authorization`, as `metadata`."""
         self.endpoint = endpoint
         self._channel = channel
+        self._metadata = metadata
 
     @classmethod
     async def connect(
@@ -150,6 +155,7 @@ class RpcChannel:
         *,
         timeout_s: float = CONNECT_TIMEOUT_S,
         ping_s: float | None = None,
+        metadata: Mapping[str, str] = _NOTHING,
     ) -> "RpcChannel":
         """Dial within the deadline; raise RpcError when nobody answers.
 
@@ -175,7 +181,7 @@ class RpcChannel:
             raise RpcError(fault, f"{endpoint}: {error.strerror or error}") from error
         # grpclib keeps the transport to itself, but the socket below is to be tuned.
         _watch_line(protocol.connection._transport.get_extra_info("socket"))  # noqa: SLF001
-        return cls(endpoint, channel)
+        return cls(endpoint, channel, metadata)
 
     @contextlib.asynccontextmanager
     async def open(
@@ -192,7 +198,7 @@ class RpcChannel:
             bytes,
             bytes,
             timeout=timeout_s,
-            metadata=dict(metadata or {}),
+            metadata={**self._metadata, **(metadata or {})},
         )
         what = f"{self.endpoint} {method}"
         # The block is left by cancelling whatever waits on the stream, so the call's own exit

@@ -56,8 +56,11 @@ class ConfigurationSource:
     ttl_s: Final = 60.0
     timeout_s: Final = _CMDLINE_S + 2.0
 
-    def __init__(self, client: HttpClient, pprof_url: str, node: NodeProcess) -> None:
-        """Take the base of the pprof port, such as http://127.0.0.1:6060, "" for none."""
+    def __init__(self, client: HttpClient, pprof_url: str, node: NodeProcess | Gap) -> None:
+        """Take the base of the pprof port, such as http://127.0.0.1:6060, "" for none.
+
+        `node` is a gap where the node's process is on another machine.
+        """
         self._client = client
         self._pprof_url = pprof_url.rstrip("/")
         self._node = node
@@ -83,6 +86,8 @@ class ConfigurationSource:
         )
 
     async def _directory(self) -> Path | Gap:
+        if isinstance(self._node, Gap):
+            return self._node
         process = await self._node.find()
         return process if isinstance(process, Gap) else self._node.directory(process)
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what the kernel says about this process, for `abilities` to judge.
+
+The one idea: it only looks. Nothing is loaded, opened for events or written to find out.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from fodc_agent.abilities import Facts, Standing, parse_standing
+from fodc_agent.sources.node_process import NodeProcess, Process
+from fodc_agent.sources.readings import Gap, read_small
+
+_PARANOID: Final = "sys/kernel/perf_event_paranoid"
+_ANY_EVENT: Final = "kernel/tracing/events/sched/sched_switch/id"
+_BTF: Final = "kernel/btf/vmlinux"
+
+
+def read_facts(node: NodeProcess, process: Process | Gap, *, system: Path = Path("/sys")) -> Facts:
+    """Return what can be read; what cannot is the weaker answer. Blocks on small kernel files."""
+    found = process if isinstance(process, Process) else None
+    gap = ("", "") if isinstance(process, Process) else (str(process.reason), process.message)
+    return Facts(
+        standing=_standing(node.proc),
+        perf_event_paranoid=_number(node.proc / _PARANOID),
+        btf=os.access(system / _BTF, os.R_OK),
+        tracefs=_tracefs(system),
+        cgroup=_cgroup(system / "fs" / "cgroup"),
+        pressure=_text(node.proc / "pressure" / "memory") is not None,
+        shares_processes=node.sees_others,
+        node_pid=found.pid if found else 0,
+        node_gap=gap,
+        node_root=_opens(node.directory(found) / "root") if found else None,
+    )
+
+
+def _standing(proc: Path) -> Standing:
+    try:
+        return parse_standing(_text(proc / "self" / "status") or "")
+    except (KeyError, IndexError, ValueError):
+        return Standing()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return read_small(path)
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(_text(path) or "")
+    except ValueError:
+        return None
+
+
+def _tracefs(system: Path) -> str:
+    """Read the id of an event: the directory may be there and empty, or for root only."""
+    try:
+        read_small(system / _ANY_EVENT)
+    except PermissionError:
+        return "denied"
+    except OSError:
+        return "absent"
+    return "readable"
+
+
+def _cgroup(root: Path) -> str:
+    if (root / "cgroup.controllers").exists():
+        return "v2"
+    versions = [
+        "v1" if (root / "memory").is_dir() else "",
+        "v2" if (root / "unified" / "cgroup.controllers").exists() else "",
+    ]
+    return "+".join(filter(None, versions))
+
+
+def _opens(directory: Path) -> bool:
+    try:
+        os.listdir(directory)  # noqa: PTH208 - only whether it is permitted
+    except OSError:
+        return False
+    return True
