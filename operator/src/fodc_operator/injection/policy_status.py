@@ -181,8 +181,11 @@ def _all_up_to_date(standing: Standing) -> Condition:
     if not old:
         text = "every agent is what the policy asks for now"
         return Condition("AllUpToDate", "True", "AllUpToDate", text)
-    verb = "have" if len(old) > 1 else "has"
-    text = f"{_counted(old)} {verb} an older revision and get the new one when created anew"
+    several = len(old) > 1
+    text = (
+        f"{_counted(old)} {'have' if several else 'has'} an older revision and "
+        f"{'get' if several else 'gets'} the new one when created anew"
+    )
     return Condition("AllUpToDate", "False", "OutOfDate", cut(text, 1024))
 
 
