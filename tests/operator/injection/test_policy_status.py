@@ -306,7 +306,9 @@ def test_a_suspension_and_its_end_are_one_event_each() -> None:
     good = status_of(standing(injected()), facts(agents_start=again), bad)
 
     assert between(well, bad) == (Happened("AgentImageUnavailable", "no image", is_warning=True),)
-    assert between(bad, good) == (Happened("AgentsStartAgain", text, is_warning=False),)
+    assert between(bad, good) == (
+        Happened("AgentsStartAgain", "agents of this policy start again", is_warning=False),
+    )
 
 
 def test_a_trial_is_an_event() -> None:
