@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods of a database with the agent beside it, under a real kubelet.
+
+Issue 5: the agent starts first and ends last, what kills one of the two leaves the other alone, and
+the window of the flight recorder outlives both. All pods are made at once; each test has its own.
+"""
+
+import base64
+import json
+import os
+import select
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e import operators
+from e2e.controlplane import installing
+from e2e.kubelet import by_hand, databases, site
+from e2e.kubelet.databases import CONTAINER, METRICS_PORT, USER
+from e2e.kubelet.node import Node
+from e2e.kubelet.site import AGENT, Pod, Site, kill, start_ticks
+from fodc_protocol import pprof
+
+pytestmark = pytest.mark.timeout(150)
+UP_TIME = "banyandb_system_up_time"
+"""What the database itself tells, by its port."""
+STARTED = "fodc_node_process_start_time_seconds"
+"""What the kernel tells about the database's process."""
+MEMORY_LIMIT = "fodc_node_memory_limit_bytes"
+BPF_AND_PERFMON = 1 << 39 | 1 << 38
+MIB = 1024 * 1024
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """A namespace that Pod Security restricts, and one where it admits everything."""
+
+    restricted: Site
+    privileged: Site
+
+
+@pytest.fixture(scope="module")
+def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """All pods, ready."""
+    with site.running_operator(tmp_path_factory.mktemp("operator"), machine, ()) as operator:
+        restricted, privileged = (
+            Site(
+                machine, operator, installing.new_namespace(machine.plane, **{POD_SECURITY: level})
+            )
+            for level in ("restricted", "privileged")
+        )
+        proxy = f"{machine.place.host_ip}:{site.GRPC_PORT}"
+        made = [
+            by_hand.with_agent(databases.stateful_set(name, memory=memory), flavour, proxy)
+            for name, flavour, memory in (
+                ("proc", "proc", "256Mi"),
+                ("basic", "basic", "256Mi"),
+                ("brief", "proc", "256Mi"),
+                ("spared", "proc", "256Mi"),
+                ("hungry", "proc", "48Mi"),
+            )
+        ]
+        restricted.apply(*made)
+        privileged.apply(by_hand.with_agent(databases.stateful_set("ebpf"), "ebpf", proxy))
+        for name in ("proc", "basic", "brief", "spared", "hungry"):
+            restricted.wait_ready(f"{name}-0")
+        privileged.wait_ready("ebpf-0")
+        yield Sites(restricted, privileged)
+
+
+@pytest.fixture
+def here(sites: Sites) -> Site:
+    """The namespace of most tests."""
+    return sites.restricted
+
+
+def wait_points(here: Site, pod: str, name: str, after_s: float = 0) -> list[tuple[float, float]]:
+    """Wait until the window has a point of a series after a time; return all points."""
+
+    def look() -> list[tuple[float, float]]:
+        points = here.window(pod).of(name)
+        return points if points and points[-1][0] > after_s else []
+
+    return operators.wait_for(f"{name} of {pod} after {after_s:.0f}", look, 40)
+
+
+def status_of(pid: int, key: str) -> str:
+    """Return a line of /proc/<pid>/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(f"{key}:"))
+
+
+def capabilities(here: Site, name: str) -> dict[str, tuple[str, str]]:
+    """Return state and reason of each capability of a FodcNode."""
+    every = here.read("fodcnodes", name)["status"]["capabilities"]
+    return {one["type"]: (one["state"], one.get("reason", "")) for one in every}
+
+
+# ---- it runs and is of use --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["proc-0", "basic-0"])
+def test_a_database_gets_its_agent_which_registers(here: Site, name: str) -> None:
+    operators.wait_for("Online", lambda: here.phase(name) == "Online", 20)
+    pod, node = here.pod(name), here.read("fodcnodes", name)
+
+    assert pod.is_running(AGENT)
+    assert pod.is_running(CONTAINER)
+    assert node["spec"]["podRef"] == {"name": name, "uid": pod.body["metadata"]["uid"]}
+    assert (node["status"]["role"], node["status"]["tier"]) == ("Data", "hot")
+    assert node["status"]["kubernetesNode"] == "node-0"
+    assert {one["host"] for one in node["status"]["addresses"]} == {pod.ip}
+
+
+def test_a_cpu_profile_asked_for_by_kubectl_arrives(here: Site) -> None:
+    names = ["proc-0", "basic-0"]
+    for name in names:
+        operators.wait_for("Online", lambda pod=name: here.phase(pod) == "Online", 20)
+    captures = [{"type": "CPUProfile", "duration": "3s"}]
+    spec = {"target": {"names": names}, "captures": captures, "reason": "a test"}
+    here.apply(installing.resource("DiagnosticRequest", "cpu", spec=spec))
+    here.kubectl("wait", "--for=condition=Complete", "--timeout=40s", "diagnosticrequest/cpu")
+
+    targets = here.read("diagnosticrequests", "cpu")["status"]["targets"]
+    results = {target["name"]: target["results"][0] for target in targets}
+    assert sorted(results) == sorted(names)
+    for result in results.values():
+        profile = here.get(result["downloadPath"])
+        assert pprof.inspect(profile).samples == result["samples"] > 0
+
+
+def test_the_agent_starts_before_the_database_and_ends_after_it(here: Site) -> None:
+    pod = here.pod("brief-0")
+    agent, database = pod.process(AGENT), pod.process(CONTAINER)
+    began = (start_ticks(agent), start_ticks(database))
+    with_agent, with_database = os.pidfd_open(agent), os.pidfd_open(database)
+    try:
+        here.kubectl("scale", "statefulset/brief", "--replicas=0")
+        first = select.select([with_agent, with_database], [], [], 30)[0]
+        second = select.select([with_agent], [], [], 30)[0]
+    finally:
+        os.close(with_agent)
+        os.close(with_database)
+
+    assert began[0] < began[1]
+    assert first == [with_database]
+    assert second == [with_agent]
+
+
+# ---- one of the two is killed -----------------------------------------------------------------
+
+
+def test_a_killed_agent_leaves_the_database_alone_and_keeps_its_window(here: Site) -> None:
+    name = "spared-0"
+    before = here.pod(name)
+    wait_points(here, name, UP_TIME)
+    killed_s = time.time()
+    kill(before.process(AGENT))
+    after = here.wait_pod(
+        name,
+        "has a new agent",
+        lambda pod: pod.is_running(AGENT) and pod.status(AGENT)["restartCount"] == 1,
+    )
+
+    assert after.status(CONTAINER)["containerID"] == before.status(CONTAINER)["containerID"]
+    assert after.status(CONTAINER)["restartCount"] == 0
+    assert after.status(AGENT)["lastState"]["terminated"]["exitCode"] == 137
+    points = wait_points(here, name, UP_TIME, killed_s)
+    assert points[0][0] < killed_s < points[-1][0]
+
+
+def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> None:
+    name = "hungry-0"
+    before = here.pod(name)
+    first = wait_points(here, name, STARTED)
+    wait_points(here, name, UP_TIME)
+    killed_s = time.time()
+    eat(before)
+    after = here.wait_pod(name, "is back", lambda pod: was_restarted(pod) and pod.is_ready)
+
+    last = after.status(CONTAINER)["lastState"]["terminated"]
+    assert (last["reason"], last["exitCode"]) == ("OOMKilled", 137)
+    assert after.status(AGENT)["containerID"] == before.status(AGENT)["containerID"]
+    assert after.status(AGENT)["restartCount"] == 0
+    # What it knew before it still knows, and it has found the new process and its new cgroup.
+    assert wait_points(here, name, UP_TIME, killed_s + 1)[0][0] < killed_s
+    points = wait_points(here, name, STARTED, killed_s + 1)
+    started = [value for _, value in points]
+    assert (started[0], started[-1]) == (first[0][1], pytest.approx(started_s(after), abs=1.5))
+    assert started[-1] > started[0]
+    limits = wait_points(here, name, MEMORY_LIMIT, killed_s + 1)
+    assert limits[-1][1] == 48 * MIB
+    assert capabilities(here, name)["cgroup"] == ("Supported", "")
+
+
+def eat(pod: Pod) -> None:
+    """Load the sample node with more than its memory holds; it may die before it answers."""
+    url = f"http://{pod.ip}:{METRICS_PORT}/sample/load?n=1000"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
+            pass
+    except OSError:
+        pass
+
+
+def was_restarted(pod: Pod) -> bool:
+    return bool(pod.status(CONTAINER).get("restartCount", 0) >= 1)
+
+
+def started_s(pod: Pod) -> float:
+    """Return the Unix time at which the database's process started, by the host's clocks."""
+    ticks = start_ticks(pod.process(CONTAINER))
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+# ---- how much the agent sees and may ----------------------------------------------------------
+
+
+def test_the_flavour_proc_sees_the_process_and_its_cgroup_as_the_databases_user(
+    here: Site,
+) -> None:
+    pod = here.pod("proc-0")
+    agent = pod.process(AGENT)
+
+    points = wait_points(here, "proc-0", STARTED)
+    assert points[-1][1] == pytest.approx(started_s(pod), abs=1.5)
+    # The database's, not that of the agent's own container.
+    assert wait_points(here, "proc-0", MEMORY_LIMIT)[-1][1] == 256 * MIB
+    found = capabilities(here, "proc-0")
+    assert (found["process"], found["cgroup"]) == (("Supported", ""), ("Supported", ""))
+    assert status_of(agent, "Uid").split() == [str(USER)] * 4
+    assert status_of(agent, "Gid").split() == [str(USER)] * 4
+    assert int(status_of(agent, "CapEff"), 16) == 0
+    assert status_of(agent, "Seccomp") == "2"
+    assert status_of(agent, "NoNewPrivs") == "1"
+
+
+def test_the_flavour_basic_names_what_it_does_not_see(here: Site) -> None:
+    wait_points(here, "basic-0", UP_TIME)
+    found = capabilities(here, "basic-0")
+
+    assert found["CPUProfile"] == ("Supported", "")
+    assert found["process"] == ("Unsupported", "FlavourBasic")
+    assert found["cgroup"] == ("Unsupported", "FlavourBasic")
+    assert found["kernel"] == ("Unsupported", "FlavourBasic")
+    assert here.window("basic-0").of(STARTED) == []
+
+
+def test_the_flavour_ebpf_has_two_capabilities_and_no_other(sites: Sites) -> None:
+    pod = sites.privileged.pod("ebpf-0")
+    agent = pod.process(AGENT)
+    operators.wait_for("Online", lambda: sites.privileged.phase("ebpf-0") == "Online", 20)
+
+    assert status_of(agent, "Uid").split() == ["0"] * 4
+    for kind in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(status_of(agent, kind), 16) == BPF_AND_PERFMON
+    assert int(status_of(agent, "CapAmb"), 16) == int(status_of(agent, "CapInh"), 16) == 0
+    assert status_of(agent, "Seccomp") == "2"
+    assert status_of(agent, "NoNewPrivs") == "1"
+    assert capabilities(sites.privileged, "ebpf-0")["kernel"] == ("Disabled", "NotActive")
+
+
+def test_the_agent_has_a_token_for_the_proxy_and_none_for_the_api_server(here: Site) -> None:
+    pod = here.pod("proc-0")
+    root = Path(f"/proc/{pod.process(AGENT)}/root")
+    folder = root / "var/run/secrets/kubernetes.io/serviceaccount"
+    token = folder / "token"
+    claims = claims_of(os.readlink(token) and (folder / os.readlink(token)).read_text())
+
+    assert claims["aud"] == ["fodc-proxy"]
+    assert claims["kubernetes.io"]["namespace"] == here.namespace
+    assert claims["kubernetes.io"]["pod"] == {
+        "name": "proc-0",
+        "uid": pod.body["metadata"]["uid"],
+    }
+    assert claims["exp"] - claims["iat"] == 3600
+    assert [path.name for path in folder.iterdir() if not path.name.startswith("..")] == ["token"]
+    secrets = [path.name for path in (root / "var/run/secrets").rglob("token")]
+    assert secrets == ["token", "token"] or len(secrets) <= 2
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    body = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
