@@ -31,8 +31,12 @@ def start_operator(
     name: str = "operator",
     grpc_port: int = 0,
     kubeconfig: Path | None = None,
+    webhook: str = "",
 ) -> programs.Program:
-    """Start an operator whose lease and nodes without a namespace are in this namespace."""
+    """Start an operator whose lease and nodes without a namespace are in this namespace.
+
+    It injects nothing unless `webhook` is an address, such as 127.0.0.1:0.
+    """
     port = grpc_port or processes.free_ports(1)[0]
     fixed = [
         f"--kubeconfig={kubeconfig or plane.kubeconfig}",
@@ -40,6 +44,7 @@ def start_operator(
         f"--grpc-listen-addr=127.0.0.1:{port}",
         "--http-listen-addr=127.0.0.1:0",
         f"--data-dir={folder / 'data'}",
+        f"--webhook-listen-addr={webhook}",
     ]
     return programs.start(name, "fodc_operator", [*fixed, *arguments], folder)
 

@@ -71,6 +71,7 @@ def _print_addresses(operator: Operator, grpc: Address) -> None:
     addresses = {
         "grpc": f"{grpc.host or '127.0.0.1'}:{grpc.port}",
         "http": operator.proxy.http_address,
+        "webhook": operator.injection.address if operator.injection else "",
     }
     _say(json.dumps(addresses) + "\n")
 

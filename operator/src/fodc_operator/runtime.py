@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only place that wires: the proxy, leadership, the mirror, diagnostics and kopf.
+"""The only place that wires: the proxy, leadership, the mirror, diagnostics, injection and kopf.
 
-The one idea: a replica answers probes from the start and does the rest only while it leads; one
-list of what must go on while it leads, and whatever of it ends first ends the program.
+The one idea: a replica answers probes and API servers from the start and does the rest only while
+it leads; one list of what must go on while it leads, and whatever of it ends first ends the
+program. The injection is not on that list: what fails there must not take the proxy down.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as diagnostics_handlers
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import Access, HandlersThread, new_registry
+from fodc_operator.injection.certificate_keeper import Fault
+from fodc_operator.injection.service import InjectionService
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_operator.settings import Settings
@@ -70,6 +73,7 @@ class Operator:
             pace=Pace(grace_ms=settings.patience.grace_ms),
         )
         coordinator.subscribe(self._request_changed)
+        self.injection = self._injection()
         self._bridge = Bridge(asyncio.get_running_loop())
         self._handlers = self._handlers_thread()
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,6 +83,15 @@ class Operator:
         registry = new_registry(self._access)
         diagnostics_handlers.register(registry, self.requests, self._bridge)
         return HandlersThread(registry, self._settings.namespaces)
+
+    def _injection(self) -> InjectionService | None:
+        told = self._settings.injection
+        if told is None:
+            return None
+        return InjectionService(self.cluster, told, captures=self._is_captured)
+
+    def _is_captured(self, pod_name: str) -> bool:
+        return bool(self._captures.running(pod_name))
 
     def _access(self) -> Access:
         found = self._api.configuration
@@ -98,6 +111,23 @@ class Operator:
         holder = f"; {lease.holder} leads" if lease.holder and not lease.leads else ""
         message = "leads" if lease.leads else f"stands by{holder}"
         yield ReadyCheck("leader", lease.leads or self._stands_by(), message)
+        if self.injection is not None:
+            yield self._webhook_check(self.injection)
+
+    def _webhook_check(self, injection: InjectionService) -> ReadyCheck:
+        """Take a broken webhook out of its Service, but never the leader out of the proxy's.
+
+        Readiness is one word for a whole pod. A standby has nothing else to offer, so it says no,
+        and API servers ask the others. The leader is the only one who serves agents and people,
+        whom its silence would cost more than the pods that are reported as missed.
+        """
+        fault = injection.fault
+        if fault == Fault():
+            return ReadyCheck("webhook", ok=True, message=f"answers on {injection.address}")
+        if not self.leadership.leads:
+            return ReadyCheck("webhook", ok=False, message=fault.message)
+        kept = "this replica stays ready, because it leads and agents and people need it"
+        return ReadyCheck("webhook", ok=True, message=f"DOES NOT WORK: {fault.message}; {kept}")
 
     def _stands_by(self) -> bool:
         """Say whether another replica leads: then this one is ready, for all that it has to do."""
@@ -108,6 +138,8 @@ class Operator:
         if self.leadership.leads:
             yield from telemetry.mirror_samples(self.mirror)
             yield from self.requests.samples()
+        if self.injection is not None:
+            yield from self.injection.samples()
         yield from telemetry.call_samples(self.cluster.metrics)
 
     def _request_changed(self, request: Request) -> None:
@@ -116,8 +148,14 @@ class Operator:
     # ---- life ---------------------------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Answer probes; raises OSError for an address that cannot be had."""
+        """Answer probes and API servers; raises OSError for an address that cannot be had."""
         await self.proxy.listen()
+        if self.injection is not None:
+            try:
+                await self.injection.listen()
+            except BaseException:
+                await self.proxy.stop()
+                raise
 
     async def run(self, asked_to_stop: asyncio.Event) -> int:
         """Stand by, lead, and end; return 0 when asked to end, 1 when something ended it.
@@ -126,6 +164,8 @@ class Operator:
         """
         # A leader that was killed left its label on the pod.
         await self._label.remove()
+        if self.injection is not None:
+            self._begin(self.injection.run(), "injection")
         stop = asyncio.create_task(_waited(asked_to_stop), name="stop")
         leading = asyncio.create_task(self._lead(), name="lead")
         try:
@@ -152,6 +192,8 @@ class Operator:
         labelling = self._begin(self._label.set_until_done(), "leader-label")
         mirroring = self._begin(self.mirror.run(), "mirror")
         requests = self._begin(self.requests.run(), "diagnostic-requests")
+        if self.injection is not None:
+            self._begin(self.injection.lead(), "injection-leader")
         self._handlers.start()
         told: dict[asyncio.Future[None], str] = {
             self._holding: f"lease {self._settings.lease.name} was lost; another replica leads",
@@ -174,7 +216,8 @@ class Operator:
         self._bridge.close()
         for task in self._tasks:
             task.cancel()
-        ends = (self._label.remove(), self.proxy.stop(), self._handlers.stop())
+        webhook = _nothing() if self.injection is None else self.injection.stop()
+        ends = (self._label.remove(), self.proxy.stop(), self._handlers.stop(), webhook)
         try:
             async with asyncio.timeout(STOP_S):
                 ended = await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
@@ -192,6 +235,10 @@ class Operator:
 
 async def _waited(event: asyncio.Event) -> None:
     await event.wait()
+
+
+async def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def _why(what: str, ended: asyncio.Future[None]) -> str:

@@ -61,6 +61,7 @@ async def replica(url: str, folder: Path, *argv: str) -> AsyncIterator[Replica]:
         "--http-listen-addr=127.0.0.1:0",
         f"--data-dir={folder}",
         "--pod-namespace=fodc-system",
+        "--webhook-listen-addr=",
     )
     settings = own.settings_of(own.resolved((*fixed, *QUICK, *argv), {}))
     async with api_client(url) as client:
