@@ -70,7 +70,7 @@ def test_t_cl_16_addresses_are_ipv4():
     assert addresses_of([1, 2, 3]) == ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
 
 
-def discovery(answers, *, ports=(1,), fallback=None, limit=20, role=UNSPECIFIED):
+def discovery(answers, *, ports=(1,), fallback=None, limit=20, role=UNSPECIFIED, labels=None):
     """A discovery whose answers come from a list; raises StopAsyncIteration when it is used up."""
     told, slept, left = [], [], iter(answers)
 
@@ -97,6 +97,7 @@ def discovery(answers, *, ports=(1,), fallback=None, limit=20, role=UNSPECIFIED)
         ask=ask,
         sleep=sleep,
         role=role,
+        labels=labels or {},
     )
     return made, told, slept
 
@@ -132,6 +133,19 @@ def test_the_command_line_is_asked_when_the_ports_name_no_role():
         made, told, _ = discovery([answer], fallback=NodeFacts("ROLE_DATA", {"z": "2"}))
         await made.refresh()
         assert told == [NodeFacts("ROLE_DATA", {"z": "1"}, "n")]
+
+    asyncio.run(scenario())
+
+
+def test_labels_that_were_told_come_first_and_the_node_adds_its_own():
+    """As for the role; where neither ports nor command tell any, they are what is known."""
+
+    async def scenario():
+        news = NodeFacts("ROLE_DATA", {"type": "warm", "zone": "a"}, "n")
+        made, told, _ = discovery([news], labels={"type": "hot"})
+        assert made.facts == NodeFacts(UNSPECIFIED, {"type": "hot"})
+        await made.refresh()
+        assert told == [NodeFacts("ROLE_DATA", {"type": "hot", "zone": "a"}, "n")]
 
     asyncio.run(scenario())
 

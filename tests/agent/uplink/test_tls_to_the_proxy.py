@@ -12,7 +12,7 @@ from fodc_agent.rpc.channel import Endpoint
 from fodc_agent.settings import load
 from fodc_agent.uplink.caller import Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace
-from fodc_agent.uplink_assembly import cut_hint, dial_with
+from fodc_agent.uplink_assembly import cut_hint, dial_with, token_warning
 from fodc_protocol.link.effects import Hangup
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
@@ -47,7 +47,7 @@ class Line:
             contract=Contract.FODC,
             link=None,
             make_existing=lambda: Registering(self._registered),
-            dial=dial_with(settings.proxy_tls),
+            dial=dial_with(settings.proxy_tls, settings.proxy_token_file),
             cut_hint=cut_hint(settings.proxy_tls),
             pace=Pace(base_s=0.02),
             on_change=lambda _: self.changed.set(),
@@ -199,3 +199,91 @@ def test_files_that_are_not_there_are_named_and_looked_for_again(run_async, byte
 
     run_async(scenario)
     assert found[0].startswith("Unreachable: TLS files of --proxy-tls-*: No such file")
+
+
+# ---- the bearer token -------------------------------------------------------------------------
+
+
+def authorizations(run_async, bytes_proxy, files, *flags, between=None):
+    """Return what the proxy heard as `authorization` on two connections, one after the other."""
+    heard = []
+
+    async def scenario():
+        proxy = bytes_proxy(reply=ACCEPTED, credentials=files.server())
+        await proxy.start()
+        try:
+            for change in (None, between):
+                if change is not None:
+                    change()
+                await Line(proxy.port, f"--proxy-tls-ca={files.ca}", *flags).until(is_up)
+                [(_, metadata)] = await proxy.streams(1)
+                heard.append(dict(metadata).get("authorization"))
+        finally:
+            await proxy.stop()
+
+    run_async(scenario)
+    return heard
+
+
+def test_the_token_goes_along_and_is_read_anew_for_each_connection(run_async, bytes_proxy, files):
+    """The kubelet rotates a projected token by replacing the file."""
+    token = files.folder / "token"
+    token.write_text("eyJ.first\n")
+    heard = authorizations(
+        run_async,
+        bytes_proxy,
+        files,
+        f"--proxy-token-file={token}",
+        between=lambda: token.write_text("eyJ.second"),
+    )
+    assert heard == ["Bearer eyJ.first", "Bearer eyJ.second"]
+
+
+def test_without_a_token_file_nothing_is_claimed(run_async, bytes_proxy, files):
+    assert authorizations(run_async, bytes_proxy, files) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "No such file"), ("", "holds no single token"), ("two secret-words", "no single token"),
+     ("x" * 40_000, "no single token"), ("caf\u00e9", "no single token")],
+)  # fmt: skip
+def test_a_token_that_cannot_be_sent_is_a_problem_that_names_the_file_and_no_content(
+    run_async, bytes_proxy, files, content, problem
+):
+    token = files.folder / "token"
+    if content is not None:
+        token.write_text(content)
+    flags = (f"--proxy-tls-ca={files.ca}", f"--proxy-token-file={token}")
+    status = outcome(run_async, bytes_proxy, files.server(), failed_twice, *flags)
+    assert status.problem.startswith(f"Unreachable: --proxy-token-file {token}: ")
+    assert problem in status.problem
+    assert "secret-words" not in status.problem
+
+
+def test_without_tls_the_token_stays_at_home_and_that_is_said(run_async, bytes_proxy, files):
+    token = files.folder / "token"
+    token.write_text("eyJ.first")
+    settings = load([f"--proxy-token-file={token}"], {})
+    assert settings.proxy_tls is None
+    assert token_warning(settings).startswith("--proxy-token-file is sent with TLS only")
+    assert token_warning(load([f"--proxy-token-file={token}", "--proxy-tls"], {})) == ""
+    assert token_warning(load([], {})) == ""
+    heard = []
+
+    async def scenario():
+        proxy = bytes_proxy(reply=ACCEPTED)
+        await proxy.start()
+        dial = dial_with(settings.proxy_tls, settings.proxy_token_file)
+        channel = await dial(Endpoint("127.0.0.1", proxy.port))
+        try:
+            async with channel.open("/banyandb.fodc.v1.FODCService/RegisterAgent") as stream:
+                await stream.send(b"")
+                await stream.receive()
+            heard.extend(await proxy.streams(1))
+        finally:
+            channel.close()
+            await proxy.stop()
+
+    run_async(scenario)
+    assert "authorization" not in dict(heard[0][1])
