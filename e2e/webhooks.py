@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The webhook's configuration on an API server that reaches it by URL, not by a Service.
+
+The one idea: what is applied is what people apply, the configuration of manifests/, except that
+it leads to an address and, on request, to one namespace only, so that tests do not meet.
+"""
+
+import base64
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from e2e import operators, programs
+from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.installing import ROOT
+
+MANIFEST: Final = ROOT / "manifests" / "base" / "webhook.yaml"
+CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
+OPT_IN: Final = "fodc.banyandb.dev/inject"
+
+
+def rendered(
+    name: str, address: str, *, only_namespace: str = "", ca_bundle: bytes = b""
+) -> dict[str, Any]:
+    """Return the configuration of manifests/ with `address` (host:port) for its Service.
+
+    `only_namespace` narrows it to one namespace; `ca_bundle` (PEM) is for servers whose CA no
+    operator keeps.
+    """
+    found: dict[str, Any] = copy.deepcopy(_manifest())
+    found["metadata"] = {"name": name}
+    for entry in found["webhooks"]:
+        path = entry["clientConfig"]["service"].get("path", "")
+        entry["clientConfig"] = {"url": f"https://{address}{path}"}
+        if ca_bundle:
+            entry["clientConfig"]["caBundle"] = base64.b64encode(ca_bundle).decode("ascii")
+        if only_namespace:
+            requirement = {"key": NAME_LABEL, "operator": "In", "values": [only_namespace]}
+            selector = entry.setdefault("namespaceSelector", {})
+            selector.setdefault("matchExpressions", []).append(requirement)
+    return found
+
+
+def apply(plane: ControlPlane, configuration: Mapping[str, Any]) -> None:
+    """Create the configuration, or put it in the place of the one of its name."""
+    name, api = configuration["metadata"]["name"], plane.api()
+    answer = api.create(CONFIGURATIONS, configuration)
+    if answer.status == 409:
+        version = configuration_of(plane, name)["metadata"]["resourceVersion"]
+        metadata = {"name": name, "resourceVersion": version}
+        body = {**configuration, "metadata": metadata}
+        answer = api.send("PUT", f"{CONFIGURATIONS}/{name}", body)
+    assert answer.status in {200, 201}, answer.body
+
+
+def configuration_of(plane: ControlPlane, name: str) -> dict[str, Any]:
+    """Return the configuration as the server has it."""
+    answer = plane.api().get(f"{CONFIGURATIONS}/{name}")
+    assert answer.status == 200, answer.body
+    return dict(answer.body)
+
+
+def remove(plane: ControlPlane, name: str) -> None:
+    """Delete the configuration if it is there."""
+    plane.api().delete(f"{CONFIGURATIONS}/{name}")
+
+
+@contextmanager
+def applied(plane: ControlPlane, configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Own a configuration for a with-block; gives its name."""
+    apply(plane, configuration)
+    try:
+        yield str(configuration["metadata"]["name"])
+    finally:
+        remove(plane, configuration["metadata"]["name"])
+
+
+def ca_bundles(plane: ControlPlane, name: str) -> list[bytes]:
+    """Return the CAs that the server trusts for each entry, empty where there is none."""
+    entries = configuration_of(plane, name)["webhooks"]
+    return [base64.b64decode(one["clientConfig"].get("caBundle", "")) for one in entries]
+
+
+# ---- an operator that injects ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Injecting:
+    """An operator, its configuration, and the namespaces that both are about."""
+
+    operator: programs.Program
+    configuration: str
+    home: str
+    """Namespace of the operator, with lease and Secret."""
+    namespace: str
+    """Namespace whose pods are asked about."""
+
+    @property
+    def address(self) -> str:
+        """Where API servers ask."""
+        return self.operator.addresses["webhook"]
+
+
+@contextmanager
+def injecting(
+    folder: Path,
+    plane: ControlPlane,
+    *,
+    home: str,
+    namespace: str,
+    name: str = "operator",
+    arguments: tuple[str, ...] = (),
+    address: str = "127.0.0.1:0",
+) -> Iterator[Injecting]:
+    """Run an operator that leads and injects into the pods of one namespace, by URL.
+
+    Returns when the API server trusts it; `address` may be one that another machine or network
+    namespace reaches, its host is then a name in the certificate too.
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    configuration = f"fodc-{namespace}"
+    started = operators.start_operator(
+        folder,
+        plane,
+        home,
+        f"--webhook-config-name={configuration}",
+        f"--webhook-extra-sans={host}",
+        *arguments,
+        name=name,
+        webhook=address,
+    )
+    with programs.running(started) as operator:
+        wanted = rendered(configuration, operator.addresses["webhook"], only_namespace=namespace)
+        with applied(plane, wanted):
+            operators.wait_leads(operator)
+            operators.wait_for("the webhook is ready", lambda: webhook_fault(operator) == "")
+            operators.wait_for("trusted", lambda: all(ca_bundles(plane, configuration)))
+            yield Injecting(operator, configuration, home, namespace)
+
+
+def webhook_fault(operator: programs.Program) -> str:
+    """Return what /readyz has against the webhook of this replica; empty for nothing."""
+    checks = operators.ready(operator).get("checks", [])
+    told = [one for one in checks if one["name"] == "webhook"]
+    if not told:
+        return "there is no check"
+    works = told[0]["ok"] and told[0]["message"].startswith("answers on ")
+    return "" if works else str(told[0]["message"])
+
+
+def opt_in(plane: ControlPlane, namespace: str) -> None:
+    """Label a namespace so that all its pods are asked about."""
+    body = {"metadata": {"labels": {OPT_IN: "enabled"}}}
+    answer = plane.api().merge(f"/api/v1/namespaces/{namespace}", body)
+    assert answer.status == 200, answer.body
+
+
+def _manifest() -> dict[str, Any]:
+    documents = yaml.safe_load_all(MANIFEST.read_text())
+    found = [one for one in documents if one["kind"] == "MutatingWebhookConfiguration"]
+    assert len(found) == 1, f"{MANIFEST} holds one configuration"
+    return dict(found[0])
