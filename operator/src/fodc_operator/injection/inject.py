@@ -233,18 +233,28 @@ def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharin
     notes = [plan.access.note]
     if plan.policy.mode is Mode.NATIVE_SIDECAR and plan.mode is Mode.CONTAINER:
         notes.append("mode NativeSidecar needs Kubernetes 1.29, so the agent is a plain container")
-    sees_files = plan.flavour is Flavour.PROC or sharing.mounts
-    if sees_files and plan.flavour is not Flavour.EBPF and placement.uid is None:
-        notes.append(
-            f"the pod does not tell the user of the container {plan.shape.container}, whose files "
-            "may be closed to the agent; set securityContext.runAsUser and runAsGroup"
-        )
+    notes.append(_closed_files(plan, placement, sharing))
     if _cannot_resolve(pod, plan.policy.agent.proxy_address):
         notes.append(
             f"with hostNetwork the name {plan.policy.agent.proxy_address} is not found; set "
             "dnsPolicy: ClusterFirstWithHostNet"
         )
     return "; ".join(note for note in (*notes, *sharing.notes) if note)
+
+
+def _closed_files(plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:
+    """Say when files of the database may not be readable: the agent has no rights over others."""
+    is_kernel = plan.flavour is Flavour.EBPF
+    if is_kernel and sharing.mounts and placement.uid != 0:
+        return "as UID 0 without its rights the agent reads only shared files that all may read"
+    if is_kernel or placement.uid is not None:
+        return ""
+    if not sharing.mounts and plan.flavour is Flavour.BASIC:
+        return ""
+    return (
+        f"the pod does not tell the user of the container {plan.shape.container}, whose files "
+        "may be closed to the agent; set securityContext.runAsUser and runAsGroup"
+    )
 
 
 def _cannot_resolve(pod: Pod, address: str) -> bool:
