@@ -10,7 +10,7 @@ from fodc_operator.injection.agent_state import Start
 from fodc_operator.injection.attempt import Book, attempt
 from fodc_operator.injection.outcome import Injection
 from fodc_operator.injection.standing import PolicyView, Scene
-from fodc_operator.resources.fodc_injection import AgentTemplate, Missed, Policy
+from fodc_operator.resources.fodc_injection import AgentTemplate, Missed, MissedAction, Policy
 from fodc_operator.resources.label_selector import LabelOperator, LabelSelector, Requirement
 from fodc_protocol.times import format_rfc3339
 
@@ -41,8 +41,6 @@ def policy(name: str = "banyandb", app: str = "banyandb", **more: Any) -> Policy
 
 
 def evicting(per_minute: int = 1, **more: Any) -> Policy:
-    from fodc_operator.resources.fodc_injection import MissedAction  # noqa: PLC0415
-
     return policy(missed=Missed(MissedAction.EVICT, per_minute), **more)
 
 

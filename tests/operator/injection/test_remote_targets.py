@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from fodc_agent.remote.targets import Target, Targets, parse_targets
 from fodc_operator.injection import marks
 from fodc_operator.injection.remote_targets import (
     config_map,
@@ -81,6 +82,29 @@ def test_a_pod_that_cannot_have_an_agent_inside_is_reached_from_outside() -> Non
     assert [target["pod_name"] for target in targets_of(found)] == ["data-0"]
 
 
+def test_the_agent_reads_what_the_operator_writes() -> None:
+    text = targets_json(targets_of(standing(pod(annotations={marks.TIER: "hot"}))))
+
+    assert parse_targets(text) == Targets(
+        (
+            Target(
+                pod_name="data-0",
+                host="10.0.0.7",
+                namespace="ns",
+                pod_uid="uid-of-data-0--600",
+                kubernetes_node="machine-1",
+                cluster="banyandb",
+                role="ROLE_DATA",
+                labels={"type": "hot"},
+                metrics_ports=(2121,),
+                container_names=("data",),
+                cluster_state_ports=(17912,),
+                pprof_ports=(6060,),
+            ),
+        )
+    )
+
+
 def test_policies_that_are_paused_or_do_not_ask_attach_nothing() -> None:
     assert names(pod(), one=remote(paused=True)) == []
     assert names(pod(), one=policy()) == []
@@ -129,26 +153,75 @@ def test_the_config_map_is_owned_by_the_policies() -> None:
     assert found["data"] == {"targets.json": '{\n "targets": []\n}\n'}
 
 
+def field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+
+
+CONTAINER = {
+    "name": "fodc-agent",
+    "image": "agent:1",
+    "args": [
+        "--proxy-addr=proxy:17912",
+        "--attachment=remote",
+        "--targets-file=/etc/fodc/targets.json",
+        "--prometheus-listen-addr=:9090",
+        "--capture-dir=/var/lib/fodc/captures",
+        "--capture-quota=1073741824",
+        "--recorder-dir=/var/lib/fodc/window",
+        "--recorder-max-bytes=268435456",
+        "--log-level=info",
+    ],
+    "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],
+    "ports": [{"name": "http", "containerPort": 9090, "protocol": "TCP"}],
+    "livenessProbe": {
+        "httpGet": {"path": "/healthz", "port": 9090, "scheme": "HTTP"},
+        "periodSeconds": 20,
+        "timeoutSeconds": 5,
+        "failureThreshold": 6,
+    },
+    "resources": {
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"cpu": "1", "memory": "512Mi"},
+    },
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    },
+    "volumeMounts": [
+        {"name": "targets", "mountPath": "/etc/fodc", "readOnly": True},
+        {"name": "data", "mountPath": "/var/lib/fodc"},
+        {
+            "name": "token",
+            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+            "readOnly": True,
+        },
+    ],
+}
+TOKEN = {"audience": "fodc-proxy", "expirationSeconds": 3600, "path": "token"}
+VOLUMES = [
+    {"name": "targets", "configMap": {"name": "fodc-remote-agent", "defaultMode": 0o444}},
+    {"name": "data", "emptyDir": {"sizeLimit": "1600Mi"}},
+    {
+        "name": "token",
+        "projected": {"defaultMode": 0o444, "sources": [{"serviceAccountToken": TOKEN}]},
+    },
+]
+LABELS = {
+    "app.kubernetes.io/name": "banyandb-fodc",
+    "app.kubernetes.io/component": "fodc-remote-agent",
+}
+
+
 def test_the_deployment_in_full() -> None:
     found = deployment("ns", [remote()])
 
     assert found["spec"] == {
         "replicas": 1,
         "strategy": {"type": "Recreate", "rollingUpdate": None},
-        "selector": {
-            "matchLabels": {
-                "app.kubernetes.io/name": "banyandb-fodc",
-                "app.kubernetes.io/component": "fodc-remote-agent",
-            }
-        },
+        "selector": {"matchLabels": LABELS},
         "template": {
-            "metadata": {
-                "labels": {
-                    "app.kubernetes.io/name": "banyandb-fodc",
-                    "app.kubernetes.io/component": "fodc-remote-agent",
-                    "fodc.banyandb.dev/inject": "disabled",
-                }
-            },
+            "metadata": {"labels": {**LABELS, "fodc.banyandb.dev/inject": "disabled"}},
             "spec": {
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
@@ -160,85 +233,8 @@ def test_the_deployment_in_full() -> None:
                     "fsGroup": 65532,
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "containers": [
-                    {
-                        "name": "fodc-agent",
-                        "image": "agent:1",
-                        "args": [
-                            "--proxy-addr=proxy:17912",
-                            "--attachment=remote",
-                            "--targets-file=/etc/fodc/targets.json",
-                            "--prometheus-listen-addr=:9090",
-                            "--capture-dir=/var/lib/fodc/captures",
-                            "--capture-quota=268435456",
-                            "--log-level=info",
-                        ],
-                        "env": [
-                            {
-                                "name": "POD_NAME",
-                                "valueFrom": {
-                                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}
-                                },
-                            },
-                            {
-                                "name": "POD_NAMESPACE",
-                                "valueFrom": {
-                                    "fieldRef": {
-                                        "apiVersion": "v1",
-                                        "fieldPath": "metadata.namespace",
-                                    }
-                                },
-                            },
-                        ],
-                        "ports": [{"name": "http", "containerPort": 9090, "protocol": "TCP"}],
-                        "livenessProbe": {
-                            "httpGet": {"path": "/healthz", "port": 9090, "scheme": "HTTP"},
-                            "periodSeconds": 20,
-                            "timeoutSeconds": 5,
-                            "failureThreshold": 6,
-                        },
-                        "resources": {
-                            "requests": {"cpu": "50m", "memory": "96Mi"},
-                            "limits": {"cpu": "1", "memory": "512Mi"},
-                        },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        "volumeMounts": [
-                            {"name": "targets", "mountPath": "/etc/fodc", "readOnly": True},
-                            {"name": "data", "mountPath": "/var/lib/fodc"},
-                            {
-                                "name": "token",
-                                "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
-                                "readOnly": True,
-                            },
-                        ],
-                    }
-                ],
-                "volumes": [
-                    {
-                        "name": "targets",
-                        "configMap": {"name": "fodc-remote-agent", "defaultMode": 292},
-                    },
-                    {"name": "data", "emptyDir": {"sizeLimit": "320Mi"}},
-                    {
-                        "name": "token",
-                        "projected": {
-                            "defaultMode": 292,
-                            "sources": [
-                                {
-                                    "serviceAccountToken": {
-                                        "audience": "fodc-proxy",
-                                        "expirationSeconds": 3600,
-                                        "path": "token",
-                                    }
-                                }
-                            ],
-                        },
-                    },
-                ],
+                "containers": [CONTAINER],
+                "volumes": VOLUMES,
             },
         },
     }

@@ -65,6 +65,7 @@ def test_a_node_with_everything_is_told_in_full() -> None:
         "agentID": "agent-1",
         "agentVersion": "0.1.0",
         "contract": "link",
+        "attachment": "Standalone",
         "registeredAt": "2026-11-18T11:59:00Z",
         "lastHeartbeatTime": "2026-11-18T11:59:58Z",
         "lastTransitionTime": NOON,
@@ -146,6 +147,34 @@ def test_an_agent_of_the_existing_contract_leaves_out_what_it_cannot_tell() -> N
         "conditions",
     }
     assert conditions(status_of(bare))["MetricsFresh"] == ("Unknown", "NotTold")
+
+
+REMOTE = state(conditions=(frames.Condition("AgentInPod", "Remote", "over the network"),))
+
+
+@pytest.mark.parametrize(
+    ("told", "pod", "attachment"),
+    [
+        ({}, PodFacts("uid", has_agent=True), "Sidecar"),
+        ({"identity": identity(pod_uid="uid")}, PodFacts(), "Sidecar"),
+        ({"state": REMOTE, "identity": identity(pod_uid="uid")}, PodFacts("uid"), "Remote"),
+        ({}, PodFacts(), "Standalone"),
+        ({"contract": Contract.FODC}, PodFacts("uid", has_agent=True), "Sidecar"),
+        ({"contract": Contract.FODC}, PodFacts(), ""),
+        ({}, PodFacts("uid"), ""),
+    ],
+)
+def test_where_the_agent_is_follows_from_what_it_says_and_from_the_pod(
+    told: dict[str, Any], pod: PodFacts, attachment: str
+) -> None:
+    assert translate.attachment_of(member(**told), pod) == attachment
+
+
+def test_a_remote_agent_is_told_by_a_condition_of_the_node_too() -> None:
+    found = status_of(member(state=REMOTE, phase=Phase.DEGRADED))
+
+    assert (found["attachment"], found["phase"]) == ("Remote", "Degraded")
+    assert conditions(found)["AgentInPod"] == ("False", "Remote")
 
 
 def test_times_of_change_stay_while_nothing_changes() -> None:

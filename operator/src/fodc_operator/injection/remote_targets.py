@@ -39,6 +39,9 @@ _RESOURCES: Final = {
     "limits": {"cpu": "1", "memory": "512Mi"},
 }
 """One agent for many nodes; the policy's resources are those of one beside one node."""
+_CAPTURES_BYTES: Final = 1024 * MIB
+_WINDOWS_BYTES: Final = 256 * MIB
+"""All nodes share them; they do not depend on their number, so that no pod restarts the agent."""
 
 _REACHED: Final = frozenset(
     {SkipReason.NAME_TAKEN, SkipReason.TOO_MANY_CONTAINERS, SkipReason.TOO_OLD}
@@ -211,7 +214,9 @@ def _args(agent: AgentTemplate) -> list[str]:
         f"--targets-file={TARGETS_DIR}/{TARGETS}",
         "--prometheus-listen-addr=:9090",
         f"--capture-dir={HOME}/captures",
-        f"--capture-quota={agent.capture_quota_bytes}",
+        f"--capture-quota={_CAPTURES_BYTES}",
+        f"--recorder-dir={HOME}/window",
+        f"--recorder-max-bytes={_WINDOWS_BYTES}",
         f"--log-level={agent.log_level}",
     ]
     if agent.tls_secret:
@@ -231,7 +236,7 @@ def _field(name: str, path: str) -> Body:
 
 def _volumes(agent: AgentTemplate) -> list[Body]:
     token = {"audience": marks.TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token"}
-    size_mib = -(-agent.capture_quota_bytes * 5 // 4 // MIB)
+    size_mib = (_CAPTURES_BYTES + _WINDOWS_BYTES) * 5 // 4 // MIB
     volumes: list[Body] = [
         {"name": "targets", "configMap": {"name": NAME, "defaultMode": 0o444}},
         {"name": "data", "emptyDir": {"sizeLimit": f"{size_mib}Mi"}},

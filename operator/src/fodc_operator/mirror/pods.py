@@ -10,6 +10,7 @@ from typing import Any, Final
 from fodc_operator.cluster.client import Cluster, Object
 from fodc_operator.cluster.errors import ClusterError
 from fodc_operator.cluster.kinds import Kind
+from fodc_operator.injection.pod_reading import has_agent
 from fodc_operator.mirror.budget import Key
 from fodc_operator.mirror.translate import PodFacts
 
@@ -64,7 +65,7 @@ def facts_of(pod: Object) -> PodFacts:
     owners = meta.get("ownerReferences") or ()
     owner = next((_reference(one) for one in owners if one.get("kind") == "StatefulSet"), None)
     node = (pod.get("spec") or {}).get("nodeName") or ""
-    return PodFacts(str(meta.get("uid", "")), str(node), owner)
+    return PodFacts(str(meta.get("uid", "")), str(node), owner, has_agent=has_agent(pod))
 
 
 def _reference(owner: Object) -> dict[str, Any]:

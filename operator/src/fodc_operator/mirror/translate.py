@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from fodc_operator.resources.fodcnode import (
     LABEL_PREFIX,
+    Attachment,
     NodePhase,
     NodeRole,
     condition_type,
@@ -35,6 +36,7 @@ FIELDS: Final = (
     "agentID",
     "agentVersion",
     "contract",
+    "attachment",
     "registeredAt",
     "lastHeartbeatTime",
     "lastTransitionTime",
@@ -95,6 +97,8 @@ class PodFacts:
     uid: str = ""
     kubernetes_node: str = ""
     owner: Mapping[str, Any] | None = None
+    has_agent: bool = False
+    """Whether the pod has a container of the agent's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,24 @@ def spec_of(member: Member, pod: PodFacts) -> dict[str, Any]:
 # ---- status -----------------------------------------------------------------------------------
 
 
+def attachment_of(member: Member, pod: PodFacts) -> str:
+    """Return where the agent is: beside the node in its pod, across the network, on a machine.
+
+    Empty when it cannot be told: the agent says nothing and the pod holds none that we know.
+    """
+    if any((one.type, one.reason) == _REMOTE for one in member.conditions):
+        return Attachment.REMOTE
+    if pod.has_agent or member.identity.pod_uid:
+        return Attachment.SIDECAR
+    # Agents of the existing contract do not say whether they are in a pod.
+    is_told = not pod.uid and member.contract is Contract.LINK
+    return Attachment.STANDALONE if is_told else ""
+
+
+_REMOTE: Final = ("AgentInPod", "Remote")
+"""Condition by which an agent says that it is not in the pod of its node."""
+
+
 def status_of(
     member: Member,
     pod: PodFacts,
@@ -159,6 +181,7 @@ def status_of(
         "agentID": cut(member.agent_id, 128),
         "agentVersion": cut(member.agent_version, 64),
         "contract": member.contract.value,
+        "attachment": attachment_of(member, pod),
         "registeredAt": time_of(member.registered_at_ms),
         "lastHeartbeatTime": time_of(member.last_heartbeat_ms),
         "reconnects": member.reconnects,

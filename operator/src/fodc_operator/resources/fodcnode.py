@@ -39,6 +39,17 @@ class NodePhase(StrEnum):
         return self in {NodePhase.ONLINE, NodePhase.DEGRADED}
 
 
+class Attachment(StrEnum):
+    """Where the agent of a node is."""
+
+    SIDECAR = "Sidecar"
+    """In the pod of the node."""
+    REMOTE = "Remote"
+    """In a pod of its own; it reaches the node's ports over the network and sees nothing else."""
+    STANDALONE = "Standalone"
+    """Beside a node that is no pod."""
+
+
 class NodeRole(StrEnum):
     """Role of a node in its BanyanDB cluster."""
 
