@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from fodc_operator import telemetry
@@ -67,8 +68,8 @@ class Surroundings:
     defaults: Defaults
     server_version: Callable[[], tuple[int, int]]
     webhook: Callable[[], WebhookHealth] = WebhookHealth
-    captures: Callable[[str], bool] = lambda _name: False
-    """Whether a capture runs on the pod of this name."""
+    captures: Callable[[str], bool] = lambda _address: False
+    """Whether a capture runs on the pod of this address."""
     excluded: frozenset[str] = frozenset()
     """Namespaces in which the webhook is never asked."""
 
@@ -325,9 +326,14 @@ class Reconciler:
             max(time_ms(before.get("lastEvictionTime")), memory.last_ms),
             time_ms(said.get("lastTransitionTime")) if is_suspended else 0,
             look.pods,
-            self._around.captures,
+            partial(self._is_captured, str(look.body["metadata"]["namespace"])),
         )
         return evictions.next_eviction(look.standing, situation, memory)
+
+    def _is_captured(self, namespace: str, name: str) -> bool:
+        """Say whether a capture runs on a pod, also of an agent that does not tell a namespace."""
+        captures = self._around.captures
+        return captures(f"{namespace}/{name}") or captures(name)
 
     def _again_s(self, look: "_Look", place: _Place, todo: object) -> float:
         if isinstance(todo, Hold) and todo.until_ms:
