@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test e2e bench cluster clean
+.PHONY: help dev demo check fix proto test e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -47,6 +47,10 @@ test: $(BIN)/.ready ## all tests that need no cluster
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
 	FODC_BUILD_CONTROLPLANE=1 $(BIN)/python -m pytest -q e2e
+
+kind: $(BIN)/.ready ## the suite on kind, where Docker is (builds both images once)
+	$(BIN)/python -m e2e.kind
+	$(BIN)/python -m pytest -q e2e/kind
 
 cluster: $(BIN)/.ready ## a control plane with the operator and three agents (ONCE=1 ends by itself)
 	@$(BIN)/python -m e2e.cluster_demo $(if $(ONCE),--once)

@@ -258,7 +258,7 @@ OPERATOR_MAY: list[dict[str, str]] = [
             "verb": verb,
             "namespace": SYSTEM,
         }
-        for verb in ("get", "update", "patch")
+        for verb in ("get", "patch")
     ),
     *(
         {

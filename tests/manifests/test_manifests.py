@@ -113,7 +113,7 @@ def test_one_secret_of_the_own_namespace_is_reached_and_none_is_listed() -> None
         ("Role fodc-operator-webhook", {"apiGroups": [""], "resources": ["secrets"]} | more)
         for more in (
             {"verbs": ["create"]},
-            {"resourceNames": ["fodc-webhook-certificate"], "verbs": ["get", "update", "patch"]},
+            {"resourceNames": ["fodc-webhook-certificate"], "verbs": ["get", "patch"]},
         )
     ]
 

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may what on kind: the tests of the control plane, with another cluster."""
+
+import pytest
+
+from e2e.test_manifests_rights import *  # noqa: F403 - the same tests
+
+pytestmark = pytest.mark.timeout(900)
