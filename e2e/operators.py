@@ -85,11 +85,17 @@ def wait_leads(operator: programs.Program, deadline_s: float = LEADS_DEADLINE_S)
     wait_for(f"{operator.name} leads", lambda: leads(operator), deadline_s)
 
 
-def metric(operator: programs.Program, start: str) -> float:
-    """Return the sum of the samples on /metrics whose line begins so."""
+def samples(operator: programs.Program, start: str) -> list[tuple[str, float]]:
+    """Return name with labels, and value, of the samples on /metrics that begin so."""
     with urllib.request.urlopen(f"{operator.http}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
+    told = [line.rsplit(" ", 1) for line in lines if line.startswith(start)]
+    return [(series, float(value)) for series, value in told]
+
+
+def metric(operator: programs.Program, start: str) -> float:
+    """Return the sum of the samples on /metrics whose line begins so."""
+    return sum(value for _, value in samples(operator, start))
 
 
 def nodes(plane: ControlPlane, namespace: str) -> dict[str, Any]:
