@@ -12,7 +12,7 @@ import os
 import signal
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,13 +20,19 @@ from typing import Any, Final
 
 import yaml
 
-from e2e import operators, programs
+from e2e import operators, programs, webhooks
 from e2e.controlplane import installing
 from e2e.controlplane.cluster import ControlPlane
+from e2e.kubelet import databases
+from e2e.kubelet.images import AGENT_IMAGE
 from e2e.kubelet.node import Node
 
 AGENT: Final = "fodc-agent"
 GRPC_PORT: Final = 17912
+WEBHOOK_PORT: Final = 9443
+CONFIGURATION: Final = "fodc-injection"
+POLICY: Final = "banyandb"
+POD_SECURITY: Final = "pod-security.kubernetes.io/enforce"
 
 
 @dataclass(slots=True)
@@ -177,19 +183,56 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+# ---- an operator that injects ------------------------------------------------------------------
+
+
 @contextlib.contextmanager
-def running_operator(
-    folder: Path, node: Node, arguments: Sequence[str]
-) -> Iterator[programs.Program]:
-    """Run an operator where the pods of a machine reach it."""
-    namespace = installing.new_namespace(node.plane)
+def running_operator(folder: Path, node: Node) -> Iterator[programs.Program]:
+    """Run an operator where pods and the API server reach it; it injects this machine's agent."""
+    host = node.place.host_ip
+    home = installing.new_namespace(node.plane)
     started = operators.start_operator(
         folder,
         node.plane,
-        namespace,
-        f"--grpc-listen-addr={node.place.host_ip}:{GRPC_PORT}",
-        *arguments,
+        home,
+        f"--grpc-listen-addr={host}:{GRPC_PORT}",
+        f"--webhook-config-name={CONFIGURATION}",
+        f"--webhook-extra-sans={host}",
+        f"--agent-image={AGENT_IMAGE}",
+        f"--agent-proxy-addr={host}:{GRPC_PORT}",
+        webhook=f"{host}:{WEBHOOK_PORT}",
     )
     with programs.running(started) as operator:
+        address = operator.addresses["webhook"]
+        webhooks.apply(node.plane, webhooks.rendered(CONFIGURATION, address))
         operators.wait_leads(operator)
+        operators.wait_for(
+            "the API server trusts the webhook",
+            lambda: all(webhooks.ca_bundles(node.plane, CONFIGURATION)),
+        )
         yield operator
+
+
+def new_site(node: Node, operator: programs.Program, level: str, **policy: Any) -> Site:
+    """Make a namespace of this Pod Security level where every database gets an agent."""
+    labels = {POD_SECURITY: level, webhooks.OPT_IN: "enabled"}
+    one = Site(node, operator, installing.new_namespace(node.plane, **labels))
+    selector = {"matchLabels": {"app.kubernetes.io/name": "banyandb"}}
+    one.apply(
+        installing.resource(
+            "FodcInjection", POLICY, spec={"podSelector": selector, "cluster": "e2e", **policy}
+        )
+    )
+    operators.wait_for(f"injection into {one.namespace}", lambda: _is_injected(one))
+    return one
+
+
+def _is_injected(one: Site) -> bool:
+    """Ask for a pod that is not made: webhook, policy and its cache must all be there."""
+    template = databases.stateful_set("trial")["spec"]["template"]
+    metadata = {**template["metadata"], "name": "trial"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    path = f"/api/v1/namespaces/{one.namespace}/pods?dryRun=All"
+    answer = one.plane.api().create(path, pod)
+    names = [each["name"] for each in answer.body.get("spec", {}).get("initContainers", [])]
+    return AGENT in names
