@@ -150,6 +150,10 @@ class Pod:
         """Its address."""
         return str(self.body["status"]["podIP"])
 
+    def annotation(self, key: str) -> str:
+        """Return an annotation, empty when it is absent."""
+        return str(self.body["metadata"].get("annotations", {}).get(key, ""))
+
     @property
     def is_ready(self) -> bool:
         """Whether it is ready and not going away."""

@@ -37,6 +37,7 @@ MIB = 1024 * 1024
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 FLAVOUR = "fodc.banyandb.dev/flavour"
 USED_FLAVOUR = "fodc.banyandb.dev/used-flavour"
+NOT_INJECTED = "fodc.banyandb.dev/not-injected"
 NOTE = "fodc.banyandb.dev/note"
 CRASHES = "/tmp/crash"
 
@@ -47,6 +48,8 @@ class Sites:
 
     restricted: Site
     privileged: Site
+    broken: Site
+    """Where the policy names an image that no machine has."""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,13 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             machine, operator, "restricted", flavour="proc", sharedDirectories=[shared]
         )
         privileged = site.new_site(machine, operator, "privileged", flavour="ebpf")
+        broken = site.new_site(
+            machine,
+            operator,
+            "baseline",
+            agent={"image": "fodc.test/missing:1", "imagePullPolicy": "Never"},
+        )
+        broken.apply(databases.stateful_set("first"))
         restricted.apply(
             databases.stateful_set("proc"),
             databases.stateful_set("basic", annotations={FLAVOUR: "basic"}),
@@ -70,7 +80,7 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for name in ("proc", "basic", "modest", "brief", "spared", "hungry"):
             restricted.wait_ready(f"{name}-0")
         privileged.wait_ready("ebpf-0")
-        yield Sites(restricted, privileged)
+        yield Sites(restricted, privileged, broken)
 
 
 @pytest.fixture
@@ -120,6 +130,40 @@ def test_a_database_gets_its_agent_which_registers(here: Site, name: str) -> Non
     assert (node["status"]["role"], node["status"]["tier"]) == ("Data", "hot")
     assert node["status"]["kubernetesNode"] == "node-0"
     assert {one["host"] for one in node["status"]["addresses"]} == {pod.ip}
+
+
+def test_the_policy_says_that_every_pod_has_its_agent(here: Site) -> None:
+    def told() -> dict[str, Any]:
+        status = here.read("fodcinjections", site.POLICY).get("status", {})
+        return status if status.get("upToDate", 0) == 6 else {}
+
+    status = operators.wait_for("six agents that are up to date", told, 30)
+    assert {key: status[key] for key in ("matched", "injected", "missing", "failed")} == {
+        "matched": 6,
+        "injected": 6,
+        "missing": 0,
+        "failed": 0,
+    }
+    conditions = {one["type"]: one["status"] for one in status["conditions"]}
+    assert conditions["AgentsStart"] == conditions["Ready"] == "True"
+
+
+def test_the_database_is_as_it_was_but_for_the_shared_directory(here: Site) -> None:
+    pod = here.pod("proc-0")
+    told = json.loads(here.kubectl("get", "statefulset/proc", "--output=json"))
+    before = told["spec"]["template"]["spec"]["containers"][0]
+    (after,) = pod.body["spec"]["containers"]
+    added = {one["name"]: one.get("value") for one in after["env"] if one not in before["env"]}
+
+    changed = {key for key in before | after if before.get(key) != after.get(key)}
+    assert changed == {"env", "volumeMounts"}
+    assert added == {
+        "BYDB_PANIC_DIAGNOSTICS_ENABLED": "true",
+        "BYDB_PANIC_DIAGNOSTICS_DIR": CRASHES,
+    }
+    for container in (AGENT, CONTAINER):
+        mounts = Path(f"/proc/{pod.process(container)}/mountinfo").read_text().splitlines()
+        assert CRASHES in [line.split()[4] for line in mounts]
 
 
 def test_a_cpu_profile_asked_for_by_kubectl_arrives(here: Site) -> None:
@@ -224,6 +268,35 @@ def started_s(pod: Pod) -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def test_an_agent_that_cannot_start_holds_up_the_first_pod_only(sites: Sites) -> None:
+    here = sites.broken
+    blocked = here.wait_pod("first-0", "waits for its agent", is_blocked, 40)
+
+    def suspended() -> bool:
+        status = here.read("fodcinjections", site.POLICY).get("status", {})
+        conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
+        return conditions.get("AgentsStart") == "False"
+
+    operators.wait_for("the policy is suspended", suspended, 60)
+    here.apply(databases.stateful_set("second"))
+    here.kubectl("delete", "pod/first-0", "--wait=false")
+
+    second = here.wait_ready("second-0")
+    assert second.status(AGENT) == {}
+    assert second.annotation(NOT_INJECTED).startswith("Suspended: ")
+    first = here.wait_pod(
+        "first-0",
+        "is back and ready",
+        lambda pod: pod.body["metadata"]["uid"] != blocked.body["metadata"]["uid"] and pod.is_ready,
+    )
+    assert first.status(AGENT) == {}
+
+
+def is_blocked(pod: Pod) -> bool:
+    reason = pod.status(AGENT).get("state", {}).get("waiting", {}).get("reason")
+    return bool(reason == "ErrImageNeverPull")
+
+
 # ---- how much the agent sees and may ----------------------------------------------------------
 
 
@@ -255,6 +328,16 @@ def test_the_flavour_basic_names_what_it_does_not_see(here: Site) -> None:
     assert found["cgroup"] == ("Unsupported", "FlavourBasic")
     assert found["kernel"] == ("Unsupported", "FlavourBasic")
     assert here.window("basic-0").of(STARTED) == []
+
+
+def test_a_flavour_that_the_namespace_does_not_admit_becomes_the_best_that_it_does(
+    here: Site,
+) -> None:
+    pod = here.pod("modest-0")
+
+    assert pod.annotation(USED_FLAVOUR) == "proc"
+    assert "ebpf" in pod.annotation(NOTE)
+    assert int(status_of(pod.process(AGENT), "CapEff"), 16) == 0
 
 
 def test_the_flavour_ebpf_has_two_capabilities_and_no_other(sites: Sites) -> None:
