@@ -79,6 +79,7 @@ _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
 _NODE_LABELS: Final = "node-labels"
 _CHECK_EVERY_S: Final = 3600.0
+_FIRST_CHECK_S: Final = 2.0
 
 
 def _wall_ms() -> int:
@@ -138,6 +139,8 @@ class NodeAgent:
     async def start(self) -> None:
         """Begin everything; returns when it runs."""
         self._learned(self._discovery.facts)
+        if self._node is not None:
+            await self._check_first(self._node)
         held = await self._recovered()
         self._start_tasks(held)
 
@@ -305,21 +308,32 @@ class NodeAgent:
         """Let the self-check look now: the node's process is another one."""
         self._check_due.set()
 
+    async def _check_first(self, node: NodeProcess) -> None:
+        """Look once before anybody is greeted; a check that fails or hangs stops nothing."""
+        try:
+            async with asyncio.timeout(_FIRST_CHECK_S):
+                await self._check(node)
+        except Exception:  # noqa: BLE001 - the task that repeats it says more
+            _log.exception("self_check_failed")
+
     async def _check_self(self, node: NodeProcess) -> None:
         """Look at what the kernel permits, hourly and when the node's process changes."""
         while True:
-            self._check_due.clear()
-            process = await node.find()
-            loop = asyncio.get_running_loop()
-            facts = await loop.run_in_executor(None, read_facts, node, process)
-            told = abilities(facts, self.settings.flavour)
-            if told != self._abilities:
-                _log.info("self_check %s", shown(facts, told))
-                self._abilities = told
-                self._tell_state()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CHECK_EVERY_S):
                     await self._check_due.wait()
+            self._check_due.clear()
+            await self._check(node)
+
+    async def _check(self, node: NodeProcess) -> None:
+        process = await node.find()
+        loop = asyncio.get_running_loop()
+        facts = await loop.run_in_executor(None, read_facts, node, process)
+        told = abilities(facts, self.settings.flavour)
+        if told != self._abilities:
+            _log.info("self_check %s", shown(facts, told))
+            self._abilities = told
+            self._tell_state()
 
     def _origin(self) -> Origin:
         return Origin(
@@ -393,6 +407,8 @@ class NodeAgent:
         if reading is None:
             return frames.CapabilityState("config", CapabilityState.UNKNOWN)
         gaps = [] if reading.epoch else [(one.reason, one.message) for one in reading.conditions]
+        if gaps and self.settings.is_remote:
+            gaps = [("Remote", text) for _, text in gaps]
         return source_capability("config", "", gaps)
 
     def _health(self) -> Health:

@@ -228,6 +228,24 @@ def test_the_agent_scrapes_links_and_says_so(node, tmp_path):
         assert 'writes{group="a",node_role="ROLE_DATA",pod_name="data-0"} 7\n' in page
 
 
+def test_the_first_words_to_the_proxy_tell_what_the_agent_can_do(node, tmp_path):
+    flags = ("--node-labels=type=hot", "--flavour=basic", "--pod-ip=10.0.0.7")
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port, *flags) as agent:
+        hello = proxy.hear("hello").hello
+        told = {one.kind: one.state for one in hello.state.capabilities}
+        assert told["process"] == "Supported"
+        assert {"cgroup", "pressure", "kernel", "config", "cpu"} <= set(told)
+        assert len(told) <= 16  # what a FodcNode holds
+        assert dict(hello.state.labels) == {"type": "hot"}
+        assert {one.host for one in hello.identity.addresses} == {"10.0.0.7"}
+        agent.wait_for("/healthz", lambda status, _: status == 200)
+        checks = [line for line in agent.log_path.read_text().splitlines() if "self_check" in line]
+    assert len(checks) == 1
+    assert f"node_pid={os.getpid()}" in checks[0]
+    assert "kernel=" in checks[0]
+
+
 def sample_lines(page):
     return [line for line in page.splitlines() if line and not line.startswith("#")]
 

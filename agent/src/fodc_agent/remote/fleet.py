@@ -146,6 +146,8 @@ class RemoteNodes:
     def _note(self, problem: str) -> None:
         if problem and problem != self._problem:
             _log.warning("targets_file_problem problem=%r", problem)
+        if self._problem and not problem:
+            _log.info("targets_file_read path=%s", self._path)
         self._problem = problem
 
     # ---- targets -----------------------------------------------------------------------------
