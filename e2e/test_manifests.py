@@ -144,10 +144,7 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         for rule in d["rules"]
         for resource in rule["resources"]
     }
-    assert container["args"][-2:] == [
-        "--webhook-cert-dir=/etc/fodc/webhook",
-        "--webhook-config-name=",
-    ]
+    assert container["args"][-1] == "--webhook-cert-dir=/etc/fodc/webhook"
     assert [m["mountPath"] for m in container["volumeMounts"] if m.get("readOnly")] == [
         "/etc/fodc/webhook"
     ]

@@ -15,6 +15,9 @@ from e2e.applied import ADMISSION, OPERATOR, SYSTEM, bind, create, render_with
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import GROUP, collection, new_namespace, resource
+from fodc_operator.injection import remote_targets
+from fodc_operator.resources.fodc_injection import AgentTemplate, Policy
+from fodc_operator.resources.label_selector import LabelSelector
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
@@ -391,6 +394,12 @@ def deployment(name: str = "fodc-remote-agent", **pod: Any) -> dict[str, Any]:
     }
 
 
+AGENT = AgentTemplate("banyandb-fodc-agent:0.1.0", "proxy:17912", tls_secret="fodc-agent-tls")
+SELECTOR = LabelSelector(())
+POLICY = Policy("any", "db", "0b6bd2f3-1e6c-4f0b-9c8e-6a4cf3f0d001", 1, SELECTOR, "db", AGENT)
+MADE = remote_targets.deployment("", [POLICY])
+
+
 def config_map(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
 
@@ -427,6 +436,7 @@ def remote(
     ("body", "words"),
     [
         (deployment(), ""),
+        (MADE, ""),
         (config_map("fodc-remote-agent"), ""),
         (deployment("other"), "with the name fodc-remote-agent only"),
         (deployment(automountServiceAccountToken=True), "must say automountServiceAccountToken"),
@@ -442,7 +452,14 @@ def remote(
         ),
     ],
     ids=[
-        *("as meant", "its targets", "another name", "a token", "a token by default"),
+        *(
+            "as meant",
+            "as the operator makes it",
+            "its targets",
+            "another name",
+            "a token",
+            "a token by default",
+        ),
         *("the machine's network", "the machine's files", "escalation"),
     ],
 )

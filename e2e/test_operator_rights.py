@@ -2,23 +2,30 @@
 """The operator with the rights of the manifests and no more: nothing that it does is forbidden."""
 
 import base64
+import itertools
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
-from e2e import operators, programs
+from e2e import operators, programs, webhooks
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.operators import metric, start_operator, wait_for, wait_leads
 from e2e.simulated import simulated_agents
 
 HOME = "fodc-system"
-RIGHTS = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount", "Namespace"}
+RIGHTS = {
+    *("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount", "Namespace"),
+    # What a rule about create cannot say.
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+}
 
 
 def install_rights(plane: ControlPlane) -> None:
-    """Apply of the manifests what gives the operator its rights."""
+    """Apply of the manifests what gives the operator its rights, and what limits them."""
     text = plane.kubectl("kustomize", str(ROOT / "manifests" / "base"), check=True).stdout
     found = [one for one in yaml.safe_load_all(text) if one and one["kind"] in RIGHTS]
     plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(found), check=True)
@@ -87,3 +94,146 @@ def test_the_operator_does_all_of_its_work_with_the_rights_of_the_manifests(
         one.stop()
 
     assert "forbidden" not in one.log.read_text().lower()
+
+
+# ---- injection -------------------------------------------------------------------------------
+
+SELECTED = {"app.kubernetes.io/name": "banyandb", "app.kubernetes.io/component": "data"}
+
+
+def database() -> dict[str, object]:
+    """A StatefulSet of one data node."""
+    port = {"name": "observability", "containerPort": 2121}
+    container = {"name": "data", "image": "banyandb", "args": ["data"], "ports": [port]}
+    template = {"metadata": {"labels": SELECTED}, "spec": {"containers": [container]}}
+    spec = {"serviceName": "db", "selector": {"matchLabels": SELECTED}, "template": template}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "db"},
+        "spec": spec,
+    }
+
+
+def let_it_run(plane: ControlPlane, pod: str) -> None:
+    """Say of a pod what a kubelet would say of one that is ready."""
+    now = "2026-11-21T09:00:00Z"
+    running = {"state": {"running": {"startedAt": now}}, "ready": True, "started": True}
+    same = {"image": "x", "imageID": "x", "restartCount": 0, **running}
+    found = plane.api().get(pod).body["spec"]
+    status = {
+        "phase": "Running",
+        "podIP": "10.1.2.3",
+        "podIPs": [{"ip": "10.1.2.3"}],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+        "containerStatuses": [{"name": one["name"], **same} for one in found["containers"]],
+        "initContainerStatuses": [
+            {"name": one["name"], **same} for one in found.get("initContainers", [])
+        ],
+    }
+    assert plane.api().merge(f"{pod}/status", {"status": status}).status == 200
+
+
+@contextmanager
+def injecting(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[programs.Program]:
+    """With the rights of the manifests, an operator that leads and whose webhook is trusted."""
+    install_rights(plane)
+    plane.api().delete(f"/api/v1/namespaces/{HOME}/secrets/fodc-webhook-certificate")
+    started = start_operator(
+        folder,
+        plane,
+        HOME,
+        "--webhook-extra-sans=127.0.0.1",
+        kubeconfig=kubeconfig_of_the_operator(plane, folder),
+        webhook="127.0.0.1:0",
+    )
+    with programs.running(started) as one:
+        wait_leads(one)
+        address = one.addresses["webhook"]
+        rendered = webhooks.rendered("fodc-injection", address, only_namespace=namespace)
+        with webhooks.applied(plane, rendered) as name:
+            wait_for("trust", lambda: all(webhooks.ca_bundles(plane, name)))
+            wait_for("the webhook", lambda: webhooks.webhook_fault(one) == "")
+            webhooks.opt_in(plane, namespace)
+            yield one
+
+
+class Databases:
+    """A StatefulSet whose pod is older than everything, and a policy about it."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.plane = plane
+        self.pod = f"/api/v1/namespaces/{namespace}/pods/db-0"
+        self.policies = collection(namespace, "fodcinjections")
+        sets = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+        assert plane.api().create(sets, database()).status == 201
+        wait_for("the pod", lambda: plane.api().get(self.pod).status == 200)
+        let_it_run(plane, self.pod)
+
+    def ask(self, **missed: object) -> None:
+        """Make the policy."""
+        spec = {"podSelector": {"matchLabels": SELECTED}, "missed": missed}
+        made = self.plane.api().create(self.policies, resource("FodcInjection", "db", spec=spec))
+        assert made.status == 201, made.body
+
+    def uid(self) -> str:
+        """Which pod there is now, empty for none."""
+        return str(self.plane.api().get(self.pod).body["metadata"].get("uid", ""))
+
+    def condition(self, kind: str) -> dict[str, str]:
+        """One condition of the policy, empty when it has none of the type."""
+        found = self.plane.api().get(f"{self.policies}/db").body.get("status", {})
+        return next((one for one in found.get("conditions", []) if one["type"] == kind), {})
+
+
+def test_the_operator_injects_and_evicts_with_the_rights_of_the_manifests(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Certificate, caBundle, statuses, Events and the eviction."""
+    databases = Databases(control_plane, namespace)
+    old = databases.uid()
+    with injecting(control_plane, namespace, tmp_path) as one:
+        databases.ask(action="Evict", perMinute=60)
+        wait_for("another pod", lambda: databases.uid() not in {"", old})
+        wait_for("the status", lambda: databases.condition("AllInjected").get("status") == "True")
+        new = control_plane.api().get(databases.pod).body["spec"]
+
+        assert [container["name"] for container in new["initContainers"]] == ["fodc-agent"]
+        assert databases.condition("WebhookReady")["status"] == "True"
+        assert metric(one, 'fodc_operator_api_calls_total{code="403"') == 0
+        one.stop()
+
+    assert "forbidden" not in one.log.read_text().lower()
+
+
+def test_the_remote_agent_needs_its_component_and_no_more(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    databases = Databases(control_plane, namespace)
+    component = str(ROOT / "manifests" / "components" / "remote-agent")
+    files = [f"--filename={component}/{name}.yaml" for name in ("permissions", "policy")]
+    agent = f"/apis/apps/v1/namespaces/{namespace}/deployments/fodc-remote-agent"
+    n = itertools.count()
+
+    def reason() -> str:
+        # A change of a pod makes the operator look again before its minute is over.
+        control_plane.api().merge(
+            databases.pod, {"metadata": {"annotations": {"seen": str(next(n))}}}
+        )
+        return databases.condition("RemoteAttached").get("reason", "")
+
+    with injecting(control_plane, namespace, tmp_path):
+        databases.ask(attachRemotely=True)
+        wait_for("the refusal", lambda: reason() == "Forbidden")
+        told = databases.condition("RemoteAttached")["message"]
+        assert told.startswith("add the component remote-agent of the manifests: ")
+        control_plane.kubectl("apply", *files, check=True)
+        try:
+            # Nobody starts the agent here.
+            wait_for("the agent", lambda: reason() != "Forbidden", 30)
+            assert databases.condition("RemoteAttached")["reason"] == "Starting"
+            assert control_plane.api().get(agent).status == 200, databases.condition(
+                "RemoteAttached"
+            )
+        finally:
+            control_plane.kubectl("delete", *files, check=True)

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from fodc_operator.injection import marks
+from fodc_operator import settings
+from fodc_operator.injection import marks, remote_targets
+from fodc_operator.injection.outcome import SkipReason
+from fodc_operator.injection.standing import PodState
+from fodc_operator.settings import OPTIONS
 from fodc_protocol.profiles import Profile
-from fodc_proxy.settings import OPTIONS
 from tests.manifests.schemas import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -266,10 +269,44 @@ def test_a_stopping_replica_answers_until_nobody_asks_any_more() -> None:
     assert pod["terminationGracePeriodSeconds"] == 30
 
 
-def test_every_flag_of_the_pod_is_one_that_the_proxy_has() -> None:
-    flags = {flag.removeprefix("--").partition("=")[0] for flag in container()["args"]}
+def told_options() -> dict[str, str]:
+    """What the manifests and their components tell the program, by the name of the option."""
+    component = yaml.safe_load(
+        (MANIFESTS / "components/cert-manager/kustomization.yaml").read_text()
+    )
+    patches = [yaml.safe_load(one["patch"]) for one in component["patches"] if "patch" in one]
+    added = [step["value"] for steps in patches for step in steps]
+    flags = [flag.removeprefix("--").partition("=") for flag in [*container()["args"], *added]]
+    variables = {
+        one["name"].removeprefix("FODC_OPERATOR_").lower().replace("_", "-"): one["value"]
+        for one in container()["env"]
+        if one["name"].startswith("FODC_OPERATOR_")
+    }
+    return {name: value for name, _, value in flags} | variables
 
-    assert flags - {option.name for option in OPTIONS} == set()
+
+def test_everything_that_the_pod_is_told_is_an_option_of_the_operator() -> None:
+    told = told_options()
+
+    assert set(told) - {option.name for option in OPTIONS} == set()
+    assert told["webhook-listen-addr"] == ":9443"
+    assert told["webhook-cert-dir"] == "/etc/fodc/webhook"
+    assert told["agent-image"] == "banyandb-fodc-agent:0.1.0"
+
+
+def test_the_names_that_the_operator_expects_are_those_of_the_manifests() -> None:
+    defaults = {option.name: option.default for option in OPTIONS}
+
+    assert one("MutatingWebhookConfiguration", defaults["webhook-config-name"])
+    assert one("Service", defaults["webhook-service-name"])
+    assert [
+        rule["resourceNames"]
+        for _, rule in rules()
+        if "secrets" in rule["resources"] and "resourceNames" in rule
+    ] == [[defaults["webhook-secret-name"]]]
+    assert one("Service", settings.GRPC_SERVICE)
+    assert remote_targets.NAME == "fodc-remote-agent"
+    assert remote_targets.COMPONENT == "remote-agent"
 
 
 def test_the_services_lead_to_the_leader_only() -> None:
@@ -428,15 +465,34 @@ def test_every_alert_tells_what_it_means_and_what_to_do() -> None:
     assert [a["alert"] for a in alerts if "severity" not in a["labels"]] == []
 
 
-def test_every_family_of_an_alert_is_one_that_the_proxy_has() -> None:
-    rule = one("PrometheusRule", "fodc", among=everything())
-    asked = set(re.findall(r"fodc_proxy_\w+", yaml.safe_dump(rule)))
-    source = "".join(p.read_text() for p in (ROOT / "operator/src/fodc_proxy").rglob("*.py"))
-    known = {
-        *(f"fodc_proxy_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', source)),
-        *(f"fodc_proxy_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', source)),
-        *re.findall(r'"(fodc_proxy_\w+)"', source),
+def known_families() -> set[str]:
+    """Names of families in the sources, as the calls that make them spell them."""
+    sources = ROOT / "operator" / "src"
+    proxy = "".join(p.read_text() for p in (sources / "fodc_proxy").rglob("*.py"))
+    operator = "".join(p.read_text() for p in (sources / "fodc_operator").rglob("*.py"))
+    figures = (sources / "fodc_operator/injection/webhook_figures.py").read_text()
+    return {
+        *(f"fodc_proxy_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', proxy)),
+        *(f"fodc_proxy_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', proxy)),
+        *re.findall(r'"(fodc_proxy_\w+)"', proxy),
+        *(f"fodc_operator_{name}" for name in re.findall(r'\.gauge\(\s*"(\w+)"', operator)),
+        *(
+            f"fodc_operator_injection_{name}"
+            for name in re.findall(r'_(?:gauge|counter)\(\s*"(\w+)"', figures)
+        ),
     }
 
-    assert asked != set()
-    assert asked - known == set()
+
+def test_every_family_of_an_alert_is_one_that_the_programs_have() -> None:
+    rule = one("PrometheusRule", "fodc", among=everything())
+    asked = set(re.findall(r"fodc_(?:proxy|operator)_\w+", yaml.safe_dump(rule)))
+
+    assert len(asked) >= 8
+    assert asked - known_families() == set()
+
+
+def test_every_word_of_an_alert_about_pods_is_one_of_the_operator() -> None:
+    rule = yaml.safe_dump(one("PrometheusRule", "fodc", among=everything()))
+
+    assert set(re.findall(r'state="(\w+)"', rule)) <= {str(state) for state in PodState}
+    assert set(re.findall(r'reason="(\w+)"', rule)) <= {str(reason) for reason in SkipReason}
