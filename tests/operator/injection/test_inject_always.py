@@ -127,7 +127,7 @@ def test_the_pod_that_comes_out_is_consistent(
     volumes = [one["name"] for one in spec["volumes"]]
     assert len(volumes) == len(set(volumes))
     (agent,) = [one for one in all_of(made.pod) if one["name"] == marks.AGENT_CONTAINER]
-    if "image" in agent and agent["image"].startswith("banyandb-fodc-agent"):
+    if agent.get("image", "").startswith("banyandb-fodc-agent"):
         places = [one["mountPath"] for one in agent["volumeMounts"]]
         assert len(places) == len(set(places))
         assert {one["name"] for one in agent["volumeMounts"]} <= {*volumes, "data", "scratch"}

@@ -49,7 +49,7 @@ def granted(wanted: Flavour, pod: Pod, namespace_labels: Mapping[str, str]) -> G
         notes.append(obstacle)
         flavour = Flavour.PROC
     if flavour is not Flavour.BASIC and _forbids_sharing(pod):
-        notes.append(f"the pod's shareProcessNamespace is false, so no process is seen ({flavour})")
+        notes.append("the pod's shareProcessNamespace is false, so no process is seen")
         flavour = Flavour.BASIC if flavour is Flavour.PROC else flavour
     shares = flavour is not Flavour.BASIC and not _forbids_sharing(pod) and not _host_pid(pod)
     note = "; ".join([*notes, f"the agent has flavour {flavour}"]) if notes else ""

@@ -93,6 +93,8 @@ def _known(sharing: Sharing, volumes: Volumes) -> Volumes:
 
 def _with_theirs(sharing: Sharing, place: _Place, volumes: Volumes) -> Sharing:
     """Mount what is there already; only what lives as long as the pod may be written to."""
+    if any(one["mountPath"] == place.path for one in sharing.mounts):
+        return sharing
     name = text(place.mount.get("name"))
     mount: dict[str, Any] = {"name": name, "mountPath": place.path}
     for part in ("subPath", "subPathExpr"):
