@@ -43,7 +43,7 @@ class Site:
         self.lives = 0
         self.operator = self.start_operator()
         self.node = self.stack.enter_context(running.sample_node(load=2))
-        self.agents = {pod: self._agent(pod) for pod in ("pod-0", "pod-1")}
+        self.agents = {pod: self.start_agent(pod) for pod in ("pod-0", "pod-1")}
         operators.wait_for("both nodes are Online", self.all_online)
 
     def start_operator(self, port: int = 0) -> programs.Program:
@@ -62,12 +62,14 @@ class Site:
         operators.wait_leads(operator)
         return operator
 
-    def _agent(self, pod: str) -> programs.Program:
+    def start_agent(self, pod: str, namespace: str = "") -> programs.Program:
+        """Start the agent of a pod, in the site's namespace unless another is given."""
+        folder = self.folder / "agents" / namespace if namespace else self.folder / "agents"
         started = programs.start_agent(
-            self.folder / "agents",
+            folder,
             "--poll-metrics-interval=1s",
             "--reconnect-interval=200ms",
-            f"--pod-namespace={self.namespace}",
+            f"--pod-namespace={namespace or self.namespace}",
             pod_name=pod,
             proxy=self.operator.grpc,
             metrics_port=self.node.metrics_port,
@@ -82,6 +84,11 @@ class Site:
         if lose_data:
             shutil.rmtree(self.folder / "data")
         self.operator = self.start_operator(port)
+
+    def revive_operator(self) -> None:
+        """Start it again if it has ended, as a kubelet would; a lost lease ends it."""
+        if self.operator.process.poll() is not None:
+            self.operator = self.start_operator(int(self.operator.grpc.rsplit(":", 1)[1]))
 
     def all_online(self) -> bool:
         """Whether both nodes are mirrored as Online."""
@@ -124,6 +131,10 @@ class Site:
     def status(self, name: str) -> dict[str, Any]:
         """Return its status, empty when it has none."""
         return dict(self.read(name).get("status", {}))
+
+    def phase(self, name: str) -> str:
+        """Return its phase, empty when it has none."""
+        return str(self.status(name).get("phase", ""))
 
     def until(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The status as soon as something holds of it."""

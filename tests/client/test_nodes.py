@@ -108,3 +108,12 @@ def test_nodes_names_the_field_when_the_answer_has_another_type(fodc, proxy, mak
     assert ran.code == 1
     assert "nodes[1].reconnects: expected a number, got 'many'" in ran.err
     assert f"GET {proxy.url}/cluster" in ran.err
+
+
+def test_a_node_is_chosen_by_its_namespace_and_pod(fodc, proxy, make):
+    twins = {name: make.node("data-0", node_id=f"{name}/data-0", namespace=name) for name in "ab"}
+    proxy.nodes = [*twins.values(), make.node("data-1", namespace="b")]
+
+    document = json.loads(fodc("nodes", "b/data-0", "b/data-1", "-o", "json").out)
+
+    assert [each["node_id"] for each in document["nodes"]] == ["b/data-0", "data-1"]

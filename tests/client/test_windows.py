@@ -181,3 +181,12 @@ def test_chart_never_leaves_its_area(points, width, height):
     assert len(lines) == height + 2
     margin = lines[height].index("└") + 1
     assert all(len(line) <= margin + width for line in lines[:-1])
+
+
+def test_windows_are_drawn_of_a_node_named_with_its_namespace(fodc, proxy):
+    proxy.windows = [series()]
+
+    ran = fodc("windows", "banyandb/data-0", "up_bytes")
+
+    assert "pod_name=banyandb%2Fdata-0" in proxy.asked[0] or "banyandb/data-0" in proxy.asked[0]
+    assert ran.out.startswith("up_bytes: 60 points")

@@ -88,9 +88,16 @@ class LinkAgent(Calling):
     """An agent of our contract; `hung` ones take queries and never answer."""
 
     def __init__(
-        self, proxy: Proxy, pod_name: str, role: str = "ROLE_DATA", *, incarnation: str = "i1"
+        self,
+        proxy: Proxy,
+        pod_name: str,
+        role: str = "ROLE_DATA",
+        *,
+        incarnation: str = "i1",
+        namespace: str = "banyandb",
     ) -> None:
         super().__init__(proxy)
+        self.namespace = namespace
         self.pod_name, self.role, self.incarnation = pod_name, role, incarnation
         self.hung = False
         self.queries: list[link.ProxyFrame] = []
@@ -108,7 +115,7 @@ class LinkAgent(Calling):
 
     def hello(self) -> link.Hello:
         state = link.NodeState(node_role=self.role, labels=self.labels)
-        identity = link.Identity(pod_name=self.pod_name, namespace="banyandb")
+        identity = link.Identity(pod_name=self.pod_name, namespace=self.namespace)
         return link.Hello(
             protocol_min=1,
             protocol_max=1,

@@ -61,29 +61,29 @@ class Listeners:
         """Tell this one too."""
         self._listeners.append(listener)
 
-    def linked(self, pod_name: str, hello: frames.Hello) -> None:
+    def linked(self, address: str, hello: frames.Hello) -> None:
         """Pass on."""
         for listener in self._listeners:
             try:
-                listener.linked(pod_name, hello)
+                listener.linked(address, hello)
             except Exception:  # noqa: BLE001 - logged; the stream must go on
-                _log.exception("a listener failed on the link of %s", pod_name)
+                _log.exception("a listener failed on the link of %s", address)
 
-    def unlinked(self, pod_name: str) -> None:
+    def unlinked(self, address: str) -> None:
         """Pass on."""
         for listener in self._listeners:
             try:
-                listener.unlinked(pod_name)
+                listener.unlinked(address)
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("a listener failed on the end of the link of %s", pod_name)
+                _log.exception("a listener failed on the end of the link of %s", address)
 
-    def heard(self, pod_name: str, frame: HeardFrame) -> None:
+    def heard(self, address: str, frame: HeardFrame) -> None:
         """Pass on."""
         for listener in self._listeners:
             try:
-                listener.heard(pod_name, frame)
+                listener.heard(address, frame)
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("a listener failed on %s of %s", type(frame).__name__, pod_name)
+                _log.exception("a listener failed on %s of %s", type(frame).__name__, address)
 
 
 def _nothing() -> tuple[()]:
@@ -189,14 +189,14 @@ class Proxy:
             *openapi_routes.routes(version()),
         ]
 
-    def _active_captures(self, pod_name: str) -> Sequence[Mapping[str, object]]:
+    def _active_captures(self, address: str) -> Sequence[Mapping[str, object]]:
         return [
             {
                 "request_id": capture.request_id,
                 "profile": capture.profile,
                 "started_at": rfc3339_ms(capture.started_at_ms),
             }
-            for capture in self.diagnostics.coordinator.active_captures(pod_name)
+            for capture in self.diagnostics.coordinator.active_captures(address)
         ]
 
     def _changed(self, transition: Transition) -> None:

@@ -53,6 +53,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     agent_version: str = ""
     incarnation: str = ""
+    namespace: str = ""
 
     def to_dict(self) -> dict[str, Json]:
         """Return a JSON-able dictionary with the fields' own names."""

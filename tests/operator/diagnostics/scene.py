@@ -104,10 +104,14 @@ class Scene:
     # ---- the fleet ----------------------------------------------------------------------------
 
     def agent(self, pod: str, namespace: str = NAMESPACE, **labels: str) -> SimulatedAgent:
-        """A node with its agent, registered, linked and mirrored."""
+        """A node with its agent, registered, linked and mirrored.
+
+        It is known as its pod, or elsewhere than in the usual namespace as `namespace/pod`.
+        """
         self.register(pod, namespace)
         self.node(pod, namespace, **labels)
-        agent = self.agents[pod] = self.world.agent(pod)
+        address = f"{namespace}/{pod}"
+        agent = self.agents[pod if namespace == NAMESPACE else address] = self.world.agent(address)
         return agent
 
     def register(self, pod: str, namespace: str = NAMESPACE) -> None:

@@ -106,11 +106,22 @@ def test_nodes_that_tell_no_namespace_belong_to_the_home_of_the_operator():
     assert outcome(Target(all=True), fleet(("a", ""), home="other"), []) == {}
 
 
-def test_a_pod_name_of_two_namespaces_is_not_captured_since_it_could_be_the_other():
+def test_a_pod_name_of_two_namespaces_means_the_one_of_the_own_namespace():
     both = fleet(("a", "banyandb"), ("a", "other"))
-    phase, message = outcome(Target(names=("a",)), both, [])["a"]
-    assert phase == Phase.SKIPPED
-    assert message.startswith("a pod of this name is registered from another namespace too")
+    (chosen,) = targets.candidates(Target(names=("a",)), "banyandb", both, [])
+    assert chosen.address == "banyandb/a"
+    for name in ("a", "banyandb/a"):
+        assert outcome(Target(names=(name,)), both, []) == {"a": (Phase.PENDING, "")}
+    assert outcome(Target(names=("other/a",)), both, []) == {
+        "other/a": (Phase.SKIPPED, "no node of this name is registered")
+    }
+
+
+def test_a_known_node_that_is_named_with_its_namespace_is_waited_for():
+    known = [node("a")]
+    target = Target(names=("banyandb/a",))
+    among = targets.candidates(target, "banyandb", fleet(), known)
+    assert targets.awaited(target, among, known) == ["a"]
 
 
 def test_a_known_node_that_is_not_registered_is_skipped_as_offline():

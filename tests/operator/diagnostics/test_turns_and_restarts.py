@@ -200,7 +200,7 @@ def test_agents_that_were_there_are_waited_for_after_a_start(play: Play):
         await s.until_phase("Pending")
         assert s.status()["message"] == ("waits for agents to connect again after a restart: pod-1")
         s.register("pod-1")
-        s.agents["pod-1"] = s.world.agent("pod-1")
+        s.agents["pod-1"] = s.world.agent(f"{NAMESPACE}/pod-1")
         await s.finish("pod-0")
         await s.finish("pod-1")
         await s.until_phase("Succeeded")

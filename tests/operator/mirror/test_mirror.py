@@ -223,13 +223,13 @@ def test_captures_that_run_are_told_when_they_start_and_end() -> None:
         async with bench() as one:
             one.registry.register(registration("data-0"))
             await one.until_phases(data_0="Online")
-            one.running["data-0"] = [Running("cpu-now", "cpu", NOON_MS)]
-            one.mirror.pods_changed(["data-0", "nobody"])
+            one.running["banyandb/data-0"] = [Running("cpu-now", "cpu", NOON_MS)]
+            one.mirror.pods_changed(["banyandb/data-0", "nobody"])
             await one.until(lambda: one.nodes()["data-0"]["status"]["activeCaptures"] == 1)
             (request,) = one.nodes()["data-0"]["status"]["activeRequests"]
             assert (request["request"], request["capture"]) == ("cpu-now", "CPUProfile")
             one.running.clear()
-            one.mirror.pods_changed(["data-0"])
+            one.mirror.pods_changed(["banyandb/data-0"])
             await one.until(lambda: one.nodes()["data-0"]["status"]["activeCaptures"] == 0)
 
             assert "activeRequests" not in one.nodes()["data-0"]["status"]

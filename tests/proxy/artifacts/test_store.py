@@ -238,11 +238,15 @@ def test_filters_are_combined_and_the_newest_comes_first(tmp_path, content):
             "art-2": {"node": "pod-1", "pod": "pod-1"},
             "art-3": {"profile": "heap"},
             "art-4": {"request_id": "r2"},
+            "art-5": {"node": "one/pod-2", "pod": "pod-2", "namespace": "one"},
+            "art-6": {"node": "pod-3", "pod": "pod-3", "namespace": "two"},
         }.items():
             clock.now_ms += 1
             await store.commit(manifest(name, **facts), content)
         listed = lambda **f: [s.manifest.artifact_id for s in store.select(**f)]  # noqa: E731 - one expression
-        assert listed() == ["art-4", "art-3", "art-2", "art-1"]
+        assert listed() == ["art-6", "art-5", "art-4", "art-3", "art-2", "art-1"]
+        assert listed(node_id="pod-2") == listed(node_id="one/pod-2") == ["art-5"]
+        assert listed(node_id="two/pod-3") == listed(node_id="pod-3") == ["art-6"]
         assert listed(node_id="pod-0", request_id="r1") == ["art-3", "art-1"]
         assert listed(profile="heap") == ["art-3"]
         assert listed(node_id="pod-9") == []

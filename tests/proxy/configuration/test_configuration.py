@@ -28,10 +28,10 @@ class Fleet:
         self.silent: set[str] = set()
         self.asked: list[Selection] = []
 
-    def add(self, pod: str, role: str = "ROLE_DATA", **settings: str) -> str:
+    def add(self, pod: str, role: str = "ROLE_DATA", namespace: str = "", **settings: str) -> str:
         self.settings[pod] = {name.replace("_", "-"): value for name, value in settings.items()}
         state = frames.NodeState(role)
-        registration = Registration(frames.Identity(pod), state, Contract.LINK)
+        registration = Registration(frames.Identity(pod, namespace=namespace), state, Contract.LINK)
         return self.registry.register(registration).member.agent_id
 
     async def configuration(self, selection: Selection) -> RoundResult[frames.Configuration]:
@@ -241,3 +241,23 @@ def test_memory_of_configurations_is_bounded():
         known.note(RoundResult((answer,), ()), START_MS)
     assert known.of("pod-4") is None
     assert known.of("pod-5") is not None
+
+
+def test_nodes_of_one_name_in_two_namespaces_keep_their_own_configuration():
+    async def scene(fleet, http):
+        fleet.add("pod-0", namespace="one", addr=":1")
+        fleet.add("pod-0", namespace="two", addr=":1")
+        fleet.add("pod-1", namespace="two", addr=":2")
+        _, _, whole = await get(http)
+        assert [one["node_id"] for one in whole["nodes"]] == ["one/pod-0", "pod-1", "two/pod-0"]
+        _, _, page = await get(http, "?node_id=two/pod-0")
+        assert [one["node_id"] for one in page["nodes"]] == ["two/pod-0"]
+        _, _, drift = await get(http, "?diff=role")
+        (role,) = drift["roles"]
+        assert role["nodes"] == ["one/pod-0", "pod-1", "two/pod-0"]
+        fleet.silent.add("pod-1")
+        _, _, page = await get(http, "?node_id=two/pod-1")
+        assert [one["node_id"] for one in page["missing"]] == ["pod-1"]
+        assert [(one["node_id"], one["stale"]) for one in page["nodes"]] == [("pod-1", True)]
+
+    served(scene)

@@ -110,7 +110,7 @@ def test_every_command_ends_once_and_true(play, steps):
             world.coordinator.subscribe(watch)
             await step(world, what, amount, pod_name)
             cpus = [
-                (live.pod_name, live.command.profile)
+                (live.address, live.command.profile)
                 for pod in PODS
                 for live in world.coordinator._ledger.live_on(pod)
                 if live.command.profile == "cpu"

@@ -414,3 +414,44 @@ def test_no_node_at_all_fails_with_no_targets(play):
         assert (request.phase, request.reason) == (RequestPhase.FAILED, "NoTargets")
 
     play(scene)
+
+
+def test_equal_names_in_two_namespaces_are_captured_beside_each_other(play):
+    """Each CPU profiler is its own, and so are commands, artifacts and what runs."""
+
+    async def scene(world):
+        twins = [world.agent("one/pod-0"), world.agent("two/pod-0")]
+        await world.ask(captures=[{"profile": "cpu"}])
+        assert [len(agent.running) for agent in twins] == [1, 1]
+        assert [len(world.coordinator.active_captures(a.address)) for a in twins] == [1, 1]
+        await world.settle()
+        request = world.get()
+        assert request.phase is RequestPhase.SUCCEEDED
+        found = {t.node_id: world.store.find(t.results[0].artifact_id) for t in request.targets}
+        assert {
+            name: (one.manifest.node, one.manifest.pod, one.manifest.namespace)
+            for name, one in found.items()
+        } == {
+            "one/pod-0": ("one/pod-0", "pod-0", "one"),
+            "two/pod-0": ("two/pod-0", "pod-0", "two"),
+        }
+        assert len({one.manifest.artifact_id for one in found.values()}) == 2
+
+    play(scene)
+
+
+def test_one_of_two_equal_names_is_captured_over_a_restart(play):
+    async def scene(world):
+        one, other = world.agent("one/pod-0"), world.agent("two/pod-0")
+        await world.ask(target={"names": ["two/pod-0"]}, captures=[{"profile": "cpu"}])
+        await world.restart_proxy()
+        for agent in (one, other):
+            agent.connect()
+        await world.settle()
+        assert world.get().phase is RequestPhase.SUCCEEDED
+        assert (len(one.begun), len(other.begun)) == (0, 1)
+        for name in ("two/pod-0", "pod-0"):
+            assert [r.id for r in world.coordinator.select(node_id=name)] == ["r1"]
+        assert world.coordinator.select(node_id="one/pod-0") == ()
+
+    play(scene)

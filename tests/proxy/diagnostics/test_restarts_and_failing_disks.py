@@ -2,6 +2,7 @@
 """The proxy dies and returns, or its disk does not do what it should."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -305,5 +306,22 @@ def test_death_before_any_storage_operation_leaves_no_half_artifact(play, operat
         assert len(agent.begun) == 1
         assert agent.spool == {}
         assert [p for p in (world.folder / "store").rglob("*") if "incoming/" in str(p)] == []
+
+    play(scene)
+
+
+def test_record_of_an_earlier_version_is_read_without_its_younger_fields(play):
+    async def scene(world):
+        world.agent("pod-0")
+        await world.ask()
+        await world.settle()
+        record = world.folder / "store/requests/r1.json"
+        document = json.loads(record.read_bytes())
+        for target in document["request"]["targets"]:
+            del target["namespace"], target["pod_name"]
+        record.write_bytes(json.dumps(document).encode())
+        await world.restart_proxy()
+        (target,) = world.get().targets
+        assert (target.address, target.namespace) == ("pod-0", "")
 
     play(scene)

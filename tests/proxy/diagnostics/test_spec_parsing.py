@@ -86,7 +86,7 @@ def test_full_body_is_read():
         ({"target": {"all": True, "names": ["a"]}}, "target.all", "excludes names"),
         ({"target": {"all": "yes"}}, "target.all", "must be true or false"),
         ({"target": {"names": "pod-0"}}, "target.names", "must be a list"),
-        ({"target": {"names": ["a", ""]}}, "target.names[1]", "must be a text of 1 to 253"),
+        ({"target": {"names": ["a", ""]}}, "target.names[1]", "must be a text of 1 to 317"),
         ({"target": {"pods": ["a"]}}, "target.pods", "is unknown"),
         ({"captures": []}, "captures", "must be a list of 1 to 8 items, got 0 items"),
         ({"captures": [{"profile": "heap"}] * 9}, "captures", "got 9 items"),

@@ -81,3 +81,64 @@ def test_registry_gives_one_candidate_per_pod_the_living_one_first():
     assert (one.agent_id, one.role, one.tier, one.online) == (living, "ROLE_LIAISON", "hot", True)
     assert one.abilities["block"].reason == "RateZero"
     assert (other.pod_name, other.captures_on_request) == ("pod-1", False)
+
+
+# ---- equal names in several namespaces ----------------------------------------------------------
+
+TWINS = (
+    Candidate("data-0", "id-a", "ROLE_DATA", namespace="one"),
+    Candidate("data-0", "id-b", "ROLE_DATA", namespace="two"),
+    Candidate("data-1", "id-c", "ROLE_DATA", namespace="two"),
+)
+
+
+def chosen_twins(**target):
+    spec = parse_request({"target": target, "captures": [{"profile": "heap"}]}).spec
+    found = chosen_targets(spec, TWINS, 1)
+    return [(t.node_id, t.address, t.phase, t.message) for t in found]
+
+
+def test_nodes_of_one_name_in_two_namespaces_are_two_targets():
+    assert chosen_twins(all=True) == [
+        ("one/data-0", "one/data-0", Phase.PENDING, ""),
+        ("two/data-0", "two/data-0", Phase.PENDING, ""),
+        ("data-1", "two/data-1", Phase.PENDING, ""),
+    ]
+
+
+@pytest.mark.parametrize("name", ["two/data-0", "id-b"])
+def test_namespace_and_pod_or_the_agent_id_choose_one_of_equal_names(name):
+    assert chosen_twins(names=[name]) == [("two/data-0", "two/data-0", Phase.PENDING, "")]
+
+
+def test_a_name_that_two_nodes_have_chooses_none_and_says_how_to_choose():
+    message = "2 nodes have this name; say which: one/data-0 or two/data-0"
+    assert chosen_twins(names=["data-0"]) == [("data-0", "data-0", Phase.SKIPPED, message)]
+
+
+def test_a_name_that_is_unique_may_have_its_namespace_before_it():
+    assert chosen_twins(names=["two/data-1"]) == [("data-1", "two/data-1", Phase.PENDING, "")]
+
+
+def registered(*nodes):
+    registry = Registry()
+    for pod, namespace, contract in nodes:
+        identity = frames.Identity(pod, namespace=namespace)
+        state = frames.NodeState("ROLE_DATA")
+        registry.register(Registration(identity, state, contract))
+    found = RegistryFleet(registry).candidates()
+    return sorted((one.address, one.captures_on_request) for one in found)
+
+
+def test_the_fleet_tells_nodes_of_equal_names_apart():
+    nodes = [("data-0", "one", Contract.LINK), ("data-0", "two", Contract.LINK)]
+    assert registered(*nodes) == [("one/data-0", True), ("two/data-0", True)]
+
+
+def test_an_agent_of_the_existing_contract_counts_as_of_the_pod_beside_it():
+    """It tells no namespace; with pods of two namespaces nobody knows which is meant."""
+    existing = ("data-0", "", Contract.FODC)
+    assert registered(existing, ("data-0", "one", Contract.LINK)) == [("one/data-0", True)]
+    assert registered(
+        existing, ("data-0", "one", Contract.LINK), ("data-0", "two", Contract.LINK)
+    ) == [("data-0", False), ("one/data-0", True), ("two/data-0", True)]

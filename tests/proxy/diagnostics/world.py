@@ -89,9 +89,9 @@ class FlakyObjects:
 class SimulatedAgent:
     """An agent of our own contract, its disk and its side of the wire."""
 
-    def __init__(self, world: "World", pod_name: str) -> None:
+    def __init__(self, world: "World", address: str) -> None:
         self.world = world
-        self.pod_name = pod_name
+        self.address = address
         self.spool: dict[str, HeldCapture] = {}
         self.content: dict[str, bytes] = {}
         self.commands: dict[str, frames.StartCapture] = {}
@@ -106,8 +106,9 @@ class SimulatedAgent:
 
     def _new_session(self) -> AgentSession:
         self.lives += 1
+        namespace, _, pod_name = self.address.rpartition("/")
         return AgentSession(
-            identity=frames.Identity(self.pod_name),
+            identity=frames.Identity(pod_name, namespace=namespace),
             state=frames.NodeState("ROLE_DATA"),
             agent_version="1.2.3",
             incarnation=f"life-{self.lives}",
@@ -128,13 +129,13 @@ class SimulatedAgent:
             self.act(self.session.opened(self.world.now_ms))
 
     def cut(self) -> None:
-        was_linked = self.pod_name in self.world.linked
+        was_linked = self.address in self.world.linked
         self.to_proxy.clear()
         self.to_agent.clear()
         self.session.cut()
-        self.world.linked.discard(self.pod_name)
+        self.world.linked.discard(self.address)
         if was_linked:
-            self.world.coordinator.unlinked(self.pod_name)
+            self.world.coordinator.unlinked(self.address)
 
     def restart(self) -> None:
         self.cut()
@@ -215,15 +216,15 @@ class SimulatedAgent:
         match frame:
             case frames.Hello():
                 self.to_agent.append(frames.Welcome(1, "id", 0, "1", "p", 0, CHUNK_BYTES))
-                self.world.linked.add(self.pod_name)
-                coordinator.linked(self.pod_name, frame)
+                self.world.linked.add(self.address)
+                coordinator.linked(self.address, frame)
             case frames.ArtifactChunk():
                 if self.garble:
                     self.garble -= 1
                     frame = replace(frame, data=b"?" * len(frame.data))
-                coordinator.heard(self.pod_name, frame)
+                coordinator.heard(self.address, frame)
             case frames.CommandUpdate() | frames.Event():
-                coordinator.heard(self.pod_name, frame)
+                coordinator.heard(self.address, frame)
             case _:
                 pass
 
@@ -264,23 +265,27 @@ class World:
     def candidates(self) -> tuple[Candidate, ...]:
         return tuple(self.nodes.values())
 
-    def program_of(self, pod_name: str) -> tuple[str, str]:
-        return ("1.2.3", "life-1") if pod_name in self.agents else ("", "")
+    def program_of(self, address: str) -> tuple[str, str]:
+        return ("1.2.3", "life-1") if address in self.agents else ("", "")
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
-        if pod_name not in self.linked:
+    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
+        if address not in self.linked:
             return False
-        self.agents[pod_name].to_agent.append(frame)
+        self.agents[address].to_agent.append(frame)
         return True
 
     # ---- what tests do
 
-    def node(self, pod_name: str, role: str = "ROLE_DATA", **facts: object) -> None:
-        self.nodes[pod_name] = Candidate(pod_name, f"id-of-{pod_name}", role, **facts)
+    def node(self, address: str, role: str = "ROLE_DATA", **facts: object) -> None:
+        """A node; its address is `namespace/pod`, or the pod name without a namespace."""
+        namespace, _, pod_name = address.rpartition("/")
+        self.nodes[address] = Candidate(
+            pod_name, f"id-of-{address}", role, namespace=namespace, **facts
+        )
 
-    def agent(self, pod_name: str, **facts: object) -> SimulatedAgent:
-        self.node(pod_name, **facts)
-        agent = self.agents[pod_name] = SimulatedAgent(self, pod_name)
+    def agent(self, address: str, **facts: object) -> SimulatedAgent:
+        self.node(address, **facts)
+        agent = self.agents[address] = SimulatedAgent(self, address)
         agent.connect()
         return agent
 

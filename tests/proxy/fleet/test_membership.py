@@ -19,15 +19,21 @@ from fodc_proxy.fleet.membership import (
     RegistrationError,
     UnknownAgentError,
 )
+from fodc_proxy.fleet.naming import NodeIds
 
 LIMITS = Limits(30_000, 300_000, 3)
 START = 1_000_000
 
 
 def registration(
-    pod_name="pod-0", role="ROLE_DATA", labels=None, contract=Contract.FODC, incarnation=""
+    pod_name="pod-0",
+    role="ROLE_DATA",
+    labels=None,
+    contract=Contract.FODC,
+    incarnation="",
+    namespace="",
 ):
-    identity = frames.Identity(pod_name, container_names=("data",))
+    identity = frames.Identity(pod_name, namespace=namespace, container_names=("data",))
     state = frames.NodeState(role, labels or {})
     return Registration(identity, state, contract, incarnation=incarnation)
 
@@ -397,3 +403,35 @@ def test_any_course_of_events_keeps_the_rules(steps):
         assert fleet.living() <= LIMITS.max_agents
         seen = [(m.pod_name, m.role) for m in fleet.members() if m.is_living]
         assert len(seen) == len(set(seen))
+
+
+def test_pods_of_one_name_in_two_namespaces_are_found_by_both():
+    fleet = fleet_of(
+        registration("data-0", namespace="one"), registration("data-0", namespace="two")
+    )
+
+    assert fleet.find("one/data-0").agent_id == "id-0"
+    assert fleet.find("two/data-0").agent_id == "id-1"
+    assert fleet.find("data-0") is not None
+    assert fleet.find("three/data-0") is None
+
+
+def test_a_node_is_called_by_its_pod_name_as_long_as_that_is_unique():
+    """An agent of the existing contract tells no namespace and so is no other pod."""
+    fleet = fleet_of(
+        registration("data-0", namespace="one"),
+        registration("data-0", namespace="two"),
+        registration("data-1", namespace="two"),
+        registration("data-1"),
+        registration("host-7"),
+        limits=Limits(max_agents=5),
+    )
+    ids = NodeIds(fleet.members())
+
+    assert [ids.of(member) for member in fleet.members()] == [
+        "one/data-0",
+        "two/data-0",
+        "data-1",
+        "data-1",
+        "host-7",
+    ]

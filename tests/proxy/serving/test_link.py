@@ -90,8 +90,8 @@ def test_frames_of_a_later_version_are_skipped(tmp_path):
 def test_disconnected_agent_is_offline_at_once(tmp_path):
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0"):
-            assert proxy.link.is_linked("pod-0")
-        await until(lambda: not proxy.link.is_linked("pod-0"))
+            assert proxy.link.is_linked("banyandb/pod-0")
+        await until(lambda: not proxy.link.is_linked("banyandb/pod-0"))
         return proxy.registry.find("pod-0").phase
 
     assert scene(tmp_path, play) is Phase.OFFLINE
@@ -106,7 +106,7 @@ def test_newest_of_two_agents_of_one_pod_wins_and_the_older_is_told(tmp_path):
             code = await older.stream.code()
             await until(lambda: older.last is not None)
             member = proxy.registry.find("pod-0")
-            assert proxy.link.is_linked("pod-0")
+            assert proxy.link.is_linked("banyandb/pod-0")
             return older.last.refusal, code, member, newer.agent_id
 
     refusal, code, member, newest = scene(tmp_path, play)
@@ -137,19 +137,19 @@ def test_frames_of_commands_go_to_the_listener_and_back_by_the_port(tmp_path):
             await agent.say(command_update=update)
             await agent.say(artifact_chunk=link.ArtifactChunk(command_id="c", data=b"x", crc32=1))
             await until(lambda: len(heard) == 3)
-            assert proxy.link.send("pod-0", frames.EventAck(4))
+            assert proxy.link.send("banyandb/pod-0", frames.EventAck(4))
             await until(lambda: "event_ack" in agent.heard)
         await until(lambda: len(heard) == 4)
-        assert not proxy.link.send("pod-0", frames.EventAck(5))
+        assert not proxy.link.send("banyandb/pod-0", frames.EventAck(5))
 
     scene(tmp_path, play)
 
     running_state = frames.CommandState.RUNNING
     assert heard == [
-        ("linked", "pod-0", "i1"),
-        ("pod-0", frames.CommandUpdate("c", running_state)),
-        ("pod-0", frames.ArtifactChunk("c", 0, b"x", 1)),
-        ("unlinked", "pod-0"),
+        ("linked", "banyandb/pod-0", "i1"),
+        ("banyandb/pod-0", frames.CommandUpdate("c", running_state)),
+        ("banyandb/pod-0", frames.ArtifactChunk("c", 0, b"x", 1)),
+        ("unlinked", "banyandb/pod-0"),
     ]
 
 
@@ -184,3 +184,17 @@ def test_storm_of_three_hundred_agents_loses_none(tmp_path):
         return living
 
     assert scene(tmp_path, play, limits=Limits(max_agents=300)) == 300
+
+
+def test_agents_of_one_pod_name_in_two_namespaces_have_a_link_each(tmp_path):
+    async def play(proxy):
+        async with (
+            LinkAgent(proxy, "pod-0", namespace="a") as one,
+            LinkAgent(proxy, "pod-0", namespace="b") as other,
+        ):
+            await until(lambda: proxy.link.count == 2)
+            assert proxy.link.send("b/pod-0", frames.EventAck(7))
+            await until(lambda: "event_ack" in other.heard)
+            return "event_ack" not in one.heard
+
+    assert scene(tmp_path, play)

@@ -417,3 +417,38 @@ def test_i10_five_scrapes_in_a_row_are_quick(tmp_path):
 
     assert took_s < 5
     assert active == 0
+
+
+# ---- equal names in several namespaces ----------------------------------------------------------
+
+
+def test_nodes_of_one_name_in_two_namespaces_are_told_apart(tmp_path):
+    async def play(proxy):
+        async with (
+            LinkAgent(proxy, "pod-0", namespace="one"),
+            LinkAgent(proxy, "pod-0", "ROLE_LIAISON", namespace="two"),
+            LinkAgent(proxy, "pod-1", namespace="two"),
+        ):
+            paths = ("", "?node_id=two/pod-0", "?node_id=two/pod-1", "?node_id=three/pod-0")
+            pages = [json.loads((await fetch(proxy, f"/cluster{p}")).text) for p in paths]
+            metrics = await fetch(proxy, "/metrics?pod_name=two/pod-0")
+            windows = await fetch(proxy, "/metrics-windows?pod_name=two/pod-0")
+            return pages, metrics, windows
+
+    pages, metrics, windows = scene(tmp_path, play)
+    names = [[(n["node_id"], n["pod_name"], n["namespace"]) for n in p["nodes"]] for p in pages]
+
+    assert names == [
+        [
+            ("one/pod-0", "pod-0", "one"),
+            ("two/pod-0", "pod-0", "two"),
+            ("pod-1", "pod-1", "two"),
+        ],
+        [("two/pod-0", "pod-0", "two")],
+        [("pod-1", "pod-1", "two")],
+        [],
+    ]
+    assert metrics.headers["X-FODC-Asked"] == windows.headers["X-FODC-Asked"] == "1"
+    assert 'up{node_role="ROLE_LIAISON",pod_name="pod-0"} 1\n' in metrics.text
+    assert "ROLE_DATA" not in metrics.text
+    assert json.loads(windows.text)[0]["pod_name"] == "pod-0"

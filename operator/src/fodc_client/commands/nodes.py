@@ -111,9 +111,9 @@ def role_of(text: str) -> str:
     return text if text.startswith("ROLE_") else f"ROLE_{text.upper()}"
 
 
-def names_of(node: Node) -> tuple[str, str, str]:
+def names_of(node: Node) -> tuple[str, ...]:
     """Return every name that a person may use for a node."""
-    return node.node_id, node.agent_id, node.pod_name
+    return node.node_id, node.agent_id, node.pod_name, f"{node.namespace}/{node.pod_name}"
 
 
 def selected(nodes: Sequence[Node], roles: Sequence[str], names: Sequence[str]) -> list[Node]:

@@ -110,7 +110,7 @@ def matching(
         each
         for each in series
         if each.name == metric
-        and (not each.pod_name or each.pod_name == node)
+        and (not each.pod_name or each.pod_name in {node, node.rpartition("/")[2]})
         and labels.items() <= each.labels.items()
     ]
     return sorted(found, key=lambda each: sorted(each.labels.items()))

@@ -107,29 +107,22 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Return the nodes of a namespace, each with the reason why it is not meant, if it is not."""
     own = [member for member in fleet.members if fleet.namespace_of(member) == namespace]
-    foreign = {m.pod_name for m in fleet.members if fleet.namespace_of(m) != namespace}
     registered = RegistryFleet(_Some(own)).candidates()
     mirrored = {node.name: node for node in known}
     taken = {candidate.pod_name for candidate in registered}
-    absent = [_absent(node) for node in known if node.name not in taken]
+    absent = [_absent(node, namespace) for node in known if node.name not in taken]
     return tuple(
-        replace(one, excluded=_exclusion(target, one, mirrored.get(one.pod_name), foreign))
+        replace(one, excluded=_exclusion(target, one, mirrored.get(one.pod_name)))
         for one in (*registered, *absent)
     )
 
 
-def _absent(node: KnownNode) -> Candidate:
-    return Candidate(node.name, "", node.role, node.tier, online=False)
+def _absent(node: KnownNode, namespace: str) -> Candidate:
+    """A node of the mirror; an agent of it that comes is taken to tell its namespace."""
+    return Candidate(node.name, "", node.role, node.tier, online=False, namespace=namespace)
 
 
-def _exclusion(
-    target: Target, candidate: Candidate, node: KnownNode | None, foreign: set[str]
-) -> str:
-    if candidate.pod_name in foreign:
-        return (
-            "a pod of this name is registered from another namespace too, and captures are sent "
-            "by the pod's name; rename one of them"
-        )
+def _exclusion(target: Target, candidate: Candidate, node: KnownNode | None) -> str:
     if node is not None and node.phase is NodePhase.LOST and not candidate.online:
         return _LOST
     if target.selector is None:
@@ -156,7 +149,7 @@ def awaited(target: Target, chosen: Sequence[Candidate], known: Sequence[KnownNo
 
 
 def _is_meant(target: Target, one: Candidate) -> bool:
-    named = not target.names or one.pod_name in target.names
+    named = not target.names or not {one.pod_name, one.address}.isdisjoint(target.names)
     in_role = not target.roles or any(same_role(role, one.role) for role in target.roles)
     in_tier = not target.tiers or one.tier.lower() in {tier.lower() for tier in target.tiers}
     return named and in_role and in_tier

@@ -10,12 +10,12 @@ from fodc_proxy.diagnostics.model import Phase, Request
 
 @dataclass(slots=True)
 class Captures:
-    """By request and node; a request that ended is not kept."""
+    """By request and address of the node; a request that ended is not kept."""
 
     _by_request: dict[str, dict[str, tuple[Running, ...]]] = field(default_factory=dict)
 
     def note(self, request: Request) -> frozenset[str]:
-        """Take in a request as it is now; return the pods on which something else runs now."""
+        """Take in a request as it is now; return the addresses on which something else runs now."""
         before = self._by_request.get(request.id, {})
         now = dict(_running(request))
         if now:
@@ -25,9 +25,9 @@ class Captures:
         pods = before.keys() | now.keys()
         return frozenset(pod for pod in pods if before.get(pod) != now.get(pod))
 
-    def running(self, pod_name: str) -> tuple[Running, ...]:
-        """Return what runs on this pod, the oldest request first."""
-        found = (pods.get(pod_name, ()) for pods in self._by_request.values())
+    def running(self, address: str) -> tuple[Running, ...]:
+        """Return what runs at this address, the oldest request first."""
+        found = (pods.get(address, ()) for pods in self._by_request.values())
         return tuple(one for some in found for one in some)
 
 
@@ -43,4 +43,4 @@ def _running(request: Request) -> Iterator[tuple[str, tuple[Running, ...]]]:
             if result.phase is Phase.RUNNING
         )
         if found:
-            yield target.node_id, found
+            yield target.address, found

@@ -121,10 +121,10 @@ class Mirror:
         """How many nodes wait with news."""
         return self._budget.news
 
-    def pods_changed(self, pod_names: Iterable[str]) -> None:
+    def pods_changed(self, addresses: Iterable[str]) -> None:
         """What runs on these nodes has changed."""
-        for pod_name in pod_names:
-            member = self._registry.find(pod_name)
+        for address in addresses:
+            member = self._registry.find(address)
             if member is not None and (key := self._key(member)) is not None:
                 self._news(key)
 
@@ -355,7 +355,7 @@ class Mirror:
         status = translate.status_of(
             member,
             pod,
-            self._running(member.pod_name),
+            self._running(member.address),
             seen.status,
             generation=seen.generation,
             now_ms=self._clock_ms(),

@@ -69,6 +69,7 @@ def resource(manifest: Manifest, stored_at_ms: int) -> dict[str, object]:
         "command_id": manifest.command_id,
         "node_id": manifest.node,
         "pod_name": manifest.pod,
+        "namespace": manifest.namespace or None,
         "role": manifest.role,
         "profile": manifest.profile,
         "format": manifest.format,

@@ -113,7 +113,7 @@ class ArtifactStore:
         fitting = [
             stored
             for stored in self._stored.values()
-            if (not node_id or node_id in {stored.manifest.node, stored.manifest.pod})
+            if (not node_id or node_id in _names_of(stored.manifest))
             and (not request_id or request_id == stored.manifest.request_id)
             and (not profile or profile == stored.manifest.profile)
         ]
@@ -225,3 +225,8 @@ def _parsed(key: str, data: bytes) -> Stored | None:
         return None
     # The key that the object was found under decides, whatever the document says.
     return replace(stored, key=key.removesuffix(links.MANIFEST_SUFFIX))
+
+
+def _names_of(manifest: Manifest) -> set[str]:
+    address = f"{manifest.namespace}/{manifest.pod}" if manifest.namespace else manifest.pod
+    return {manifest.node, manifest.pod, address}

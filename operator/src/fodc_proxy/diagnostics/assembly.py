@@ -21,6 +21,7 @@ from fodc_proxy.diagnostics.ports import Link
 from fodc_proxy.diagnostics.records import dump_request, load_request
 from fodc_proxy.diagnostics.targeting import Ability, Candidate
 from fodc_proxy.fleet.membership import Contract, Member
+from fodc_proxy.fleet.naming import shared_names
 
 STORE_FOLDER = "store"
 PARTIAL_FOLDER = "partial"
@@ -34,7 +35,7 @@ class Members(Protocol):
         """All members, living or not."""
 
     def find(self, node_id: str) -> Member | None:
-        """The member with this pod name or agent id."""
+        """The member with this pod name, `namespace/pod` or agent id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,24 @@ class RegistryFleet:
     registry: Members
 
     def candidates(self) -> Sequence[Candidate]:
-        """One entry per pod: the living one before the dead, the newest of equals."""
+        """One entry per pod: the living one before the dead, the newest of equals.
+
+        An agent that tells no namespace counts as of the same pod as one that does, unless pods of
+        several namespaces have its name.
+        """
+        members = tuple(self.registry.members())
+        shared = shared_names((member.namespace, member.pod_name) for member in members)
         best: dict[str, Member] = {}
-        for member in self.registry.members():
-            known = best.get(member.pod_name)
+        for member in members:
+            key = member.address if member.pod_name in shared else member.pod_name
+            known = best.get(key)
             if known is None or _preference(member) >= _preference(known):
-                best[member.pod_name] = member
+                best[key] = member
         return [_candidate(member) for member in best.values()]
 
-    def program_of(self, pod_name: str) -> tuple[str, str]:
+    def program_of(self, address: str) -> tuple[str, str]:
         """Version and incarnation of a pod's agent."""
-        member = self.registry.find(pod_name)
+        member = self.registry.find(address)
         return ("", "") if member is None else (member.agent_version, member.incarnation)
 
 
@@ -65,6 +73,7 @@ def _preference(member: Member) -> tuple[bool, bool, int]:
 def _candidate(member: Member) -> Candidate:
     return Candidate(
         pod_name=member.pod_name,
+        namespace=member.namespace,
         agent_id=member.agent_id,
         role=member.role,
         tier=member.tier,

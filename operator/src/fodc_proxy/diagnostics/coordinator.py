@@ -55,7 +55,7 @@ class ActiveCapture:
 class HeardEvent:
     """An event of an agent."""
 
-    pod_name: str
+    address: str
     event: frames.Event
 
 
@@ -174,11 +174,11 @@ class Coordinator:
         Never waits for the store: time goes on while it hangs.
         """
         self._spawn(self._do(self._ledger.tick(self.now_ms())))
-        for pod_name, one in tuple(self._desks.items()):
+        for address, one in tuple(self._desks.items()):
             if one.has_commands:
                 one.post(desk.Tick())
             elif one.is_idle:
-                del self._desks[pod_name]
+                del self._desks[address]
         for request_id, saving in tuple(self._saving.items()):
             if saving.is_behind and not saving.lock.locked():
                 self._spawn(self._save(request_id))
@@ -267,10 +267,10 @@ class Coordinator:
         self._watchers.append(callback)
         return lambda: self._watchers.remove(callback)
 
-    def active_captures(self, pod_name: str) -> tuple[ActiveCapture, ...]:
+    def active_captures(self, address: str) -> tuple[ActiveCapture, ...]:
         """What runs on a pod now."""
         active = []
-        for live in self._ledger.live_on(pod_name):
+        for live in self._ledger.live_on(address):
             _, result = self._ledger.target_of(live)
             started_ms = result.started_at_ms or 0
             capture = ActiveCapture(live.place.request_id, result.profile, started_ms)
@@ -279,41 +279,41 @@ class Coordinator:
 
     # ---- LinkListener ----------------------------------------------------------------------------
 
-    def linked(self, pod_name: str, hello: frames.Hello) -> None:
+    def linked(self, address: str, hello: frames.Hello) -> None:
         """A link stands."""
-        if self._heard_events.get(pod_name, ("", 0))[0] != hello.incarnation:
-            self._heard_events[pod_name] = (hello.incarnation, 0)
+        if self._heard_events.get(address, ("", 0))[0] != hello.incarnation:
+            self._heard_events[address] = (hello.incarnation, 0)
         while len(self._heard_events) > MAX_PODS:
             del self._heard_events[next(iter(self._heard_events))]
-        self._desk(pod_name).post(desk.Linked(hello))
-        self._spawn(self._do(self._ledger.linked(pod_name, self.now_ms())))
+        self._desk(address).post(desk.Linked(hello))
+        self._spawn(self._do(self._ledger.linked(address, self.now_ms())))
 
-    def unlinked(self, pod_name: str) -> None:
+    def unlinked(self, address: str) -> None:
         """The link of this pod is gone."""
-        self._ledger.unlinked(pod_name)
-        self._desk(pod_name).post(desk.Unlinked())
+        self._ledger.unlinked(address)
+        self._desk(address).post(desk.Unlinked())
 
     def heard(
-        self, pod_name: str, frame: frames.CommandUpdate | frames.ArtifactChunk | frames.Event
+        self, address: str, frame: frames.CommandUpdate | frames.ArtifactChunk | frames.Event
     ) -> None:
         """The agent sent a frame of a command, or an event."""
         if isinstance(frame, frames.Event):
-            self._note_event(pod_name, frame)
+            self._note_event(address, frame)
         else:
-            self._desk(pod_name).post(desk.Heard(frame))
+            self._desk(address).post(desk.Heard(frame))
 
-    def _note_event(self, pod_name: str, event: frames.Event) -> None:
+    def _note_event(self, address: str, event: frames.Event) -> None:
         """Keep an event once, however often its acknowledgement was lost."""
-        incarnation, last = self._heard_events.get(pod_name, ("", 0))
+        incarnation, last = self._heard_events.get(address, ("", 0))
         if event.sequence > last:
-            self.events.append(HeardEvent(pod_name, event))
-            self._heard_events[pod_name] = (incarnation, event.sequence)
-        self._link.send(pod_name, frames.EventAck(event.sequence))
+            self.events.append(HeardEvent(address, event))
+            self._heard_events[address] = (incarnation, event.sequence)
+        self._link.send(address, frames.EventAck(event.sequence))
 
-    def _desk(self, pod_name: str) -> desk.Desk:
-        one = self._desks.get(pod_name)
+    def _desk(self, address: str) -> desk.Desk:
+        one = self._desks.get(address)
         if one is None:
-            one = self._desks[pod_name] = desk.Desk(pod_name, self, self._partials)
+            one = self._desks[address] = desk.Desk(address, self, self._partials)
         return one
 
     # ---- what the desks ask ---------------------------------------------------------------------
@@ -322,16 +322,16 @@ class Coordinator:
         """Unix time."""
         return self._clock_ms()
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> None:
+    def send(self, address: str, frame: frames.ProxyFrame) -> None:
         """Send a frame; a confirmation waits until what it confirms is stored."""
         if isinstance(frame, frames.ArtifactAck) and frame.done:
             request_id = self._command_requests.get(frame.command_id, "")
             saving = self._saving.get(request_id)
             if saving is not None and saving.is_behind:
-                saving.withheld.append((pod_name, frame))
+                saving.withheld.append((address, frame))
                 return
             self._command_requests.pop(frame.command_id, None)
-        self._link.send(pod_name, frame)
+        self._link.send(address, frame)
 
     async def commit(self, command_id: str, artifact: frames.Artifact) -> Manifest:
         """Verify the bytes of a command and make them an artifact; raises FodcError."""
@@ -349,7 +349,7 @@ class Coordinator:
         if live is None:
             raise UnknownRequestError(f"command {command_id} is not open any more")
         target, result = self._ledger.target_of(live)
-        version, incarnation = self._fleet.program_of(target.node_id)
+        version, incarnation = self._fleet.program_of(target.address)
         countable = artifact.format == "pprof"
         name = result.profile + links.extension(result.profile)
         return Manifest(
@@ -357,7 +357,8 @@ class Coordinator:
             request_id=live.place.request_id,
             command_id=command_id,
             node=target.node_id,
-            pod=target.node_id,
+            pod=target.pod_name or target.node_id,
+            namespace=target.namespace,
             role=target.role,
             profile=result.profile,
             format=artifact.format,
@@ -404,11 +405,11 @@ class Coordinator:
         dropped: list[str] = []
         for effect in asked:
             match effect:
-                case effects.Open(pod_name, command):
+                case effects.Open(address, command):
                     self._command_requests[command.command_id] = command.request_id
-                    self._desk(pod_name).post(effect)
-                case effects.Cancel(pod_name) | effects.Abandon(pod_name):
-                    self._desk(pod_name).post(effect)
+                    self._desk(address).post(effect)
+                case effects.Cancel(address) | effects.Abandon(address):
+                    self._desk(address).post(effect)
                 case effects.Changed(request_id, durable):
                     if durable:
                         self._saving.setdefault(request_id, _Saving()).changes += 1
@@ -463,8 +464,8 @@ class Coordinator:
         if saving.is_behind:
             return
         withheld, saving.withheld = saving.withheld, []
-        for pod_name, frame in withheld:
-            self.send(pod_name, frame)
+        for address, frame in withheld:
+            self.send(address, frame)
 
     async def _forget(self, request_id: str) -> None:
         self._saving.pop(request_id, None)
@@ -482,5 +483,6 @@ class Coordinator:
 
 def _concerns(request: Request, node_id: str) -> bool:
     return not node_id or any(
-        node_id in {target.node_id, target.agent_id} for target in request.targets
+        node_id in {target.node_id, target.agent_id, target.address, target.pod_name}
+        for target in request.targets
     )

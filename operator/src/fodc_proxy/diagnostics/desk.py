@@ -94,7 +94,7 @@ class Owner(Protocol):
     def now_ms(self) -> int:
         """Unix time."""
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> None:
+    def send(self, address: str, frame: frames.ProxyFrame) -> None:
         """Send a frame, or keep it back until what it confirms is stored."""
 
     async def commit(self, command_id: str, artifact: frames.Artifact) -> Manifest:
@@ -112,13 +112,13 @@ class Desk:
 
     def __init__(
         self,
-        pod_name: str,
+        address: str,
         owner: Owner,
         partials: PartialBytes,
         *,
         credit_bytes: int = DEFAULT_CREDIT_BYTES,
     ) -> None:
-        self.pod_name = pod_name
+        self.address = address
         self._owner = owner
         self._partials = partials
         self._credit_bytes = credit_bytes
@@ -173,7 +173,7 @@ class Desk:
             item = Flooded()
         self._items.append(item)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name=f"captures of {self.pod_name}")
+            self._worker = asyncio.create_task(self._work(), name=f"captures of {self.address}")
 
     def _has_room(self, item: Heard) -> bool:
         if isinstance(item.frame, frames.ArtifactChunk):
@@ -195,7 +195,7 @@ class Desk:
         try:
             await self._carry_out(await self._handle(item))
         except Exception:  # noqa: BLE001 - one item must not cost the pod's other commands
-            _log.exception("%s: %s could not be handled", self.pod_name, type(item).__name__)
+            _log.exception("%s: %s could not be handled", self.address, type(item).__name__)
 
     async def _handle(self, item: Item) -> list[link_effects.ProxyEffect]:
         now_ms = self._owner.now_ms()
@@ -236,7 +236,7 @@ class Desk:
 
     def _refuse_flood(self) -> list[link_effects.ProxyEffect]:
         message = "the agent sent more frames than it had credit for"
-        _log.warning("%s: %s; its commands are ended", self.pod_name, message)
+        _log.warning("%s: %s; its commands are ended", self.address, message)
         asked: list[link_effects.ProxyEffect] = []
         for command_id in self._book.open_commands():
             if command_id not in self._commits:
@@ -256,7 +256,7 @@ class Desk:
         for effect in asked:
             match effect:
                 case link_effects.SendProxyFrame(frame):
-                    self._owner.send(self.pod_name, frame)
+                    self._owner.send(self.address, frame)
                 case link_effects.Append():
                     if not await self._append(effect):
                         return  # what the book wanted next is void
@@ -282,7 +282,7 @@ class Desk:
         try:
             await work
         except FodcError as error:
-            _log.warning("%s: %s", self.pod_name, error.message)
+            _log.warning("%s: %s", self.address, error.message)
 
     def _begin_commit(self, command_id: str, artifact: frames.Artifact) -> None:
         task = asyncio.create_task(

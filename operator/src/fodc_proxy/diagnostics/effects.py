@@ -11,7 +11,7 @@ from fodc_protocol.link import frames
 class Open:
     """Open this command in the pod's book."""
 
-    pod_name: str
+    address: str
     command: frames.StartCapture
 
 
@@ -19,7 +19,7 @@ class Open:
 class Cancel:
     """Ask the agent to end this command."""
 
-    pod_name: str
+    address: str
     command_id: str
     mode: frames.CancelMode
 
@@ -28,7 +28,7 @@ class Cancel:
 class Abandon:
     """End this command whatever the agent does, unless its artifact is being stored."""
 
-    pod_name: str
+    address: str
     command_id: str
     reason: str
     message: str

@@ -65,7 +65,7 @@ class Live:
 
     command: frames.StartCapture
     place: Place
-    pod_name: str
+    address: str
     attempt: int
     # The agent has finished recording: what is left is moving bytes.
     recorded: bool = False
@@ -99,9 +99,9 @@ class Ledger:
         """What is known of an open command."""
         return self._live.get(command_id)
 
-    def live_on(self, pod_name: str) -> tuple[Live, ...]:
+    def live_on(self, address: str) -> tuple[Live, ...]:
         """Open commands of one pod."""
-        return tuple(live for live in self._live.values() if live.pod_name == pod_name)
+        return tuple(live for live in self._live.values() if live.address == address)
 
     def target_of(self, live: Live) -> tuple[Target, Result]:
         """Target and result that an open command works for."""
@@ -172,19 +172,19 @@ class Ledger:
             if live.place.request_id != request_id:
                 continue
             live.cancel_by_ms = now_ms + CANCEL_GRACE_MS
-            asked.append(effects.Cancel(live.pod_name, command_id, wire))
+            asked.append(effects.Cancel(live.address, command_id, wire))
         return asked
 
     # ---- what the link says -----------------------------------------------------------------
 
-    def linked(self, pod_name: str, now_ms: int) -> Effects:
+    def linked(self, address: str, now_ms: int) -> Effects:
         """The agent of a pod is there."""
-        self._linked.add(pod_name)
+        self._linked.add(address)
         return self._plan(now_ms)
 
-    def unlinked(self, pod_name: str) -> None:
+    def unlinked(self, address: str) -> None:
         """The agent of a pod is gone; what runs goes on until its deadline."""
-        self._linked.discard(pod_name)
+        self._linked.discard(address)
 
     def progressed(self, news: link_effects.Progressed) -> Effects:
         """A command moved."""
@@ -235,7 +235,8 @@ class Ledger:
         fail_fast = request.spec.execution.failure_policy is FailurePolicy.FAIL_FAST
         if not fail_fast or result.phase is not Phase.FAILED or request.tripped:
             return []
-        cause = f"{result.capture} failed on {live.pod_name} with {result.reason}"
+        target, _ = self.target_of(live)
+        cause = f"{result.capture} failed on {target.node_id} with {result.reason}"
         self._requests[request_id] = replace(request, tripped=cause)
         message = f"not begun: {cause} (failure policy FailFast)"
         self._close_pending(request_id, Phase.CANCELLED, Reason.CANCELLED, message, now_ms)
@@ -253,7 +254,7 @@ class Ledger:
             if late and not live.recorded and not live.abandoned:
                 live.abandoned = True
                 message = f"the agent did not confirm the end within {CANCEL_GRACE_MS // 1000} s"
-                asked.append(effects.Abandon(live.pod_name, command_id, Reason.CANCELLED, message))
+                asked.append(effects.Abandon(live.address, command_id, Reason.CANCELLED, message))
         return [*asked, *self._plan(now_ms), *self._drop_old(now_ms)]
 
     def _enforce(self, request: Request, now_ms: int) -> Effects:
@@ -282,7 +283,7 @@ class Ledger:
             if live.place.request_id == request.id and not live.abandoned:
                 live.abandoned = True
                 told = f"{message} passed while it ran"
-                asked.append(effects.Abandon(live.pod_name, command_id, reason, told))
+                asked.append(effects.Abandon(live.address, command_id, reason, told))
         return [*asked, *(self._settle(request.id, now_ms) if closed else [])]
 
     def _drop_old(self, now_ms: int) -> Effects:
@@ -324,9 +325,9 @@ class Ledger:
             found = reattached(result, stored.get(command.command_id), now_ms)
             self._put(place, found)
             if found.phase is Phase.RUNNING:
-                live = Live(command, place, target.node_id, result.attempt)
+                live = Live(command, place, target.address, result.attempt)
                 self._live[command.command_id] = live
-                asked.append(effects.Open(target.node_id, command))
+                asked.append(effects.Open(target.address, command))
         if request.cancel is not None:
             asked += self._end_running(request.id, request.cancel, now_ms)
         elif request.tripped:
@@ -342,7 +343,7 @@ class Ledger:
         request_id = ids.RequestId(request.id)
         deadline_ms = result.deadline_at_ms or now_ms
         return frames.StartCapture(
-            command_id=ids.command_id(request_id, target.node_id, result.capture, result.attempt),
+            command_id=ids.command_id(request_id, target.address, result.capture, result.attempt),
             profile=result.profile,
             duration_ms=round(capture.duration_s * 1000),
             timeout_ms=max(deadline_ms - now_ms, 1),
@@ -358,7 +359,7 @@ class Ledger:
             return []
         taken = Occupancy(self._limits.max_running_captures, linked=self._linked)
         for live in self._live.values():
-            taken.take(live.pod_name, live.command.profile)
+            taken.take(live.address, live.command.profile)
         asked: Effects = []
         for request in waiting:
             if request.cancel is not None or request.tripped or request.id in self._held:
@@ -377,9 +378,9 @@ class Ledger:
         result = begun(target.results[place.result], request, now_ms)
         self._put(place, result)
         command = self._command(request, target, result, now_ms)
-        live = Live(command, place, target.node_id, result.attempt)
+        live = Live(command, place, target.address, result.attempt)
         self._live[command.command_id] = live
-        return effects.Open(target.node_id, command)
+        return effects.Open(target.address, command)
 
     def _note_plan(self, request_id: str, chosen: Plan, now_ms: int) -> Effects:
         request = self._requests[request_id]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fodc_protocol.profiles import Profile
+from fodc_proxy.fleet.naming import address_of
 
 
 class RequestPhase(StrEnum):
@@ -147,7 +148,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One node of a request; `node_id` is its pod name."""
+    """One node of a request; `node_id` is what people call it, its pod name when that is unique."""
 
     node_id: str
     results: tuple[Result, ...]
@@ -161,6 +162,14 @@ class Target:
     message: str = ""
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
+    namespace: str = ""
+    # Empty when it is the node_id.
+    pod_name: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where frames for it go; other than `node_id` it does not depend on who else is there."""
+        return address_of(self.namespace, self.pod_name or self.node_id)
 
     @property
     def attempts(self) -> int:

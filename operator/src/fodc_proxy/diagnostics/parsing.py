@@ -17,6 +17,8 @@ MAX_NAMES = 256
 MAX_CAPTURES = 8
 MAX_REASON_LENGTH = 256
 MAX_NAME_LENGTH = 253
+MAX_NODE_ID_LENGTH = 63 + 1 + MAX_NAME_LENGTH
+"""Of `namespace/pod`."""
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -60,7 +62,7 @@ def is_request_id(text: str) -> bool:
 def _selector(fields: Fields) -> Selector:
     fields.allow("names", "roles", "tiers", "all", "include_offline")
     selector = Selector(
-        names=fields.texts("names", high=MAX_NAMES, max_length=MAX_NAME_LENGTH),
+        names=fields.texts("names", high=MAX_NAMES, max_length=MAX_NODE_ID_LENGTH),
         roles=fields.texts("roles", high=16, max_length=63),
         tiers=fields.texts("tiers", high=16, max_length=63),
         all=fields.flag("all"),

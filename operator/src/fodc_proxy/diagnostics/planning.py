@@ -32,11 +32,11 @@ class Occupancy:
     profilers: set[tuple[str, str]] = field(default_factory=set)
     linked: AbstractSet[str] = frozenset()
 
-    def take(self, pod_name: str, profile: str) -> None:
+    def take(self, address: str, profile: str) -> None:
         """Count a capture as running."""
         self.running += 1
         if is_exclusive(profile):
-            self.profilers.add((pod_name, profile))
+            self.profilers.add((address, profile))
 
 
 def is_exclusive(profile: str) -> bool:
@@ -66,7 +66,7 @@ def plan(request: Request, taken: Occupancy, now_ms: int) -> Plan:
         if taken.running >= taken.max_running:
             obstacles.append(f"{taken.running} captures run already, as many as are allowed")
             break
-        taken.take(target.node_id, target.results[chosen].profile)
+        taken.take(target.address, target.results[chosen].profile)
         starts.append(Place(request.id, at, chosen))
         free -= 1
     busy = obstacles[0] if obstacles else ""
@@ -93,13 +93,13 @@ def _in_order(request: Request) -> Iterator[tuple[int, Target]]:
 
 def _next_of(target: Target, taken: Occupancy, now_ms: int, obstacles: list[str]) -> int | None:
     """The first capture of an idle target that may start; notes why earlier ones may not."""
-    if target.awaits_agent and target.node_id not in taken.linked:
+    if target.awaits_agent and target.address not in taken.linked:
         obstacles.append(f"waits for the agent of {target.node_id} to connect")
         return None
     for at, result in enumerate(target.results):
         if result.phase is not Phase.PENDING or result.not_before_ms > now_ms:
             continue
-        if (target.node_id, result.profile) in taken.profilers:
+        if (target.address, result.profile) in taken.profilers:
             obstacles.append(_profiler_busy(target, result))
             continue
         return at

@@ -17,14 +17,14 @@ class Fleet(Protocol):
     def candidates(self) -> Sequence[Candidate]:
         """All nodes, one entry per pod, offline ones included."""
 
-    def program_of(self, pod_name: str) -> tuple[str, str]:
+    def program_of(self, address: str) -> tuple[str, str]:
         """Version and incarnation of a pod's agent, empty when not known."""
 
 
 class Link(Protocol):
     """Sends frames to agents (`serving.ports.LinkPort`)."""
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
         """Queue a frame without waiting; False when it cannot be."""
 
 

@@ -91,6 +91,7 @@ def _execution(execution: Execution) -> Json:
 def _target(target: Target) -> Json:
     return {
         "node_id": target.node_id,
+        "namespace": target.namespace or None,
         "agent_id": target.agent_id,
         "role": target.role,
         "phase": target.phase,

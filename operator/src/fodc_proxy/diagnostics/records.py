@@ -83,9 +83,20 @@ def _read(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401 - types of
 
 def _read_class(kind: Any, data: object, path: str) -> Any:  # noqa: ANN401 - types of our own model
     hints = _hints(kind)
-    if not isinstance(data, Mapping) or set(data) != set(hints):
+    if not isinstance(data, Mapping) or not _required(kind) <= set(data) <= set(hints):
         raise RecordError(f"{path} does not have the fields of a {kind.__name__}")
-    return kind(**{name: _read(hint, data[name], f"{path}.{name}") for name, hint in hints.items()})
+    return kind(**{name: _read(hints[name], data[name], f"{path}.{name}") for name in data})
+
+
+@cache
+def _required(kind: Any) -> frozenset[str]:  # noqa: ANN401 - types of our own model
+    """Fields without a default: those with one may be younger than the record."""
+    none = dataclasses.MISSING
+    return frozenset(
+        item.name
+        for item in dataclasses.fields(kind)
+        if item.default is none and item.default_factory is none
+    )
 
 
 def _read_word(kind: type[StrEnum], data: object, path: str) -> StrEnum:

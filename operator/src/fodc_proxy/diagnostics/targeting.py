@@ -6,12 +6,14 @@ reason, so that nobody mistakes silence for success.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
 from fodc_proxy.diagnostics.model import Capture, Phase, Result, Selector, Spec, Target
 from fodc_proxy.diagnostics.phases import settled_target
+from fodc_proxy.fleet.naming import address_of, shared_names
 
 _EXISTING_CONTRACT = (
     "its agent speaks the existing contract, which cannot capture on request; "
@@ -42,14 +44,21 @@ class Candidate:
     abilities: Mapping[str, Ability] = field(default_factory=dict)
     # Why it is not meant whatever its name, role and tier, such as labels that do not fit.
     excluded: str = ""
+    namespace: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where frames for it go."""
+        return address_of(self.namespace, self.pod_name)
 
 
 def chosen_targets(spec: Spec, candidates: Iterable[Candidate], now_ms: int) -> tuple[Target, ...]:
     """Return the targets of a spec in the order of their names, skipped ones included."""
-    fleet = sorted(candidates, key=lambda candidate: candidate.pod_name)
-    matching = [candidate for candidate in fleet if _matches(spec.selector, candidate)]
-    targets = [_target(spec, candidate, now_ms) for candidate in matching]
-    return (*targets, *_missing_names(spec.selector, fleet, matching, now_ms))
+    fleet = sorted(candidates, key=lambda candidate: (candidate.pod_name, candidate.namespace))
+    shared = shared_names((candidate.namespace, candidate.pod_name) for candidate in fleet)
+    matching = [candidate for candidate in fleet if _matches(spec.selector, candidate, shared)]
+    targets = [_target(spec, candidate, shared, now_ms) for candidate in matching]
+    return (*targets, *_missing_names(spec.selector, fleet, matching, shared, now_ms))
 
 
 def same_role(one: str, other: str) -> bool:
@@ -61,10 +70,14 @@ def _plain_role(role: str) -> str:
     return role.upper().removeprefix("ROLE_")
 
 
-def _matches(selector: Selector, candidate: Candidate) -> bool:
-    named = not selector.names or not {candidate.pod_name, candidate.agent_id}.isdisjoint(
-        selector.names
-    )
+def _names_of(candidate: Candidate, shared: AbstractSet[str]) -> set[str]:
+    """By which names it can be chosen: a pod name that several have is not enough."""
+    names = {candidate.address, candidate.agent_id, candidate.pod_name}
+    return names - shared if candidate.namespace else names
+
+
+def _matches(selector: Selector, candidate: Candidate, shared: AbstractSet[str]) -> bool:
+    named = not selector.names or not _names_of(candidate, shared).isdisjoint(selector.names)
     in_role = not selector.roles or any(same_role(role, candidate.role) for role in selector.roles)
     in_tier = not selector.tiers or candidate.tier.lower() in {
         tier.lower() for tier in selector.tiers
@@ -73,40 +86,47 @@ def _matches(selector: Selector, candidate: Candidate) -> bool:
 
 
 def _missing_names(
-    selector: Selector, fleet: Sequence[Candidate], matching: Sequence[Candidate], now_ms: int
+    selector: Selector,
+    fleet: Sequence[Candidate],
+    matching: Sequence[Candidate],
+    shared: AbstractSet[str],
+    now_ms: int,
 ) -> list[Target]:
     """Names that chose no node, each with the reason why."""
-    taken = {name for node in matching for name in (node.pod_name, node.agent_id)}
-    known = {name: node for node in fleet for name in (node.pod_name, node.agent_id)}
-    missing: list[Target] = []
-    for name in selector.names:
-        if name in taken:
-            continue
-        node = known.get(name)
-        message = (
-            "no node of this name is registered"
-            if node is None
-            else node.excluded
-            or f"role {node.role or '(none)'}, tier {node.tier or '(none)'} was not asked for"
+    taken = {name for node in matching for name in _names_of(node, shared)}
+    known = {name: node for node in fleet for name in _names_of(node, shared)}
+    return [
+        Target(
+            node_id=name,
+            results=(),
+            phase=Phase.SKIPPED,
+            reason=Reason.NOT_FOUND,
+            message=_why_missing(name, known.get(name), fleet),
+            finished_at_ms=now_ms,
         )
-        missing.append(
-            Target(
-                node_id=name,
-                results=(),
-                phase=Phase.SKIPPED,
-                reason=Reason.NOT_FOUND,
-                message=message,
-                finished_at_ms=now_ms,
-            )
-        )
-    return missing
+        for name in selector.names
+        if name not in taken
+    ]
 
 
-def _target(spec: Spec, node: Candidate, now_ms: int) -> Target:
+def _why_missing(name: str, node: Candidate | None, fleet: Sequence[Candidate]) -> str:
+    if node is not None:
+        asked = f"role {node.role or '(none)'}, tier {node.tier or '(none)'} was not asked for"
+        return node.excluded or asked
+    same = [one.address for one in fleet if one.pod_name == name]
+    if same:
+        shown = " or ".join(same[:3])
+        return f"{len(same)} nodes have this name; say which: {shown}"
+    return "no node of this name is registered"
+
+
+def _target(spec: Spec, node: Candidate, shared: AbstractSet[str], now_ms: int) -> Target:
     results = tuple(_result(spec, node, capture, now_ms) for capture in spec.captures)
     target = Target(
-        node_id=node.pod_name,
+        node_id=node.address if node.pod_name in shared else node.pod_name,
         results=results,
+        namespace=node.namespace,
+        pod_name=node.pod_name,
         agent_id=node.agent_id,
         role=node.role,
         tier=node.tier,

@@ -20,6 +20,7 @@ from typing import Final
 
 from fodc_protocol.errors import BadRequestError, FodcError, Reason
 from fodc_protocol.link import frames
+from fodc_proxy.fleet.naming import address_of
 
 ROLE_UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
 _UNKNOWN_ROLES: Final = frozenset({"", ROLE_UNSPECIFIED})
@@ -90,6 +91,11 @@ class Member:
     def namespace(self) -> str:
         """Kubernetes namespace, empty when the contract does not tell it."""
         return self.identity.namespace
+
+    @property
+    def address(self) -> str:
+        """Where frames for it go: `namespace/pod`, or the pod name without a namespace."""
+        return address_of(self.identity.namespace, self.identity.pod_name)
 
     @property
     def role(self) -> str:
@@ -207,11 +213,14 @@ class Membership:
         return self._members.get(agent_id)
 
     def find(self, node_id: str) -> Member | None:
-        """Return the member with this agent id or pod name: the newest living one wins."""
+        """Return the member with this agent id, pod name or `namespace/pod`.
+
+        Of several the newest living one wins.
+        """
         member = self._members.get(node_id)
         if member is not None:
             return member
-        named = [m for m in self._members.values() if m.identity.pod_name == node_id]
+        named = [m for m in self._members.values() if node_id in {m.pod_name, m.address}]
         return max(named, key=_preference, default=None)
 
     def with_role(self, role: str) -> tuple[Member, ...]:

@@ -59,7 +59,7 @@ class Registry:
         return self._membership.members()
 
     def find(self, node_id: str) -> Member | None:
-        """Return the member with this pod name or agent id; the newest living one wins."""
+        """Return the member with this pod name, `namespace/pod` or agent id; the newest wins."""
         return self._membership.find(node_id)
 
     def get(self, agent_id: str) -> Member | None:

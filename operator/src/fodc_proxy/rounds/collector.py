@@ -41,7 +41,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which agents a caller wants; empty means all. Role exact, pod name in any case (§6.3)."""
+    """Which agents a caller wants; empty means all. Role exact, pod name in any case (§6.3).
+
+    The pod name may have its namespace before it: `namespace/pod`.
+    """
 
     role: str = ""
     pod_name: str = ""
@@ -50,7 +53,13 @@ class Selection:
         """Say whether this member is wanted."""
         if self.role and member.role != self.role:
             return False
-        return not self.pod_name or member.pod_name.casefold() == self.pod_name.casefold()
+        wanted = self.pod_name.casefold()
+        return not wanted or wanted in {member.pod_name.casefold(), member.address.casefold()}
+
+    def pod_label(self, member: Member) -> str:
+        """Return the value that label pod_name must have in the answer of this member."""
+        by_address = self.pod_name.casefold() == member.address.casefold()
+        return member.pod_name if member.namespace and by_address else self.pod_name
 
     @property
     def is_all(self) -> bool:
@@ -376,8 +385,8 @@ class Rounds:
 def _wanted(members: Iterable[Member], selection: Selection) -> list[Member]:
     """Return whom the selection covers; a dead entry beside a living one of its pod is no part."""
     covered = [member for member in members if selection.covers(member)]
-    living = {(m.namespace, m.pod_name) for m in covered if m.is_living}
-    return [m for m in covered if m.is_living or (m.namespace, m.pod_name) not in living]
+    living = {m.address for m in covered if m.is_living}
+    return [m for m in covered if m.is_living or m.address not in living]
 
 
 def _cannot(member: Member, want: plan.Want) -> Missing | None:

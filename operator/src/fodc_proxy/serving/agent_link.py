@@ -51,11 +51,11 @@ class Greeting:
 class _Link:
     """One linked agent."""
 
-    __slots__ = ("agent_id", "outbox", "parting", "pod_name", "task")
+    __slots__ = ("address", "agent_id", "outbox", "parting", "task")
 
     def __init__(self, member: Member, outbox: Outbox, task: "asyncio.Task[object] | None") -> None:
         self.agent_id = member.agent_id
-        self.pod_name = member.pod_name
+        self.address = member.address
         self.outbox = outbox
         self.task = task
         self.parting: frames.Refusal | None = None
@@ -101,14 +101,14 @@ class AgentLinkService:
 
     # ---- ports ----------------------------------------------------------------------------------
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
         """Queue a frame for the newest link of this pod; False without one or when it is full."""
-        link = self._newest.get(pod_name)
+        link = self._newest.get(address)
         return link is not None and link.outbox.offer(encode_proxy_frame(frame))
 
-    def is_linked(self, pod_name: str) -> bool:
+    def is_linked(self, address: str) -> bool:
         """Say whether this pod has a link."""
-        return pod_name in self._newest
+        return address in self._newest
 
     def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:
         """Queue a query; return "" or why it cannot be sent."""
@@ -128,7 +128,7 @@ class AgentLinkService:
             return
         if transition.change is Change.SUPERSEDED:
             retry_ms = self._registry.limits.heartbeat_timeout_ms
-            message = f"a newer registration of pod {link.pod_name} took over"
+            message = f"a newer registration of pod {link.address} took over"
             link.part(frames.Refusal(Reason.SUPERSEDED, message, retry_ms))
         else:
             link.part(frames.Refusal(Reason.OFFLINE, "silent for too long: register again"))
@@ -174,9 +174,9 @@ class AgentLinkService:
         try:
             welcomed = await outbox.write(encode_proxy_frame(self._welcome(hello, member)))
             if welcomed and link.parting is None:
-                self._newest[link.pod_name] = link
+                self._newest[link.address] = link
                 is_up = True
-                self._listener.linked(link.pod_name, hello)
+                self._listener.linked(link.address, hello)
                 await self._read_on(link, context)
         except WireError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
@@ -214,10 +214,10 @@ class AgentLinkService:
         self._links.pop(link.agent_id, None)
         self._registry.disconnected(link.agent_id)
         self._rounds.gone(link.agent_id)
-        if self._newest.get(link.pod_name) is link:
-            del self._newest[link.pod_name]
+        if self._newest.get(link.address) is link:
+            del self._newest[link.address]
             if was_up:
-                self._listener.unlinked(link.pod_name)
+                self._listener.unlinked(link.address)
 
     async def _read_on(self, link: _Link, context: Context) -> None:
         while (data := await read(context)) is not None:
@@ -254,7 +254,7 @@ class AgentLinkService:
             ):
                 self._rounds.heard(link.agent_id, frame)
             case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
-                self._listener.heard(link.pod_name, frame)
+                self._listener.heard(link.address, frame)
             case frames.Hello():
                 raise WireError("a second Hello on one stream")
             case frames.Heartbeat():

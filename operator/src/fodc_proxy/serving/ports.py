@@ -14,21 +14,21 @@ HeardFrame: TypeAlias = frames.CommandUpdate | frames.ArtifactChunk | frames.Eve
 class LinkPort(Protocol):
     """Sends frames to the agents that speak our own contract."""
 
-    def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
+    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
         """Queue a frame without waiting; False without a link or with a full queue (dropped)."""
 
-    def is_linked(self, pod_name: str) -> bool:
+    def is_linked(self, address: str) -> bool:
         """Say whether an agent of this pod has a link now."""
 
 
 class LinkListener(Protocol):
     """Is told of links and of frames that belong to commands and events."""
 
-    def linked(self, pod_name: str, hello: frames.Hello) -> None:
+    def linked(self, address: str, hello: frames.Hello) -> None:
         """A link stands: Welcome is on its way and frames may be sent."""
 
-    def unlinked(self, pod_name: str) -> None:
+    def unlinked(self, address: str) -> None:
         """The link of this pod is gone and no other has replaced it."""
 
-    def heard(self, pod_name: str, frame: HeardFrame) -> None:
+    def heard(self, address: str, frame: HeardFrame) -> None:
         """The agent sent a frame of a command, or an event."""

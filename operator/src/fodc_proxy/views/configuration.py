@@ -6,7 +6,7 @@ stale with its age, so a reader sees both; names that look secret are masked aga
 the agent has sent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
 from fodc_proxy.fleet.membership import Member
+from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.rounds.collector import RoundResult
 
 MAX_REMEMBERED = 2000
@@ -26,7 +27,6 @@ Json: TypeAlias = dict[str, object]
 class KnownConfiguration:
     """The configuration of one node and when the proxy got it (Unix milliseconds)."""
 
-    node_id: str
     role: str
     configuration: frames.Configuration
     received_at_ms: int
@@ -42,16 +42,16 @@ class LastKnown:
         """Remember what a round gave."""
         for answer in result.answers:
             member = answer.member
-            self._by_node.pop(member.pod_name, None)
-            self._by_node[member.pod_name] = KnownConfiguration(
-                member.pod_name, member.role, masked(answer.value), now_ms
+            self._by_node.pop(member.address, None)
+            self._by_node[member.address] = KnownConfiguration(
+                member.role, masked(answer.value), now_ms
             )
         while len(self._by_node) > MAX_REMEMBERED:
             del self._by_node[next(iter(self._by_node))]
 
-    def of(self, node_id: str) -> KnownConfiguration | None:
+    def of(self, address: str) -> KnownConfiguration | None:
         """The newest configuration of a node."""
-        return self._by_node.get(node_id)
+        return self._by_node.get(address)
 
 
 def masked(configuration: frames.Configuration) -> frames.Configuration:
@@ -69,59 +69,61 @@ def _masked(entry: frames.ConfigurationEntry) -> frames.ConfigurationEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
+    node_id: str
     known: KnownConfiguration
     stale: bool
 
 
 def configuration_page(
-    result: RoundResult[frames.Configuration], last_known: LastKnown, now_ms: int
+    result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
 ) -> Json:
     """The answer of /cluster/config; `last_known` has noted this round already."""
-    shown = _shown(result, last_known)
-    return {**_head(result, now_ms), "nodes": [_node(one, now_ms) for one in shown]}
+    shown = _shown(result, last_known, ids)
+    return {**_head(result, ids, now_ms), "nodes": [_node(one, now_ms) for one in shown]}
 
 
 def difference_page(
-    result: RoundResult[frames.Configuration], last_known: LastKnown, now_ms: int
+    result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
 ) -> Json:
     """The answer of /cluster/config?diff=role: drift inside each role, stale nodes included."""
     roles: dict[str, list[_Shown]] = {}
-    for one in _shown(result, last_known):
+    for one in _shown(result, last_known, ids):
         roles.setdefault(one.known.role, []).append(one)
     return {
-        **_head(result, now_ms),
+        **_head(result, ids, now_ms),
         "roles": [_role(role, roles[role]) for role in sorted(roles)],
     }
 
 
-def _head(result: RoundResult[frames.Configuration], now_ms: int) -> Json:
+def _head(result: RoundResult[frames.Configuration], ids: NodeIds, now_ms: int) -> Json:
     return {
         "generated_at": times.format_rfc3339_ms(now_ms),
         "asked": result.asked,
         "answered": len(result.answers),
         "missing": [
-            {"node_id": lost.member.pod_name, "reason": lost.reason, "message": lost.message}
+            {"node_id": ids.of(lost.member), "reason": lost.reason, "message": lost.message}
             for lost in result.missing
         ],
     }
 
 
-def _shown(result: RoundResult[frames.Configuration], last_known: LastKnown) -> Sequence[_Shown]:
-    fresh = _known(last_known, (answer.member for answer in result.answers))
-    stale = _known(last_known, (lost.member for lost in result.missing))
-    shown = [_Shown(one, stale=False) for one in fresh] + [_Shown(one, stale=True) for one in stale]
-    return sorted(shown, key=lambda one: one.known.node_id)
-
-
-def _known(last_known: LastKnown, members: Iterable[Member]) -> list[KnownConfiguration]:
-    found = (last_known.of(member.pod_name) for member in members)
-    return [known for known in found if known is not None]
+def _shown(
+    result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds
+) -> Sequence[_Shown]:
+    members = [(answer.member, False) for answer in result.answers]
+    members += [(lost.member, True) for lost in result.missing]
+    shown = [
+        _Shown(ids.of(member), known, stale)
+        for member, stale in members
+        if (known := last_known.of(member.address)) is not None
+    ]
+    return sorted(shown, key=lambda one: one.node_id)
 
 
 def _node(one: _Shown, now_ms: int) -> Json:
     known, configuration = one.known, one.known.configuration
     return {
-        "node_id": known.node_id,
+        "node_id": one.node_id,
         "role": known.role,
         "hash": configuration.hash,
         "epoch": configuration.epoch,
@@ -145,11 +147,11 @@ def _node(one: _Shown, now_ms: int) -> Json:
 
 
 def _role(role: str, shown: Sequence[_Shown]) -> Json:
-    differences = drift({one.known.node_id: _entries(one) for one in shown})
+    differences = drift({one.node_id: _entries(one) for one in shown})
     return {
         "role": role,
-        "nodes": [one.known.node_id for one in shown],
-        "stale_nodes": [one.known.node_id for one in shown if one.stale],
+        "nodes": [one.node_id for one in shown],
+        "stale_nodes": [one.node_id for one in shown if one.stale],
         "differences": [_difference(one) for one in differences],
     }
 

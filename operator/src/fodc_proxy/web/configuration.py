@@ -11,6 +11,7 @@ from fodc_protocol.link import frames
 from fodc_proxy.diagnostics.fields import FieldError, shown
 from fodc_proxy.diagnostics.targeting import same_role
 from fodc_proxy.fleet.membership import Member
+from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.rounds.collector import RoundResult, Selection
 from fodc_proxy.views.configuration import LastKnown, configuration_page, difference_page
 from fodc_proxy.web.answers import json_answer, problem
@@ -26,7 +27,7 @@ class Fleet(Protocol):
         """All members."""
 
     def find(self, node_id: str) -> Member | None:
-        """The member with this pod name or agent id."""
+        """The member with this pod name, `namespace/pod` or agent id."""
 
 
 class ConfigurationRounds(Protocol):
@@ -71,12 +72,13 @@ class _Routes:
             message = f"node {shown(node_id)} is not registered; see /cluster for those that are"
             return problem(404, Reason.NOT_FOUND, message, "node_id")
         role = self._role_of(query.get("role", ""))
-        pod_name = member.pod_name if member is not None else ""
+        pod_name = member.address if member is not None else ""
         result = await self._rounds.configuration(Selection(role=role, pod_name=pod_name))
         now_ms = self._clock_ms()
         self._last_known.note(result, now_ms)
         page = difference_page if diff else configuration_page
-        return json_answer(page(result, self._last_known, now_ms), headers=_headers(result))
+        ids = NodeIds(self._fleet.members())
+        return json_answer(page(result, self._last_known, ids, now_ms), headers=_headers(result))
 
     def _role_of(self, text: str) -> str:
         """The role as the fleet spells it: "data" means ROLE_DATA."""

@@ -9,19 +9,20 @@ from aiohttp import web
 
 from fodc_protocol.times import format_rfc3339
 from fodc_proxy.fleet.membership import Member, Phase
+from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.web.answers import json_answer
 
 ActiveCaptures = Callable[[str], Sequence[Mapping[str, object]]]
 
 
-def _no_captures(_pod_name: str) -> Sequence[Mapping[str, object]]:
+def _no_captures(_address: str) -> Sequence[Mapping[str, object]]:
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class FleetDeps:
-    """What these routes need; `active_captures` answers for a pod name."""
+    """What these routes need; `active_captures` answers for a node's address."""
 
     registry: Registry
     clock_ms: Callable[[], int]
@@ -48,6 +49,7 @@ def _cluster(deps: FleetDeps, request: web.Request) -> web.Response:
         found = deps.registry.find(node_id)
         members = [m for m in members if found is not None and m.agent_id == found.agent_id]
     now_ms = deps.clock_ms()
+    ids = NodeIds(deps.registry.members())
     return json_answer(
         {
             "generated_at": rfc3339_ms(now_ms),
@@ -57,7 +59,9 @@ def _cluster(deps: FleetDeps, request: web.Request) -> web.Response:
                 "uptime_seconds": max(0, now_ms - deps.started_at_ms) // 1000,
             },
             "summary": _summary(members),
-            "nodes": [node_of(m, now_ms, deps.active_captures(m.pod_name)) for m in members],
+            "nodes": [
+                node_of(m, ids.of(m), now_ms, deps.active_captures(m.address)) for m in members
+            ],
         }
     )
 
@@ -74,12 +78,15 @@ def _summary(members: Sequence[Member]) -> dict[str, object]:
 
 
 def node_of(
-    member: Member, now_ms: int, active_captures: Sequence[Mapping[str, object]] = ()
+    member: Member,
+    node_id: str,
+    now_ms: int,
+    active_captures: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
     """Return one node as `/cluster` shows it."""
     state, identity = member.state, member.identity
     return {
-        "node_id": member.pod_name,
+        "node_id": node_id,
         "agent_id": member.agent_id,
         "pod_name": member.pod_name,
         "namespace": member.namespace or None,

@@ -69,7 +69,7 @@ async def _metrics(deps: MetricsDeps, request: web.Request) -> web.StreamRespons
     result = await deps.rounds.metrics(selection)
     page = FleetPage()
     for answer in result.answers:
-        page.add(filtered(answer.value, selection.role, selection.pod_name))
+        page.add(filtered(answer.value, selection.role, selection.pod_label(answer.member)))
         await let_others_run(1 if selection.is_all else QUIET_TURNS)
     if selection.is_all:
         missing = [(m.member.pod_name, m.member.role, m.reason) for m in result.missing]

@@ -81,9 +81,9 @@ def _operation(
     return operation
 
 
-_NODE_ID: Final = _query("node_id", TEXT, "Pod name or agent id.")
+_NODE_ID: Final = _query("node_id", TEXT, "Pod name, namespace/pod or agent id.")
 _ROLE: Final = _query("role", TEXT, "Role of the node.")
-_POD: Final = _query("pod_name", TEXT, "Pod name of the node.")
+_POD: Final = _query("pod_name", TEXT, "Pod name of the node, or namespace/pod.")
 _REQUEST_ID: Final = _path("id", "Id of the request.", {"type": "string", "pattern": DNS_LABEL})
 _ARTIFACT_ID: Final = _path("id", "Id of the artifact.", {"type": "string", "minLength": 1})
 

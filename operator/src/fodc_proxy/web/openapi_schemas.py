@@ -153,6 +153,7 @@ _RESULT: Final[Schema] = closed(
 _TARGET: Final[Schema] = closed(
     {
         "node_id": TEXT,
+        "namespace": nullable(TEXT),
         "agent_id": TEXT,
         "role": TEXT,
         "phase": words(Phase),
@@ -200,6 +201,7 @@ _ARTIFACT: Final[Schema] = closed(
         "command_id": TEXT,
         "node_id": TEXT,
         "pod_name": TEXT,
+        "namespace": nullable(TEXT),
         "role": TEXT,
         "profile": TEXT,
         "format": TEXT,
