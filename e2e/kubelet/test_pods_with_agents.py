@@ -111,9 +111,14 @@ def status_of(pid: int, key: str) -> str:
 
 
 def capabilities(here: Site, name: str) -> dict[str, tuple[str, str]]:
-    """Return state and reason of each capability of a FodcNode."""
-    every = here.read("fodcnodes", name)["status"]["capabilities"]
-    return {one["type"]: (one["state"], one.get("reason", "")) for one in every}
+    """Return state and reason of each capability of a FodcNode, once all are known."""
+
+    def look() -> dict[str, tuple[str, str]]:
+        every = here.read("fodcnodes", name)["status"]["capabilities"]
+        found = {one["type"]: (one["state"], one.get("reason", "")) for one in every}
+        return {} if ("Unknown", "NotRead") in found.values() else found
+
+    return operators.wait_for(f"capabilities of {name}", look, 30)
 
 
 # ---- it runs and is of use --------------------------------------------------------------------
@@ -351,7 +356,12 @@ def test_the_flavour_ebpf_has_two_capabilities_and_no_other(sites: Sites) -> Non
     assert int(status_of(agent, "CapAmb"), 16) == int(status_of(agent, "CapInh"), 16) == 0
     assert status_of(agent, "Seccomp") == "2"
     assert status_of(agent, "NoNewPrivs") == "1"
-    assert capabilities(sites.privileged, "ebpf-0")["kernel"] == ("Disabled", "NotActive")
+    # The kernel would let it; and it sees all that the flavour proc does.
+    found = capabilities(sites.privileged, "ebpf-0")
+    assert found["kernel"] == ("Disabled", "NotActive")
+    assert (found["process"], found["cgroup"]) == (("Supported", ""), ("Supported", ""))
+    limits = wait_points(sites.privileged, "ebpf-0", MEMORY_LIMIT)
+    assert limits[-1][1] == 256 * MIB
 
 
 def test_the_agent_has_a_token_for_the_proxy_and_none_for_the_api_server(here: Site) -> None:
