@@ -74,8 +74,13 @@ mounts = st.builds(
     st.sampled_from(VOLUMES),
     st.sampled_from(PATHS),
     st.sampled_from(
-        [{}, {"subPath": "x"}, {"subPathExpr": "$(POD_NAME)/x"}, {"subPathExpr": "$(OTHER)"}]
-        + [{"readOnly": True}]
+        [
+            {},
+            {"subPath": "x"},
+            {"subPathExpr": "$(POD_NAME)/x"},
+            {"subPathExpr": "$(OTHER)"},
+            {"readOnly": True},
+        ]
     ),
 )
 ports = st.builds(

@@ -26,7 +26,11 @@ def crash(path: str = "/tmp/crash") -> dict[str, str]:
 
 
 def database(**more: Any) -> dict[str, Any]:
-    return {"name": "banyandb", "image": "apache/skywalking-banyandb:0.10.0", "args": ["data"]} | more
+    return {
+        "name": "banyandb",
+        "image": "apache/skywalking-banyandb:0.10.0",
+        "args": ["data"],
+    } | more
 
 
 def other(name: str = "other", **more: Any) -> dict[str, Any]:

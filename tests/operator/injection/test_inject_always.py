@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every pod: nobody else is changed, nothing gets worse, twice is as good as once."""
+"""What holds for every pod: nobody else is changed, nothing gets worse, twice is like once."""
 
 import copy
 from fractions import Fraction

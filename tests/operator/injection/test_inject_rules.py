@@ -112,8 +112,8 @@ def test_a_mirror_of_a_static_pod_is_left_alone() -> None:
     assert skipped(given) == (
         SkipReason.STATIC_POD,
         (
-            "the pod mirrors a static one of a machine, which the API server cannot change; put the "
-            "agent into the machine's manifest"
+            "the pod mirrors a static one of a machine, which the API server cannot change; put "
+            "the agent into the machine's manifest"
         ),
     )
 
