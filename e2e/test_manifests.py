@@ -94,13 +94,16 @@ def test_the_monitoring_overlay_adds_three_objects_to_the_default(
     }
 
 
-def test_the_example_of_a_team_has_its_own_image_and_size(control_plane: ControlPlane) -> None:
+def test_the_example_of_a_team_has_its_own_images_and_size(control_plane: ControlPlane) -> None:
     documents = render(control_plane, "examples/gitops")
     (deployment,) = (d for d in documents if d["kind"] == "Deployment")
     (claim,) = (d for d in documents if d["kind"] == "PersistentVolumeClaim")
 
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image == "registry.example.com/banyandb-fodc-operator:0.1.0"
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    assert container["image"] == "registry.example.com/banyandb-fodc-operator:0.1.0"
+    assert told["FODC_OPERATOR_AGENT_IMAGE"] == "registry.example.com/banyandb-fodc-agent:0.1.0"
+    assert set(told) == {"FODC_OPERATOR_AGENT_IMAGE", "POD_NAME", "POD_NAMESPACE", "POD_UID"}
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
 
 
