@@ -48,6 +48,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
         "status_writes_per_s_1000_agents",
         "transition_visible_s",
     ),
+    "webhook_latency": ("webhook_added_p99_ms",),
 }
 
 
