@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A FodcInjection read: complete with defaults, errors with the path of the field."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,11 @@ def test_what_is_not_said_comes_from_the_operator() -> None:
     )
 
 
-def test_everything_that_can_be_said_is_read() -> None:
+def test_everything_that_can_be_said_of_the_agent_is_read() -> None:
+    image = "registry.example.com:5000/a/agent:2@sha256:" + "0" * 64
     found = read(
-        cluster="prod",
         agent={
-            "image": "registry.example.com:5000/a/agent:2@sha256:" + "0" * 64,
+            "image": image,
             "imagePullPolicy": "Always",
             "proxyAddress": "[fd00::1]:17912",
             "resources": {
@@ -62,7 +63,24 @@ def test_everything_that_can_be_said_is_read() -> None:
             "windowSize": "64Mi",
             "logLevel": "debug",
             "tlsSecretName": "tls",
-        },
+        }
+    )
+    assert found.agent == AgentTemplate(
+        image=image,
+        proxy_address="[fd00::1]:17912",
+        image_pull_policy=PullPolicy.ALWAYS,
+        requests={"cpu": "0.05", "memory": "64Mi"},
+        limits={"cpu": "1", "memory": "128M"},
+        capture_quota_bytes=1024 * MIB,
+        window_bytes=64 * MIB,
+        log_level="debug",
+        tls_secret="tls",
+    )
+
+
+def test_everything_else_that_can_be_said_is_read() -> None:
+    found = read(
+        cluster="prod",
         mode="Container",
         flavour="ebpf",
         ptrace=True,
@@ -77,24 +95,9 @@ def test_everything_that_can_be_said_is_read() -> None:
         paused=True,
         missed={"action": "Evict", "perMinute": 60, "attachRemotely": True},
     )
-    assert found == Policy(
-        namespace="ns",
-        name="db",
-        uid="u-1",
-        generation=3,
-        pod_selector=SELECTED,
+    assert found == replace(
+        read(),
         cluster="prod",
-        agent=AgentTemplate(
-            image="registry.example.com:5000/a/agent:2@sha256:" + "0" * 64,
-            proxy_address="[fd00::1]:17912",
-            image_pull_policy=PullPolicy.ALWAYS,
-            requests={"cpu": "0.05", "memory": "64Mi"},
-            limits={"cpu": "1", "memory": "128M"},
-            capture_quota_bytes=1024 * MIB,
-            window_bytes=64 * MIB,
-            log_level="debug",
-            tls_secret="tls",
-        ),
         mode=Mode.CONTAINER,
         flavour=Flavour.EBPF,
         ptrace=True,

@@ -38,7 +38,6 @@ from fodc_operator.injection.pod_reading import (
     number,
     others_of,
     spec_of,
-    strings_in,
     text,
     volumes_of,
 )
@@ -53,7 +52,6 @@ from fodc_operator.resources.fodcnode import label_value
 NATIVE_SIDECARS_FROM: Final = (1, 29)
 AGENT_PORT: Final = 9090
 _OTHER_PORTS: Final = range(19_090, 19_190)
-_PORT_WORD: Final = re.compile(r"(?<!\d)\d{4,5}(?!\d)")
 _TALKS_OF_PORTS: Final = (
     "command",
     "args",
@@ -218,14 +216,16 @@ def _free_port(pod: Pod) -> int:
     """
     if spec_of(pod).get("hostNetwork") is True:
         return 0
-    taken = {
-        int(word)
-        for one in others_of(pod)
-        for place in _TALKS_OF_PORTS
-        for string in strings_in(one.get(place))
-        for word in _PORT_WORD.findall(string)
-    }
-    return next((port for port in (AGENT_PORT, *_OTHER_PORTS) if port not in taken), AGENT_PORT)
+    # One text for each part is many times faster to search than its values one by one.
+    said = [str(one[part]) for one in others_of(pod) for part in _TALKS_OF_PORTS if one.get(part)]
+    tried = (AGENT_PORT, *_OTHER_PORTS)
+    return next((port for port in tried if not _is_talked_of(port, said)), AGENT_PORT)
+
+
+def _is_talked_of(port: int, said: Sequence[str]) -> bool:
+    """Whether a port is in a text as a number of its own, not as part of another."""
+    digits = str(port)
+    return any(digits in one and re.search(rf"(?<!\d){digits}(?!\d)", one) for one in said)
 
 
 def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:

@@ -6,7 +6,7 @@ whether a field is there.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fodc_operator.injection.marks import AGENT_CONTAINER, REVISION
@@ -163,15 +163,3 @@ def port_named(container: Container, *names: str) -> int | None:
         if one.get("name") in names and found:
             return found
     return None
-
-
-def strings_in(value: object) -> Iterator[str]:
-    """Return every text and number anywhere inside a value, as texts."""
-    if isinstance(value, Mapping):
-        for one in value.values():
-            yield from strings_in(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from strings_in(one)
-    elif isinstance(value, str | int) and not isinstance(value, bool):
-        yield str(value)
