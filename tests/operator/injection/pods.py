@@ -64,7 +64,7 @@ def injected(
 
 def agent_in(made: Injection | Mapping[str, Any]) -> Mapping[str, Any]:
     spec = (made.pod if isinstance(made, Injection) else made)["spec"]
-    both = [*spec.get("initContainers", []), *spec["containers"]]
+    both = [*(spec.get("initContainers") or []), *spec["containers"]]
     (agent,) = [one for one in both if one["name"] == "fodc-agent"]
     return agent
 
@@ -75,10 +75,10 @@ def arguments(made: Injection) -> dict[str, str]:
 
 
 def names_of(made: Injection, place: str = "containers") -> list[str]:
-    return [one["name"] for one in made.pod["spec"].get(place, [])]
+    return [one["name"] for one in made.pod["spec"].get(place) or []]
 
 
 def container_in(made: Injection, name: str = "banyandb") -> Mapping[str, Any]:
     spec = made.pod["spec"]
-    both = [*spec.get("initContainers", []), *spec["containers"]]
+    both = [*(spec.get("initContainers") or []), *spec["containers"]]
     return next(one for one in both if one["name"] == name)
