@@ -3,7 +3,7 @@
 
 The one idea: the path in /proc/<pid>/cgroup is written for the reader's cgroup namespace. Where it
 leads outside of what is mounted, the directory is looked for by its last name, and after that in
-the node's own mounts (/proc/<pid>/root/sys/fs/cgroup), where a container sees its own cgroup.
+the mounts that the node itself has (`root` in /proc/<pid>), where a container sees its own cgroup.
 Either is taken only if it lists the node's pid; nothing is taken because it looks similar (W-26).
 """
 
