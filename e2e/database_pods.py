@@ -82,6 +82,12 @@ class Databases:
         names = {f"{name}-{number}" for number in range(replicas)}
         wait_for("the pods", lambda: names <= self.pods().keys())
 
+    def scale(self, replicas: int, name: str = "data") -> None:
+        """Change how many pods the StatefulSet has."""
+        path = f"{self.path('statefulsets', '/apis/apps/v1')}/{name}"
+        answer = self.plane.api().merge(path, {"spec": {"replicas": replicas}})
+        assert answer.status == 200, answer.body
+
     def create_policy(self, name: str = "banyandb", **spec: Any) -> None:
         """Make a FodcInjection that selects them."""
         whole = {"podSelector": {"matchLabels": LABELS}, **spec}

@@ -234,13 +234,11 @@ def test_a_remote_agent_reaches_missed_pods_and_goes_when_all_have_their_own(
         wait_for("the agent", lambda: api.get(deployments).status == 200)
         wait_for("said", lambda: databases.condition("RemoteAttached") == ("Unknown", "Starting"))
         made = api.get(deployments).body
-        available = {"availableReplicas": 1, "replicas": 1, "readyReplicas": 1}
-        # The controller does not know of a pod that runs; it writes again with the next change.
+        # The pod of the remote agent runs.
         wait_for(
             "attached",
             lambda: (
-                api.merge(f"{deployments}/status", {"status": available}).status == 200
-                and databases.condition("RemoteAttached") == ("True", "Attached")
+                databases.tell() and databases.condition("RemoteAttached") == ("True", "Attached")
             ),
             20,
         )

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a FodcInjection says of its pods, and when it stops giving agents, on a real API server."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e import webhooks
+from e2e.applied import render_with
+from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.installing import new_namespace
+from e2e.database_pods import Databases, image_missing, running
+from e2e.operators import metric, start_operator, wait_for, wait_leads
+from e2e.programs import running as running_program
+from e2e.test_operator_rights import HOME, install_rights, kubeconfig_of_the_operator
+from e2e.webhooks import Injecting
+
+LEASE = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
+
+
+@pytest.fixture
+def databases(control_plane: ControlPlane) -> Databases:
+    namespace = new_namespace(control_plane)
+    webhooks.opt_in(control_plane, namespace)
+    return Databases(control_plane, namespace)
+
+
+@pytest.fixture
+def site(tmp_path: Path, databases: Databases) -> Iterator[Injecting]:
+    with webhooks.injecting(
+        tmp_path,
+        databases.plane,
+        home=new_namespace(databases.plane),
+        namespace=databases.namespace,
+        arguments=(*LEASE, f"--namespace={databases.namespace}"),
+    ) as found:
+        yield found
+
+
+def wait_counts(databases: Databases, *wanted: int) -> None:
+    """Wait until matched, injected, upToDate, missing and failed are these."""
+
+    def look() -> bool:
+        databases.tell()
+        return databases.counts() == wanted
+
+    wait_for(f"counts {wanted}", look, 20)
+
+
+def table(databases: Databases) -> list[list[str]]:
+    """Return what kubectl prints of the policies."""
+    arguments = ("-n", databases.namespace, "get", "fodcinjections", "-o", "wide")
+    lines = databases.plane.kubectl(*arguments, check=True).stdout.splitlines()
+    return [line.split() for line in lines]
+
+
+def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> None:
+    databases.create_policy(cluster="prod")
+    wait_for("ready", lambda: databases.condition("Ready") == ("True", "InForce"))
+    assert databases.counts() == (0, 0, 0, 0, 0)
+    assert databases.condition("AgentsStart") == ("Unknown", "NoAgentYet")
+
+    databases.create_stateful_set(3)
+    wait_counts(databases, 3, 3, 3, 0, 0)
+    assert databases.condition("AgentsStart") == ("True", "AgentsStart")
+    assert databases.condition("AllUpToDate") == ("True", "AllUpToDate")
+    assert databases.condition("WebhookReady") == ("True", "Serving")
+    first = databases.status()
+    assert "pods" not in first
+
+    databases.change_policy(flavour="proc")
+    wait_counts(databases, 3, 3, 0, 0, 0)
+    changed = databases.status()
+    assert changed["revision"] != first["revision"]
+    assert databases.condition("AllUpToDate") == ("False", "OutOfDate")
+    assert [one["state"] for one in changed["pods"]] == ["OutOfDate"] * 3
+
+    databases.delete_pod("data-1")
+    wait_counts(databases, 3, 3, 1, 0, 0)
+    databases.change_policy(paused=True)
+    wait_for("paused", lambda: databases.condition("Ready") == ("False", "Paused"))
+    head, line = table(databases)
+    told = dict(zip(head, line, strict=True))
+    names = ("CLUSTER", "FLAVOUR", "MATCHED", "INJECTED", "UP-TO-DATE", "MISSING", "PAUSED")
+    assert [told[name] for name in names] == ["prod", "proc", "3", "3", "1", "0", "true"]
+    labels = f'namespace="{databases.namespace}",policy="banyandb"'
+    pods = "fodc_operator_injection_pods{" + labels + ',state="OutOfDate"}'
+    assert metric(site.operator, pods) == 2
+
+
+@pytest.mark.usefixtures("site")
+def test_a_status_without_news_is_not_written(databases: Databases) -> None:
+    databases.create_policy()
+    databases.create_stateful_set(2)
+    wait_counts(databases, 2, 2, 2, 0, 0)
+    wait_for("all told", lambda: databases.condition("AgentsStart") == ("True", "AgentsStart"))
+    policies = f"/apis/fodc.banyandb.dev/v1alpha1/namespaces/{databases.namespace}/fodcinjections"
+    version = databases.plane.api().get(f"{policies}/banyandb").body["metadata"]["resourceVersion"]
+    for _ in range(10):
+        for one in databases.pods().values():
+            patch = {"metadata": {"annotations": {"touched": str(time.monotonic_ns())}}}
+            name = one["metadata"]["name"]
+            databases.plane.api().merge(f"{databases.path('pods')}/{name}", patch)
+        time.sleep(0.3)
+    after = databases.plane.api().get(f"{policies}/banyandb").body["metadata"]["resourceVersion"]
+
+    assert after == version
+
+
+@pytest.mark.timeout(120)
+def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
+    site: Injecting, databases: Databases
+) -> None:
+    databases.create_policy()
+    databases.create_stateful_set(2)
+    wait_counts(databases, 2, 2, 2, 0, 0)
+    # The image is gone: the pod that is made next is held up by its agent.
+    databases.teller = image_missing
+    databases.delete_pod("data-1")
+    wait_counts(databases, 2, 2, 2, 0, 1)
+    began = time.monotonic()
+    assert databases.condition("AgentsStart") == ("True", "AgentsStart")
+    suspended = ("False", "AgentImageUnavailable")
+    wait_for("suspended", lambda: databases.condition("AgentsStart") == suspended, 45)
+    took_s = time.monotonic() - began
+    ready, event = databases.condition("Ready"), databases.events()["AgentImageUnavailable"]
+    gauge = metric(site.operator, "fodc_operator_injection_suspended")
+
+    # Made anew it comes up clean, and says why.
+    databases.teller = running
+    databases.delete_pod("data-1")
+    wait_counts(databases, 2, 1, 1, 1, 0)
+    clean = databases.pods()["data-1"]["metadata"]["annotations"]
+    missing = databases.status()["pods"][0]
+
+    # The agent of the other pod is started anew, and that works: agents start again.
+    databases.tell_of(databases.pods()["data-0"], running)
+    again = ("True", "AgentsStartAgain")
+    wait_for("again", lambda: databases.condition("AgentsStart") == again, 20)
+    # The webhook hears of it a moment after it is written.
+    time.sleep(1)
+    # One more pod gets its agent; data-1 has to be made anew for that.
+    databases.scale(3)
+    wait_counts(databases, 3, 2, 2, 1, 0)
+
+    assert databases.with_agent() == {"data-0", "data-2"}
+    assert 25 < took_s < 40
+    assert ready == suspended
+    assert gauge == 1
+    start = "no more pods get an agent: it does not start in data-1: ImagePullBackOff: Back-off"
+    assert event.startswith(start)
+    said = clean["fodc.banyandb.dev/not-injected"]
+    assert said.startswith("Suspended: FodcInjection banyandb gives no agents now: ")
+    assert (missing["name"], missing["state"], missing["reason"]) == (
+        "data-1",
+        "Missing",
+        "Suspended",
+    )
+
+
+@pytest.mark.timeout(120)
+def test_a_stuck_pod_is_evicted_when_that_is_asked_for_and_a_new_spec_ends_it(
+    site: Injecting, databases: Databases
+) -> None:
+    databases.teller = image_missing
+    databases.create_policy(missed={"action": "Evict", "perMinute": 60})
+    databases.create_stateful_set(1)
+    wait_counts(databases, 1, 1, 1, 0, 1)
+    stuck = databases.pods()["data-0"]["metadata"]["uid"]
+
+    databases.teller = running
+    wait_for("evicted", lambda: databases.successor("data-0", stuck), 45)
+    wait_counts(databases, 1, 0, 0, 1, 0)
+    clean = databases.pods()["data-0"]["metadata"]["uid"]
+    time.sleep(3)  # three times as long as the rate permits another one
+    assert databases.successor("data-0", clean) == ""
+
+    databases.change_policy(agent={"image": "banyandb-fodc-agent:good"})
+    # Agents may start now, so the pod is made anew to get its own.
+    wait_counts(databases, 1, 1, 1, 0, 0)
+    again = ("True", "AgentsStartAgain")
+    wait_for("again", lambda: databases.condition("AgentsStart") == again, 20)
+    stuck_ones = 'fodc_operator_injection_evictions_total{outcome="evicted",why="stuck"}'
+    assert metric(site.operator, stuck_ones) == 1
+
+
+def test_the_remote_agent_needs_its_component_of_the_manifests(
+    tmp_path: Path, databases: Databases
+) -> None:
+    plane = databases.plane
+    install_rights(plane)
+    databases.create_stateful_set(1)
+    databases.tell()
+    started = start_operator(
+        tmp_path,
+        plane,
+        HOME,
+        f"--namespace={databases.namespace}",
+        "--webhook-config-name=",
+        kubeconfig=kubeconfig_of_the_operator(plane, tmp_path),
+        webhook="127.0.0.1:0",
+    )
+    with running_program(started) as one:
+        wait_leads(one)
+        databases.create_policy(missed={"attachRemotely": True})
+        forbidden = ("False", "Forbidden")
+        wait_for("refused", lambda: databases.condition("RemoteAttached") == forbidden, 20)
+        message = databases.message("RemoteAttached")
+        _apply_component(plane, tmp_path)
+        starting = ("Unknown", "Starting")
+        wait_for("allowed", lambda: databases.condition("RemoteAttached") == starting, 30)
+        path = f"{databases.path('deployments', '/apis/apps/v1')}/fodc-remote-agent"
+        assert plane.api().get(path).status == 200
+        one.stop()
+
+    assert message.startswith("add the component remote-agent of the manifests: ")
+
+
+def _apply_component(plane: ControlPlane, folder: Path) -> None:
+    """Apply what the component adds."""
+    wanted = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy"}
+    documents = yaml.safe_load_all(render_with(plane, "remote-agent", folder))
+    found = [
+        one
+        for one in documents
+        if one
+        and one["kind"] in {*wanted, "ValidatingAdmissionPolicyBinding"}
+        and "remote-agent" in one["metadata"]["name"]
+    ]
+    answer: subprocess.CompletedProcess[str] = plane.kubectl(
+        "apply", "-f", "-", stdin=yaml.safe_dump_all(found), check=True
+    )
+    assert answer.returncode == 0
