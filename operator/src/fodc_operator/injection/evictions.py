@@ -145,7 +145,10 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing to evict now, though there is something to evict; look again at `until_ms`."""
+    """Nothing to evict now, though there may be something; look again at `until_ms`.
+
+    `why` is for people; empty when there is nothing to tell them.
+    """
 
     why: str
     until_ms: int = 0

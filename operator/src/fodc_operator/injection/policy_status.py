@@ -163,7 +163,7 @@ def _all_injected(standing: Standing, facts: Facts) -> Condition:
     if missing:
         verb = "run" if len(missing) > 1 else "runs"
         text = f"{_counted(missing)} of {len(standing.entries)} {verb} without an agent"
-        if facts.hold is not None:
+        if facts.hold is not None and facts.hold.why:
             text += f"; none is evicted now: {facts.hold.why}"
         return Condition("AllInjected", "False", "Missing", cut(text, 1024))
     skipped = standing.in_state(PodState.SKIPPED)

@@ -42,7 +42,7 @@ from fodc_operator.injection.standing import (
     standings,
 )
 from fodc_operator.injection.suspension import Condition, condition_of
-from fodc_operator.resources.fodc_injection import Defaults, Policy
+from fodc_operator.resources.fodc_injection import Defaults, MissedAction, Policy
 from fodc_protocol.samples import Sample
 
 _log = logging.getLogger(__name__)
@@ -311,10 +311,13 @@ class Reconciler:
         self, look: "_Look", memory: Memory
     ) -> evictions.Eviction | evictions.Hold | None:
         """Decide by what has been written, since the webhook knows no more than that."""
+        if look.standing.view.policy.missed.action is not MissedAction.EVICT:
+            return None
         before = _status(look.body)
         said = condition_of(before, suspension.CONDITION)
         if said.get("observedGeneration") != _generation(look.body):
-            return Hold("the policy has just changed", look.now_ms + 1_000)
+            # The next look decides; that is no news for people.
+            return Hold("", look.now_ms + 1_000)
         written = Condition(
             suspension.CONDITION, str(said["status"]), str(said["reason"]), str(said["message"])
         )

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reconciler's shell against an API server that refuses, forgets and comes back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from fodc_operator.cluster.client import Cluster, EventType, Listed, Watched
+from fodc_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError
+from fodc_operator.cluster.informer import Informer
+from fodc_operator.cluster.kinds import Kind
+from fodc_operator.injection import marks
+from fodc_operator.injection.reconciler import Pace, Reconciler, Surroundings
+from fodc_operator.injection.standing import WebhookHealth
+from fodc_operator.resources.fodc_injection import Defaults
+from tests.operator.injection.standing_pods import at, pod
+
+QUICK = Pace(debounce_s=0.01, unsettled_s=0.05, settled_s=0.1, poll_s=0.02)
+SELECTOR = {"matchLabels": {"app": "banyandb"}}
+
+
+@dataclass
+class FakeCluster:
+    """One namespace with one policy; `refusals` are raised by the next calls of a verb."""
+
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    spec: dict[str, Any] = field(default_factory=dict)
+    refusals: dict[str, list[Exception]] = field(default_factory=dict)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    evicted: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    changed: dict[Kind, asyncio.Queue[Watched]] = field(default_factory=dict)
+    version: int = 10
+
+    def __post_init__(self) -> None:
+        self.policy: dict[str, Any] = {
+            "metadata": {
+                "namespace": "ns",
+                "name": "banyandb",
+                "uid": "uid-of-banyandb",
+                "generation": 1,
+                "resourceVersion": "5",
+                "creationTimestamp": at(-3600),
+            },
+            "spec": {"podSelector": SELECTOR, **self.spec},
+        }
+
+    def _refuse(self, verb: str) -> None:
+        if waiting := self.refusals.get(verb):
+            raise waiting.pop(0)
+
+    async def list(self, kind: Kind, _scope: str | None = None, **_more: object) -> Listed:
+        self._refuse("list")
+        labels = {marks.OPT_IN_LABEL: marks.ENABLED}
+        namespace = {"metadata": {"name": "ns", "labels": labels, "resourceVersion": "1"}}
+        found = {Kind.FODC_INJECTION: [self.policy], Kind.NAMESPACE: [namespace]}
+        return Listed(found.get(kind, self.pods), "9")
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, kind: Kind, *_more: object, **_also: object
+    ) -> AsyncIterator[AsyncIterator[Watched]]:
+        queue = self.changed.setdefault(kind, asyncio.Queue())
+
+        async def events() -> AsyncIterator[Watched]:
+            while True:
+                yield await queue.get()
+
+        yield events()
+
+    async def patch_status(
+        self, _kind: Kind, _namespace: str, _name: str, body: Mapping[str, Any], _version: str
+    ) -> dict[str, Any]:
+        self._refuse("patch_status")
+        self.version += 1
+        status = {key: value for key, value in body["status"].items() if value is not None}
+        self.statuses.append(status)
+        metadata = {**self.policy["metadata"], "resourceVersion": str(self.version)}
+        self.policy = {**self.policy, "metadata": metadata, "status": status}
+        return self.policy
+
+    async def create_part(
+        self, _kind: Kind, _namespace: str, name: str, *_more: object, **_also: object
+    ) -> dict[str, Any]:
+        self._refuse("create_part")
+        self.evicted.append(name)
+        return {}
+
+    async def event(self, _regarding: object, _type: EventType, reason: str, _message: str) -> None:
+        self._refuse("event")
+        self.events.append(reason)
+
+    async def get(self, *_more: object) -> None:
+        self._refuse("get")
+
+
+def run(
+    cluster: FakeCluster,
+    until: Callable[[], object],
+    webhook: Callable[[], WebhookHealth] = WebhookHealth,
+) -> Reconciler:
+    """Run the reconciler until something holds; it must leave no task behind."""
+
+    async def main() -> Reconciler:
+        api = cast("Cluster", cluster)
+        policies, namespaces = Informer(api, Kind.FODC_INJECTION), Informer(api, Kind.NAMESPACE)
+        defaults = Defaults("agent:1", "proxy:17912")
+        around = Surroundings(defaults, lambda: (1, 34), webhook)
+        reconciler = Reconciler(api, policies, namespaces, around, pace=QUICK)
+        tasks = [asyncio.create_task(one.run()) for one in (policies, namespaces, reconciler)]
+        async with asyncio.timeout(10):
+            while not until():
+                await asyncio.sleep(0.005)
+        assert list(reconciler.samples())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return reconciler
+
+    return asyncio.run(main())
+
+
+def test_a_status_is_written_once_while_nothing_changes() -> None:
+    cluster = FakeCluster([pod()])
+    looks = 0
+
+    def until() -> bool:
+        nonlocal looks
+        looks += bool(cluster.statuses)
+        return looks > 60
+
+    reconciler = run(cluster, until)
+
+    assert [one["missing"] for one in cluster.statuses] == [1]
+    assert cluster.events == ["Missed"]
+    assert reconciler.figures.writes == {"written": 1}
+
+
+def test_a_status_that_is_not_taken_is_written_again() -> None:
+    lost: list[Exception] = [
+        ConflictError("changed", status=409),
+        ClusterError("down", status=500),
+        ClusterError("later", status=429),
+    ]
+    cluster = FakeCluster([pod()], refusals={"patch_status": lost})
+    reconciler = run(cluster, lambda: cluster.statuses)
+
+    assert cluster.statuses[0]["missing"] == 1
+    assert reconciler.figures.writes == {"changed": 1, "failed": 2, "written": 1}
+
+
+def test_a_fault_of_our_own_costs_one_look_only() -> None:
+    cluster = FakeCluster([pod()], refusals={"patch_status": [RuntimeError("a fault of ours")]})
+    run(cluster, lambda: cluster.statuses)
+
+    assert cluster.statuses[0]["missing"] == 1
+
+
+def test_a_lost_event_loses_no_status() -> None:
+    cluster = FakeCluster([pod()], refusals={"event": [ClusterError("down", status=500)]})
+    run(cluster, lambda: cluster.statuses)
+
+    assert (len(cluster.statuses), cluster.events) == (1, [])
+
+
+def test_a_pod_that_comes_is_seen() -> None:
+    cluster = FakeCluster()
+
+    def until() -> bool:
+        if len(cluster.statuses) == 1 and Kind.POD in cluster.changed:
+            queue, one = cluster.changed[Kind.POD], pod()
+            one["metadata"]["resourceVersion"] = "77"
+            queue.put_nowait(Watched("ADDED", one))
+        return len(cluster.statuses) > 1
+
+    run(cluster, until)
+
+    assert [one["matched"] for one in cluster.statuses[:2]] == [0, 1]
+
+
+def test_a_webhook_that_fails_is_told_without_a_change_of_any_object() -> None:
+    cluster, bad = FakeCluster(), WebhookHealth(is_ready=False, reason="NoAnswer", message="down")
+    run(
+        cluster,
+        lambda: len(cluster.statuses) > 1,
+        lambda: bad if cluster.statuses else WebhookHealth(),
+    )
+    ready = [
+        next(one for one in status["conditions"] if one["type"] == "WebhookReady")
+        for status in cluster.statuses
+    ]
+
+    assert [(one["status"], one["reason"]) for one in ready[:2]] == [
+        ("True", "Serving"),
+        ("False", "NoAnswer"),
+    ]
+
+
+def test_an_eviction_without_the_right_is_told_and_not_tried_all_the_time() -> None:
+    refused: list[Exception] = [ForbiddenError("pods/eviction is forbidden", status=403)]
+    cluster = FakeCluster(
+        [pod()],
+        spec={"missed": {"action": "Evict"}},
+        refusals={"create_part": refused},
+    )
+
+    def told() -> bool:
+        said = [one for status in cluster.statuses for one in status["conditions"]]
+        return any("the operator lacks the right" in one["message"] for one in said)
+
+    reconciler = run(cluster, told)
+
+    assert cluster.evicted == []
+    assert reconciler.figures.evictions == {("missing", "failed"): 1}
+
+
+def test_a_policy_that_cannot_be_read_says_so_and_evicts_nothing() -> None:
+    cluster = FakeCluster([pod()], spec={"mode": "Sometimes", "missed": {"action": "Evict"}})
+    run(cluster, lambda: cluster.statuses)
+
+    (ready,) = cluster.statuses[0]["conditions"]
+    assert (ready["status"], ready["reason"], cluster.evicted) == ("False", "BadPolicy", [])
+    assert "mode" in ready["message"]
