@@ -90,8 +90,8 @@ class Operator:
             return None
         return InjectionService(self.cluster, told, captures=self._is_captured)
 
-    def _is_captured(self, pod_name: str) -> bool:
-        return bool(self._captures.running(pod_name))
+    def _is_captured(self, address: str) -> bool:
+        return bool(self._captures.running(address))
 
     def _access(self) -> Access:
         found = self._api.configuration

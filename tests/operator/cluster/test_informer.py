@@ -164,7 +164,7 @@ def test_a_listener_that_fails_costs_neither_the_store_nor_the_others() -> None:
             api.store(NODES).create("a", node("one"))
             informer = Informer(server, Kind.FODC_NODE, backoff=QUICK)
             told: list[str] = []
-            informer.on_change(lambda one: told[1])  # type: ignore[arg-type,return-value]
+            informer.on_change(lambda one: told[1])  # type: ignore[arg-type,return-value]  # the fault to test
             informer.on_change(lambda one: told.append(one.name))
             task = asyncio.create_task(informer.run())
             await informer.wait_synced()

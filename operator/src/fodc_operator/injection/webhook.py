@@ -36,6 +36,7 @@ BUDGET_S: Final = 1.0
 KEEPALIVE_S: Final = 120.0
 """API servers close idle connections after 90 s; whoever closes first can cost the other a call."""
 STOP_S: Final = 2.0
+LOG_S: Final = 1.0
 _JSON: Final = "application/json"
 _FAULT: Final = "a fault of the operator; its log has the cause"
 _SILENT: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.OPTED_OUT})
@@ -98,6 +99,7 @@ class Webhook:
         self._most_in_flight = most_in_flight
         self._budget_s = budget_s
         self._chances = SecondChances()
+        self._logged: dict[str, float] = {}
         app = web.Application()
         app.router.add_post(PATH, self._handle)
         self._runner = web.AppRunner(
@@ -213,12 +215,19 @@ class Webhook:
     def _excused(self, seen: "_Seen", reason: str, text: str) -> Reply:
         """Let the pod in unseen, and say why to whoever creates it."""
         review, is_dry_run = seen.review, seen.review is not None and seen.review.is_dry_run
-        _log.warning("a pod was let in unseen: %s: %s", reason, text)
+        self._log_once_a_second(reason, text)
         if review is not None and not is_dry_run:
             told = f"pod {review.name} was let in unseen: {text}"
             self._tell(Note(review.namespace, None, reason, told))
         warning = f"fodc: no agent was put into this pod: {text}"
         return Reply(answer(seen.uid, warnings=[warning]), ALLOWED, reason, is_dry_run)
+
+    def _log_once_a_second(self, reason: str, text: str) -> None:
+        """Whoever can reach the port could fill the log; the metric counts all."""
+        now_s = time.monotonic()
+        if now_s - self._logged.get(reason, -LOG_S) >= LOG_S:
+            self._logged[reason] = now_s
+            _log.warning("a pod was let in unseen: %s: %s", reason, text)
 
 
 @dataclass(slots=True)
