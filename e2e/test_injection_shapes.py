@@ -206,7 +206,7 @@ def site(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
             given = made.given(shape)
             operators.wait_for(
                 f"{shape} is asked about",
-                lambda shape=shape, given=given: agents_of(  # type: ignore[misc]
+                lambda shape=shape, given=given: agents_of(  # type: ignore[misc]  # its type is told
                     made.create(shape, given, "?dryRun=All")
                 ),
             )

@@ -94,7 +94,7 @@ def test_details_that_are_refused_again_and_again_are_given_up(play: Play):
             await s.turn(60)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await s.until("it is tried", lambda: s.writes() > before)  # noqa: B023
+                    await s.until("it is tried", lambda: s.writes() > before)  # noqa: B023 - used within the turn
         told = s.writes()
         await s.turn(600)
         await asyncio.sleep(0.1)

@@ -14,7 +14,6 @@ from fodc_protocol import times
 from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
-from fodc_proxy.fleet.membership import Member
 from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.rounds.collector import RoundResult
 
