@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -101,7 +102,7 @@ def test_the_operator_does_all_of_its_work_with_the_rights_of_the_manifests(
 SELECTED = {"app.kubernetes.io/name": "banyandb", "app.kubernetes.io/component": "data"}
 
 
-def database() -> dict[str, object]:
+def database() -> dict[str, Any]:
     """A StatefulSet of one data node."""
     port = {"name": "observability", "containerPort": 2121}
     container = {"name": "data", "image": "banyandb", "args": ["data"], "ports": [port]}
@@ -176,6 +177,20 @@ class Databases:
         made = self.plane.api().create(self.policies, resource("FodcInjection", "db", spec=spec))
         assert made.status == 201, made.body
 
+    def change(self, **missed: object) -> None:
+        """Change what the policy says about missed pods."""
+        patch = {"spec": {"missed": missed}}
+        assert self.plane.api().merge(f"{self.policies}/db", patch).status == 200
+
+    def would_be_injected(self) -> bool:
+        """Whether the server has read trust, label and policy: a pod that is not kept tells."""
+        template = database()["spec"]["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", **template}
+        pod["metadata"] = {**template["metadata"], "name": "tried"}
+        path = self.pod.rpartition("/")[0]
+        made = self.plane.api().create(f"{path}?dryRun=All", pod).body
+        return "initContainers" in made.get("spec", {})
+
     def uid(self) -> str:
         """Which pod there is now, empty for none."""
         return str(self.plane.api().get(self.pod).body["metadata"].get("uid", ""))
@@ -193,7 +208,9 @@ def test_the_operator_injects_and_evicts_with_the_rights_of_the_manifests(
     databases = Databases(control_plane, namespace)
     old = databases.uid()
     with injecting(control_plane, namespace, tmp_path) as one:
-        databases.ask(action="Evict", perMinute=60)
+        databases.ask()
+        wait_for("the webhook in force", databases.would_be_injected)
+        databases.change(action="Evict", perMinute=60)
         wait_for("another pod", lambda: databases.uid() not in {"", old})
         wait_for("the status", lambda: databases.condition("AllInjected").get("status") == "True")
         new = control_plane.api().get(databases.pod).body["spec"]
