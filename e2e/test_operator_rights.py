@@ -136,7 +136,9 @@ def let_it_run(plane: ControlPlane, pod: str) -> None:
 
 
 @contextmanager
-def injecting(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[programs.Program]:
+def injecting(
+    plane: ControlPlane, namespace: str, folder: Path, *arguments: str
+) -> Iterator[programs.Program]:
     """With the rights of the manifests, an operator that leads and whose webhook is trusted."""
     install_rights(plane)
     plane.api().delete(f"/api/v1/namespaces/{HOME}/secrets/fodc-webhook-certificate")
@@ -145,6 +147,7 @@ def injecting(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[pro
         plane,
         HOME,
         "--webhook-extra-sans=127.0.0.1",
+        *arguments,
         kubeconfig=kubeconfig_of_the_operator(plane, folder),
         webhook="127.0.0.1:0",
     )
@@ -207,7 +210,9 @@ def test_the_operator_injects_and_evicts_with_the_rights_of_the_manifests(
     """Certificate, caBundle, statuses, Events and the eviction."""
     databases = Databases(control_plane, namespace)
     old = databases.uid()
-    with injecting(control_plane, namespace, tmp_path) as one:
+    # Policies that other tests left may ask for the remote agent, which is not granted here.
+    only = f"--namespace={namespace}"
+    with injecting(control_plane, namespace, tmp_path, only) as one:
         databases.ask()
         wait_for("the webhook in force", databases.would_be_injected)
         databases.change(action="Evict", perMinute=60)
