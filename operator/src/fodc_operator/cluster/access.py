@@ -10,8 +10,9 @@ from kubernetes.aio.config import ConfigException
 
 from fodc_protocol.errors import OptionError
 
-CONNECTIONS = 32
-"""More requests than this at a time wait for each other."""
+NO_LIMIT = 0
+"""Connections at a time. A watch holds one for as long as it lasts, and each namespace with a
+FodcInjection has one; a limit would let the renewal of the lease wait behind them for ever."""
 
 
 async def configuration_of(kubeconfig: str) -> Configuration:
@@ -23,7 +24,7 @@ async def configuration_of(kubeconfig: str) -> Configuration:
     found = Configuration()
     # Retries are ours: one place decides what is repeated and for how long.
     found.retries = None
-    found.connection_pool_maxsize = CONNECTIONS
+    found.connection_pool_maxsize = NO_LIMIT
     try:
         if kubeconfig:
             # Two functions of the library that have no types.
