@@ -139,9 +139,16 @@ def injecting(
         wanted = rendered(configuration, operator.addresses["webhook"], only_namespace=namespace)
         with applied(plane, wanted):
             operators.wait_leads(operator)
-            operators.wait_for("the webhook is ready", lambda: webhook_fault(operator) == "")
+            _wait_ready(operator)
             operators.wait_for("trusted", lambda: all(ca_bundles(plane, configuration)))
             yield Injecting(operator, configuration, home, namespace)
+
+
+def _wait_ready(operator: programs.Program) -> None:
+    try:
+        operators.wait_for("the webhook is ready", lambda: webhook_fault(operator) == "")
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {webhook_fault(operator)}\n{operator.tail()}") from error
 
 
 def webhook_fault(operator: programs.Program) -> str:
