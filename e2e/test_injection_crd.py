@@ -146,7 +146,8 @@ PATH = (
     "must be an absolute path of letters, digits, '-', '_' and '.', without '.' or '..' as a part "
     "and without '/' at the end"
 )
-OURS = "must not be at or below /var/lib/fodc, /var/run/secrets, /proc, /sys or /dev"
+OURS = "must not be at or below /var/lib/fodc, /opt/fodc, /var/run, /run, /proc, /sys or /dev"
+NEEDED = "must not be a directory that a container needs for itself; give one below it"
 MOUNT = "spec.sharedDirectories[0].mountPath"
 IN_BODY = "Invalid value: {}: {} in body should be {} than or equal to {}"
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
@@ -280,6 +281,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("path with a colon", directory("/tmp:ro"), MOUNT, PATH),
     ("the agent's own path", directory("/var/lib/fodc"), MOUNT, OURS),
     ("the path of the token", directory("/var/run/secrets/kubernetes.io"), MOUNT, OURS),
+    ("the path of sockets", directory("/run/x"), MOUNT, OURS),
+    ("the path of the injected agent", directory("/opt/fodc"), MOUNT, OURS),
+    ("the configuration of the system", directory("/etc"), MOUNT, NEEDED),
+    ("all temporary files", directory("/tmp"), MOUNT, NEEDED),
     ("the kernel's path", directory("/proc/self"), MOUNT, OURS),
     (
         "no space",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a FodcInjection says of its pods, and when it stops giving agents, on a real API server."""
 
-import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -210,18 +210,19 @@ def test_the_remote_agent_needs_its_component_of_the_manifests(
         forbidden = ("False", "Forbidden")
         wait_for("refused", lambda: databases.condition("RemoteAttached") == forbidden, 20)
         message = databases.message("RemoteAttached")
-        _apply_component(plane, tmp_path)
-        starting = ("Unknown", "Starting")
-        wait_for("allowed", lambda: databases.condition("RemoteAttached") == starting, 30)
-        path = f"{databases.path('deployments', '/apis/apps/v1')}/fodc-remote-agent"
-        assert plane.api().get(path).status == 200
+        with _component(plane, tmp_path):
+            starting = ("Unknown", "Starting")
+            wait_for("allowed", lambda: databases.condition("RemoteAttached") == starting, 30)
+            path = f"{databases.path('deployments', '/apis/apps/v1')}/fodc-remote-agent"
+            assert plane.api().get(path).status == 200
         one.stop()
 
     assert message.startswith("add the component remote-agent of the manifests: ")
 
 
-def _apply_component(plane: ControlPlane, folder: Path) -> None:
-    """Apply what the component adds."""
+@contextmanager
+def _component(plane: ControlPlane, folder: Path) -> Iterator[None]:
+    """Own what the component adds; the server is other tests' too."""
     wanted = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy"}
     documents = yaml.safe_load_all(render_with(plane, "remote-agent", folder))
     found = [
@@ -231,7 +232,9 @@ def _apply_component(plane: ControlPlane, folder: Path) -> None:
         and one["kind"] in {*wanted, "ValidatingAdmissionPolicyBinding"}
         and "remote-agent" in one["metadata"]["name"]
     ]
-    answer: subprocess.CompletedProcess[str] = plane.kubectl(
-        "apply", "-f", "-", stdin=yaml.safe_dump_all(found), check=True
-    )
-    assert answer.returncode == 0
+    text = yaml.safe_dump_all(found)
+    plane.kubectl("apply", "-f", "-", stdin=text, check=True)
+    try:
+        yield
+    finally:
+        plane.kubectl("delete", "-f", "-", stdin=text, check=True)

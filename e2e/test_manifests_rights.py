@@ -252,6 +252,7 @@ OPERATOR_MAY: list[dict[str, str]] = [
         for verb in ("get", "list", "watch")
     ),
     *({"resource": "namespaces", "verb": verb} for verb in ("get", "list", "watch")),
+    {"resource": "nodes", "verb": "list"},
     {"resource": "pods", "subresource": "eviction", "verb": "create", "namespace": "any"},
     {"resource": "secrets", "verb": "create", "namespace": SYSTEM},
     *(
@@ -310,6 +311,8 @@ OPERATOR_MAY_NOT: list[dict[str, str]] = [
         for verb in ("create", "patch", "update", "delete")
     ),
     {"resource": "namespaces", "verb": "patch"},
+    {"resource": "nodes", "verb": "get"},
+    {"resource": "nodes", "verb": "patch"},
     {"group": "apps", "resource": "deployments", "verb": "create", "namespace": "any"},
     {"resource": "configmaps", "verb": "create", "namespace": "any"},
     {"resource": "pods", "verb": "patch", "namespace": "any"},

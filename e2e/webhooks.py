@@ -16,6 +16,7 @@ from typing import Any, Final
 import yaml
 
 from e2e import operators, programs
+from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT
 
@@ -49,14 +50,19 @@ def rendered(
 
 def apply(plane: ControlPlane, configuration: Mapping[str, Any]) -> None:
     """Create the configuration, or put it in the place of the one of its name."""
-    name, api = configuration["metadata"]["name"], plane.api()
-    answer = api.create(CONFIGURATIONS, configuration)
+    answer = plane.api().create(CONFIGURATIONS, configuration)
     if answer.status == 409:
-        version = configuration_of(plane, name)["metadata"]["resourceVersion"]
-        metadata = {"name": name, "resourceVersion": version}
-        body = {**configuration, "metadata": metadata}
-        answer = api.send("PUT", f"{CONFIGURATIONS}/{name}", body)
-    assert answer.status in {200, 201}, answer.body
+        # An operator may be writing its CA into the one that is there.
+        operators.wait_for("replaced", lambda: _replace(plane, configuration).status == 200)
+        return
+    assert answer.status == 201, answer.body
+
+
+def _replace(plane: ControlPlane, configuration: Mapping[str, Any]) -> Answer:
+    name = configuration["metadata"]["name"]
+    version = configuration_of(plane, name)["metadata"]["resourceVersion"]
+    body = {**configuration, "metadata": {"name": name, "resourceVersion": version}}
+    return plane.api().send("PUT", f"{CONFIGURATIONS}/{name}", body)
 
 
 def configuration_of(plane: ControlPlane, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from fodc_client import checkup
 from fodc_client.__main__ import main
 from fodc_client.commands import doctor
+from fodc_protocol.errors import Reason, advice
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,23 @@ def test_doctor_finds_a_problem_of_a_node_and_advises(findings, proxy, make, cha
     assert [(each["level"], each["where"]) for each in found] == [("problem", "data-0")]
     assert found[0]["advice"]
     assert found[0]["why"]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("FlavourBasic", "NoBTF", "NoCapability", "NoCgroup", "NoPSI", "NoProcess", "NoTracefs"),
+        *("AmbiguousProcess", "NotShared", "OutsideNamespace", "PermissionDenied", "Remote"),
+    ],
+)
+def test_doctor_advises_on_what_an_agent_cannot_see(findings, proxy, make, reason):
+    told = {"kind": "process", "state": "Unsupported", "reason": reason, "message": "why"}
+    proxy.nodes = [make.node(capabilities=[told])]
+
+    _, found = findings()
+
+    assert [each["why"] for each in found] == [f"{reason}: why"]
+    assert found[0]["advice"] not in {"", advice(Reason.UNSUPPORTED), "See the agent's log."}
 
 
 def test_doctor_notes_an_agent_that_declares_nothing(findings, proxy, make):

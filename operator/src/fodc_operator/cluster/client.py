@@ -107,12 +107,13 @@ class Cluster:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        keep: Callable[[Object], Object] | None = None,
         deadline_s: float | None = None,
     ) -> Listed:
         """Return all objects of a namespace, or of all namespaces, page by page.
 
-        Each has its apiVersion and kind, which the server leaves out in lists. `deadline_s` is of
-        one page.
+        Each has its apiVersion and kind, which the server leaves out in lists; `keep` says what of
+        it is kept in memory. `deadline_s` is of one page.
         """
         items: list[Object] = []
         rest = ""
@@ -120,7 +121,8 @@ class Cluster:
             query = _query(label_selector, field_selector, limit=str(PAGE), **{"continue": rest})
             call = _call("list", kind, namespace, method="GET", query=query)
             page = await self._calls.send(call, deadline_s=deadline_s)
-            items += (_whole(kind, one) for one in page["items"] or ())
+            found = (_whole(kind, one) for one in page["items"] or ())
+            items += found if keep is None else map(keep, found)
             rest = page["metadata"].get("continue", "")
             if not rest:
                 return Listed(items, page["metadata"].get("resourceVersion", ""))

@@ -44,6 +44,7 @@ class Kind(Enum):
     FODC_INJECTION = Place(GROUP, VERSION, "fodcinjections", "FodcInjection")
     POD = Place("", "v1", "pods", "Pod")
     NAMESPACE = Place("", "v1", "namespaces", "Namespace", is_namespaced=False)
+    NODE = Place("", "v1", "nodes", "Node", is_namespaced=False)
     SECRET = Place("", "v1", "secrets", "Secret")
     CONFIG_MAP = Place("", "v1", "configmaps", "ConfigMap")
     SERVICE_ACCOUNT = Place("", "v1", "serviceaccounts", "ServiceAccount")

@@ -42,6 +42,7 @@ from fodc_operator.injection.pod_reading import (
     volumes_of,
 )
 from fodc_operator.injection.revision import revision_of
+from fodc_operator.injection.server_versions import NATIVE_SIDECARS_FROM
 from fodc_operator.injection.shapes import Shape, ShapeError, shape_of
 from fodc_operator.injection.sharing import Sharing, share
 from fodc_operator.injection.sizing import raised, resources_of
@@ -49,7 +50,6 @@ from fodc_operator.injection.skipping import skipped, with_annotations
 from fodc_operator.resources.fodc_injection import Flavour, Mode, Policy
 from fodc_operator.resources.fodcnode import label_value
 
-NATIVE_SIDECARS_FROM: Final = (1, 29)
 AGENT_PORT: Final = 9090
 _OTHER_PORTS: Final = range(19_090, 19_190)
 _TALKS_OF_PORTS: Final = (

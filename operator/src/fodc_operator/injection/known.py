@@ -18,6 +18,7 @@ from fodc_operator.cluster.errors import ClusterError
 from fodc_operator.cluster.informer import Change, Informer, Selection, without_managed_fields
 from fodc_operator.cluster.kinds import Kind
 from fodc_operator.injection.attempt import EMPTY, Book, book_of
+from fodc_operator.injection.server_versions import kubelets_count, oldest
 from fodc_operator.resources.fodc_injection import Defaults
 
 LOOK_S: Final = 0.5
@@ -28,6 +29,8 @@ MOST_LOOKS: Final = 8
 MOST_REMEMBERED: Final = 256
 VERSION_S: Final = 3600.0
 VERSION_AGAIN_S: Final = 5.0
+KUBELETS_S: Final = 60.0
+"""How often kubelets are asked, where their age matters; a node may join at any time."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +62,7 @@ class Known:
         self.policies = Informer(cluster, Kind.FODC_INJECTION, Selection(namespaces))
         self.namespaces = Informer(cluster, Kind.NAMESPACE, keep=_name_and_labels)
         self.server_version = (0, 0)
+        """The oldest of API server and kubelets; (0, 0) before it is known."""
         self._cluster = cluster
         self._watched = frozenset(namespaces)
         self._defaults = defaults
@@ -157,14 +161,38 @@ class Known:
 
     async def _follow_version(self) -> None:
         while True:
-            try:
-                found = await self._cluster.server_version()
-                if found != self.server_version:
-                    _log.info("the API server is of version %d.%d", *found)
-                self.server_version = found
-            except ClusterError as error:
-                _log.warning("the API server's version is not known: %s", error.message)
-            await asyncio.sleep(VERSION_AGAIN_S if self.server_version == (0, 0) else VERSION_S)
+            server = await self._ask_version()
+            if server == (0, 0):
+                await asyncio.sleep(VERSION_AGAIN_S)
+            else:
+                await asyncio.sleep(KUBELETS_S if kubelets_count(server) else VERSION_S)
+
+    async def _ask_version(self) -> tuple[int, int]:
+        """Bring `server_version` up to date; returns the API server's own, (0, 0) for unknown."""
+        try:
+            server = await self._cluster.server_version()
+        except ClusterError as error:
+            _log.warning("the API server's version is not known: %s", error.message)
+            return 0, 0
+        found = oldest(server, await self._kubelets() if kubelets_count(server) else ())
+        if found != self.server_version:
+            told = "the API server is of version %d.%d, pods are made fit for %d.%d"
+            _log.info(told, *server, *found)
+        self.server_version = found
+        return server
+
+    async def _kubelets(self) -> list[str] | None:
+        try:
+            listed = await self._cluster.list(Kind.NODE, keep=_kubelet_version)
+        except ClusterError as error:
+            told = "versions of kubelets are not known, the oldest allowed is assumed: %s"
+            _log.warning(told, error.message)
+            return None
+        return [one["kubelet"] for one in listed.items]
+
+
+def _kubelet_version(node: Object) -> Object:
+    return {"kubelet": node.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")}
 
 
 def _name_and_labels(one: Object) -> Object:
