@@ -226,7 +226,6 @@ OPTED: list[tuple[str, str, dict[str, Any], list[str]]] = [
         [BY_NAMESPACE],
     ),
     ("a word that means nothing", "true", {"labels": {LABEL: "true"}}, []),
-    ("mirror", "enabled", {"annotations": {"kubernetes.io/config.mirror": "a"}}, []),
 ]
 
 

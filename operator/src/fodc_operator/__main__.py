@@ -2,6 +2,7 @@
 """The program `fodc-operator`."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -55,6 +56,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
         async with api_client(settings.kubeconfig) as api:
             operator = Operator(settings, api)
             await operator.listen()
+            _set_programs_apart()
             if settings.proxy.print_addresses:
                 _print_addresses(operator, settings.proxy.grpc_listen)
             return await operator.run(asked_to_stop)
@@ -64,6 +66,12 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
     except (OSError, FodcError) as error:
         _say(f"{own.PROGRAM}: {error}\n", sys.stderr)
         return 1
+
+
+def _set_programs_apart() -> None:
+    """Keep the collector from walking all that was imported while pods wait for the webhook."""
+    gc.collect()
+    gc.freeze()
 
 
 def _print_addresses(operator: Operator, grpc: Address) -> None:

@@ -23,7 +23,7 @@ from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as diagnostics_handlers
 from fodc_operator.handlers.bridge import Bridge
-from fodc_operator.handlers.thread import Access, HandlersThread, new_registry
+from fodc_operator.handlers.thread import Access, HandlersThread
 from fodc_operator.injection.certificate_keeper import Fault
 from fodc_operator.injection.service import InjectionService
 from fodc_operator.mirror.captures import Captures
@@ -80,9 +80,9 @@ class Operator:
         self._holding: asyncio.Task[None] | None = None
 
     def _handlers_thread(self) -> HandlersThread:
-        registry = new_registry(self._access)
-        diagnostics_handlers.register(registry, self.requests, self._bridge)
-        return HandlersThread(registry, self._settings.namespaces)
+        thread = HandlersThread(self._access, self._settings.namespaces)
+        diagnostics_handlers.register(thread.registry, self.requests, self._bridge)
+        return thread
 
     def _injection(self) -> InjectionService | None:
         told = self._settings.injection

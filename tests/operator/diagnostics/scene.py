@@ -20,7 +20,7 @@ from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as handlers
 from fodc_operator.handlers.bridge import Bridge
-from fodc_operator.handlers.thread import Access, HandlersThread, new_registry
+from fodc_operator.handlers.thread import Access, HandlersThread
 from fodc_protocol.link import frames
 from fodc_proxy.diagnostics.ledger import Limits
 from fodc_proxy.fleet.membership import Contract, Registration
@@ -76,10 +76,9 @@ class Scene:
     async def start(self, url: str) -> None:
         """Let the controller work and kopf watch."""
         self._running = asyncio.create_task(self.controller.run(), name="controller")
-        registry = new_registry(lambda: Access(url))
         bridge = Bridge(asyncio.get_running_loop())
-        handlers.register(registry, self.controller, bridge)
-        self._kopf = HandlersThread(registry, ())
+        self._kopf = HandlersThread(lambda: Access(url), ())
+        handlers.register(self._kopf.registry, self.controller, bridge)
         self._kopf.start()
         await self.until("kopf watches", lambda: self.api.watches)
 

@@ -107,14 +107,16 @@ def test_a_pod_that_says_linux_gets_an_agent(given: Any) -> None:
     injected(given)
 
 
-def test_a_mirror_of_a_static_pod_is_left_alone() -> None:
+def test_a_mirror_of_a_static_pod_is_not_even_marked() -> None:
     given = pod(annotations={"kubernetes.io/config.mirror": "0123"})
-    assert skipped(given) == (
-        SkipReason.STATIC_POD,
-        (
-            "the pod mirrors a static one of a machine, which the API server cannot change; put "
-            "the agent into the machine's manifest"
-        ),
+
+    made = inject(given, policy(), SERVER, {})
+
+    assert made.pod == given
+    assert (made.outcome, made.reason) == (Outcome.SKIPPED, SkipReason.STATIC_POD)
+    assert made.message == (
+        "the pod mirrors a static one of a machine, which the API server cannot change; put the "
+        "agent into the machine's manifest"
     )
 
 

@@ -15,7 +15,6 @@ from fodc_operator.handlers.thread import (
     Access,
     HandlersError,
     HandlersThread,
-    new_registry,
     settings,
 )
 from tests.operator.memory_api.peers import a_request
@@ -49,9 +48,8 @@ async def handling(
 ) -> AsyncIterator[tuple[MemoryApi, Seen, HandlersThread]]:
     async with serving() as (api, url):
         seen = Seen()
-        registry = new_registry(lambda: Access(url))
-        diagnostics.register(registry, seen, Bridge(asyncio.get_running_loop()))
-        thread = HandlersThread(registry, namespaces)
+        thread = HandlersThread(lambda: Access(url), namespaces)
+        diagnostics.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
         thread.start()
         try:
             yield api, seen, thread
@@ -121,7 +119,7 @@ def test_it_ends_when_asked_and_leaves_other_tasks_alone() -> None:
 
 def test_a_thread_that_never_started_is_stopped_without_waiting() -> None:
     async def run() -> None:
-        thread = HandlersThread(new_registry(lambda: Access("http://127.0.0.1:1")), ())
+        thread = HandlersThread(lambda: Access("http://127.0.0.1:1"), ())
         await thread.stop()
         assert not thread.ended.done()
 
@@ -187,9 +185,8 @@ def test_it_ends_at_once_while_the_first_scan_waits_for_an_answer(
 
     async def run() -> None:
         async with mute_server() as (url, came):
-            registry = new_registry(lambda: Access(url))
-            diagnostics.register(registry, Seen(), Bridge(asyncio.get_running_loop()))
-            thread = HandlersThread(registry, ())
+            thread = HandlersThread(lambda: Access(url), ())
+            diagnostics.register(thread.registry, Seen(), Bridge(asyncio.get_running_loop()))
             thread.start()
             async with asyncio.timeout(SOON_S):
                 await came.wait()

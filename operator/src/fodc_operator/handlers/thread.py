@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import aiohttp
 import kopf
 
 STOP_S: Final = 3.0
@@ -52,26 +53,6 @@ def settings() -> kopf.OperatorSettings:
     # How long it may take to end is decided by whoever owns the thread.
     found.process.ultimate_exiting_timeout = None
     return found
-
-
-def new_registry(access: Callable[[], Access]) -> kopf.OperatorRegistry:
-    """Return a registry of our own, the login in it; the process-wide one is never used."""
-    registry = kopf.OperatorRegistry()
-
-    @kopf.on.login(registry=registry)
-    async def login(**_: object) -> kopf.ConnectionInfo:
-        found = access()
-        return kopf.ConnectionInfo(
-            server=found.server,
-            ca_path=found.ca_file or None,
-            token=found.token or None,
-            scheme="Bearer" if found.token else None,
-            certificate_path=found.certificate_file or None,
-            private_key_path=found.key_file or None,
-            insecure=found.insecure or None,
-        )
-
-    return registry
 
 
 class _Asked:
@@ -117,9 +98,18 @@ def _unheard() -> Iterator[None]:
 class HandlersThread:
     """Made and used in the main loop: `start`, then watch `ended`, at the end `stop`."""
 
-    def __init__(self, registry: kopf.OperatorRegistry, namespaces: tuple[str, ...]) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        access: Callable[[], Access],
+        namespaces: tuple[str, ...],
+    ) -> None:
+        """Without handlers yet; `access` is asked anew at each login, no namespaces are all."""
+        self.registry = kopf.OperatorRegistry()
+        """Where handlers are added before the start; the process-wide one is never used."""
+        self._access = access
         self._namespaces = namespaces
+        self._sessions: list[aiohttp.ClientSession] = []
+        kopf.on.login(registry=self.registry)(self._login)
         self._main = asyncio.get_running_loop()
         self._asked = _Asked()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
@@ -160,18 +150,39 @@ class HandlersThread:
         """
         asked = asyncio.create_task(self._asked.wait(), name="kopf asked to stop")
         operating = asyncio.create_task(self._kopf(), name="kopf")
-        await asyncio.wait([asked, operating], return_when=asyncio.FIRST_COMPLETED)
-        if asked.done():
-            with _unheard():
-                operating.cancel()
-                await asyncio.gather(operating, return_exceptions=True)
-                return
-        operating.result()
-        raise HandlersError("kopf ended unasked; its log says why")
+        try:
+            await asyncio.wait([asked, operating], return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                with _unheard():
+                    operating.cancel()
+                    await asyncio.gather(operating, return_exceptions=True)
+                    return
+            operating.result()
+            raise HandlersError("kopf ended unasked; its log says why")
+        finally:
+            for session in self._sessions:
+                await session.close()
+
+    async def _login(self, **_: object) -> kopf.AiohttpSession:
+        """Give kopf a connection that is ours to close: its own outlives a cancelled start."""
+        found = self._access()
+        info = kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_file or None,
+            token=found.token or None,
+            scheme="Bearer" if found.token else None,
+            certificate_path=found.certificate_file or None,
+            private_key_path=found.key_file or None,
+            insecure=found.insecure or None,
+        )
+        connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
+        session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
+        self._sessions.append(session)
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     async def _kopf(self) -> None:
         await kopf.operator(
-            registry=self._registry,
+            registry=self.registry,
             settings=settings(),
             standalone=True,
             clusterwide=not self._namespaces,

@@ -8,6 +8,7 @@ says it cannot start is blocked; everything between is not decided yet.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from fodc_operator.injection.marks import AGENT_CONTAINER
@@ -146,7 +147,13 @@ def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
 
 def time_ms(text: object) -> int:
     """Read a time of the API server in Unix milliseconds; 0 for none."""
+    return _text_ms(text) if isinstance(text, str) else 0
+
+
+@lru_cache(maxsize=16_384)
+def _text_ms(text: str) -> int:
+    """Read each time once: the pods of a namespace are judged again with every change of one."""
     try:
-        return parse_rfc3339_ms(text) if isinstance(text, str) else 0
+        return parse_rfc3339_ms(text)
     except TimeError:
         return 0

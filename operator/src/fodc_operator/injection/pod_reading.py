@@ -20,7 +20,8 @@ _REFERENCE: Final = re.compile(r"\$\([^)]*\)")
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return an object, empty when it is absent or none."""
-    return value if isinstance(value, Mapping) else {}
+    # What JSON gives is a dict; asking an abstract class first costs five times as much.
+    return value if isinstance(value, (dict, Mapping)) else {}
 
 
 def entries(value: object) -> list[Mapping[str, Any]]:

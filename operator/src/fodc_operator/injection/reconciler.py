@@ -10,10 +10,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from fodc_operator import telemetry
 from fodc_operator.cluster.client import Cluster, EventType, Object
@@ -31,6 +31,7 @@ from fodc_operator.injection.remote_agents import CONDITION as REMOTE
 from fodc_operator.injection.remote_agents import RemoteAgents
 from fodc_operator.injection.revision import revision_of
 from fodc_operator.injection.standing import (
+    Judging,
     PodState,
     PolicyView,
     Remote,
@@ -39,12 +40,13 @@ from fodc_operator.injection.standing import (
     WebhookHealth,
     blocked_since,
     sightings,
-    standings,
 )
 from fodc_operator.injection.suspension import Condition, condition_of
 from fodc_operator.resources.fodc_injection import Defaults, MissedAction, Policy
 from fodc_protocol.samples import Sample
 
+_AT_ONCE: Final = 25
+"""So many pods are judged without a break, about a millisecond's worth."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,10 @@ class Pace:
     settled_s: float = 60.0
     poll_s: float = 2.0
     """How often the webhook's health is asked."""
+    rest_per_pod_s: float = 0.003
+    """A namespace is left alone so long for each of its pods: judging one takes a few hundredths of
+    that, and while hundreds are made there the loop has the webhook to answer."""
+    longest_rest_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class _Place:
     pods: Informer
     watching: asyncio.Task[None]
     due_s: float
+    rest_s: float = 0.0
+    """How long after a change it is left alone, for what a look costs."""
     blocked: dict[str, int] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
     suspended: set[str] = field(default_factory=set)
@@ -195,7 +203,8 @@ class Reconciler:
     def _soon(self, namespace: str) -> None:
         place = self._places.get(namespace)
         if place is not None:
-            place.due_s = min(place.due_s, self._now_s() + self._pace.debounce_s)
+            wait_s = max(self._pace.debounce_s, place.rest_s)
+            place.due_s = min(place.due_s, self._now_s() + wait_s)
             self._changed.set()
 
     def _ask_webhook(self) -> None:
@@ -226,7 +235,8 @@ class Reconciler:
         now_ms = self._clock_ms()
         book = book_of(bodies.values(), self._around.defaults)
         pods = place.pods.of_namespace(namespace)
-        found = standings(pods, self._scene(namespace, book, bodies, now_ms))
+        found = await self._judged(pods, self._scene(namespace, book, bodies, now_ms))
+        place.rest_s = min(len(pods) * self._pace.rest_per_pod_s, self._pace.longest_rest_s)
         place.blocked = blocked_since(found.values(), place.blocked, now_ms)
         was_there = any(condition_of(_status(one), REMOTE) for one in bodies.values())
         remote = await self._remote.bring(
@@ -236,11 +246,21 @@ class Reconciler:
         place.suspended.clear()
         again_s = self._pace.settled_s
         for name, standing in place.standings.items():
+            await asyncio.sleep(0)
             look = _Look(bodies[name], standing, _remote_of(standing, remote), pods, now_ms)
             again_s = min(again_s, await self._bring(look, place))
         for wrong in book.unreadable:
             await self._say_unreadable(bodies[wrong.name], wrong.message, now_ms)
         return again_s
+
+    @staticmethod
+    async def _judged(pods: Sequence[Pod], scene: Scene) -> dict[str, Standing]:
+        """Judge all pods; the webhook, which has the same loop, answers in between."""
+        judging = Judging(scene)
+        for start in range(0, len(pods), _AT_ONCE):
+            judging.judge(pods[start : start + _AT_ONCE])
+            await asyncio.sleep(0)
+        return judging.standings()
 
     def _scene(
         self, namespace: str, book: Book, bodies: Mapping[str, Object], now_ms: int

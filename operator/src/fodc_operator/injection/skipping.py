@@ -12,13 +12,14 @@ from fodc_operator.injection.outcome import Injection, Outcome, Pod, SkipReason
 from fodc_operator.injection.pod_reading import annotations_of, has_our_agent, mapping
 
 MAX_MESSAGE: Final = 1024
-_SILENT: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.OPTED_OUT})
+SILENT: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.OPTED_OUT, SkipReason.STATIC_POD})
+"""No news for anybody: the pod is not even marked."""
 
 
 def skipped(pod: Pod, reason: SkipReason, message: str, *, policy: str = "") -> Injection:
     """Return the pod without an agent; `message` is a sentence for people."""
     short = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
-    silent = reason in _SILENT or has_our_agent(pod)
+    silent = reason in SILENT or has_our_agent(pod)
     return Injection(
         pod=pod if silent else with_annotations(pod, {SKIPPED: f"{reason}: {short}"}),
         outcome=Outcome.SKIPPED,

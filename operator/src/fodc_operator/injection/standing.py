@@ -150,17 +150,33 @@ def _reached(one: Entry, names: frozenset[str]) -> Entry:
     return replace(one, state=PodState.REMOTE, message=message)
 
 
+class Judging:
+    """Judges the pods of a namespace a few at a time, so that other work can come between."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._entries: dict[str, list[Entry]] = {one.policy.name: [] for one in scene.policies}
+
+    def judge(self, pods: Iterable[Pod]) -> None:
+        """Add these pods; each is judged by itself."""
+        for pod in pods:
+            if counts(pod):
+                for name, entry in _entries(pod, self._scene):
+                    self._entries[name].append(entry)
+
+    def standings(self) -> dict[str, Standing]:
+        """Return how each policy stands with the pods so far, by its name."""
+        return {
+            view.policy.name: Standing(view, _sorted(self._entries[view.policy.name]))
+            for view in self._scene.policies
+        }
+
+
 def standings(pods: Iterable[Pod], scene: Scene) -> dict[str, Standing]:
     """Return how each policy of a namespace stands, by its name."""
-    entries: dict[str, list[Entry]] = {one.policy.name: [] for one in scene.policies}
-    for pod in pods:
-        if counts(pod):
-            for name, entry in _entries(pod, scene):
-                entries[name].append(entry)
-    return {
-        view.policy.name: Standing(view, _sorted(entries[view.policy.name]))
-        for view in scene.policies
-    }
+    judging = Judging(scene)
+    judging.judge(pods)
+    return judging.standings()
 
 
 def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:

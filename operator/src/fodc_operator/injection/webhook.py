@@ -24,7 +24,7 @@ from fodc_operator.injection.patch import json_patch
 from fodc_operator.injection.reports import Note
 from fodc_operator.injection.review import Review, ReviewError, answer, read_review, uid_in
 from fodc_operator.injection.second_chance import SecondChances
-from fodc_operator.injection.skipping import skipped
+from fodc_operator.injection.skipping import SILENT, skipped
 from fodc_operator.injection.webhook_figures import WebhookFigures
 
 PATH: Final = "/inject"
@@ -39,7 +39,6 @@ STOP_S: Final = 2.0
 LOG_S: Final = 1.0
 _JSON: Final = "application/json"
 _FAULT: Final = "a fault of the operator; its log has the cause"
-_SILENT: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.OPTED_OUT})
 _OURS: Final = frozenset(
     {SkipReason.FAILED, SkipReason.REFUSED_BEFORE, SkipReason.BAD_POLICY, SkipReason.SUSPENDED}
 )
@@ -200,7 +199,7 @@ class Webhook:
 
     def _told(self, review: Review, view: View, made: Injection) -> Reply:
         reason = made.reason.value if made.reason else ""
-        sentence = "" if made.reason in _SILENT else made.message
+        sentence = "" if made.reason in SILENT else made.message
         if made.reason in _OURS and not review.is_dry_run:
             policy, text = view.book.named(made.policy), f"pod {review.name}: {made.message}"
             self._tell(Note(review.namespace, policy, reason, text))

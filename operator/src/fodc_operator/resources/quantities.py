@@ -7,6 +7,7 @@ The one idea: a quantity is an exact fraction between reading and writing, so th
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 _QUANTITY: Final = re.compile(
@@ -24,7 +25,13 @@ def parse_quantity(text: object) -> Fraction | None:
     """Return what a quantity stands for (cores, bytes), None for what is none."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         return None
-    found = _QUANTITY.fullmatch(str(text).strip())
+    return _parsed(str(text))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Fraction | None:
+    """Parse each once: the same few are read again for every pod."""
+    found = _QUANTITY.fullmatch(text.strip())
     if found is None:
         return None
     scale = Fraction(10) ** int(found["exponent"] or 0) * _SCALE[found["suffix"] or ""]
