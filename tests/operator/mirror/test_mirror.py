@@ -20,7 +20,8 @@ from tests.operator.mirror.fleet import NOON_MS, identity, registration, state
 from tests.operator.servers import PODS, cluster, pod
 
 NS = "banyandb"
-SOON_S = 2.0
+SOON_S = 10.0
+"""Long enough for a busy machine; what must be quick is asserted where it is measured."""
 
 
 @dataclass
@@ -200,7 +201,7 @@ def test_a_change_of_state_is_written_at_once() -> None:
             await one.until_phases(data_0="Degraded")
 
             assert one.mirror.metrics.news >= 2
-            assert one.mirror.metrics.news_seconds / one.mirror.metrics.news < SOON_S
+            assert one.mirror.metrics.news_seconds / one.mirror.metrics.news < 2.0
 
     asyncio.run(run())
 
