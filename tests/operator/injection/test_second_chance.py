@@ -28,27 +28,32 @@ def come(
     for now_s in times_s:
         refused = chances.was_refused(given, namespace, now_s)
         said.append(refused)
-        if not refused:
-            chances.note_injected(given, namespace, now_s, dry_run=dry_run)
+        note = chances.note_refused if refused else chances.note_injected
+        note(given, namespace, now_s, dry_run=dry_run)
     return said
 
 
-def test_the_third_coming_within_a_minute_is_let_in() -> None:
-    assert come(SecondChances(), NAMED, 0.0, 0.5, 2.0) == [False, False, True]
+def test_the_third_coming_within_seconds_is_let_in() -> None:
+    assert come(SecondChances(), NAMED, 0.0, 0.005, 0.015) == [False, False, True]
 
 
-def test_it_is_let_in_until_a_minute_after_it_left_with_an_agent() -> None:
-    """The two that left with an agent are 60 s old at 60.0 and at 60.5."""
-    said = come(SecondChances(), NAMED, 0.0, 0.5, 2.0, 30.0, 59.9, 60.0, 61.0)
-    assert said == [False, False, True, True, True, False, False]
+def test_it_is_let_in_however_far_apart_a_controller_tries_it_later() -> None:
+    """The pauses double up to 1,000 s; a quota may leave room for the database alone by then."""
+    times_s = [0.0, 0.005, 0.015, 10.2, 330.0, 1_330.0, 2_330.0]
+    assert come(SecondChances(), NAMED, *times_s) == [False, False, *[True] * 5]
 
 
-def test_slow_comings_are_those_of_a_pod_that_is_deleted_and_made_again() -> None:
-    assert come(SecondChances(), NAMED, 0.0, 40.0, 80.0, 120.0) == [False] * 4
+def test_twenty_minutes_after_its_last_coming_it_is_tried_with_an_agent_again() -> None:
+    said = come(SecondChances(), NAMED, 0.0, 0.0, 0.0, 1_199.9, 2_399.9, 2_400.0)
+    assert said == [False, False, True, True, False, False]
 
 
-def test_exactly_a_minute_is_over() -> None:
-    assert come(SecondChances(), NAMED, 0.0, 0.0, 60.0) == [False, False, False]
+def test_a_pod_that_somebody_deletes_again_and_again_keeps_its_agent() -> None:
+    assert come(SecondChances(), NAMED, 0.0, 6.0, 12.0, 18.0, 24.0) == [False] * 5
+
+
+def test_exactly_ten_seconds_are_over() -> None:
+    assert come(SecondChances(), NAMED, 0.0, 0.0, 10.0) == [False, False, False]
 
 
 def test_pods_of_other_names_and_namespaces_count_apart() -> None:
@@ -64,6 +69,13 @@ def test_a_dry_run_does_not_count() -> None:
     chances = SecondChances()
     assert come(chances, NAMED, 0.0, 1.0, 2.0, 3.0, dry_run=True) == [False] * 4
     assert len(chances) == 0
+
+
+def test_a_dry_run_keeps_no_verdict() -> None:
+    chances = SecondChances()
+    assert come(chances, NAMED, 0.0, 1.0) == [False, False]
+    assert come(chances, NAMED, 2.0, dry_run=True) == [True]
+    assert come(chances, NAMED, 60.0) == [False]
 
 
 def test_a_second_call_for_one_request_does_not_count() -> None:
@@ -124,13 +136,22 @@ def test_a_pod_that_cannot_be_told_from_others_is_never_refused() -> None:
 # ---- memory -----------------------------------------------------------------------------------
 
 
-def test_what_is_a_minute_old_is_forgotten() -> None:
+def test_what_is_ten_seconds_old_is_forgotten() -> None:
     chances = SecondChances()
     for at in range(10):
         come(chances, {"metadata": {"name": f"p-{at}"}}, float(at))
     assert len(chances) == 10
-    come(chances, NAMED, 64.5)
+    come(chances, NAMED, 14.5)
     assert len(chances) == 6
+
+
+def test_no_more_verdicts_are_remembered_than_there_is_room_for() -> None:
+    chances = SecondChances(capacity=2)
+    for name in ("a", "b", "c"):
+        come(chances, {"metadata": {"name": name}}, 0.0, 0.0, 0.0)
+    first, last = ({"metadata": {"name": name}} for name in ("a", "c"))
+    assert come(chances, last, 100.0) == [True]
+    assert come(chances, first, 100.0) == [False]
 
 
 def test_no_more_is_remembered_than_there_is_room_for() -> None:

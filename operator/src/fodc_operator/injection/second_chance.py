@@ -4,7 +4,8 @@
 The one idea: a controller whose pod is refused makes the same pod again at once. A quota, a
 LimitRange or another admission plugin that refuses our container would keep the database from
 coming up for ever, so a pod that keeps coming back without an agent, although it left with one, is
-let in as it came.
+let in as it came. The first tries come within milliseconds, which no pod that lived does however
+often a person deletes it; later ones up to 17 minutes apart, so a verdict is kept for longer.
 """
 
 from collections import OrderedDict, deque
@@ -14,7 +15,9 @@ from typing import Final
 from fodc_operator.injection.outcome import Pod
 from fodc_operator.injection.pod_reading import entries, has_our_agent, mapping, text
 
-WINDOW_S: Final = 60.0
+WINDOW_S: Final = 10.0
+VERDICT_S: Final = 20 * 60.0
+"""So long after its last coming a pod with a name of its own counts as refused."""
 ATTEMPTS: Final = 3
 """The coming of a named pod at which it counts as refused before."""
 UNNAMED_ATTEMPTS: Final = 6
@@ -47,7 +50,7 @@ def wanted_of(pod: Pod, namespace: str) -> Wanted | None:
 
 
 class SecondChances:
-    """Memory of the pods that left with an agent within the last minute; times in seconds.
+    """Memory of the pods that left with an agent within the window; times in seconds.
 
     It holds at most `capacity` pods and forgets those that left longest ago.
     """
@@ -56,6 +59,7 @@ class SecondChances:
         self._window_s = window_s
         self._capacity = capacity
         self._left: OrderedDict[Wanted, deque[float]] = OrderedDict()
+        self._refused: OrderedDict[Wanted, float] = OrderedDict()
 
     def __len__(self) -> int:
         """How many pods are remembered."""
@@ -69,8 +73,21 @@ class SecondChances:
         wanted = wanted_of(pod, namespace)
         if wanted is None or has_our_agent(pod):
             return False
-        needed = UNNAMED_ATTEMPTS if wanted.owner_uid else ATTEMPTS
-        return self._count(wanted, now_s) + 1 >= needed
+        if wanted.owner_uid:
+            return self._count(wanted, now_s) + 1 >= UNNAMED_ATTEMPTS
+        refused_s = self._refused.get(wanted)
+        is_known = refused_s is not None and now_s - refused_s < VERDICT_S
+        return is_known or self._count(wanted, now_s) + 1 >= ATTEMPTS
+
+    def note_refused(self, pod: Pod, namespace: str, now_s: float, *, dry_run: bool) -> None:
+        """Keep the verdict on a pod that was let in as it came; a dry run leaves nothing."""
+        wanted = wanted_of(pod, namespace)
+        if wanted is None or wanted.owner_uid or dry_run:
+            return
+        self._refused[wanted] = now_s
+        self._refused.move_to_end(wanted)
+        if len(self._refused) > self._capacity:
+            self._refused.popitem(last=False)
 
     def note_injected(self, pod: Pod, namespace: str, now_s: float, *, dry_run: bool) -> None:
         """Remember that this pod, as it arrived, was given an agent; a dry run leaves nothing."""

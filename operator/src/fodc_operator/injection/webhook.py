@@ -190,11 +190,12 @@ class Webhook:
         made = self._attempt(review.pod, view.book, view.labels or {}, version)
         if made.outcome is not Outcome.INJECTED:
             return made
-        now_s = self._clock_s()
-        if self._chances.was_refused(review.pod, review.namespace, now_s):
+        now_s, key = self._clock_s(), (review.pod, review.namespace)
+        if self._chances.was_refused(*key, now_s):
+            self._chances.note_refused(*key, now_s, dry_run=review.is_dry_run)
             text = "with an agent the pod was not created, so it is let in as it came"
             return skipped(review.pod, SkipReason.REFUSED_BEFORE, text, policy=made.policy)
-        self._chances.note_injected(review.pod, review.namespace, now_s, dry_run=review.is_dry_run)
+        self._chances.note_injected(*key, now_s, dry_run=review.is_dry_run)
         return made
 
     def _told(self, review: Review, view: View, made: Injection) -> Reply:
