@@ -60,6 +60,42 @@ def wait_counts(databases: Databases, *wanted: int) -> None:
         raise AssertionError(f"{databases.counts()} is not {wanted}") from None
 
 
+def limit_containers_to_64_mib(databases: Databases) -> None:
+    """Refuse containers of the agent's size, and wait until that is in force."""
+    limit = {"type": "Container", "max": {"memory": "64Mi"}}
+    body = {"metadata": {"name": "small"}, "spec": {"limits": [limit]}}
+    made = databases.plane.api().create(databases.path("limitranges"), body)
+    assert made.status == 201, made.body
+    container = {"name": "x", "image": "x", "resources": {"limits": {"memory": "96Mi"}}}
+    large = {"metadata": {"name": "large"}, "spec": {"containers": [container]}}
+    path = f"{databases.path('pods')}?dryRun=All"
+    wait_for("the limit", lambda: databases.plane.api().create(path, large).status == 403)
+
+
+def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
+    tmp_path: Path, databases: Databases
+) -> None:
+    with operator(tmp_path, databases):
+        databases.create_policy()
+        limit_containers_to_64_mib(databases)
+        began_s = time.monotonic()
+        databases.create_stateful_set(1)
+        took_s = time.monotonic() - began_s
+        wait_counts(databases, 1, 0, 0, 1, 0)
+        first, (told,) = databases.pods()["data-0"], databases.status()["pods"]
+        # Whoever deletes it does not wait for its agent to be refused again.
+        databases.delete_pod("data-0")
+        second = databases.pods()["data-0"]
+        databases.plane.api().delete(f"{databases.path('limitranges')}/small")
+
+    assert took_s < 3
+    for pod in (first, second):
+        assert "initContainers" not in pod["spec"]
+        said = pod["metadata"]["annotations"]["fodc.banyandb.dev/not-injected"]
+        assert said.startswith("RefusedAfterInjection: ")
+    assert (told["name"], told["reason"]) == ("data-0", "RefusedAfterInjection")
+
+
 def test_pods_missed_while_the_webhook_was_down_are_reported_within_seconds(
     tmp_path: Path, databases: Databases
 ) -> None:

@@ -66,7 +66,8 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
 
     databases.create_stateful_set(3)
     wait_counts(databases, 3, 3, 3, 0, 0)
-    assert databases.condition("AgentsStart") == ("True", "AgentsStart")
+    started = ("True", "AgentsStart")
+    wait_for("the agents run", lambda: databases.condition("AgentsStart") == started)
     assert databases.condition("AllUpToDate") == ("True", "AllUpToDate")
     assert databases.condition("WebhookReady") == ("True", "Serving")
     first = databases.status()

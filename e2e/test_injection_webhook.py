@@ -402,7 +402,7 @@ def test_a_fault_of_ours_costs_the_agent_and_is_told_everywhere(
 
             def told() -> Any:
                 made = create(plane, namespace, database_pod("probe"), "?dryRun=All")
-                return made["metadata"]["annotations"].get(NOT_INJECTED)
+                return made["metadata"].get("annotations", {}).get(NOT_INJECTED)
 
             operators.wait_for("the fault is told", told)
             made = create(plane, namespace, database_pod("data-0"))
