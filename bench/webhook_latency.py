@@ -125,10 +125,11 @@ def new_namespace(plane: ControlPlane) -> str:
     return namespace
 
 
-def same_patch(namespace: str) -> bytes:
+def same_patch(plane: ControlPlane, namespace: str) -> bytes:
     """What the operator answers for a pod here, in base64."""
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    asked = plane.api().create(path, pod("x")).body  # with the volume that the server adds
     bodies = [dict(one, metadata={**one["metadata"], "namespace": namespace}) for one in policies()]  # type: ignore[dict-item]
-    asked = pod("x")
     book = book_of(bodies, Defaults(image="banyandb-fodc-agent:0.1.0", proxy_address="proxy:17912"))
     made = attempt(asked, book, {}, (1, 34))
     steps = json_patch(asked, made.pod)
@@ -153,7 +154,7 @@ def constant(plane: ControlPlane, folder: Path, namespace: str) -> Iterator[None
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            child.stdin.write(same_patch(namespace) + b"\n")
+            child.stdin.write(same_patch(plane, namespace) + b"\n")
             child.stdin.flush()
             address = f"127.0.0.1:{int(child.stdout.readline())}"
             bundle = authority.cert_pem.bytes()
