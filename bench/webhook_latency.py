@@ -107,15 +107,16 @@ async def measure(plane: ControlPlane, kinds: Sequence[Kind]) -> None:
                 await turn(session, kind, f"pod-{number}", counts=number > 0)
 
 
-def policies() -> list[dict[str, object]]:
+def policies(namespace: str) -> list[dict[str, object]]:
     """The first selects the pods, the others are read for nothing."""
     apps = ["banyandb", *(f"other-{number}" for number in range(1, POLICIES))]
-    return [
-        installing.resource(
-            "FodcInjection", f"policy-{app}", spec={"podSelector": {"matchLabels": {"app": app}}}
-        )
-        for app in apps
-    ]
+    found = []
+    for app in apps:
+        spec = {"podSelector": {"matchLabels": {"app": app}}}
+        body = installing.resource("FodcInjection", f"policy-{app}", spec=spec)
+        body["metadata"]["namespace"] = namespace
+        found.append(body)
+    return found
 
 
 def new_namespace(plane: ControlPlane) -> str:
@@ -129,8 +130,10 @@ def same_patch(plane: ControlPlane, namespace: str) -> bytes:
     """What the operator answers for a pod here, in base64."""
     path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
     asked = plane.api().create(path, pod("x")).body  # with the volume that the server adds
-    bodies = [dict(one, metadata={**one["metadata"], "namespace": namespace}) for one in policies()]  # type: ignore[dict-item]
-    book = book_of(bodies, Defaults(image="banyandb-fodc-agent:0.1.0", proxy_address="proxy:17912"))
+    book = book_of(
+        policies(namespace),
+        Defaults(image="banyandb-fodc-agent:0.1.0", proxy_address="proxy:17912"),
+    )
     made = attempt(asked, book, {}, (1, 34))
     steps = json_patch(asked, made.pod)
     assert steps, made
@@ -178,7 +181,7 @@ def is_injected(plane: ControlPlane, kind: Kind) -> bool:
 def figures_of(plane: ControlPlane, folder: Path) -> tuple[Kind, Kind, Kind]:
     home = installing.new_namespace(plane)
     plain, asked, least = (Kind(new_namespace(plane)) for _ in range(3))
-    for body in policies():
+    for body in policies(asked.namespace):
         plane.api().create(installing.collection(asked.namespace, "fodcinjections"), body)
     with (
         webhooks.injecting(
