@@ -75,25 +75,28 @@ class Proxy:
     outgoing: queue.Queue = field(default_factory=queue.Queue)
 
     def connect(self, requests, context):
+        # A stream of its own, so that one which was lost takes no frame from the next.
+        outgoing = self.outgoing = queue.Queue()
+
         def read():
             try:
                 for frame in requests:
                     kind = frame.WhichOneof("frame")
                     if kind == "hello" and self.refusal is not None:
-                        self.outgoing.put(pb.ProxyFrame(refusal=self.refusal))
+                        outgoing.put(pb.ProxyFrame(refusal=self.refusal))
                     elif kind == "hello" and self.answers:
                         welcome = pb.Welcome(
                             protocol=1, agent_id="id", heartbeat_interval_ms=200, chunk_bytes=1024
                         )
-                        self.outgoing.put(pb.ProxyFrame(welcome=welcome))
+                        outgoing.put(pb.ProxyFrame(welcome=welcome))
                     self.frames.put((kind, frame))
                 self.frames.put(("half-closed", None))
             except grpc.RpcError:
                 self.frames.put(("lost", None))
-            self.outgoing.put(None)
+            outgoing.put(None)
 
         threading.Thread(target=read, daemon=True).start()
-        while (frame := self.outgoing.get()) is not None:
+        while (frame := outgoing.get()) is not None:
             yield frame
 
     def register(self, requests, context):
@@ -418,7 +421,7 @@ def test_a_terminated_agent_is_gone_within_two_seconds_and_says_goodbye(node, tm
         agent.wait_for("/readyz", is_ready)
         command = pb.StartCapture(command_id="c-1", profile="cpu", duration_ms=20_000)
         proxy.outgoing.put(pb.ProxyFrame(start_capture=command))
-        assert node.profiling.wait(10)
+        assert node.profiling.wait(10), list(proxy.frames.queue)
         code, took_s = agent.end()
         assert (code, took_s < 2.0) == (0, True)
         proxy.hear("half-closed")
@@ -457,7 +460,7 @@ def test_a_restarted_agent_answers_for_the_capture_that_it_lost(node, tmp_path):
             proxy.hear("hello")
             command = pb.StartCapture(command_id="c-1", profile="cpu", duration_ms=20_000)
             proxy.outgoing.put(pb.ProxyFrame(start_capture=command))
-            assert node.profiling.wait(10)
+            assert node.profiling.wait(10), list(proxy.frames.queue)
             agent.end(signal.SIGKILL)
         proxy.hear("lost", "half-closed")  # which of them is up to the server's library
         with Agent(node, tmp_path, port):
