@@ -70,6 +70,8 @@ class Proxy:
     link: bool = True
     existing: bool = False
     answers: bool = True
+    acknowledges: bool = True
+    """Without, the agent hangs up after 0.6 s and comes again."""
     refusal: pb.Refusal | None = None
     frames: queue.Queue = field(default_factory=queue.Queue)
     outgoing: queue.Queue = field(default_factory=queue.Queue)
@@ -89,6 +91,9 @@ class Proxy:
                             protocol=1, agent_id="id", heartbeat_interval_ms=200, chunk_bytes=1024
                         )
                         outgoing.put(pb.ProxyFrame(welcome=welcome))
+                    elif kind == "heartbeat" and self.acknowledges:
+                        ack = pb.HeartbeatAck(sequence=frame.heartbeat.sequence)
+                        outgoing.put(pb.ProxyFrame(heartbeat_ack=ack))
                     self.frames.put((kind, frame))
                 self.frames.put(("half-closed", None))
             except grpc.RpcError:
@@ -487,7 +492,7 @@ def test_a_proxy_without_the_link_gets_the_existing_contract(node, tmp_path):
 
 def test_a_silent_proxy_is_noticed_and_named(node, tmp_path):
     """It welcomes and then acknowledges no heartbeat: half dead, which TCP cannot see."""
-    proxy = Proxy()
+    proxy = Proxy(acknowledges=False)
     with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
         proxy.hear("hello")
         proxy.hear("hello")
