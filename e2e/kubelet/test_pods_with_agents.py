@@ -250,7 +250,9 @@ def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> N
     assert started[-1] == pytest.approx(started_s(after), abs=1.5)
     limits = wait_points(here, name, MEMORY_LIMIT, killed_s + 1)
     assert limits[-1][1] == 48 * MIB
-    assert capabilities(here, name)["cgroup"] == ("Supported", "")
+    # The proxy hears of it with a heartbeat.
+    supported = ("Supported", "")
+    operators.wait_for("the cgroup", lambda: capabilities(here, name)["cgroup"] == supported, 30)
 
 
 def eat(pod: Pod) -> None:
