@@ -19,11 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
-import trustme
 
-from e2e import operators, webhooks
+from e2e import https_servers, operators, webhooks
 from e2e.controlplane import installing
 from e2e.controlplane.cluster import ControlPlane, control_plane
 from fodc_operator.injection.attempt import attempt, book_of
@@ -103,7 +103,8 @@ async def measure(plane: ControlPlane, kinds: Sequence[Kind]) -> None:
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     async with aiohttp.ClientSession(plane.url, connector=connector, headers=headers) as session:
         for number in range(TURNS + 1):
-            for kind in (*kinds[number % 3 :], *kinds[: number % 3]):
+            first = number % len(kinds)
+            for kind in (*kinds[first:], *kinds[:first]):
                 await turn(session, kind, f"pod-{number}", counts=number > 0)
 
 
@@ -126,10 +127,15 @@ def new_namespace(plane: ControlPlane) -> str:
     return namespace
 
 
+def tried(plane: ControlPlane, namespace: str) -> dict[str, Any]:
+    """A pod as the server would make it now; nothing is kept."""
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    return dict(plane.api().create(path, pod("tried")).body)
+
+
 def same_patch(plane: ControlPlane, namespace: str) -> bytes:
     """What the operator answers for a pod here, in base64."""
-    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-    asked = plane.api().create(path, pod("x")).body  # with the volume that the server adds
+    asked = tried(plane, namespace)  # with the volume that the server adds
     book = book_of(
         policies(namespace),
         Defaults(image="banyandb-fodc-agent:0.1.0", proxy_address="proxy:17912"),
@@ -143,14 +149,10 @@ def same_patch(plane: ControlPlane, namespace: str) -> bytes:
 @contextmanager
 def constant(plane: ControlPlane, folder: Path, namespace: str) -> Iterator[None]:
     """Run the program that answers the same to everything, for the pods of a namespace."""
-    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
-    leaf = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
-    certificate, key = folder / "constant.crt", folder / "constant.key"
-    leaf.cert_chain_pems[0].write_to_path(certificate)
-    leaf.private_key_pem.write_to_path(key)
+    files = https_servers.write_certificates(folder / "constant")
     program = str(Path(__file__).with_name("constant_webhook.py"))
     with subprocess.Popen(
-        [sys.executable, program, str(certificate), str(key)],
+        [sys.executable, program, *(str(files.folder / f"tls.{part}") for part in ("crt", "key"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as child:
@@ -160,9 +162,8 @@ def constant(plane: ControlPlane, folder: Path, namespace: str) -> Iterator[None
             child.stdin.write(same_patch(plane, namespace) + b"\n")
             child.stdin.flush()
             address = f"127.0.0.1:{int(child.stdout.readline())}"
-            bundle = authority.cert_pem.bytes()
             wanted = webhooks.rendered(
-                "constant", address, only_namespace=namespace, ca_bundle=bundle
+                "constant", address, only_namespace=namespace, ca_bundle=files.ca
             )
             for number, entry in enumerate(wanted["webhooks"]):
                 entry["name"] = f"entry-{number}.constant.example"  # apart in the server's metrics
@@ -170,12 +171,6 @@ def constant(plane: ControlPlane, folder: Path, namespace: str) -> Iterator[None
                 yield
         finally:
             child.kill()
-
-
-def is_injected(plane: ControlPlane, kind: Kind) -> bool:
-    """Whether the server has read the configuration by now; nothing is kept."""
-    path = f"/api/v1/namespaces/{kind.namespace}/pods?dryRun=All"
-    return "initContainers" in plane.api().create(path, pod("tried")).body.get("spec", {})
 
 
 def figures_of(plane: ControlPlane, folder: Path) -> tuple[Kind, Kind, Kind]:
@@ -190,7 +185,9 @@ def figures_of(plane: ControlPlane, folder: Path) -> tuple[Kind, Kind, Kind]:
         constant(plane, folder, least.namespace),
     ):
         for kind in (asked, least):
-            operators.wait_for("a patch", lambda k=kind: is_injected(plane, k))
+            operators.wait_for(
+                "a patch", lambda k=kind: "initContainers" in tried(plane, k.namespace)["spec"]
+            )
         asyncio.run(measure(plane, (plain, asked, least)))
     return plain, asked, least
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e import webhooks
 from e2e.controlplane import build, installing, marking
 from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
+from e2e.database_pods import Databases
 
 BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
@@ -47,3 +49,10 @@ def control_plane(
 def namespace(control_plane: ControlPlane) -> str:
     """A namespace that no other test uses."""
     return installing.new_namespace(control_plane)
+
+
+@pytest.fixture
+def databases(control_plane: ControlPlane, namespace: str) -> Databases:
+    """A namespace whose pods the webhook is asked about."""
+    webhooks.opt_in(control_plane, namespace)
+    return Databases(control_plane, namespace)

@@ -5,16 +5,21 @@ The one idea: pods are made by the real controller, through the real webhook; wh
 tell of them is written into their status by the test, pod by pod.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
+from e2e import webhooks
 from e2e.controlplane.cluster import ControlPlane
-from e2e.controlplane.installing import collection, resource
+from e2e.controlplane.installing import collection, new_namespace, resource
 from e2e.operators import wait_for
+from e2e.webhooks import Injecting
 
 AGENT: Final = "fodc-agent"
+LEASE: Final = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
 LABELS: Final = {"app.kubernetes.io/name": "banyandb"}
 Teller = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """State of a container, by its name and its pod."""
@@ -47,6 +52,18 @@ class Databases:
     teller: Teller = running
     """How containers run that nobody has told of yet."""
     _told: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def operator(self, folder: Path, home: str = "") -> Iterator[Injecting]:
+        """Run an operator that injects into their namespace; it lives in `home`, else anywhere."""
+        with webhooks.injecting(
+            folder,
+            self.plane,
+            home=home or new_namespace(self.plane),
+            namespace=self.namespace,
+            arguments=(*LEASE, f"--namespace={self.namespace}"),
+        ) as found:
+            yield found
 
     # ---- objects ------------------------------------------------------------------------------
 
@@ -166,6 +183,18 @@ class Databases:
         found = self.status(name)
         names = ("matched", "injected", "upToDate", "missing", "failed")
         return tuple(found[one] for one in names) if "matched" in found else ()
+
+    def wait_counts(self, *wanted: int) -> None:
+        """Wait until matched, injected, upToDate, missing and failed are these."""
+
+        def look() -> bool:
+            self.tell()
+            return self.counts() == wanted
+
+        try:
+            wait_for(f"counts {wanted}", look, 20)
+        except TimeoutError:
+            raise AssertionError(f"{self.counts()} is not {wanted}") from None
 
     def events(self) -> dict[str, str]:
         """Return the notes of the Events of the namespace by their reason."""

@@ -7,8 +7,6 @@ only what kubelets would tell is told by the test.
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +14,12 @@ import pytest
 
 from e2e import operators, webhooks
 from e2e.controlplane import processes
-from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import new_namespace
 from e2e.database_pods import Databases
 from e2e.operators import wait_for
-from e2e.webhooks import Injecting
 from fodc_protocol.times import parse_rfc3339_ms
 
-LEASE = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
 EVICT = {"action": "Evict", "perMinute": 60}
-
-
-@pytest.fixture
-def databases(control_plane: ControlPlane) -> Databases:
-    namespace = new_namespace(control_plane)
-    webhooks.opt_in(control_plane, namespace)
-    return Databases(control_plane, namespace)
-
-
-@contextmanager
-def operator(folder: Path, databases: Databases, home: str = "") -> Iterator[Injecting]:
-    """An operator that injects into the namespace of these databases."""
-    with webhooks.injecting(
-        folder,
-        databases.plane,
-        home=home or new_namespace(databases.plane),
-        namespace=databases.namespace,
-        arguments=(*LEASE, f"--namespace={databases.namespace}"),
-    ) as found:
-        yield found
-
-
-def wait_counts(databases: Databases, *wanted: int) -> None:
-    """Wait until matched, injected, upToDate, missing and failed are these."""
-
-    def look() -> bool:
-        databases.tell()
-        return databases.counts() == wanted
-
-    try:
-        wait_for(f"counts {wanted}", look, 20)
-    except TimeoutError:
-        raise AssertionError(f"{databases.counts()} is not {wanted}") from None
 
 
 def limit_containers_to_64_mib(databases: Databases) -> None:
@@ -75,13 +37,13 @@ def limit_containers_to_64_mib(databases: Databases) -> None:
 def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
     tmp_path: Path, databases: Databases
 ) -> None:
-    with operator(tmp_path, databases):
+    with databases.operator(tmp_path):
         databases.create_policy()
         limit_containers_to_64_mib(databases)
         began_s = time.monotonic()
         databases.create_stateful_set(1)
         took_s = time.monotonic() - began_s
-        wait_counts(databases, 1, 0, 0, 1, 0)
+        databases.wait_counts(1, 0, 0, 1, 0)
         first, (told,) = databases.pods()["data-0"], databases.status()["pods"]
         # Whoever deletes it does not wait for its agent to be refused again.
         databases.delete_pod("data-0")
@@ -99,10 +61,10 @@ def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
 def test_pods_missed_while_the_webhook_was_down_are_reported_within_seconds(
     tmp_path: Path, databases: Databases
 ) -> None:
-    with operator(tmp_path, databases) as site:
+    with databases.operator(tmp_path) as site:
         databases.create_policy()
         databases.create_stateful_set(2)
-        wait_counts(databases, 2, 2, 2, 0, 0)
+        databases.wait_counts(2, 2, 2, 0, 0)
         assert databases.condition("AllInjected") == ("True", "AllInjected")
         # Nobody listens there.
         port = processes.free_ports(1)[0]
@@ -112,7 +74,7 @@ def test_pods_missed_while_the_webhook_was_down_are_reported_within_seconds(
         webhooks.apply(databases.plane, nowhere)
         wait_for("a pod without an agent", lambda: _without(databases, "data-1"), 20)
         began = time.monotonic()
-        wait_counts(databases, 2, 1, 1, 1, 0)
+        databases.wait_counts(2, 1, 1, 1, 0)
         took_s = time.monotonic() - began
         status = databases.status()
 
@@ -145,7 +107,7 @@ def test_pods_older_than_the_policy_are_evicted_one_by_one_until_all_have_an_age
         databases.tell()
         return len(databases.with_agent()) == 3 and databases.counts() == (3, 3, 3, 0, 0)
 
-    with operator(tmp_path, databases) as site:
+    with databases.operator(tmp_path) as site:
         databases.create_policy(missed=EVICT)
         wait_for("agents everywhere", all_injected, 40)
         evicted = 'fodc_operator_injection_evictions_total{outcome="evicted",why="missing"}'
@@ -169,7 +131,7 @@ def test_an_eviction_waits_for_the_disruption_budget_and_says_so(
     databases.tell()
     databases.create_budget(minAvailable=2)
     before = {one["metadata"]["uid"] for one in databases.pods().values()}
-    with operator(tmp_path, databases) as site:
+    with databases.operator(tmp_path) as site:
         databases.create_policy(missed=EVICT)
         wait_for(
             "the reason",
@@ -181,7 +143,7 @@ def test_an_eviction_waits_for_the_disruption_budget_and_says_so(
         assert {one["metadata"]["uid"] for one in databases.pods().values()} == before
         assert "lastEvictionTime" not in databases.status()
         databases.delete_budget()
-        wait_counts(databases, 2, 1, 1, 1, 0)
+        databases.wait_counts(2, 1, 1, 1, 0)
 
 
 @pytest.mark.timeout(120)
@@ -191,12 +153,12 @@ def test_the_rate_of_evictions_holds_over_a_restart_of_the_operator(
     home = new_namespace(databases.plane)
     databases.create_stateful_set(2)
     databases.tell()
-    with operator(tmp_path / "one", databases, home):
+    with databases.operator(tmp_path / "one", home):
         databases.create_policy(missed={"action": "Evict", "perMinute": 4})
-        wait_counts(databases, 2, 1, 1, 1, 0)
+        databases.wait_counts(2, 1, 1, 1, 0)
         first = databases.status()["lastEvictionTime"]
-    with operator(tmp_path / "two", databases, home):
-        wait_counts(databases, 2, 2, 2, 0, 0)
+    with databases.operator(tmp_path / "two", home):
+        databases.wait_counts(2, 2, 2, 0, 0)
         second = databases.status()["lastEvictionTime"]
 
     assert _seconds(second) - _seconds(first) >= 15
@@ -212,7 +174,7 @@ def test_a_pod_that_comes_back_without_an_agent_is_not_evicted_again(
     """The webhook works, as far as the operator can tell; API servers do not reach it."""
     databases.create_stateful_set(2)
     databases.tell()
-    with operator(tmp_path, databases) as site:
+    with databases.operator(tmp_path) as site:
         port = processes.free_ports(1)[0]
         nowhere = webhooks.rendered(
             site.configuration, f"127.0.0.1:{port}", only_namespace=databases.namespace
@@ -264,7 +226,7 @@ def test_a_remote_agent_reaches_missed_pods_and_goes_when_all_have_their_own(
     api = databases.plane.api()
     maps = f"{databases.path('configmaps')}/{REMOTE}"
     deployments = f"{databases.path('deployments', '/apis/apps/v1')}/{REMOTE}"
-    with operator(tmp_path, databases):
+    with databases.operator(tmp_path):
         databases.create_policy(missed={"attachRemotely": True})
         wait_for("targets", lambda: _targets(databases) == ["data-0", "data-1"], 20)
         wait_for("the agent", lambda: api.get(deployments).status == 200)
@@ -308,7 +270,7 @@ def test_the_remote_agent_goes_with_its_policy(tmp_path: Path, databases: Databa
     databases.create_stateful_set(1)
     databases.tell()
     api = databases.plane.api()
-    with operator(tmp_path, databases):
+    with databases.operator(tmp_path):
         databases.create_policy(missed={"attachRemotely": True})
         wait_for("targets", lambda: _targets(databases) == ["data-0"], 20)
         databases.change_policy(missed={"attachRemotely": False})

@@ -9,46 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from e2e import webhooks
 from e2e.applied import render_with
 from e2e.controlplane.cluster import ControlPlane
-from e2e.controlplane.installing import new_namespace
 from e2e.database_pods import Databases, image_missing, running
 from e2e.operators import metric, start_operator, wait_for, wait_leads
 from e2e.programs import running as running_program
 from e2e.test_operator_rights import HOME, install_rights, kubeconfig_of_the_operator
 from e2e.webhooks import Injecting
 
-LEASE = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
-
-
-@pytest.fixture
-def databases(control_plane: ControlPlane) -> Databases:
-    namespace = new_namespace(control_plane)
-    webhooks.opt_in(control_plane, namespace)
-    return Databases(control_plane, namespace)
-
 
 @pytest.fixture
 def site(tmp_path: Path, databases: Databases) -> Iterator[Injecting]:
-    with webhooks.injecting(
-        tmp_path,
-        databases.plane,
-        home=new_namespace(databases.plane),
-        namespace=databases.namespace,
-        arguments=(*LEASE, f"--namespace={databases.namespace}"),
-    ) as found:
+    with databases.operator(tmp_path) as found:
         yield found
-
-
-def wait_counts(databases: Databases, *wanted: int) -> None:
-    """Wait until matched, injected, upToDate, missing and failed are these."""
-
-    def look() -> bool:
-        databases.tell()
-        return databases.counts() == wanted
-
-    wait_for(f"counts {wanted}", look, 20)
 
 
 def table(databases: Databases) -> list[list[str]]:
@@ -65,7 +38,7 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
     assert databases.condition("AgentsStart") == ("Unknown", "NoAgentYet")
 
     databases.create_stateful_set(3)
-    wait_counts(databases, 3, 3, 3, 0, 0)
+    databases.wait_counts(3, 3, 3, 0, 0)
     started = ("True", "AgentsStart")
     wait_for("the agents run", lambda: databases.condition("AgentsStart") == started)
     assert databases.condition("AllUpToDate") == ("True", "AllUpToDate")
@@ -74,14 +47,14 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
     assert "pods" not in first
 
     databases.change_policy(flavour="proc")
-    wait_counts(databases, 3, 3, 0, 0, 0)
+    databases.wait_counts(3, 3, 0, 0, 0)
     changed = databases.status()
     assert changed["revision"] != first["revision"]
     assert databases.condition("AllUpToDate") == ("False", "OutOfDate")
     assert [one["state"] for one in changed["pods"]] == ["OutOfDate"] * 3
 
     databases.delete_pod("data-1")
-    wait_counts(databases, 3, 3, 1, 0, 0)
+    databases.wait_counts(3, 3, 1, 0, 0)
     databases.change_policy(paused=True)
     wait_for("paused", lambda: databases.condition("Ready") == ("False", "Paused"))
     head, line = table(databases)
@@ -97,7 +70,7 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
 def test_a_status_without_news_is_not_written(databases: Databases) -> None:
     databases.create_policy()
     databases.create_stateful_set(2)
-    wait_counts(databases, 2, 2, 2, 0, 0)
+    databases.wait_counts(2, 2, 2, 0, 0)
     wait_for("all told", lambda: databases.condition("AgentsStart") == ("True", "AgentsStart"))
     policies = f"/apis/fodc.banyandb.dev/v1alpha1/namespaces/{databases.namespace}/fodcinjections"
     version = databases.plane.api().get(f"{policies}/banyandb").body["metadata"]["resourceVersion"]
@@ -118,11 +91,11 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
 ) -> None:
     databases.create_policy()
     databases.create_stateful_set(2)
-    wait_counts(databases, 2, 2, 2, 0, 0)
+    databases.wait_counts(2, 2, 2, 0, 0)
     # The image is gone: the pod that is made next is held up by its agent.
     databases.teller = image_missing
     databases.delete_pod("data-1")
-    wait_counts(databases, 2, 2, 2, 0, 1)
+    databases.wait_counts(2, 2, 2, 0, 1)
     began = time.monotonic()
     assert databases.condition("AgentsStart") == ("True", "AgentsStart")
     suspended = ("False", "AgentImageUnavailable")
@@ -134,7 +107,7 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
     # Made anew it comes up clean, and says why.
     databases.teller = running
     databases.delete_pod("data-1")
-    wait_counts(databases, 2, 1, 1, 1, 0)
+    databases.wait_counts(2, 1, 1, 1, 0)
     clean = databases.pods()["data-1"]["metadata"]["annotations"]
     missing = databases.status()["pods"][0]
 
@@ -146,7 +119,7 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
     time.sleep(1)
     # One more pod gets its agent; data-1 has to be made anew for that.
     databases.scale(3)
-    wait_counts(databases, 3, 2, 2, 1, 0)
+    databases.wait_counts(3, 2, 2, 1, 0)
 
     assert databases.with_agent() == {"data-0", "data-2"}
     assert 25 < took_s < 40
@@ -170,19 +143,19 @@ def test_a_stuck_pod_is_evicted_when_that_is_asked_for_and_a_new_spec_ends_it(
     databases.teller = image_missing
     databases.create_policy(missed={"action": "Evict", "perMinute": 60})
     databases.create_stateful_set(1)
-    wait_counts(databases, 1, 1, 1, 0, 1)
+    databases.wait_counts(1, 1, 1, 0, 1)
     stuck = databases.pods()["data-0"]["metadata"]["uid"]
 
     databases.teller = running
     wait_for("evicted", lambda: databases.successor("data-0", stuck), 45)
-    wait_counts(databases, 1, 0, 0, 1, 0)
+    databases.wait_counts(1, 0, 0, 1, 0)
     clean = databases.pods()["data-0"]["metadata"]["uid"]
     time.sleep(3)  # three times as long as the rate permits another one
     assert databases.successor("data-0", clean) == ""
 
     databases.change_policy(agent={"image": "banyandb-fodc-agent:good"})
     # Agents may start now, so the pod is made anew to get its own.
-    wait_counts(databases, 1, 1, 1, 0, 0)
+    databases.wait_counts(1, 1, 1, 0, 0)
     again = ("True", "AgentsStartAgain")
     wait_for("again", lambda: databases.condition("AgentsStart") == again, 20)
     stuck_ones = 'fodc_operator_injection_evictions_total{outcome="evicted",why="stuck"}'

@@ -406,7 +406,7 @@ def test_the_names_of_the_webhook_are_those_of_the_operator() -> None:
 
 
 def test_nothing_but_labels_decides_which_pods_are_asked_about() -> None:
-    """A condition costs the API server as much as the question; our mark would end the second
+    """A condition costs the API server time for each pod; our mark would end the second
     question, which comes when another webhook changed the pod."""
     for entry in webhooks():
         assert "matchConditions" not in entry

@@ -98,11 +98,7 @@ def _unheard() -> Iterator[None]:
 class HandlersThread:
     """Made and used in the main loop: `start`, then watch `ended`, at the end `stop`."""
 
-    def __init__(
-        self,
-        access: Callable[[], Access],
-        namespaces: tuple[str, ...],
-    ) -> None:
+    def __init__(self, access: Callable[[], Access], namespaces: tuple[str, ...]) -> None:
         """Without handlers yet; `access` is asked anew at each login, no namespaces are all."""
         self.registry = kopf.OperatorRegistry()
         """Where handlers are added before the start; the process-wide one is never used."""
@@ -177,7 +173,8 @@ class HandlersThread:
         )
         connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
         session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
-        self._sessions.append(session)
+        # kopf has closed those whose token had run out.
+        self._sessions = [*(one for one in self._sessions if not one.closed), session]
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     async def _kopf(self) -> None:

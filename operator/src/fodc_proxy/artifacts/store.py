@@ -17,6 +17,7 @@ from fodc_protocol.errors import FodcError
 from fodc_proxy.artifacts import links
 from fodc_proxy.artifacts.errors import MissingError, StorageError
 from fodc_proxy.artifacts.objects import Objects
+from fodc_proxy.fleet.naming import address_of
 
 VERSION = 1
 _READERS = 16
@@ -228,5 +229,4 @@ def _parsed(key: str, data: bytes) -> Stored | None:
 
 
 def _names_of(manifest: Manifest) -> set[str]:
-    address = f"{manifest.namespace}/{manifest.pod}" if manifest.namespace else manifest.pod
-    return {manifest.node, manifest.pod, address}
+    return {manifest.node, manifest.pod, address_of(manifest.namespace, manifest.pod)}

@@ -21,7 +21,7 @@ from fodc_proxy.diagnostics.ports import Link
 from fodc_proxy.diagnostics.records import dump_request, load_request
 from fodc_proxy.diagnostics.targeting import Ability, Candidate
 from fodc_proxy.fleet.membership import Contract, Member
-from fodc_proxy.fleet.naming import shared_names
+from fodc_proxy.fleet.naming import NodeIds
 
 STORE_FOLDER = "store"
 PARTIAL_FOLDER = "partial"
@@ -51,10 +51,10 @@ class RegistryFleet:
         several namespaces have its name.
         """
         members = tuple(self.registry.members())
-        shared = shared_names((member.namespace, member.pod_name) for member in members)
+        ids = NodeIds(members)
         best: dict[str, Member] = {}
         for member in members:
-            key = member.address if member.pod_name in shared else member.pod_name
+            key = ids.of(member)
             known = best.get(key)
             if known is None or _preference(member) >= _preference(known):
                 best[key] = member

@@ -6,14 +6,13 @@ reason, so that nobody mistakes silence for success.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
 from fodc_proxy.diagnostics.model import Capture, Phase, Result, Selector, Spec, Target
 from fodc_proxy.diagnostics.phases import settled_target
-from fodc_proxy.fleet.naming import address_of, shared_names
+from fodc_proxy.fleet.naming import NodeIds, address_of
 
 _EXISTING_CONTRACT = (
     "its agent speaks the existing contract, which cannot capture on request; "
@@ -55,10 +54,10 @@ class Candidate:
 def chosen_targets(spec: Spec, candidates: Iterable[Candidate], now_ms: int) -> tuple[Target, ...]:
     """Return the targets of a spec in the order of their names, skipped ones included."""
     fleet = sorted(candidates, key=lambda candidate: (candidate.pod_name, candidate.namespace))
-    shared = shared_names((candidate.namespace, candidate.pod_name) for candidate in fleet)
-    matching = [candidate for candidate in fleet if _matches(spec.selector, candidate, shared)]
-    targets = [_target(spec, candidate, shared, now_ms) for candidate in matching]
-    return (*targets, *_missing_names(spec.selector, fleet, matching, shared, now_ms))
+    ids = NodeIds(fleet)
+    matching = [candidate for candidate in fleet if _matches(spec.selector, candidate, ids)]
+    targets = [_target(spec, candidate, ids, now_ms) for candidate in matching]
+    return (*targets, *_missing_names(spec.selector, fleet, matching, ids, now_ms))
 
 
 def same_role(one: str, other: str) -> bool:
@@ -70,14 +69,13 @@ def _plain_role(role: str) -> str:
     return role.upper().removeprefix("ROLE_")
 
 
-def _names_of(candidate: Candidate, shared: AbstractSet[str]) -> set[str]:
+def _names_of(candidate: Candidate, ids: NodeIds) -> set[str]:
     """By which names it can be chosen: a pod name that several have is not enough."""
-    names = {candidate.address, candidate.agent_id, candidate.pod_name}
-    return names - shared if candidate.namespace else names
+    return {candidate.address, candidate.agent_id, ids.of(candidate)}
 
 
-def _matches(selector: Selector, candidate: Candidate, shared: AbstractSet[str]) -> bool:
-    named = not selector.names or not _names_of(candidate, shared).isdisjoint(selector.names)
+def _matches(selector: Selector, candidate: Candidate, ids: NodeIds) -> bool:
+    named = not selector.names or not _names_of(candidate, ids).isdisjoint(selector.names)
     in_role = not selector.roles or any(same_role(role, candidate.role) for role in selector.roles)
     in_tier = not selector.tiers or candidate.tier.lower() in {
         tier.lower() for tier in selector.tiers
@@ -89,12 +87,12 @@ def _missing_names(
     selector: Selector,
     fleet: Sequence[Candidate],
     matching: Sequence[Candidate],
-    shared: AbstractSet[str],
+    ids: NodeIds,
     now_ms: int,
 ) -> list[Target]:
     """Names that chose no node, each with the reason why."""
-    taken = {name for node in matching for name in _names_of(node, shared)}
-    known = {name: node for node in fleet for name in _names_of(node, shared)}
+    taken = {name for node in matching for name in _names_of(node, ids)}
+    known = {name: node for node in fleet for name in _names_of(node, ids)}
     return [
         Target(
             node_id=name,
@@ -120,10 +118,10 @@ def _why_missing(name: str, node: Candidate | None, fleet: Sequence[Candidate]) 
     return "no node of this name is registered"
 
 
-def _target(spec: Spec, node: Candidate, shared: AbstractSet[str], now_ms: int) -> Target:
+def _target(spec: Spec, node: Candidate, ids: NodeIds, now_ms: int) -> Target:
     results = tuple(_result(spec, node, capture, now_ms) for capture in spec.captures)
     target = Target(
-        node_id=node.address if node.pod_name in shared else node.pod_name,
+        node_id=ids.of(node),
         results=results,
         namespace=node.namespace,
         pod_name=node.pod_name,

@@ -36,14 +36,14 @@ class NodeIds:
     """What people call the members of a fleet."""
 
     def __init__(self, members: Iterable[Named]) -> None:
-        self._shared = shared_names((m.namespace, m.pod_name) for m in members)
+        self._shared = _shared_names((m.namespace, m.pod_name) for m in members)
 
     def of(self, member: Named) -> str:
         """Return the pod name when it is unique in the fleet, else `namespace/pod`."""
         return member.address if member.pod_name in self._shared else member.pod_name
 
 
-def shared_names(nodes: Iterable[tuple[str, str]]) -> frozenset[str]:
+def _shared_names(nodes: Iterable[tuple[str, str]]) -> frozenset[str]:
     """Return the pod names that occur in several namespaces; `nodes` are (namespace, pod name).
 
     An agent that tells no namespace stands for the same pod as one that does: the existing
