@@ -46,7 +46,7 @@ test: $(BIN)/.ready ## all tests that need no cluster
 	$(BIN)/python -m pytest -q tests $(QUICK_SERVER_TESTS)
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
-	FODC_BUILD_CONTROLPLANE=1 $(BIN)/python -m pytest -q e2e
+	FODC_BUILD=1 $(BIN)/python -m pytest -q e2e
 
 kind: $(BIN)/.ready ## the suite on kind, where Docker is (builds both images once)
 	$(BIN)/python -m e2e.kind

@@ -2,7 +2,7 @@
 """The operator on a real API server: fail-over, status writes of a large fleet, news to readers.
 
 Needs the programs of a control plane, as the tests in e2e do, and builds them when that is allowed
-(FODC_BUILD_CONTROLPLANE). All of it runs on one machine, so the figures contain its contention.
+(FODC_BUILD). All of it runs on one machine, so the figures contain its contention.
 """
 
 import contextlib

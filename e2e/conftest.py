@@ -2,7 +2,7 @@
 """One control plane for all tests that want one, built before the first test when that is allowed.
 
 The one idea: a test takes the fixture `control_plane`; where it cannot be had the test is skipped
-with the reason, and FODC_BUILD_CONTROLPLANE=1 permits the minutes of building.
+with the reason, and FODC_BUILD=1 permits the minutes of building.
 """
 
 from collections.abc import Iterator

@@ -56,7 +56,7 @@ def test_what_is_missing_and_what_builds_it_is_said_when_building_is_not_asked_f
 
     assert isinstance(found, build.Unavailable)
     assert found.reason == (
-        f"etcd, kubectl not in {build.cache_directory()}; `make e2e` or FODC_BUILD_CONTROLPLANE=1 "
+        f"etcd, kubectl not in {build.cache_directory()}; `make e2e` or FODC_BUILD=1 "
         "builds what is missing (about 10 minutes, needs Go)"
     )
     assert calls(bench) == []

@@ -2,7 +2,7 @@
 """Find the programs of a Kubernetes control plane, or build them from Go modules.
 
 The one idea: go.mod and go.sum in this folder pin everything as `tool` dependencies, and the
-programs live in the user's cache under a hash of the go.sum files, so a checkout builds once.
+programs live in the user's cache under a hash of their go.sum, so a checkout builds once.
 KUBEBUILDER_ASSETS names a folder whose programs are preferred, as controller-runtime's tests do.
 
     python -m e2e.controlplane.build [NAME ...]     builds what is missing, prints the folder
@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from e2e.commands import CommandError, cache_root, run_long, say_as
+
 MODULE_DIRECTORY: Final = Path(__file__).resolve().parent
+INSTALLING_DIRECTORY: Final = MODULE_DIRECTORY / "installing_tools"
+"""What a person has beside kubectl, and a registry to push to."""
 KUBERNETES_VERSION: Final = "1.34.4"
 OPERATING: Final = (
     "etcd",
@@ -35,9 +38,9 @@ OPERATING: Final = (
 """What a control plane without real nodes needs; a kubelet is built on request only."""
 
 ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
-PERMISSION_VARIABLE: Final = "FODC_BUILD_CONTROLPLANE"
+PERMISSION_VARIABLE: Final = "FODC_BUILD"
 BUILD_DEADLINE_S: Final = 2400.0
-PROGRESS_EVERY_S: Final = 30.0
+_say: Final = say_as("control plane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ SOURCES: Final[Mapping[str, Source]] = {
     "kubectl": _kubernetes("kubectl"),
     "kubelet": _kubernetes("kubelet"),
     "kwok": Source(MODULE_DIRECTORY / "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+    "kustomize": Source(INSTALLING_DIRECTORY, "sigs.k8s.io/kustomize/kustomize/v5"),
+    "crane": Source(INSTALLING_DIRECTORY, "github.com/google/go-containerregistry/cmd/crane"),
 }
 
 
@@ -81,23 +86,15 @@ class Unavailable:
     reason: str
 
 
-class BuildError(Exception):
-    """A program could not be built; the text is the compiler's last words."""
-
-
 def building_is_permitted() -> bool:
     """Tell whether this run may spend minutes on a build: `make e2e` may, `make test` may not."""
     return os.environ.get(PERMISSION_VARIABLE, "") not in ("", "0")
 
 
-def cache_directory() -> Path:
-    """Return where the programs of these go.sum files are kept, by the XDG rules."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    digest = hashlib.sha256()
-    for module in (MODULE_DIRECTORY, MODULE_DIRECTORY / "kwok"):
-        digest.update((module / "go.sum").read_bytes())
-    return root / "banyandb-fodc" / f"controlplane-{digest.hexdigest()[:16]}"
+def cache_directory(module: Path = MODULE_DIRECTORY) -> Path:
+    """Return where the programs of a Go module are kept, by its go.sum."""
+    digest = hashlib.sha256((module / "go.sum").read_bytes()).hexdigest()[:16]
+    return cache_root() / f"{module.name}-{digest}"
 
 
 def binaries(*, build: bool, names: Sequence[str] = OPERATING) -> Binaries | Unavailable:
@@ -109,7 +106,7 @@ def binaries(*, build: bool, names: Sequence[str] = OPERATING) -> Binaries | Una
     if missing:
         try:
             _build_missing(missing)
-        except (BuildError, OSError, subprocess.TimeoutExpired) as error:
+        except (CommandError, OSError) as error:
             return Unavailable(f"building {', '.join(missing)} failed: {error}")
         found = _found(names)
     return Binaries(found)
@@ -117,9 +114,9 @@ def binaries(*, build: bool, names: Sequence[str] = OPERATING) -> Binaries | Una
 
 def _found(names: Sequence[str]) -> dict[str, Path]:
     assets = os.environ.get(ASSETS_VARIABLE)
-    folders = [*([Path(assets)] if assets else []), cache_directory()]
     found = {}
     for name in names:
+        folders = [*([Path(assets)] if assets else []), cache_directory(SOURCES[name].module)]
         for folder in folders:
             if os.access(folder / name, os.X_OK):
                 found[name] = folder / name
@@ -139,11 +136,11 @@ def _missing_reason(missing: Sequence[str]) -> str:
 def _build_missing(names: Sequence[str]) -> None:
     """Build one program after the other under a lock; another run's results are taken as ours."""
     if shutil.which("go") is None:
-        raise BuildError(f"there is no Go compiler; {ASSETS_VARIABLE} can name a folder instead")
-    target = cache_directory()
-    target.mkdir(parents=True, exist_ok=True)
-    with _locked(target / "lock"):
-        for number, name in enumerate(names, 1):
+        raise CommandError(f"there is no Go compiler; {ASSETS_VARIABLE} can name a folder instead")
+    for number, name in enumerate(names, 1):
+        target = cache_directory(SOURCES[name].module)
+        target.mkdir(parents=True, exist_ok=True)
+        with _locked(target / "lock"):
             if not (target / name).exists():
                 _say(f"building {name} ({number} of {len(names)}) …")
                 _build(name, target)
@@ -189,36 +186,9 @@ def _run_compiler(command: Sequence[str], module: Path, name: str) -> None:
     """Run the compiler, telling every half minute that it still works."""
     flags = f"{os.environ.get('GOFLAGS', '')} -buildvcs=false -mod=readonly".strip()
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": flags}
-    began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as words:
-        process = subprocess.Popen(
-            command, cwd=module, env=environment, stdout=words, stderr=subprocess.STDOUT
-        )
-        try:
-            _wait_for_compiler(process, began, name)
-        finally:
-            process.kill()
-            process.wait()
-        if process.returncode != 0:
-            words.seek(0)
-            raise BuildError("\n".join(words.read().splitlines()[-15:]))
-
-
-def _wait_for_compiler(process: subprocess.Popen[bytes], began: float, name: str) -> None:
-    while True:
-        try:
-            process.wait(PROGRESS_EVERY_S)
-        except subprocess.TimeoutExpired:
-            spent_s = time.monotonic() - began
-            if spent_s > BUILD_DEADLINE_S:
-                raise
-            _say(f"still building {name}, {spent_s:.0f} s …")
-        else:
-            return
-
-
-def _say(text: str) -> None:
-    print(f"control plane: {text}", file=sys.stderr, flush=True)
+    run_long(
+        command, name, _say, deadline_s=BUILD_DEADLINE_S, cwd=module, environment=environment
+    )
 
 
 def main(names: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ lives; and when it ends unasked the program must end too, which whoever owns the
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -178,6 +179,8 @@ class HandlersThread:
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     async def _kopf(self) -> None:
+        # Without it kopf names itself after its user, and the user of an image has no name.
+        os.environ.setdefault("POD_ID", "fodc-operator")
         await kopf.operator(
             registry=self.registry,
             settings=settings(),

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a command that may take minutes and say every half minute that it still works.
+
+The one idea: nobody looks at a silent terminal; what the command itself said is kept for the case
+that it fails.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+PROGRESS_EVERY_S: Final = 30.0
+LAST_LINES: Final = 15
+
+Say = Callable[[str], None]
+
+
+class CommandError(Exception):
+    """A command failed or took too long; the text is what it said last."""
+
+
+def say_as(speaker: str) -> Say:
+    """Return a function that tells one line of progress on standard error."""
+
+    def say(text: str) -> None:
+        print(f"{speaker}: {text}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def cache_root() -> Path:
+    """Return where everything that was built is kept, by the XDG rules."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "banyandb-fodc"
+
+
+def run_long(
+    command: Sequence[str],
+    what: str,
+    say: Say,
+    *,
+    deadline_s: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command to its end, with a word now and then; raises CommandError."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as words:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(process, began, what, say, deadline_s)
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode != 0:
+            words.seek(0)
+            raise CommandError("\n".join(words.read().splitlines()[-LAST_LINES:]))
+
+
+def _wait(
+    process: subprocess.Popen[bytes], began: float, what: str, say: Say, deadline_s: float
+) -> None:
+    while True:
+        try:
+            process.wait(PROGRESS_EVERY_S)
+        except subprocess.TimeoutExpired:
+            spent_s = time.monotonic() - began
+            if spent_s > deadline_s:
+                raise CommandError(f"{what} did not end within {deadline_s:g} s") from None
+            say(f"still at {what}, {spent_s:.0f} s …")
+        else:
+            return

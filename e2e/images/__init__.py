@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two images that a user installs, built with what the machine has."""
