@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test e2e kind bench cluster clean
+.PHONY: help dev demo check fix proto test images e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -44,6 +44,9 @@ proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 
 test: $(BIN)/.ready ## all tests that need no cluster
 	$(BIN)/python -m pytest -q tests $(QUICK_SERVER_TESTS)
+
+images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
+	@$(BIN)/python -m e2e.images $(if $(PUSH),--push $(PUSH))
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
 	FODC_BUILD=1 $(BIN)/python -m pytest -q e2e

@@ -92,6 +92,15 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
+def listens(host: str, port: int) -> bool:
+    """Tell whether somebody takes connections at this address."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 def wait_until(
     what: str, holds: Condition, *, deadline_s: float, children: Sequence[Child] = ()
 ) -> None:

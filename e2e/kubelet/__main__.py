@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from e2e.controlplane import build
+from e2e.controlplane import build, installing
 from e2e.controlplane.__main__ import Steps, told
 from e2e.controlplane.processes import ControlPlaneError
 from e2e.kubelet import images, requirements
@@ -32,6 +32,7 @@ def main() -> int:
             archives = images.write_images(Path(folder) / "images")
             steps.say("control plane and kubelet …")
             with node(Path(folder) / "node", archives) as one:
+                installing.install_crds(one.plane)
                 steps.say(f"ready: the node is at {one.place.node_ip}")
                 print(told(one.plane), flush=True)
                 signal.pause()

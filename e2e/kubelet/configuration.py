@@ -13,10 +13,12 @@ from typing import Any, Final
 import trustme
 import yaml
 
+from e2e.kubelet.names import DOMAIN
 from e2e.kubelet.place import Place
 from e2e.kubelet.requirements import CNI
 
 PAUSE_IMAGE: Final = "fodc.test/pause:1"
+REGISTRY_PORT: Final = 5000
 SOCKET: Final = "/run/containerd/containerd.sock"
 _NO_SNAPSHOTTERS: Final = (
     "io.containerd.snapshotter.v1.btrfs",
@@ -56,6 +58,8 @@ def apiserver_flags(place: Place, authority: Authority) -> tuple[str, ...]:
         # Its first address is the host's: the Service `kubernetes` needs no kube-proxy.
         f"--service-cluster-ip-range={place.network}",
         f"--advertise-address={place.host_ip}",
+        # A webhook's Service is asked at its endpoints: there is no kube-proxy.
+        "--enable-aggregator-routing=true",
         # By default it would look up the name of the node for logs and exec.
         "--kubelet-preferred-address-types=InternalIP",
         f"--kubelet-client-certificate={authority.certificate}",
@@ -90,6 +94,8 @@ disabled_plugins = [{disabled}]
   [{cri}.cni]
     bin_dir = "{CNI}"
     conf_dir = "{folder / "cni"}"
+  [{cri}.registry]
+    config_path = "{folder / "registries"}"
 """
     )
 
@@ -143,8 +149,8 @@ def write_kubelet(folder: Path, place: Place) -> None:
         "maxOpenFiles": 20_000,
         "makeIPTablesUtilChains": False,
         "podLogsDir": "/var/log/pods",
-        # There is no name server: pods are told one that does not answer.
         "clusterDNS": [place.host_ip],
+        "clusterDomain": DOMAIN,
         "resolvConf": "",
         "evictionHard": nothing_is_short,
         "imageGCHighThresholdPercent": 100,
@@ -154,3 +160,18 @@ def write_kubelet(folder: Path, place: Place) -> None:
         "shutdownGracePeriod": "0s",
     }
     (folder / "kubelet.yaml").write_text(yaml.safe_dump(whole))
+
+
+def write_registry(folder: Path, place: Place) -> None:
+    """Let the runtime take images from a registry at the host's end of the link, in the clear."""
+    hosts = folder / "registries" / registry_host(place)
+    hosts.mkdir(parents=True)
+    url = f"http://{registry_host(place)}"
+    (hosts / "hosts.toml").write_text(
+        f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n'
+    )
+
+
+def registry_host(place: Place) -> str:
+    """Return host and port of that registry."""
+    return f"{place.host_ip}:{REGISTRY_PORT}"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.controlplane import build
+from e2e.controlplane import build, installing
 from e2e.controlplane.cluster import programs
+from e2e.images.building import ImagesError
 from e2e.kubelet import images, requirements, traces
 from e2e.kubelet.node import Node
 from e2e.kubelet.node import node as running_node
@@ -40,7 +41,7 @@ def _reasons() -> list[str]:
         return [found.reason]
     try:
         images.build_programs()
-    except BuildError as error:
+    except (BuildError, ImagesError) as error:
         return [str(error)]
     return []
 
@@ -59,6 +60,7 @@ def machine(archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
     """A ready machine of a cluster with our CRDs; checks that nothing of it is left."""
     before = traces.of_host()
     with running_node(tmp_path_factory.mktemp("machine") / "run", archives) as one:
+        installing.install_crds(one.plane)
         yield one
         family = traces.family(one.child.process.pid)
     assert traces.come(before, one.place) == []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three images that a node has: pause, the sample node named banyand, and the agent.
+"""The images of a node: pause, the sample node named banyand, and the agent that users install.
 
-The one idea: programs are compiled into the user's cache, archives are written into the folder of
-the run; nothing comes from a registry.
+The one idea: programs are compiled into the user's cache and packed into the folder of the run; the
+agent's image is the one of `make images`. Nothing comes from a registry of the outside.
 """
 
 import hashlib
@@ -12,30 +12,35 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from e2e.kubelet import agent_image
+from e2e.images import building, wanted
 from e2e.kubelet.archives import Entry, Settings, layer, write_image
 from e2e.kubelet.configuration import PAUSE_IMAGE
 from e2e.node import build as node_build
 
 DATABASE_IMAGE: Final = "fodc.test/banyandb:1"
-AGENT_IMAGE: Final = "fodc.test/banyandb-fodc-agent:1"
+AGENT_IMAGE: Final = wanted.AGENT.reference
 PAUSE_SOURCES: Final = Path(__file__).with_name("pause")
 
 
 def build_programs() -> None:
-    """Compile what the cache does not have; raises BuildError."""
+    """Build what the cache does not have; raises BuildError or ImagesError."""
     built_pause()
     node_build.built_node()
+    building.built()
 
 
 def write_images(folder: Path) -> list[Path]:
-    """Write all three archives and return their paths; BuildError when Go cannot build one."""
+    """Return the archives of all three; raises BuildError or ImagesError."""
+    return [*write_programs(folder), building.built()[wanted.AGENT]]
+
+
+def write_programs(folder: Path) -> list[Path]:
+    """Write the archives of pause and sample node and return them; raises BuildError."""
     folder.mkdir(parents=True, exist_ok=True)
-    pause, database, agent = (folder / f"{name}.tar" for name in ("pause", "banyandb", "agent"))
+    pause, database = folder / "pause.tar", folder / "banyandb.tar"
     _write_program(pause, PAUSE_IMAGE, built_pause(), "/pause")
     _write_program(database, DATABASE_IMAGE, node_build.built_node(), "/banyand")
-    agent_image.write(agent, AGENT_IMAGE)
-    return [pause, database, agent]
+    return [pause, database]
 
 
 def _write_program(path: Path, reference: str, program: Path, at: str) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 POLL_S = 0.02
 WAIT_S = 60.0
 PRIVATE = ("/run", "/var/lib", "/var/log")
+VOLUMES = tuple(f"/var/lib/volumes/{number}" for number in range(4))
+"""Folders that volumes of the node may be made of."""
 
 
 def say(text: str) -> None:
@@ -45,7 +47,7 @@ def separate() -> None:
     run("mount", "--make-rshared", "/")
     for folder in PRIVATE:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
-    for folder in ("/var/lib/kubelet", "/run/containerd"):
+    for folder in ("/var/lib/kubelet", "/run/containerd", *VOLUMES):
         Path(folder).mkdir(parents=True)
     # The host may not have it mounted, and pods may ask for it.
     subprocess.run(["mount", "-t", "tracefs", "tracefs", "/sys/kernel/tracing"], check=False)

@@ -22,10 +22,10 @@ from typing import Final
 
 import yaml
 
-from e2e.controlplane import build, installing, processes
+from e2e.controlplane import build, processes
 from e2e.controlplane.cluster import USERS, ControlPlane, Serving, control_plane
 from e2e.controlplane.processes import Child, ControlPlaneError
-from e2e.kubelet import configuration, place
+from e2e.kubelet import configuration, names, place
 from e2e.kubelet.place import Place
 
 NODE_NAME: Final = "node-0"
@@ -83,6 +83,7 @@ def node(folder: Path, images: Sequence[Path]) -> Iterator[Node]:
         )
         # The node ends before its control plane does: clients that live would hold that up.
         stack.callback(end.now)
+        stack.enter_context(names.answering(plane, taken.host_ip))
         one = Node(folder, taken, plane, child)
         _join(one)
         yield one
@@ -109,6 +110,7 @@ def _claimed(child: Child) -> Place:
 def _write_node(folder: Path, taken: Place, images: Sequence[Path]) -> None:
     configuration.write_containerd(folder)
     configuration.write_network(folder, taken)
+    configuration.write_registry(folder, taken)
     configuration.write_kubelet(folder, taken)
     found = build.binaries(build=build.building_is_permitted(), names=("kubelet",))
     if isinstance(found, build.Unavailable):
@@ -135,7 +137,6 @@ def _join(one: Node) -> None:
     """Let the kubelet in and wait until its node is ready."""
     kubeconfig = yaml.safe_load(one.plane.kubeconfig.read_text())
     kubeconfig["current-context"] = NODE_USER
-    installing.install_crds(one.plane)
     _write_whole(one.folder / "kubeconfig", yaml.safe_dump(kubeconfig))
     try:
         processes.wait_until(

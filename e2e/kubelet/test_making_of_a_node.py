@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.kubelet import agent_image, python_files, requirements
+from e2e.kubelet import requirements
 from e2e.kubelet.archives import Entry, Settings, layer, write_image
 from e2e.kubelet.place import Place
 
@@ -50,36 +50,6 @@ def read(archive: tarfile.TarFile, name: str) -> bytes:
     content = archive.extractfile(name)
     assert content is not None
     return content.read()
-
-
-def test_the_agents_image_is_set_up_as_its_dockerfile_says() -> None:
-    settings = agent_image.dockerfile_settings(agent_image.DOCKERFILE.read_text())
-
-    assert (settings.entrypoint, settings.user) == (["fodc-agent"], "65532:65532")
-    assert settings.env == {
-        "PATH": "/opt/fodc/bin:/usr/local/bin:/usr/bin:/bin",
-        "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-        "MALLOC_TRIM_THRESHOLD_": "65536",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONNODEBUGRANGES": "1",
-        "PYTHONOPTIMIZE": "2",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def test_the_agents_image_has_the_agents_packages_and_no_other() -> None:
-    assert python_files.requirements() == [
-        "grpclib",
-        "h11",
-        "h2",
-        "hpack",
-        "hyperframe",
-        "multidict",
-        "protobuf",
-    ]
-    packages = {at.split("/")[0] for _, at in python_files.our_files()}
-    assert packages == {"fodc_agent", "fodc_protocol", "fodc_wire"}
 
 
 def test_places_share_no_name_and_no_address() -> None:

@@ -34,7 +34,8 @@ STARTED = "fodc_node_process_start_time_seconds"
 MEMORY_LIMIT = "fodc_node_memory_limit_bytes"
 BPF_AND_PERFMON = 1 << 39 | 1 << 38
 MIB = 1024 * 1024
-TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN_DIRECTORY = "/run/secrets/kubernetes.io/serviceaccount"
+"""Where it is mounted: in the image /var/run is a link, which would lead to the host's /run."""
 FLAVOUR = "fodc.banyandb.dev/flavour"
 USED_FLAVOUR = "fodc.banyandb.dev/used-flavour"
 NOT_INJECTED = "fodc.banyandb.dev/not-injected"

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user installs, on a real kubelet: images from a registry, shipped overlays, the main job.
+
+Issue 9: nothing here runs from the source tree. The tests go on from each other, as a person does:
+install, inject, profile, lose the operator's pod, change the overlay, uninstall.
+"""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from e2e import operators
+from e2e.commands import CommandError
+from e2e.controlplane.installing import ROOT, collection, resource
+from e2e.images import wanted
+from e2e.kubelet import databases, images, installation, site
+from e2e.kubelet.installation import SYSTEM, Machine
+from e2e.kubelet.node import node as running_node
+
+pytestmark = pytest.mark.timeout(600)
+NAMESPACE = "banyandb"
+POLICY = "banyandb"
+DATABASE = "banyandb-data-hot"
+POD = f"{DATABASE}-0"
+DEPLOY = ROOT / "build" / "deploy"
+AUTHORITY = trustme.CA()
+PART_OF = "app.kubernetes.io/part-of=banyandb-fodc"
+
+
+@pytest.fixture(scope="module")
+def machine(archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A node that has the sample node only, and an empty registry."""
+    folder = tmp_path_factory.mktemp("installed")
+    with (
+        running_node(folder / "run", images.write_programs(folder / "images")) as one,
+        installation.registry(folder, one) as name,
+    ):
+        made = Machine(one, name, folder)
+        installation.make_volumes(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine) -> Iterator[Machine]:
+    """What the lines of the README make."""
+    shutil.rmtree(DEPLOY, ignore_errors=True)
+    began = time.monotonic()
+    try:
+        machine.shell(installation.lines_after("Install"))
+    except CommandError as error:
+        pytest.fail(f"{error}\n{machine.words()}")
+    installation.timed("the lines of the README", began)
+    yield machine
+    shutil.rmtree(DEPLOY, ignore_errors=True)
+
+
+def test_the_lines_of_the_readme_bring_an_operator_that_leads(installed: Machine) -> None:
+    installed.operator_runs()
+    (container,) = installed.leader()["spec"]["containers"]
+
+    assert container["image"] == f"{installed.registry}/{wanted.OPERATOR.reference}"
+    assert installed.leader()["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_webhook_answers_and_a_database_gets_its_agent_from_the_registry(
+    installed: Machine,
+) -> None:
+    labels = {"fodc.banyandb.dev/inject": "enabled", site.POD_SECURITY: "restricted"}
+    installed.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    )
+    selector = {"matchLabels": {"app.kubernetes.io/name": "banyandb"}}
+    policy = resource("FodcInjection", POLICY, spec={"podSelector": selector, "cluster": "e2e"})
+    policy["metadata"]["namespace"] = NAMESPACE
+    installed.apply(policy)
+    operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 60)
+    install_database(installed, DATABASE)
+    pod = installed.read(f"--namespace={NAMESPACE}", "pod", POD)
+    (agent,) = (one for one in pod["spec"]["initContainers"] if one["name"] == site.AGENT)
+
+    assert agent["image"] == f"{installed.registry}/{wanted.AGENT.reference}"
+    assert container_of(pod, site.AGENT)["started"]
+    installed.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
+
+
+def test_a_request_ends_with_a_profile_that_go_reads(installed: Machine, tmp_path: Path) -> None:
+    result = profile(installed, "cpu-of-data-hot-0")
+
+    with urllib.request.urlopen(installed.http() + result["downloadPath"], timeout=30) as answer:
+        body = answer.read()
+    assert hashlib.sha256(body).hexdigest() == result["sha256"]
+    path = tmp_path / "cpu.pb.gz"
+    path.write_bytes(body)
+    told = subprocess.run(
+        ["go", "tool", "pprof", "-top", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "Type: cpu" in told.stdout
+    assert "main." in told.stdout
+
+
+def test_prometheus_finds_the_node_on_its_port(installed: Machine) -> None:
+    with urllib.request.urlopen(f"{installed.http()}/metrics", timeout=30) as answer:
+        page = answer.read().decode()
+
+    lines = [line for line in page.splitlines() if line.startswith("banyandb_system_up_time")]
+    assert [f'pod_name="{POD}"' in line for line in lines] == [True]
+
+
+def test_the_operators_pod_is_killed_and_all_goes_on(installed: Machine) -> None:
+    before = installed.leader()["metadata"]["name"]
+    (earlier,) = results(installed, "cpu-of-data-hot-0")
+    installed.system("delete", "pod", before, "--grace-period=0", "--force")
+    installed.operator_runs()
+
+    assert installed.leader()["metadata"]["name"] != before
+    # What was collected before can be read after it.
+    with urllib.request.urlopen(installed.http() + earlier["downloadPath"], timeout=30) as answer:
+        assert hashlib.sha256(answer.read()).hexdigest() == earlier["sha256"]
+    installed.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
+    assert profile(installed, "after-the-kill")["samples"] > 0
+
+
+# ---- every overlay and component ----------------------------------------------------------------
+
+
+def test_two_replicas_of_the_ha_overlay_become_ready(installed: Machine, tmp_path: Path) -> None:
+    apply_overlay(installed, tmp_path / "own", "ha")
+    pods = installed.read(f"--namespace={SYSTEM}", "pods", f"--selector={PART_OF}")["items"]
+
+    assert [is_ready(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]] == [
+        True,
+        True,
+    ]
+    still_works(installed)
+
+
+def test_the_monitoring_overlay_becomes_ready(installed: Machine, tmp_path: Path) -> None:
+    installed.apply(
+        foreign_kind("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
+        foreign_kind("monitoring.coreos.com", "PrometheusRule", "prometheusrules"),
+    )
+    established(installed)
+    apply_overlay(installed, tmp_path / "own", "monitoring")
+
+    assert installed.system("get", "servicemonitors", "--output=name").split() == [
+        "servicemonitor.monitoring.coreos.com/fodc-proxy"
+    ]
+    still_works(installed)
+
+
+def test_with_cert_managers_component_the_webhook_serves_its_certificate(
+    installed: Machine, tmp_path: Path
+) -> None:
+    """cert-manager itself is played: what it is asked for is read from the Certificate."""
+    installed.apply(
+        foreign_kind("cert-manager.io", "Issuer", "issuers"),
+        foreign_kind("cert-manager.io", "Certificate", "certificates"),
+    )
+    established(installed)
+    apply_overlay(installed, tmp_path / "own", "default", "cert-manager")
+    asked = installed.read(f"--namespace={SYSTEM}", "certificate", "fodc-webhook")["spec"]
+    issue(installed, asked["secretName"], asked["dnsNames"])
+    installed.system("rollout", "restart", "deployment/fodc-operator")
+    installed.operator_runs()
+
+    operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 90)
+
+
+def test_the_component_of_remote_agents_reaches_a_pod_that_was_there_before(
+    installed: Machine, tmp_path: Path
+) -> None:
+    apply_overlay(installed, tmp_path / "own", "default", "remote-agent")
+    installed.kubectl("label", "namespace", NAMESPACE, "fodc.banyandb.dev/inject-")
+    install_database(installed, "missed")
+    spec = {"missed": {"attachRemotely": True}}
+    installed.kubectl(
+        f"--namespace={NAMESPACE}", "patch", "fodcinjection", POLICY, "--type=merge",
+        f"--patch={yaml.safe_dump({'spec': spec}, default_flow_style=True)}",
+    )  # fmt: skip
+    operators.wait_for(
+        "the remote agent", lambda: "fodc-remote-agent" in deployments(installed), 90
+    )
+    where = f"--namespace={NAMESPACE}"
+    installed.kubectl(where, "rollout", "status", "deployment/fodc-remote-agent", "--timeout=120s")
+    operators.wait_for("the node", lambda: "missed-0" in nodes(installed), 60)
+    installed.wait("fodcnode/missed-0", "jsonpath={.status.phase}=Online", NAMESPACE)
+
+
+# ---- out of the cluster -------------------------------------------------------------------------
+
+
+def test_after_the_uninstallation_nothing_is_left_and_the_database_runs(
+    installed: Machine, tmp_path: Path
+) -> None:
+    before = installed.read(f"--namespace={NAMESPACE}", "pod", POD)["metadata"]["uid"]
+    installed.kubectl(f"--namespace={NAMESPACE}", "delete", "fodcinjection", POLICY)
+    for components in (("cert-manager",), ("remote-agent",), ("monitoring",)):
+        folder = installation.own_overlay(
+            tmp_path / components[0], installed.registry, "default", *components
+        )
+        installed.kubectl("delete", "--ignore-not-found", f"--kustomize={folder}")
+    ha = installation.own_overlay(tmp_path / "ha", installed.registry, "ha")
+    installed.kubectl("delete", "--ignore-not-found", f"--kustomize={ha}")
+
+    kinds = installed.kubectl("api-resources", "--verbs=list", "--output=name").split()
+    left = installed.kubectl(
+        "get", ",".join(kinds), "--all-namespaces", f"--selector={PART_OF}", "--output=name",
+        "--ignore-not-found",
+    )  # fmt: skip
+    ours = [name for name in kinds if name.endswith("fodc.banyandb.dev")]
+    assert (left, ours) == ("", [])
+    pod = installed.read(f"--namespace={NAMESPACE}", "pod", POD)
+    assert (pod["metadata"]["uid"], is_ready(pod)) == (before, True)
+
+
+# ---- steps --------------------------------------------------------------------------------------
+
+
+def agent_of_a_trial(machine: Machine) -> bool:
+    """Ask for a pod that is not made: webhook, policy and its cache must all be there."""
+    template = databases.stateful_set("trial")["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": "trial"},
+        "spec": template["spec"],
+    }
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"
+    answer = machine.node.plane.api().create(path, pod)
+    found = answer.body.get("spec", {}).get("initContainers", [])
+    return site.AGENT in [one["name"] for one in found]
+
+
+def install_database(machine: Machine, name: str) -> None:
+    """Make a StatefulSet of the sample node and wait until its pod is ready."""
+    whole = databases.stateful_set(name)
+    whole["metadata"]["namespace"] = NAMESPACE
+    machine.apply(whole)
+    machine.kubectl(
+        f"--namespace={NAMESPACE}", "rollout", "status", f"statefulset/{name}", "--timeout=120s"
+    )
+
+
+def container_of(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (one for one in pod["status"]["initContainerStatuses"] if one["name"] == name)
+    return dict(found)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    return any(
+        one["type"] == "Ready" and one["status"] == "True" for one in pod["status"]["conditions"]
+    )
+
+
+def profile(machine: Machine, name: str) -> dict[str, Any]:
+    """Ask for a CPU profile as the example does, wait for its end and return its result."""
+    spec = {"target": {"names": [POD]}, "captures": [{"type": "CPUProfile", "duration": "2s"}]}
+    body = resource("DiagnosticRequest", name, spec=spec)
+    body["metadata"]["namespace"] = NAMESPACE
+    machine.apply(body)
+    machine.wait(f"diagnosticrequest/{name}", "condition=Complete", NAMESPACE)
+    (result,) = results(machine, name)
+    return result
+
+
+def results(machine: Machine, name: str) -> list[dict[str, Any]]:
+    found = machine.read(f"--namespace={NAMESPACE}", "diagnosticrequest", name)
+    return [one for target in found["status"]["targets"] for one in target["results"]]
+
+
+def apply_overlay(machine: Machine, folder: Path, overlay: str, *components: str) -> None:
+    """Apply a shipped overlay with the images of the registry and wait until it leads."""
+    made = installation.own_overlay(folder, machine.registry, overlay, *components)
+    machine.kubectl("apply", f"--kustomize={made}")
+    machine.operator_runs()
+
+
+def still_works(machine: Machine) -> None:
+    machine.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
+    operators.wait_for("the webhook injects", lambda: agent_of_a_trial(machine), 60)
+
+
+def nodes(machine: Machine) -> list[str]:
+    answer = machine.node.plane.api().get(collection(NAMESPACE, "fodcnodes"))
+    return [one["metadata"]["name"] for one in answer.body["items"]]
+
+
+def deployments(machine: Machine) -> list[str]:
+    items = machine.read(f"--namespace={NAMESPACE}", "deployments")["items"]
+    return [one["metadata"]["name"] for one in items]
+
+
+# ---- who else is in a cluster -------------------------------------------------------------------
+
+
+def foreign_kind(group: str, kind: str, plural: str) -> dict[str, Any]:
+    """A kind of somebody else that takes any content."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": anything},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [version],
+        },
+    }
+
+
+def established(machine: Machine) -> None:
+    machine.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+
+
+def issue(machine: Machine, secret: str, names: list[str]) -> None:
+    """Do what cert-manager does: a Secret with the certificate, its CA in the configuration."""
+    issued = AUTHORITY.issue_cert(*names)
+    files = {
+        "tls.crt": issued.cert_chain_pems[0].bytes(),
+        "tls.key": issued.private_key_pem.bytes(),
+        "ca.crt": AUTHORITY.cert_pem.bytes(),
+    }
+    data = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    machine.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": secret, "namespace": SYSTEM},
+            "data": data,
+        }
+    )
+    patch = [
+        {"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": data["ca.crt"]}
+        for at in range(2)
+    ]
+    machine.kubectl(
+        "patch", "mutatingwebhookconfiguration", "fodc-injection", "--type=json",
+        f"--patch={yaml.safe_dump(patch, default_flow_style=True)}",
+    )  # fmt: skip
