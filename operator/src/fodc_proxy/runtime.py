@@ -12,19 +12,13 @@ from importlib import metadata
 from pathlib import Path
 
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
-from fodc_proxy.rounds.collector import Rounds
-from fodc_proxy.serving.agent_link import AgentLinkService, Greeting
-from fodc_proxy.serving.fodc_service import FodcService
-from fodc_proxy.serving.outbox import Writers
-from fodc_proxy.serving.ports import HeardFrame, LinkListener
-from fodc_proxy.serving.server import GrpcServer, methods_of
-from fodc_proxy.serving.streams import Ramp, Turns
+from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.settings import Settings
 from fodc_proxy.web import artifacts as artifact_routes
 from fodc_proxy.web import configuration as configuration_routes
@@ -35,6 +29,12 @@ from fodc_proxy.web import metrics as metrics_routes
 from fodc_proxy.web import openapi as openapi_routes
 from fodc_proxy.web.fleet import rfc3339_ms
 from fodc_proxy.web.server import Routes, WebServer, application
+from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
+from fodc_proxy.wire.existing.service import FodcService
+from fodc_proxy.wire.outbox import Writers
+from fodc_proxy.wire.ports import HeardFrame, LinkListener
+from fodc_proxy.wire.server import GrpcServer, methods_of
+from fodc_proxy.wire.streams import Ramp, Turns
 
 _log = logging.getLogger(__name__)
 

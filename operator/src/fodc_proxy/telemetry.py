@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 from fodc_protocol.times import format_rfc3339_ms
 from fodc_proxy.fleet.membership import Member
 

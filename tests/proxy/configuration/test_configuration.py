@@ -9,8 +9,8 @@ import pytest
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.rounds.collector import Answer, Missing, RoundResult, Selection
-from fodc_proxy.views.configuration import MAX_REMEMBERED, LastKnown
+from fodc_proxy.queries.collect import Answer, Missing, RoundResult, Selection
+from fodc_proxy.queries.pages.configuration import MAX_REMEMBERED, LastKnown
 from fodc_proxy.web import configuration
 from fodc_proxy.web.server import WebServer, application
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fodc_proxy.rounds.collector import Selection
+from fodc_proxy.queries.collect import Selection
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fodc_protocol.errors import Reason
-from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Series
 
 PAGE_BYTES: Final = 128 * 1024
 PART_BYTES: Final = 128 * 1024

@@ -11,16 +11,18 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from fodc_protocol.exposition import CONTENT_TYPE, FleetPage, blocks_of
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.families import blocks_of
+from fodc_protocol.metrics.grammar import CONTENT_TYPE
+from fodc_protocol.metrics.page import FleetPage
+from fodc_protocol.metrics.samples import Sample
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
-from fodc_proxy.pauses import QUIET_TURNS, let_others_run
-from fodc_proxy.rounds.collector import RoundResult, Rounds, Selection
-from fodc_proxy.rounds.plan import Window
-from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
-from fodc_proxy.views.windows import window_json
+from fodc_proxy.queries.collect import RoundResult, Rounds, Selection
+from fodc_proxy.queries.pages.metrics import filtered, missing_samples, partial_headers
+from fodc_proxy.queries.pages.windows import window_json
+from fodc_proxy.queries.plan import Window
 from fodc_proxy.web.answers import text_error
 from fodc_proxy.web.streaming import answer_in_pieces
+from fodc_proxy.wire.pauses import QUIET_TURNS, let_others_run
 
 T = TypeVar("T")
 _NEWEST_REACH_MS: Final = 300_000

@@ -62,24 +62,6 @@ def is_absent(value: float) -> bool:
     return math.isnan(value) and _pack_double(value) == _ABSENT_BITS
 
 
-def component_base(name: str) -> str:
-    """Return the base of a `_bucket`, `_sum` or `_count` name, "" for every other name (H09)."""
-    for suffix in ("_bucket", "_sum", "_count"):
-        if name.endswith(suffix):
-            return name[: -len(suffix)]
-    return ""
-
-
-def family_name(name: str, type: MetricType) -> str:  # noqa: A002 - the field's own name
-    """Return the family of a sample: histograms and summaries drop their suffix, others do not.
-
-    A bare `_bucket` has no base and stays whole (upstream-proxy §7.4 rule 2, H09, H13).
-    """
-    if type is MetricType.HISTOGRAM or type is MetricType.SUMMARY:
-        return component_base(name) or name
-    return name
-
-
 _STAMPED_BY_AGENT: Final = frozenset({"pod_name", "container_name"})
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fodc_protocol.exposition import blocks_of, render_page
-from fodc_protocol.samples import MetricType, Sample, Series, with_node_labels
-from fodc_proxy.serving.codec import WireError
-from fodc_proxy.serving.seven_streams.lines import MetricsDecoder
+from fodc_protocol.metrics.families import blocks_of
+from fodc_protocol.metrics.page import render_page
+from fodc_protocol.metrics.samples import MetricType, Sample, Series, with_node_labels
+from fodc_proxy.wire.codec import WireError
+from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
 STAMPED = {"pod_name": "pod-0", "container_name": "data", "node_role": "ROLE_DATA"}

@@ -31,13 +31,13 @@ from fodc_proxy.fleet.membership import (
 )
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
-from fodc_proxy.rounds import plan
-from fodc_proxy.rounds.collector import FODC_METRICS_LANE, Rounds
-from fodc_proxy.serving.codec import WireError
-from fodc_proxy.serving.outbox import Outbox, Writers
-from fodc_proxy.serving.seven_streams import codec
-from fodc_proxy.serving.seven_streams.lines import MetricsDecoder
-from fodc_proxy.serving.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.queries import plan
+from fodc_proxy.queries.collect import FODC_METRICS_LANE, Rounds
+from fodc_proxy.wire.codec import WireError
+from fodc_proxy.wire.existing import codec
+from fodc_proxy.wire.existing.lines import MetricsDecoder
+from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
 
 NO_AGENT_ID: Final = "agent ID not found in context or peer address"
 # What each stream is called in the errors of §5.4.

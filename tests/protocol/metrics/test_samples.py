@@ -7,14 +7,8 @@ import struct
 
 import pytest
 
-from fodc_protocol.samples import (
-    ABSENT,
-    MetricType,
-    component_base,
-    family_name,
-    is_absent,
-    with_node_labels,
-)
+from fodc_protocol.metrics.families import component_base, family_name
+from fodc_protocol.metrics.samples import ABSENT, MetricType, is_absent, with_node_labels
 
 
 def test_absent_mark_has_its_own_bits():

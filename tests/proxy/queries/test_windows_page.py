@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.link import frames
-from fodc_protocol.samples import ABSENT
-from fodc_proxy.views.windows import (
+from fodc_protocol.metrics.samples import ABSENT
+from fodc_proxy.queries.pages.windows import (
     Column,
     ColumnsOfParts,
     WindowError,

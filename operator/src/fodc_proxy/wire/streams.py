@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from fodc_proxy.pauses import let_others_run, stream_event
+from fodc_proxy.wire.pauses import let_others_run, stream_event
 
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0

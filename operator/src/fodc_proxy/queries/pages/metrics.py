@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from fodc_protocol.exposition import FamilyBlock, escape_value
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.grammar import escape_value
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _MAX_NAMES_IN_HEADER: Final = 100
 _ODD: Final = re.compile(r"[^A-Za-z0-9._:-]")

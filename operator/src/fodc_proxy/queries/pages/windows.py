@@ -16,9 +16,9 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from fodc_protocol.errors import FodcError, Reason
-from fodc_protocol.exposition import format_value
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Labels, is_absent, with_node_labels
+from fodc_protocol.metrics.grammar import format_value
+from fodc_protocol.metrics.samples import Labels, is_absent, with_node_labels
 from fodc_protocol.times import format_rfc3339
 
 _CHUNK_BYTES: Final = 128 * 1024

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final, Protocol, TypeAlias
 
-from fodc_protocol.exposition import FamilyBlock, format_value, render_labels, sample_prefix
-from fodc_protocol.samples import MetricType, family_name, with_node_labels
-from fodc_proxy.serving.codec import shared
-from fodc_proxy.serving.seven_streams.codec import label_pair, view_of_metrics
-from fodc_proxy.views.windows import Column, shared_times
+from fodc_protocol.metrics.families import FamilyBlock, family_name
+from fodc_protocol.metrics.grammar import format_value, render_labels, sample_prefix
+from fodc_protocol.metrics.samples import MetricType, with_node_labels
+from fodc_proxy.queries.pages.windows import Column, shared_times
+from fodc_proxy.wire.codec import shared
+from fodc_proxy.wire.existing.codec import label_pair, view_of_metrics
 
 _MOST_ENTRIES: Final = 100_000
 _MOST_TEMPLATES: Final = 50_000

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from fodc_proxy.serving.codec import WireError, shared, shared_labels
+from fodc_proxy.wire.codec import WireError, shared, shared_labels
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 from fodc_wire.fodc.view.v1 import metrics_pb2 as view
 

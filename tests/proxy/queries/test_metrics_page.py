@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Filters of the fleet's page, and who is missing from it."""
 
-from fodc_protocol.exposition import FamilyBlock
-from fodc_protocol.samples import MetricType
-from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import MetricType
+from fodc_proxy.queries.pages.metrics import filtered, missing_samples, partial_headers
 
 TEXT = (
     b'up{node_role="ROLE_DATA",pod_name="pod-0"} 1\n'

@@ -15,7 +15,7 @@ from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
 from fodc_proxy.fleet.naming import NodeIds
-from fodc_proxy.rounds.collector import RoundResult
+from fodc_proxy.queries.collect import RoundResult
 
 MAX_REMEMBERED = 2000
 

@@ -27,12 +27,12 @@ from fodc_proxy.fleet.membership import (
     UnknownAgentError,
 )
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.rounds import plan
-from fodc_proxy.rounds.collector import Rounds
-from fodc_proxy.serving.codec import WireError, decode_agent_frame, encode_proxy_frame
-from fodc_proxy.serving.outbox import Outbox, Writers
-from fodc_proxy.serving.ports import LinkListener
-from fodc_proxy.serving.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.queries import plan
+from fodc_proxy.queries.collect import Rounds
+from fodc_proxy.wire.codec import WireError, decode_agent_frame, encode_proxy_frame
+from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.ports import LinkListener
+from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
 
 _RETRY_AFTER_REFUSAL_MS: Final = 5_000
 _log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from fodc_protocol.errors import Reason
-from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
-from fodc_protocol.samples import MetricType
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import MetricType
 from fodc_proxy.fleet.membership import Contract, Member
-from fodc_proxy.rounds import plan
-from fodc_proxy.views.windows import Column, ColumnsOfParts, WindowError
+from fodc_proxy.queries import plan
+from fodc_proxy.queries.pages.windows import Column, ColumnsOfParts, WindowError
 
 T = TypeVar("T")
 Blocks: TypeAlias = tuple[FamilyBlock, ...]

@@ -13,22 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from fodc_protocol.exposition import (
-    FamilyBlock,
-    FleetPage,
-    blocks_of,
+from fodc_protocol.metrics.families import FamilyBlock, blocks_of, is_sound
+from fodc_protocol.metrics.grammar import (
     escape_help,
     escape_value,
     format_value,
-    is_sound,
-    merge,
     render_labels,
-    render_page,
     sample_prefix,
 )
-from fodc_protocol.samples import ABSENT, MetricType, Sample, Series
+from fodc_protocol.metrics.page import FleetPage, merge, render_page
+from fodc_protocol.metrics.samples import ABSENT, MetricType, Sample, Series
 
-RECORDED = Path(__file__).parents[1] / "data" / "exposition" / "fleet.prom"
+RECORDED = Path(__file__).parents[2] / "data" / "exposition" / "fleet.prom"
 GAUGE, COUNTER, HISTOGRAM, SUMMARY, UNTYPED = list(MetricType)[1:]
 BARE = MetricType.UNSPECIFIED
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from fodc_proxy.pauses import stream_event
+from fodc_proxy.wire.pauses import stream_event
 
 MOST_WAITING: Final = 256
 WRITE_TIMEOUT_S: Final = 30.0

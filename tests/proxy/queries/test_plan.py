@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.errors import Reason
-from fodc_proxy.rounds.plan import (
+from fodc_proxy.queries.plan import (
     REPEAT_AFTER_MS,
     Ask,
     Deliver,

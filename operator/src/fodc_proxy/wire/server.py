@@ -11,9 +11,9 @@ from typing import Final, TypeAlias
 
 import grpc
 
-from fodc_proxy.serving.agent_link import AgentLinkService
-from fodc_proxy.serving.fodc_service import FodcService
-from fodc_proxy.serving.streams import Context
+from fodc_proxy.wire.agent_link import AgentLinkService
+from fodc_proxy.wire.existing.service import FodcService
+from fodc_proxy.wire.streams import Context
 
 StreamHandler: TypeAlias = Callable[[object, Context], Awaitable[None]]
 _FODC: Final = "/banyandb.fodc.v1.FODCService/"

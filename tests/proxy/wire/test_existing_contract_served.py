@@ -9,10 +9,10 @@ import grpc
 import pytest
 
 from fodc_proxy.fleet.membership import Limits, Phase
-from fodc_proxy.rounds.plan import Latest, Settings, Window
-from fodc_proxy.serving.fodc_service import NO_AGENT_ID, STREAM_NAMES, CommandError
-from fodc_proxy.serving.server import GrpcServer
-from fodc_proxy.serving.seven_streams import codec
+from fodc_proxy.queries.plan import Latest, Settings, Window
+from fodc_proxy.wire.existing import codec
+from fodc_proxy.wire.existing.service import NO_AGENT_ID, STREAM_NAMES, CommandError
+from fodc_proxy.wire.server import GrpcServer
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 
 from ..live import SERVICE, GoAgent, running, until  # noqa: TID252 - one folder's tests
