@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from fodc_protocol.metrics.families import FamilyBlock, blocks_of, is_sound
+from fodc_protocol.metrics.families import FamilyBlock, blocks_of
 from fodc_protocol.metrics.grammar import (
     escape_help,
     escape_value,
@@ -117,7 +117,6 @@ def test_illegal_names_cost_a_character_not_the_page():
 def test_names_that_become_equal_share_one_family():
     samples = [sample("a-b", 1.0), sample("a_b", 2.0, i="2")]
     assert page(*samples) == '# TYPE a_b gauge\na_b 1\na_b{i="2"} 2\n'
-    assert all(is_sound(block) for block in blocks_of(samples))
     foreign = [FamilyBlock(name, GAUGE, "", b"a_b 1\n", 1) for name in ("a-b", "a_b")]
     assert type_lines(render_page(foreign).decode()) == [("a_b", "gauge")]
 
@@ -217,23 +216,6 @@ def test_prefixes_are_rendered_once_when_they_are_kept():
     prefixes[Series("x", (("i", "1"),), GAUGE)] = "kept"
     assert first[0].text == b'x{i="1"} 1\n'
     assert blocks_of([sample("x", 2.0, i="1")], prefixes)[0].text == b"kept 2\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "samples", "sound"),
-    [
-        (b"x 1\nx 2\n", 2, True),
-        (b"x 1\nx 2", 2, False),
-        (b"x 1\n", 2, False),
-        (b"x 1\n# TYPE x gauge\n", 2, False),
-        (b"# HELP x y\n", 1, False),
-        (b"x 1\n\n", 2, False),
-        (b"y 1\n", 1, False),
-        (b"", 0, False),
-    ],
-)
-def test_block_of_a_peer_is_sound_only_with_whole_sample_lines(text, samples, sound):
-    assert is_sound(FamilyBlock("x", GAUGE, "", text, samples)) is sound
 
 
 # ---- many agents ----------------------------------------------------------------------------
@@ -355,7 +337,6 @@ def test_one_type_per_family_and_no_sample_lost_whatever_agents_send(pages):
     assert set(counts.values()) <= {1}
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     assert len(lines) == sum(map(len, pages))
-    assert all(is_sound(block) for samples in pages for block in blocks_of(samples))
 
 
 @given(agents)

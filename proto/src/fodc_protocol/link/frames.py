@@ -6,7 +6,7 @@ them; the codecs of agent and proxy translate one into the other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -79,6 +79,17 @@ class NodeState:
     artifact_count: int = 0
     artifact_bytes: int = 0
     conditions: tuple[Condition, ...] = ()
+
+    def without_figures(self) -> "NodeState":
+        """Return what is worth telling at once: figures and sentences move with every beat."""
+        return replace(
+            self,
+            window=None,
+            artifact_count=0,
+            artifact_bytes=0,
+            conditions=tuple(replace(one, message="") for one in self.conditions),
+            capabilities=tuple(replace(one, message="") for one in self.capabilities),
+        )
 
 
 # ---- what an agent says -------------------------------------------------------

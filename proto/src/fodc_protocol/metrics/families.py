@@ -5,17 +5,23 @@ The one idea: an agent renders all sample lines of one family once (`FamilyBlock
 serves a page only groups families and joins bytes.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from fodc_protocol.metrics.grammar import format_value, metric_name, sample_prefix
 from fodc_protocol.metrics.samples import Labels, MetricType, Sample, Series, is_absent
 
+SUFFIXES: Final[Mapping[MetricType, tuple[str, ...]]] = {
+    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
+    MetricType.SUMMARY: ("_sum", "_count"),
+}
+"""Which samples a family has besides those of its own name. The one rule of suffixes."""
+
 
 def component_base(name: str) -> str:
     """Return the base of a `_bucket`, `_sum` or `_count` name, "" for every other name (H09)."""
-    for suffix in ("_bucket", "_sum", "_count"):
+    for suffix in SUFFIXES[MetricType.HISTOGRAM]:
         if name.endswith(suffix):
             return name[: -len(suffix)]
     return ""
@@ -26,9 +32,15 @@ def family_name(name: str, type: MetricType) -> str:  # noqa: A002 - the field's
 
     A bare `_bucket` has no base and stays whole (upstream-proxy §7.4 rule 2, H09, H13).
     """
-    if type is MetricType.HISTOGRAM or type is MetricType.SUMMARY:
-        return component_base(name) or name
+    for suffix in SUFFIXES.get(type, ()):
+        if name.endswith(suffix):
+            return name[: -len(suffix)] or name
     return name
+
+
+def sample_names(family: str, type: MetricType) -> frozenset[str]:  # noqa: A002 - as above
+    """Return the sample names that a family may have."""
+    return frozenset({family, *(family + suffix for suffix in SUFFIXES.get(type, ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +55,6 @@ class FamilyBlock:
     help: str
     text: bytes
     samples: int
-
-
-def is_sound(block: FamilyBlock) -> bool:
-    """Say whether a block from a peer may be joined into a page without breaking others' lines.
-
-    A cheap look, not a parse: whole lines of the announced number, none of them a comment.
-    """
-    text = block.text
-    return (
-        text[-1:] == b"\n"
-        and text[:1] != b"#"
-        and b"\n#" not in text
-        and b"\n\n" not in text
-        and text.count(b"\n") == block.samples
-        and text.startswith(block.name.encode("utf-8", "replace"))
-    )
 
 
 Prefixes: TypeAlias = MutableMapping[Series, str]

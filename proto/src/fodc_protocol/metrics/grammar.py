@@ -75,7 +75,7 @@ def _with_legal_names(labels: Labels) -> Labels:
     """Make every name legal; a name that then collides keeps its first value."""
     legal: dict[str, str] = {}
     for name, value in labels:
-        legal.setdefault(_legal(name, r"[^a-zA-Z0-9_]"), value)
+        legal.setdefault(label_name(name), value)
     return tuple(legal.items())
 
 
@@ -84,12 +84,22 @@ def _legal(name: str, illegal: str) -> str:
     return f"_{clean}" if not clean or clean[0].isdigit() else clean
 
 
+def label_name(name: str) -> str:
+    """Return the name with `_` for characters that a label's name may not have."""
+    return name if _IS_LABEL_NAME(name) else _legal(name, r"[^a-zA-Z0-9_]")
+
+
 def sample_prefix(name: str, labels: Labels) -> str:
     """Return what stands before the blank and the value of a sample line.
 
     Characters that a scraper would refuse become `_`: one odd name must not cost the page.
     """
     return metric_name(name) + render_labels(labels)
+
+
+def is_metric_name(name: str) -> bool:
+    """Say whether a scraper takes this name."""
+    return _IS_METRIC_NAME(name) is not None
 
 
 def metric_name(name: str) -> str:

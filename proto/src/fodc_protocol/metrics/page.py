@@ -6,16 +6,12 @@ buckets).
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from fodc_protocol.metrics.families import FamilyBlock, component_base
+from fodc_protocol.metrics.families import SUFFIXES, FamilyBlock, component_base
 from fodc_protocol.metrics.grammar import escape_help, metric_name
 from fodc_protocol.metrics.samples import MetricType
 
-_COMPONENTS: Final = {
-    MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
-    MetricType.SUMMARY: ("_sum", "_count"),
-}
 _Grouped: TypeAlias = dict[str, list[FamilyBlock]]
 
 
@@ -95,7 +91,7 @@ def _absorb_components(typed: _Grouped) -> None:
     """Put a typed `x_count` under a histogram `x`: a second TYPE for it would break parsers."""
     for name in list(typed):
         base = component_base(name)
-        if base in typed and name.endswith(_COMPONENTS.get(_type_of(typed[base]), ("\0",))):
+        if base in typed and name.endswith(SUFFIXES.get(_type_of(typed[base]), ())):
             typed[base].extend(typed.pop(name))
 
 

@@ -7,7 +7,7 @@ that a node may export, so that rows of doubles can say "nothing here" without a
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -80,3 +80,40 @@ def with_node_labels(labels: Labels, node_labels: Iterable[tuple[str, str]]) -> 
             taken.add(name)
             added.append((name, value))
     return labels + tuple(added)
+
+
+OWNED_BY_PROXY: Final = frozenset({"pod_name", "namespace", "cluster"})
+"""Labels that say whose a series is: a value that a node gave itself is kept under another name."""
+_SAYS_NOTHING: Final = frozenset({"", "ROLE_UNSPECIFIED"})
+
+
+def with_identity(labels: Labels, identity: Labels) -> Labels:
+    """Return `labels` with those of the agent's identity, which win over equal names.
+
+    As Prometheus does with the labels of a target, a value that loses is kept as `exported_…`.
+    A label of `OWNED_BY_PROXY` that the identity does not have is moved as well: no agent can
+    write series under the name of another. Without an identity nothing changes.
+    """
+    if not identity:
+        return labels
+    told = dict(identity)
+    if all(name not in OWNED_BY_PROXY and name not in told for name, _ in labels):
+        return labels + identity
+    taken = {name for name, _ in labels} | told.keys()
+    kept: list[tuple[str, str]] = []
+    for name, value in labels:
+        if name not in OWNED_BY_PROXY and name not in told:
+            kept.append((name, value))
+        elif value not in _SAYS_NOTHING and told.get(name) != value:
+            exported = exported_name(name, taken)
+            taken.add(exported)
+            kept.append((exported, value))
+    return (*kept, *identity)
+
+
+def exported_name(name: str, taken: Container[str]) -> str:
+    """Return `exported_name`, with as many prefixes as it takes to be a new name."""
+    exported = f"exported_{name}"
+    while exported in taken:
+        exported = f"exported_{exported}"
+    return exported
