@@ -15,7 +15,7 @@ from fodc_proxy.wire.existing.service import NO_AGENT_ID, STREAM_NAMES, CommandE
 from fodc_proxy.wire.server import GrpcServer
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 
-from ..live import SERVICE, GoAgent, running, until  # noqa: TID252 - one folder's tests
+from ..live import SERVICE, GoAgent, fetch, running, until  # noqa: TID252 - one folder's tests
 
 RECORDED = Path(__file__).parents[2] / "data" / "grpc"
 
@@ -293,18 +293,44 @@ def test_recorded_registration_reads_as_the_go_agent_meant_it():
     assert again == recorded("0002-P2A-RegisterAgent")
 
 
-def test_two_go_agents_of_one_name_do_not_chase_each_other(tmp_path):
-    """The older one learns at its next heartbeat that it was replaced."""
+def test_two_living_go_agents_of_one_name_are_a_conflict_that_shows_and_the_newer_stays(
+    tmp_path, caplog
+):
+    """P28: the older one is not sent away, because it would come back and take the pod again."""
 
     async def play(proxy):
         async with GoAgent(proxy, "pod-0") as older, GoAgent(proxy, "pod-0") as newer:
-            still_open = not older.registration.done()
+            for beats in range(3):
+                await older.beat()
+                await newer.beat()
+                await until(lambda n=beats: proxy.registry.conflicts > 0 or n < 0)
+            await until(lambda: proxy.registry.find("pod-0").phase is Phase.DEGRADED)
+            member = proxy.registry.find("pod-0")
+            page = await fetch(proxy, "/metrics")
+            stays = not older.registration.done()
+            return stays, member, newer.agent_id, page.text, older
+
+    with caplog.at_level("INFO"):
+        stays, member, newer_id, page, _ = scene(tmp_path, play)
+
+    assert stays
+    assert member.agent_id == newer_id
+    assert [one.type for one in member.conditions] == ["PodConflict"]
+    assert "fodc_proxy_conflicts_total 1.0\n" in page
+    assert sum("agent phase" in line and "Degraded" in line for line in caplog.messages) == 1
+
+
+def test_superseded_agent_is_told_once_its_successor_is_gone(tmp_path):
+    """The text is the existing proxy's for a removed agent; the agent then registers anew."""
+
+    async def play(proxy):
+        async with GoAgent(proxy, "pod-0") as older:
+            async with GoAgent(proxy, "pod-0") as newer:
+                pass
+            await until(lambda: not proxy.registry.find("pod-0").is_living)
             await older.beat()
-            details = await older.registration.details()
-            return still_open, details, older.agent_id, proxy.registry.find("pod-0").agent_id, newer
+            return await older.registration.details(), older.agent_id, newer
 
-    still_open, details, older_id, found, newer = scene(tmp_path, play)
+    details, older_id, _ = scene(tmp_path, play)
 
-    assert still_open
     assert details == f"agent {older_id} not found"
-    assert found == newer.agent_id

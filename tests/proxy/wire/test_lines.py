@@ -2,15 +2,23 @@
 """Rendering of Go agents' samples: the quick way gives what the plain rules give."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.metrics.families import blocks_of
+from fodc_protocol.metrics.grammar import sample_prefix
 from fodc_protocol.metrics.page import render_page
-from fodc_protocol.metrics.samples import MetricType, Sample, Series, with_node_labels
-from fodc_proxy.wire.codec import WireError
+from fodc_protocol.metrics.samples import (
+    MetricType,
+    Sample,
+    Series,
+    with_identity,
+    with_node_labels,
+)
+from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
@@ -26,7 +34,7 @@ def metric(name, value=1.0, kind=1, text="", **labels):
 
 
 def rendered(*metrics, node=(), decoder=None):
-    blocks = (decoder or MetricsDecoder()).blocks(message(*metrics), tuple(node))
+    blocks = (decoder or MetricsDecoder()).page(message(*metrics), tuple(node)).blocks
     return render_page(blocks).decode()
 
 
@@ -99,12 +107,12 @@ def test_sample_without_the_stamped_labels_is_rendered_too():
 
 
 def test_no_metrics_are_no_blocks():
-    assert MetricsDecoder().blocks(message(), ()) == []
+    assert MetricsDecoder().page(message()).blocks == ()
 
 
 def test_garbage_is_an_error():
     with pytest.raises(WireError):
-        MetricsDecoder().blocks(b"\xff\xff\xff", ())
+        MetricsDecoder().page(b"\xff\xff\xff")
 
 
 NAMES = st.sampled_from(["a", "le", "pod_name", "node_role", "node_type", "zone", "odd-name", "x"])
@@ -120,26 +128,44 @@ METRICS = st.lists(
 )
 
 
-@given(METRICS, st.dictionaries(st.sampled_from(["type", "zone", "role"]), st.text(max_size=4)))
-def test_quick_lines_are_those_of_the_plain_rules(metrics, node):
-    """Against blocks_of, sample by sample; names of one type only, as one page has them."""
+IDENTITIES = st.sampled_from(
+    [(), (("pod_name", "pod-0"),), (("pod_name", "p"), ("namespace", "n"), ("node_role", "r"))]
+)
+
+
+@given(
+    METRICS,
+    st.dictionaries(st.sampled_from(["type", "zone", "role"]), st.text(max_size=4)),
+    IDENTITIES,
+)
+def test_quick_lines_are_those_of_the_plain_rules(metrics, node, identity):
+    """Against blocks_of, sample by sample; names of one type only, as one page has them.
+
+    Labels without a value are no labels, and of equal series the first stays.
+    """
     kinds = {name: kind for name, kind, _, _ in metrics}
     kinds["h_sum"] = kinds["h_count"] = kinds.get("h_bucket", 3)
     data = message(*(metric(n, v, kinds[n], **labels) for n, _, v, labels in metrics))
     overlay = tuple(node.items())
     decoder = MetricsDecoder()
-    decoder.blocks(data, overlay)  # the second time takes the templates
+    decoder.page(data, overlay, identity)  # the second time takes the templates
 
-    lines = sorted(b"".join(b.text for b in decoder.blocks(data, overlay)).splitlines())
+    page = decoder.page(data, overlay, identity)
 
-    samples = []
+    series = {}
     for name, _, value, labels in metrics:
-        series = Series(
-            name, with_node_labels(tuple(labels.items()), overlay), MetricType(kinds[name])
+        own = tuple(
+            (name, value.replace("\0", "\ufffd")) for name, value in labels.items() if value
         )
-        samples.append(Sample(series, value))
-    expected = sorted(b"".join(b.text for b in blocks_of(samples)).splitlines())
-    assert lines == expected
+        told = with_identity(with_node_labels(own, overlay), identity)
+        series.setdefault(sample_prefix(name, told), Sample(Series(name, told, kinds[name]), value))
+    samples = [
+        replace(s, series=replace(s.series, type=MetricType(s.series.type)))
+        for s in series.values()
+    ]
+    expected = sorted(b"".join(b.text for b in blocks_of(samples)).split(b"\n"))
+    assert sorted(b"".join(b.text for b in page.blocks).split(b"\n")) == expected
+    assert page.duplicates == len(metrics) - len(series)
 
 
 def test_m04_columns_take_the_metrics_time_else_the_messages_else_now():

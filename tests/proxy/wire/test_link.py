@@ -7,7 +7,7 @@ import grpc
 
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Limits, Phase
-from fodc_proxy.queries.collect import Selection
+from fodc_proxy.queries.results import Selection
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 from ..live import LinkAgent, running, until  # noqa: TID252 - one folder's tests

@@ -29,13 +29,19 @@ from fodc_proxy.fleet.membership import (
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.queries import plan
 from fodc_proxy.queries.collect import Rounds
-from fodc_proxy.wire.codec import WireError, decode_agent_frame, encode_proxy_frame
+from fodc_proxy.telemetry import Telemetry
+from fodc_proxy.wire.bounds import Bound, WireError
+from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
 from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.wire.trimming import Trimming
 
 _RETRY_AFTER_REFUSAL_MS: Final = 5_000
+_RETRY_AFTER_BAD_HELLO_MS: Final = 60_000
 _log = logging.getLogger(__name__)
+# Which answers come in large frames, by the number of the frame.
+_LANES: Final = {3: plan.Latest.__name__, 4: plan.Window.__name__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class AgentLinkService:
         writers: Writers,
         turns: Turns,
         ramp: Ramp,
+        telemetry: Telemetry,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._registry = registry
@@ -89,6 +96,8 @@ class AgentLinkService:
         self._writers = writers
         self._turns = turns
         self._ramp = ramp
+        self._telemetry = telemetry
+        self._trimming = Trimming()
         self._clock_ms = clock_ms
         self._links: dict[str, _Link] = {}
         self._newest: dict[str, _Link] = {}
@@ -144,13 +153,26 @@ class AgentLinkService:
         try:
             hello = _hello_of(first)
         except WireError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            first = b""
+            await self._refuse(error, outbox, context)
             return
+        first = b""  # the stream lives for long; let go of what was read
         greeted = self._admit(hello)
         if isinstance(greeted, frames.Refusal):
             await outbox.write(encode_proxy_frame(greeted))
             return
         await self._serve(hello, greeted, outbox, context)
+
+    async def _refuse(self, error: WireError, outbox: Outbox, context: Context) -> None:
+        """Tell a peer that broke a bound which one, and count it."""
+        self._telemetry.peer_refused(error.bound)
+        if error.bound is Bound.SIZE:
+            self._trimming.want()
+        if error.bound in {Bound.GARBAGE, Bound.PROTOCOL}:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            return
+        refusal = frames.Refusal(Reason.BAD_REQUEST, error.message, _RETRY_AFTER_BAD_HELLO_MS)
+        await outbox.write(encode_proxy_frame(refusal))
 
     def _admit(self, hello: frames.Hello) -> Member | frames.Refusal:
         agreed = agreed_protocol(hello)
@@ -162,7 +184,10 @@ class AgentLinkService:
         try:
             return self._registry.register(registration).member
         except RegistrationError as error:
-            return frames.Refusal(error.reason, error.message, _RETRY_AFTER_REFUSAL_MS)
+            retry_ms = _RETRY_AFTER_REFUSAL_MS
+            if error.reason is Reason.SUPERSEDED:
+                retry_ms = self._registry.limits.heartbeat_timeout_ms
+            return frames.Refusal(error.reason, error.message, retry_ms)
 
     async def _serve(
         self, hello: frames.Hello, member: Member, outbox: Outbox, context: Context
@@ -179,6 +204,7 @@ class AgentLinkService:
                 self._listener.linked(link.address, hello)
                 await self._read_on(link, context)
         except WireError as error:
+            self._telemetry.peer_refused(error.bound)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         except asyncio.CancelledError:
             if link.parting is None:
@@ -221,14 +247,18 @@ class AgentLinkService:
 
     async def _read_on(self, link: _Link, context: Context) -> None:
         while (data := await read(context)) is not None:
-            async with self._turns.turn(len(data)):
+            lane = _LANES.get(largest_frame(data) or 0)
+            if lane is not None:
+                self._rounds.arrived(link.agent_id, lane)
+            size_bytes = len(data)
+            async with self._turns.turn(size_bytes):
                 frame = decode_agent_frame(data)
                 data = b""  # the next read waits for long; let go of what was read
                 if isinstance(frame, frames.Heartbeat):
                     if not self._beat(link, frame):
                         break
                 elif frame is not None:
-                    self._heard(link, frame)
+                    self._heard(link, frame, size_bytes)
             if isinstance(frame, frames.Heartbeat) and not await self._acknowledge(link, frame):
                 break
             frame = None
@@ -244,7 +274,7 @@ class AgentLinkService:
             return False
         return True
 
-    def _heard(self, link: _Link, frame: frames.AgentFrame) -> None:
+    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> None:
         match frame:
             case (
                 frames.MetricsPage()
@@ -252,11 +282,11 @@ class AgentLinkService:
                 | frames.Configuration()
                 | frames.QueryFailed()
             ):
-                self._rounds.heard(link.agent_id, frame)
+                self._rounds.heard(link.agent_id, frame, size_bytes)
             case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
                 self._listener.heard(link.address, frame)
             case frames.Hello():
-                raise WireError("a second Hello on one stream")
+                raise WireError("a second Hello on one stream", Bound.PROTOCOL)
             case frames.Heartbeat():
                 raise AssertionError("heartbeats are answered before")
             case _:
@@ -266,7 +296,9 @@ class AgentLinkService:
 def _hello_of(data: bytes) -> frames.Hello:
     frame = decode_agent_frame(data)
     if not isinstance(frame, frames.Hello):
-        raise WireError(f"the first frame must be Hello, got {type(frame).__name__}")
+        raise WireError(
+            f"the first frame must be Hello, got {type(frame).__name__}", Bound.PROTOCOL
+        )
     return frame
 
 

@@ -6,16 +6,22 @@ Decoding of metrics, the hottest loop of the proxy, is in `lines`; here are the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from fodc_proxy.wire.codec import WireError, shared, shared_labels
+from fodc_proxy.wire.bounds import Bound, WireError, dns_name, few, small, word
+from fodc_proxy.wire.codec import checked_labels
+from fodc_proxy.wire.shared import shared, shared_labels
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 from fodc_wire.fodc.view.v1 import metrics_pb2 as view
 
 M = TypeVar("M", bound=Message)
+_REQUEST_BYTES: Final = 256 * 1024
+_LENGTH_DELIMITED: Final = 2
+_LONGEST_VARINT: Final = 70
+StreamMetricsRequest: TypeAlias = view.StreamMetricsRequest
 
 
 # ---- registration -------------------------------------------------------------------------------
@@ -32,13 +38,15 @@ class RegisterRequest:
 
 
 def decode_register_request(data: bytes) -> RegisterRequest:
-    """Return the request; raises WireError for garbage."""
+    """Return the request; raises WireError for garbage and for a field that breaks its bound."""
+    small("request", len(data), _REQUEST_BYTES)
     message = _parsed(pb.RegisterAgentRequest, data)
+    containers = few("container_names", message.container_names)
     return RegisterRequest(
-        shared(message.node_role),
-        shared_labels(message.labels.items()),
-        message.pod_name,
-        shared(tuple(message.container_names)),
+        shared(word("node_role", message.node_role)),
+        shared_labels(checked_labels("labels", message.labels)),
+        dns_name("pod_name", message.pod_name),
+        shared(tuple(dns_name("container_names", name) for name in containers)),
     )
 
 
@@ -120,6 +128,39 @@ def evidence_tree(method: str, data: bytes) -> dict[str, object]:
 def view_of_metrics(data: bytes) -> view.StreamMetricsRequest:
     """Return a StreamMetricsRequest with raw label entries; raises WireError for garbage."""
     return _parsed(view.StreamMetricsRequest, data)
+
+
+def check_count(field: str, data: bytes, most: int) -> None:
+    """Refuse a message with more than `most` fields at its top, before it is parsed.
+
+    Raises WireError for too many, and for bytes that end within a field.
+    """
+    at = count = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        count += 1
+        if count > most:
+            raise WireError(f"{field} must have at most {most} entries", Bound.COUNT)
+        if tag & 7 != _LENGTH_DELIMITED:
+            raise WireError(f"{field}: a field of an unknown kind", Bound.GARBAGE)
+        length, at = _varint(data, at)
+        at += length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < _LONGEST_VARINT:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise WireError("a number without end", Bound.GARBAGE)
+
+
+def label_entry(name: str, value: str) -> bytes:
+    """Return the bytes of a label entry as most peers write it."""
+    return pb.Metric.LabelsEntry(key=name, value=value).SerializeToString()
 
 
 def label_pair(entry: bytes) -> tuple[str, str]:

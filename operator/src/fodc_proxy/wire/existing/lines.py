@@ -14,20 +14,46 @@ A message is rendered without a pause, so the tables need no lock.
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final, Protocol, TypeAlias
 
 from fodc_protocol.metrics.families import FamilyBlock, family_name
-from fodc_protocol.metrics.grammar import format_value, render_labels, sample_prefix
-from fodc_protocol.metrics.samples import MetricType, with_node_labels
+from fodc_protocol.metrics.grammar import (
+    format_value,
+    label_name,
+    metric_name,
+    render_labels,
+    sample_prefix,
+)
+from fodc_protocol.metrics.samples import (
+    OWNED_BY_PROXY,
+    Labels,
+    MetricType,
+    with_identity,
+    with_node_labels,
+)
+from fodc_protocol.metrics.soundness import OURS, Admitted, Unsound
 from fodc_proxy.queries.pages.windows import Column, shared_times
-from fodc_proxy.wire.codec import shared
-from fodc_proxy.wire.existing.codec import label_pair, view_of_metrics
+from fodc_proxy.wire.bounds import time_ms
+from fodc_proxy.wire.existing.codec import (
+    StreamMetricsRequest,
+    check_count,
+    label_entry,
+    label_pair,
+    view_of_metrics,
+)
+from fodc_proxy.wire.shared import shared
 
 _MOST_ENTRIES: Final = 100_000
+_MOST_ENTRY_BYTES: Final = 16 * 1024 * 1024
+_LONGEST_ENTRY: Final = 4096
+_LONGEST_HELP: Final = 4096
 _MOST_TEMPLATES: Final = 50_000
+# Counted before it is parsed from here on: a parsed sample takes fifty times its shortest bytes.
+_COUNTED_BYTES: Final = 1024 * 1024
+_MOST_METRICS: Final = 400_000
 # Integers below this are printed by `str(int(…))` as `format_value` prints them, only faster.
 _EXACT: Final = 1e15
 _TYPES: Final = {kind.value: kind for kind in MetricType}
@@ -37,7 +63,6 @@ _BOUND_NAMES: Final = frozenset({"le", "quantile"})
 _STAMPED: Final = frozenset({"pod_name", "container_name"})
 _STAMPED_PREFIX: Final = "node_"
 
-NodeLabels: TypeAlias = tuple[tuple[str, str], ...]
 _OrderKey: TypeAlias = tuple[str, int, float]
 _Template: TypeAlias = tuple[str, _OrderKey]
 
@@ -64,6 +89,20 @@ class _Lines:
     help: str
     lines: list[str] = field(default_factory=list)
     keys: list[_OrderKey] = field(default_factory=list)
+    refused: Unsound | None = None
+    is_irregular: bool = False
+    """Whether labels without a number are among them, so that equal lines must be sought."""
+
+    def without_duplicates(self) -> int:
+        """Keep the first of lines for the same series; return how many were dropped."""
+        first: dict[str, int] = {}
+        for place, line in enumerate(self.lines):
+            first.setdefault(line.rpartition(" ")[0], place)
+        dropped = len(self.lines) - len(first)
+        if dropped:
+            self.lines = [self.lines[place] for place in first.values()]
+            self.keys = [self.keys[place] for place in first.values()] if self.keys else []
+        return dropped
 
     def block(self) -> FamilyBlock:
         """Return the family with its components in order."""
@@ -85,6 +124,8 @@ class _Slot:
     keys: list[_OrderKey]
     place: int
     templates: dict[int, _Template | None]
+    family: _Lines
+    sums: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +154,10 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One label entry: its rendered pair, its name, its bound if it is one."""
+    """One label entry: its legal name, its value, its rendered pair, its bound if it is one."""
 
     name: str
+    value: str
     text: str
     bound: float | None
 
@@ -127,16 +169,19 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """What differs by agent: stamped entries, labels to add, and all their values in order.
-
-    `added` are the labels of the node that the agent does not stamp itself, `overlay` all of them.
-    """
+    """What differs by agent: stamped entries, labels that all its samples have, their values."""
 
     stamped: dict[bytes, _Entry]
-    added: dict[str, str]
-    overlay: dict[str, str]
-    shape: _Shape
+    fixed: frozenset[str]
+    heads: tuple[str, ...]
     fill: tuple[str, ...]
+    shape: _Shape
+    node_labels: Labels
+    identity: Labels
+
+    def labels_of(self, own: Labels) -> Labels:
+        """Return the labels of a sample: its own, those of the node (M18), the identity above."""
+        return with_identity(with_node_labels(own, self.node_labels), self.identity)
 
 
 class MetricsDecoder:
@@ -145,20 +190,21 @@ class MetricsDecoder:
     def __init__(self) -> None:
         self._random = SystemRandom()
         self._entries: dict[bytes, _Entry] = {}
+        self._entry_bytes = 0
         self._numbers: dict[bytes, int] = {}
         self._stamped_numbers: dict[str, int] = {}
         self._shapes: dict[tuple[str, ...], _Shape] = {}
 
-    def blocks(self, data: bytes, node_labels: NodeLabels) -> list[FamilyBlock]:
-        """Return the latest values as family blocks with the node's labels added (§7.3).
+    def page(self, data: bytes, node_labels: Labels = (), identity: Labels = ()) -> Admitted:
+        """Return the latest values as family blocks with the labels of node and identity (§7.3).
 
-        Raises WireError for garbage.
+        Of equal series the first stays. Raises WireError for garbage.
         """
-        metrics = view_of_metrics(data).metrics
+        metrics = self._metrics(data).metrics
         if not metrics:
-            return []
+            return Admitted(())
         self._make_room()
-        agent = self._agent_of(metrics[0], node_labels)
+        agent = self._agent_of(metrics[0], node_labels, identity)
         own = {entry: self._numbers[entry] for entry in agent.stamped}
         for entry, known in agent.stamped.items():
             self._numbers[entry] = self._stamped_number(known.name)
@@ -167,7 +213,13 @@ class MetricsDecoder:
         finally:
             self._numbers.update(own)
 
-    def _rendered(self, metrics: Sequence[_Metric], agent: _Agent) -> list[FamilyBlock]:
+    @staticmethod
+    def _metrics(data: bytes) -> StreamMetricsRequest:
+        if len(data) > _COUNTED_BYTES:
+            check_count("metrics", data, _MOST_METRICS)
+        return view_of_metrics(data)
+
+    def _rendered(self, metrics: Sequence[_Metric], agent: _Agent) -> Admitted:
         slots: dict[str, _Slot] = {}
         families: dict[tuple[str, bool], _Lines] = {}
         number_of, fill = self._numbers.__getitem__, agent.fill
@@ -176,10 +228,14 @@ class MetricsDecoder:
             try:
                 slot = slots[name]
             except KeyError:
-                slot = slots[name] = _slot_of(metric, families, agent.shape)
+                legal = metric_name(name)
+                slot = slots.get(legal) or _slot_of(metric, families, agent.shape)
+                slots[name] = slots[legal] = slot
             raw = metric.labels[:]  # a plain list is quicker to go through
             try:
-                found = slot.templates[sum(map(number_of, raw))]
+                number_of_set = sum(map(number_of, raw))
+                found = slot.templates[number_of_set]
+                slot.sums.append(number_of_set)
             except KeyError:
                 found = self._learn(slot, raw, agent)
             number = metric.value
@@ -198,11 +254,16 @@ class MetricsDecoder:
                 slot.append(found[0] + value)
             if slot.place >= 0:
                 slot.keys.append(found[1])
-        return [family.block() for family in families.values()]
+        for slot in slots.values():
+            if len(set(slot.sums)) != len(slot.sums):
+                slot.family.is_irregular = True
+        return _admitted(families.values())
 
-    def columns(self, data: bytes, node_labels: NodeLabels, now_ms: int) -> tuple[Column, ...]:
+    def columns(
+        self, data: bytes, node_labels: Labels, now_ms: int, identity: Labels = ()
+    ) -> tuple[Column, ...]:
         """Return the samples as columns; a sample without time has the message's, else `now_ms`."""
-        message = view_of_metrics(data)
+        message = self._metrics(data)
         common = message.timestamp
         common_ms = common.seconds * 1000 + common.nanos // 1_000_000 or now_ms
         columns: dict[tuple[str, frozenset[bytes]], Column] = {}
@@ -210,21 +271,24 @@ class MetricsDecoder:
             key = (metric.name, frozenset(metric.labels))
             column = columns.get(key)
             if column is None:
-                labels = with_node_labels(tuple(map(label_pair, metric.labels)), node_labels)
+                own = with_node_labels(tuple(map(label_pair, metric.labels)), node_labels)
+                labels = with_identity(own, identity)
                 column = Column(metric.name, labels, metric.description, array("q"), array("d"))
                 columns[key] = column
             time = metric.timestamp
-            column.times_ms.append(time.seconds * 1000 + time.nanos // 1_000_000 or common_ms)
+            at_ms = time.seconds * 1000 + time.nanos // 1_000_000 or common_ms
+            column.times_ms.append(time_ms("metrics.timestamp", at_ms))
             column.values.append(metric.value)
         return shared_times(columns.values())
 
     # ---- tables ---------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        if len(self._entries) > _MOST_ENTRIES:
+        if len(self._entries) > _MOST_ENTRIES or self._entry_bytes > _MOST_ENTRY_BYTES:
             self._entries.clear()
             self._numbers.clear()
             self._shapes.clear()
+            self._entry_bytes = 0
         if sum(shape.count for shape in self._shapes.values()) > _MOST_TEMPLATES:
             self._shapes.clear()
 
@@ -234,53 +298,92 @@ class MetricsDecoder:
     def _stamped_number(self, name: str) -> int:
         number = self._stamped_numbers.get(name)
         if number is None:
+            if len(self._stamped_numbers) >= _MOST_ENTRIES:
+                self._stamped_numbers.clear()
+                self._shapes.clear()
             number = self._stamped_numbers[name] = self._number()
         return number
 
     def _entry(self, raw: bytes) -> _Entry:
+        """Return what a raw entry says; very long ones, and more than fit, are not kept."""
         entry = self._entries.get(raw)
-        if entry is None:
-            name, value = label_pair(raw)
-            bound = _bound(value) if name in _BOUND_NAMES else None
-            entry = _Entry(name, render_labels(((name, value),))[1:-1], bound)
+        if entry is not None:
+            return entry
+        name, value = label_pair(raw)
+        legal, value = label_name(name), value.replace("\0", "\ufffd")
+        bound = _bound(value) if legal in _BOUND_NAMES else None
+        entry = _Entry(legal, value, render_labels(((legal, value),))[1:-1], bound)
+        number = self._number_of(raw, entry)
+        if number is not None and len(self._entries) < 2 * _MOST_ENTRIES:
             self._entries[raw] = entry
-            self._numbers[raw] = self._number()
+            self._numbers[raw] = number
+            self._entry_bytes += len(raw)
         return entry
 
-    def _agent_of(self, first: _Metric, node_labels: NodeLabels) -> _Agent:
+    def _number_of(self, raw: bytes, entry: _Entry) -> int | None:
+        """Return the number of an entry, None for what only a peer of another make writes.
+
+        Equal pairs must have one number, so other bytes for the same pair have none.
+        """
+        if not entry.value:
+            return 0  # for Prometheus an empty label is no label
+        usual = len(raw) <= _LONGEST_ENTRY and raw == label_entry(entry.name, entry.value)
+        return self._number() if usual else None
+
+    def _agent_of(self, first: _Metric, node_labels: Labels, identity: Labels) -> _Agent:
         known = {raw: self._entry(raw) for raw in first.labels}
-        stamped = {raw: entry for raw, entry in known.items() if entry.is_stamped}
-        overlay = {n: render_labels(((n, v),))[1:-1] for n, v in with_node_labels((), node_labels)}
-        names = {entry.name for entry in stamped.values()}
-        added = {name: text for name, text in overlay.items() if name not in names}
-        texts = sorted([*(entry.text for entry in stamped.values()), *added.values()])
-        heads = [_halves(text) for text in texts]
-        shape = self._shapes.setdefault(tuple(head for head, _ in heads), _Shape())
-        return _Agent(stamped, added, overlay, shape, tuple(value for _, value in heads))
+        stamped = {
+            raw: entry
+            for raw, entry in known.items()
+            if entry.is_stamped and entry.value and raw in self._numbers
+        }
+        pairs = tuple({entry.name: entry.value for entry in stamped.values()}.items())
+        labels = with_identity(with_node_labels(pairs, node_labels), identity)
+        texts = sorted(render_labels((pair,))[1:-1] for pair in labels)
+        halves = [_halves(text) for text in texts]
+        heads = tuple(head for head, _ in halves)
+        shape = self._shapes.setdefault(heads, _Shape())
+        fill = tuple(value for _, value in halves)
+        owned = OWNED_BY_PROXY if identity else frozenset()
+        fixed = frozenset(name for name, _ in labels) | owned
+        return _Agent(stamped, fixed, heads, fill, shape, node_labels, identity)
 
     def _learn(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template | None:
         """Make the template of a set of labels that has not been met yet."""
-        names = {self._entry(one).name for one in raw}
-        regular = agent.added.keys().isdisjoint(names) and agent.stamped.keys() <= set(raw)
-        template = self._template(slot, raw, agent) if regular else None
-        slot.templates[sum([self._numbers[one] for one in raw])] = template
+        entries = [self._entry(one) for one in raw]
+        if agent.shape.count > _MOST_TEMPLATES or not self._numbers.keys() >= set(raw):
+            return None
+        own = [self._entries[one] for one in raw if one not in agent.stamped]
+        names = {entry.name for entry in entries}
+        is_regular = (
+            len(names) == len(entries)
+            and agent.stamped.keys() <= set(raw)
+            and not any(one.name in agent.fixed or one.name.startswith("__") for one in own)
+        )
+        template = self._template(slot, own, agent) if is_regular else None
+        number = sum([self._numbers[one] for one in raw])
+        slot.templates[number] = template
+        slot.sums.append(number)
         agent.shape.count += 1
         return template
 
-    def _template(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template:
-        pairs = [f'{_halves(text)[0]}"%s"' for text in agent.added.values()]
-        own = [self._entries[one] for one in raw if one not in agent.stamped]
-        pairs += [f'{_halves(entry.text)[0]}"%s"' for entry in agent.stamped.values()]
-        pairs += [entry.text.replace("%", "%%") for entry in own]
+    def _template(self, slot: _Slot, own: Sequence[_Entry], agent: _Agent) -> _Template:
+        pairs = [f'{head}"%s"' for head in agent.heads]
+        pairs += [entry.text.replace("%", "%%") for entry in own if entry.value]
         return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
 
     def _in_full(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template:
-        """Render labels that fit no template: an own label wins over one of the node (M18)."""
-        entries = [self._entry(one) for one in raw]
-        names = {entry.name for entry in entries}
-        pairs = [entry.text for entry in entries]
-        pairs += [text for name, text in agent.overlay.items() if name not in names]
-        own = [entry for entry in entries if not entry.is_stamped]
+        """Render labels that fit no template."""
+        slot.family.is_irregular = True
+        entries: dict[str, _Entry] = {}
+        for entry in map(self._entry, raw):
+            if entry.value:
+                entries.setdefault(entry.name, entry)
+        if any(name.startswith("__") for name in entries):
+            slot.family.refused = Unsound.RESERVED_LABEL
+        labels = agent.labels_of(tuple((name, one.value) for name, one in entries.items()))
+        own = [entry for entry in entries.values() if not entry.is_stamped]
+        pairs = [render_labels((pair,))[1:-1] for pair in labels]
         return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
 
     @staticmethod
@@ -289,6 +392,22 @@ class MetricsDecoder:
         bound = next((entry.bound for entry in own if entry.bound is not None), 0.0)
         instance = ",".join(sorted(entry.text for entry in own if entry.bound is None))
         return shared(instance), slot.place, bound
+
+
+def _admitted(families: Iterable[_Lines]) -> Admitted:
+    """Return the families that may stand on a page, each series once."""
+    blocks: list[FamilyBlock] = []
+    refused: list[tuple[str, Unsound]] = []
+    duplicates = 0
+    for family in families:
+        reason = Unsound.RESERVED_NAME if family.name.startswith(OURS) else family.refused
+        if reason is not None:
+            refused.append((family.name, reason))
+            continue
+        if family.is_irregular:
+            duplicates += family.without_duplicates()
+        blocks.append(family.block())
+    return Admitted(tuple(blocks), tuple(refused), duplicates)
 
 
 def _braced(pairs: list[str]) -> str:
@@ -310,13 +429,13 @@ def _slot_of(metric: _Metric, families: dict[tuple[str, bool], _Lines], shape: _
         known = shape.names[name, kind] = _name_of(name, kind)
     family = families.get(known.family)
     if family is None:
-        family = _Lines(known.family[0], known.kind, metric.description)
+        family = _Lines(known.family[0], known.kind, metric.description[:_LONGEST_HELP])
         families[known.family] = family
     elif not family.help:
-        family.help = metric.description
+        family.help = metric.description[:_LONGEST_HELP]
     ordered = known.is_bucket or family.kind in _COMPONENTS
     place = known.place if ordered else -1
-    return _Slot(name, family.lines.append, family.keys, place, known.templates)
+    return _Slot(name, family.lines.append, family.keys, place, known.templates, family)
 
 
 def _name_of(name: str, number: int) -> _Name:

@@ -5,9 +5,10 @@ The one idea: a registration makes a connection, six data streams attach to it b
 metadata. Rules and texts: upstream-proxy §5. A stream of an unknown id stays open and its messages
 are dropped, because an ended stream makes a Go agent register anew a hundred times a second.
 
-A registration that was superseded is ended at its next heartbeat with the existing proxy's text
-for a removed agent, and not at once: two misconfigured agents of one name would else chase each
-other without a pause.
+A registration that was superseded stays open as long as its successor lives: an agent whose stream
+ends comes back, and two misconfigured agents of one name would chase each other for ever. That it
+still sends heartbeats is the proof that both live, which the successor's condition says. Once the
+successor is gone the stream ends with the existing proxy's text for a removed agent.
 """
 
 import logging
@@ -33,7 +34,8 @@ from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
 from fodc_proxy.queries import plan
 from fodc_proxy.queries.collect import FODC_METRICS_LANE, Rounds
-from fodc_proxy.wire.codec import WireError
+from fodc_proxy.telemetry import Telemetry
+from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing import codec
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
@@ -89,6 +91,7 @@ class FodcService:
         writers: Writers,
         turns: Turns,
         ramp: Ramp,
+        telemetry: Telemetry,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.dropped = DroppedMessages()
@@ -99,6 +102,7 @@ class FodcService:
         self._writers = writers
         self._turns = turns
         self._ramp = ramp
+        self._telemetry = telemetry
         self._clock_ms = clock_ms
         self._decoder = MetricsDecoder()
         self._connections: dict[str, _Connection] = {}
@@ -120,8 +124,6 @@ class FodcService:
         """Queue a metrics command; return "" or why it cannot be sent. `ask_id` stays here."""
         match want:
             case plan.Latest():
-                data = codec.encode_metrics_command()
-            case plan.Window() if want.max_points == 1:
                 data = codec.encode_metrics_command()
             case plan.Window():
                 data = codec.encode_metrics_command(want.start_ms, want.end_ms)
@@ -168,12 +170,13 @@ class FodcService:
             await context.abort(grpc.StatusCode.UNKNOWN, error.message)
             return
         except WireError as error:
+            self._telemetry.peer_refused(error.bound)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
             return
         self._ramp.registered()
         try:
             if await self._confirm(member, context):
-                await self._heartbeats(member.agent_id, context)
+                await self._heartbeats(member, context)
         finally:
             self._registration_ended(member.agent_id)
 
@@ -198,17 +201,32 @@ class FodcService:
             self._registry.unregister(member.agent_id)
         return sent
 
-    async def _heartbeats(self, agent_id: str, context: Context) -> None:
+    async def _heartbeats(self, member: Member, context: Context) -> None:
+        last = b""
+        claims = 1
         while (data := await read(context)) is not None:
             try:
-                beat = codec.decode_register_request(data)
-                self._registry.refresh(agent_id, beat.node_role, beat.labels)
+                last = self._beat(member.agent_id, data, last)
             except UnknownAgentError as error:
-                await context.abort(grpc.StatusCode.UNKNOWN, error.message)
-                return
+                successor = self._registry.successor_of(member)
+                if successor is None:
+                    await context.abort(grpc.StatusCode.UNKNOWN, error.message)
+                    return
+                self._registry.contested(successor.agent_id, claims)
+                claims = 0
             except WireError as error:
+                self._telemetry.peer_refused(error.bound)
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
                 return
+
+    def _beat(self, agent_id: str, data: bytes, last: bytes) -> bytes:
+        """Note a heartbeat; most say what the last one said."""
+        if data == last:
+            self._registry.heartbeat(agent_id)
+        else:
+            beat = codec.decode_register_request(data)
+            self._registry.refresh(agent_id, beat.node_role, beat.labels)
+        return data
 
     def _registration_ended(self, agent_id: str) -> None:
         connection = self._connections.pop(agent_id, None)
@@ -300,25 +318,25 @@ class FodcService:
         if out is None:
             self._rounds.unasked()
             return
-        ask_id, want = out
+        self._rounds.arrived(agent_id, FODC_METRICS_LANE)
         async with self._turns.turn(len(data)):
             member = self._registry.get(agent_id) or connection.member
             try:
-                if isinstance(want, plan.Window):
-                    self._window_arrived(member, ask_id, data)
-                else:
-                    blocks = self._decoder.blocks(data, tuple(member.labels.items()))
-                    self._rounds.answered(agent_id, FODC_METRICS_LANE, ask_id, tuple(blocks))
+                self._metrics_read(member, *out, data)
             except WireError as error:
                 self.dropped.garbage += 1
                 self._rounds.failed(
-                    agent_id, FODC_METRICS_LANE, ask_id, error.reason, error.message
+                    agent_id, FODC_METRICS_LANE, out[0], error.reason, error.message
                 )
 
-    def _window_arrived(self, member: Member, ask_id: int, data: bytes) -> None:
-        labels = tuple(member.labels.items())
-        columns = self._decoder.columns(data, labels, self._clock_ms())
-        self._rounds.answered(member.agent_id, FODC_METRICS_LANE, ask_id, columns)
+    def _metrics_read(self, member: Member, ask_id: int, want: plan.Want, data: bytes) -> None:
+        labels, identity = tuple(member.labels.items()), member.identity_labels
+        if isinstance(want, plan.Window):
+            columns = self._decoder.columns(data, labels, self._clock_ms(), identity)
+            self._rounds.columns(member.agent_id, FODC_METRICS_LANE, ask_id, columns)
+            return
+        page = self._decoder.page(data, labels, identity)
+        self._rounds.rendered(member.agent_id, FODC_METRICS_LANE, ask_id, page)
 
     def _evidence_arrived(self, agent_id: str, method: str, data: bytes) -> None:
         try:
