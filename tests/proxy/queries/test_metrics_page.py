@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Filters of the fleet's page, and who is missing from it."""
 
+from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import MetricType
+from fodc_proxy.fleet.membership import Contract, Member, Phase
 from fodc_proxy.queries.pages.metrics import filtered, missing_samples, partial_headers
+from fodc_proxy.queries.results import Missing
 
 TEXT = (
     b'up{node_role="ROLE_DATA",pod_name="pod-0"} 1\n'
@@ -39,10 +42,20 @@ def test_label_inside_a_value_is_no_label():
 
 
 def test_missing_agents_become_a_metric_once_each():
-    samples = missing_samples([("pod-0", "ROLE_DATA", "Offline")] * 2)
+    identity = frames.Identity("pod-0", namespace="banyandb", cluster="c1")
+    state = frames.NodeState("ROLE_DATA", {"tier": "hot"})
+    member = Member("id", identity, state, Contract.LINK, Phase.OFFLINE, 0, 0)
+    samples = missing_samples([Missing(member, "Offline", "")] * 2)
 
-    assert [s.series.labels for s in samples] == [
-        (("pod_name", "pod-0"), ("node_role", "ROLE_DATA"), ("reason", "Offline"))
+    assert [dict(s.series.labels) for s in samples] == [
+        {
+            "namespace": "banyandb",
+            "cluster": "c1",
+            "pod_name": "pod-0",
+            "node_role": "ROLE_DATA",
+            "node_tier": "hot",
+            "reason": "Offline",
+        }
     ]
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fodc_protocol.errors import Reason
 from fodc_proxy.queries.plan import (
+    ARRIVED_MS,
     REPEAT_AFTER_MS,
     Ask,
     Deliver,
@@ -223,3 +224,26 @@ def test_any_course_gives_each_round_each_agent_exactly_once(steps):
     assert len(plan) == 0
     assert sorted(finished) == sorted(outcome)
     assert all(sorted(agents) == ["a", "b"] for agents in outcome.values())
+
+
+def test_p30_answer_that_has_arrived_is_waited_for_while_the_proxy_is_busy():
+    """The first scrape of 100 agents was partial: their answers lay unread when time was over."""
+    plan = RoundPlan()
+    begin(plan, Latest(), [A, B])
+
+    plan.arrived(A, 9_000)
+    effects = plan.expire(10_000)
+
+    assert lost(effects) == [(1, "b", Reason.DEADLINE_EXCEEDED)]
+    assert plan.next_wake_ms() == 9_000 + ARRIVED_MS
+    assert plan.answered(A, 1, 20_000) == [Deliver(1, "a"), Finished(1)]
+
+
+def test_p30_answer_that_arrives_without_end_gains_time_once():
+    plan = RoundPlan()
+    begin(plan, Latest(), [A])
+
+    plan.arrived(A, 9_000)
+    plan.arrived(A, 9_000 + ARRIVED_MS - 1)
+
+    assert lost(plan.expire(9_000 + ARRIVED_MS)) == [(1, "a", Reason.DEADLINE_EXCEEDED)]

@@ -10,17 +10,25 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, cast
 
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import MetricType
+from fodc_protocol.metrics.soundness import Admitted, Gate, SharedVerdicts
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.queries import plan
-from fodc_proxy.queries.pages.windows import Column, ColumnsOfParts, WindowError
+from fodc_proxy.queries.pages.windows import (
+    DOUBLE_BYTES,
+    Column,
+    ColumnsOfParts,
+    WindowError,
+)
+from fodc_proxy.queries.places import Place, Places
+from fodc_proxy.queries.results import Answer, AskPort, Missing, RoundResult, Selection
+from fodc_proxy.telemetry import Telemetry
 
-T = TypeVar("T")
 Blocks: TypeAlias = tuple[FamilyBlock, ...]
 Columns: TypeAlias = tuple[Column, ...]
 Payload: TypeAlias = Blocks | Columns | frames.Configuration
@@ -29,79 +37,16 @@ QueryFrame: TypeAlias = (
 )
 
 FODC_METRICS_LANE: Final = "metrics"
-WINDOW_BUDGET_BYTES: Final = 256 * 1024 * 1024
+# What one round may hold. Pages are bounded by agent too: a page of 30,000 series is 4 MiB.
+WINDOW_BYTES: Final = 128 * 1024 * 1024
+PAGES_BYTES: Final = 512 * 1024 * 1024
+PAGE_BYTES: Final = 32 * 1024 * 1024
+SERIES_BYTES: Final = 1024
+"""What a series of a window costs besides its points."""
 _WINDOW_PARALLEL: Final = 8
 _WINDOW_LONGEST_S: Final = 300.0
 _TYPES: Final = {kind.value: kind for kind in MetricType}
 _log = logging.getLogger(__name__)
-
-
-# ---- what callers see ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which agents a caller wants; empty means all. Role exact, pod name in any case (§6.3).
-
-    The pod name may have its namespace before it: `namespace/pod`.
-    """
-
-    role: str = ""
-    pod_name: str = ""
-
-    def covers(self, member: Member) -> bool:
-        """Say whether this member is wanted."""
-        if self.role and member.role != self.role:
-            return False
-        wanted = self.pod_name.casefold()
-        return not wanted or wanted in {member.pod_name.casefold(), member.address.casefold()}
-
-    def pod_label(self, member: Member) -> str:
-        """Return the value that label pod_name must have in the answer of this member."""
-        by_address = self.pod_name.casefold() == member.address.casefold()
-        return member.pod_name if member.namespace and by_address else self.pod_name
-
-    @property
-    def is_all(self) -> bool:
-        """Whether there is no filter."""
-        return not self.role and not self.pod_name
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """One agent's part."""
-
-    member: Member
-    value: T
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """One agent whose part is missing, and why."""
-
-    member: Member
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RoundResult(Generic[T]):
-    """What a round gave: parts in order of registration, and who is missing."""
-
-    answers: tuple[Answer[T], ...]
-    missing: tuple[Missing, ...]
-
-    @property
-    def asked(self) -> int:
-        """Count of the agents that were wanted."""
-        return len(self.answers) + len(self.missing)
-
-
-class AskPort(Protocol):
-    """Sends what a round wants to one agent; one implementation per contract."""
-
-    def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:
-        """Queue the command without waiting; return "" or why it cannot be sent."""
 
 
 # ---- running rounds -----------------------------------------------------------------------------
@@ -114,8 +59,23 @@ class _Running:
     key: _Key
     members: dict[str, Member]
     done: asyncio.Future[RoundResult[Payload]]
+    began_s: float
+    bytes: int = 0
     values: dict[str, Payload] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+    refused: list[tuple[Member, str]] = field(default_factory=list)
+    place: Place | None = None
+
+    def result(self, message: str = "") -> RoundResult[Payload]:
+        """Return what is there; who is still waited for is missing for this reason."""
+        answers, missing = [], list(self.missing)
+        lost = {one.member.agent_id for one in missing}
+        for agent_id, member in self.members.items():
+            if agent_id in self.values:
+                answers.append(Answer(member, self.values[agent_id]))
+            elif agent_id not in lost:
+                missing.append(Missing(member, Reason.DEADLINE_EXCEEDED, message))
+        return RoundResult(tuple(answers), tuple(missing), tuple(self.refused))
 
 
 @dataclass(slots=True)
@@ -124,13 +84,19 @@ class _Partial:
 
     blocks: list[FamilyBlock] = field(default_factory=list)
     window: ColumnsOfParts = field(default_factory=ColumnsOfParts)
+    bytes: int = 0
 
 
 class Rounds:
     """Collects from the fleet on demand; belongs to the event loop's thread."""
 
     def __init__(
-        self, members: Callable[[], Iterable[Member]], *, collection_timeout_s: float = 10.0
+        self,
+        members: Callable[[], Iterable[Member]],
+        *,
+        collection_timeout_s: float = 10.0,
+        telemetry: Telemetry | None = None,
+        places: Places | None = None,
     ) -> None:
         self.collection_timeout_s = collection_timeout_s
         self._members = members
@@ -139,9 +105,11 @@ class Rounds:
         self._running: dict[int, _Running] = {}
         self._by_key: dict[_Key, _Running] = {}
         self._partials: dict[str, dict[int, _Partial]] = {}
-        self._window_bytes = 0
+        self._telemetry = telemetry or Telemetry()
+        self._places = places or Places()
+        self._gates: dict[str, Gate] = {}
+        self._verdicts = SharedVerdicts()
         self._timer: asyncio.TimerHandle | None = None
-        self._at_hand: Payload | None = None
 
     def connect(self, contract: Contract, port: AskPort) -> None:
         """Say who asks the agents of this contract."""
@@ -162,6 +130,12 @@ class Rounds:
         """Answers for which no query was out."""
         return self._plan.unasked_answers
 
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of windows that rounds in flight hold."""
+        rounds = self._running.values()
+        return sum(one.bytes for one in rounds if isinstance(one.key[1], plan.Window))
+
     # ---- asked by callers ---------------------------------------------------------------------
 
     async def metrics(
@@ -174,7 +148,17 @@ class Rounds:
     async def windows(
         self, selection: Selection, window: plan.Window, timeout_s: float | None = None
     ) -> RoundResult[Columns]:
-        """Return the columns of a window; few agents at a time, so that answers fit in memory."""
+        """Return the columns of a window; few agents at a time, so that answers fit in memory.
+
+        Raises TooManyWindowsError when no place is free in time.
+        """
+        key = (selection, window)
+        if key not in self._by_key:
+            place = await self._places.take()
+            if key in self._by_key:  # begun by another caller while this one waited
+                place.give_back()
+            else:
+                self._begin(key, timeout_s or self.collection_timeout_s, place)
         result = await self._collect(selection, window, timeout_s)
         return cast("RoundResult[Columns]", result)
 
@@ -191,14 +175,20 @@ class Rounds:
         key = (selection, want)
         running = self._by_key.get(key)
         if running is None:
-            running = self._begin(key, timeout_s or self.collection_timeout_s)
-        return await asyncio.shield(running.done)
+            running = self._begin(key, self.collection_timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(running.done)
+        except TimeoutError:
+            return running.result(f"no answer within the {timeout_s:g} s that the caller waits")
 
-    def _begin(self, key: _Key, timeout_s: float) -> _Running:
+    def _begin(self, key: _Key, timeout_s: float, place: Place | None = None) -> _Running:
         selection, want = key
         wanted = _wanted(self._members(), selection)
         done: asyncio.Future[RoundResult[Payload]] = asyncio.get_running_loop().create_future()
-        running = _Running(key, {m.agent_id: m for m in wanted}, done)
+        began_s = asyncio.get_running_loop().time()
+        members = {m.agent_id: m for m in wanted}
+        running = _Running(key, members, done, began_s, place=place)
         targets: list[plan.Target] = []
         for member in wanted:
             lost = _cannot(member, want)
@@ -231,15 +221,54 @@ class Rounds:
         """Count an answer for which nothing was out."""
         self._plan.unasked()
 
+    def arrived(self, agent_id: str, lane: str) -> None:
+        """Note that bytes of an answer are here and wait for their turn to be read."""
+        self._plan.arrived(plan.Target(agent_id, lane), self._now_ms())
+
     def answered(self, agent_id: str, lane: str, ask_id: int, value: Payload) -> None:
         """An agent has answered in full."""
         self._partials.get(agent_id, {}).pop(ask_id, None)
         target = plan.Target(agent_id, lane)
+        took_s = self._plan.age_ms(target, self._now_ms()) / 1000
+        member = self._member(agent_id)
+        if member is not None:
+            self._telemetry.rpc_took(member.contract, _kind_of(value), took_s)
         self._carry_out(self._plan.answered(target, ask_id, self._now_ms()), value)
+
+    def page(self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]) -> None:
+        """An agent has given its whole page: what is sound of it is its answer."""
+        member = self._member(agent_id)
+        if member is None:  # nobody waits for it any more
+            self.answered(agent_id, lane, ask_id, ())
+            return
+        admitted = self._gate(member).admit(blocks)
+        self._left_out(agent_id, lane, member, admitted)
+        self.answered(agent_id, lane, ask_id, admitted.blocks)
+
+    def rendered(self, agent_id: str, lane: str, ask_id: int, page: Admitted) -> None:
+        """An agent of the existing contract has given its page, which was rendered here."""
+        member = self._member(agent_id)
+        if member is not None:
+            self._left_out(agent_id, lane, member, page)
+        self.answered(agent_id, lane, ask_id, page.blocks)
+
+    def _gate(self, member: Member) -> Gate:
+        gate = self._gates.get(member.agent_id)
+        if gate is None or gate.identity != member.identity_labels:
+            gate = self._gates[member.agent_id] = Gate(member.identity_labels, self._verdicts)
+        return gate
+
+    def _left_out(self, agent_id: str, lane: str, member: Member, admitted: Admitted) -> None:
+        if admitted.duplicates:
+            self._telemetry.samples_dropped(admitted.duplicates)
+        for family, reason in admitted.refused:
+            self._telemetry.family_refused(reason)
+            for running in self._waiting(agent_id, lane):
+                running.refused.append((member, family))
 
     def failed(self, agent_id: str, lane: str, ask_id: int, reason: str, message: str) -> None:
         """An agent has answered that there is no answer, or with nonsense."""
-        self._partials.get(agent_id, {}).pop(ask_id, None)
+        self._drop_partial(agent_id, lane, ask_id)
         target = plan.Target(agent_id, lane)
         effects = self._plan.failed(target, ask_id, reason, message, self._now_ms())
         self._carry_out(effects)
@@ -247,68 +276,119 @@ class Rounds:
     def gone(self, agent_id: str) -> None:
         """The agent's stream ended."""
         self._partials.pop(agent_id, None)
+        self._gates.pop(agent_id, None)
         message = "the agent's connection ended before it answered"
         effects = self._plan.gone(agent_id, Reason.AGENT_GONE, message, self._now_ms())
         self._carry_out(effects)
 
-    def heard(self, agent_id: str, frame: QueryFrame) -> None:
-        """Take one frame of an answer of our own contract."""
+    def heard(self, agent_id: str, frame: QueryFrame, size_bytes: int) -> None:
+        """Take one frame of an answer of our own contract, and how long it was on the wire."""
         ask_id = frame.query_id
         match frame:
             case frames.MetricsPage():
-                self._page(agent_id, frame)
+                self._page(agent_id, frame, size_bytes)
             case frames.WindowPart():
-                self._window_part(agent_id, frame)
+                self._window_part(agent_id, frame, size_bytes)
             case frames.Configuration():
                 self.answered(agent_id, plan.Settings.__name__, ask_id, frame)
             case frames.QueryFailed():
                 for want in (plan.Latest, plan.Window, plan.Settings):
                     self.failed(agent_id, want.__name__, ask_id, frame.reason, frame.message)
 
-    def _page(self, agent_id: str, page: frames.MetricsPage) -> None:
+    def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> None:
         lane = plan.Latest.__name__
-        partial = self._partial(agent_id, lane, page.query_id)
+        partial = self._partial(agent_id, lane, page.query_id, page.last)
         if partial is None:
+            return
+        if not self._fits(agent_id, lane, page.query_id, size_bytes, partial):
             return
         partial.blocks += _blocks(page.families)
         if page.last:
-            self.answered(agent_id, lane, page.query_id, tuple(partial.blocks))
+            self.page(agent_id, lane, page.query_id, partial.blocks)
 
-    def _window_part(self, agent_id: str, part: frames.WindowPart) -> None:
+    def _window_part(self, agent_id: str, part: frames.WindowPart, size_bytes: int) -> None:
         lane = plan.Window.__name__
-        partial = self._partial(agent_id, lane, part.query_id)
+        partial = self._partial(agent_id, lane, part.query_id, part.last)
         if partial is None:
+            return
+        cost_bytes = size_bytes + SERIES_BYTES * len(part.series)
+        if not self._fits(agent_id, lane, part.query_id, cost_bytes, partial):
             return
         try:
             partial.window.add(part)
         except WindowError as error:
             self.failed(agent_id, lane, part.query_id, error.reason, error.message)
             return
-        self._window_bytes += len(part.values)
-        if self._window_bytes > WINDOW_BUDGET_BYTES:
-            message = "the windows asked for are larger than the proxy keeps at a time"
-            self.failed(agent_id, lane, part.query_id, Reason.TOO_LARGE, message)
-        elif part.last:
+        if part.last:
             self.answered(agent_id, lane, part.query_id, partial.window.columns())
 
-    def _partial(self, agent_id: str, lane: str, ask_id: int) -> _Partial | None:
+    def columns(self, agent_id: str, lane: str, ask_id: int, columns: Columns) -> None:
+        """An agent of the existing contract has given a window, all at once."""
+        partial = self._partial(agent_id, lane, ask_id, last=True)
+        if partial is None:
+            return
+        points = sum(len(column.values) for column in columns)
+        cost_bytes = 2 * DOUBLE_BYTES * points + SERIES_BYTES * len(columns)
+        if self._fits(agent_id, lane, ask_id, cost_bytes, partial):
+            self.answered(agent_id, lane, ask_id, columns)
+
+    def _fits(
+        self, agent_id: str, lane: str, ask_id: int, size_bytes: int, partial: _Partial
+    ) -> bool:
+        """Charge bytes to the rounds that wait for them; an answer too large for one is lost."""
+        partial.bytes += size_bytes
+        is_window = lane != plan.Latest.__name__
+        most_bytes = WINDOW_BYTES if is_window else PAGES_BYTES
+        over = not is_window and partial.bytes > PAGE_BYTES
+        for running in self._waiting(agent_id, lane):
+            running.bytes += size_bytes
+            over = over or running.bytes > most_bytes
+        if over:
+            message = "the answer is larger than the proxy keeps at a time: ask for less"
+            self.failed(agent_id, lane, ask_id, Reason.TOO_LARGE, message)
+        return not over
+
+    def _drop_partial(self, agent_id: str, lane: str, ask_id: int) -> None:
+        partial = self._partials.get(agent_id, {}).pop(ask_id, None)
         out = self._plan.outstanding(plan.Target(agent_id, lane))
+        if partial is not None and out is not None and out[0] == ask_id:
+            for running in self._waiting(agent_id, lane):
+                running.bytes -= partial.bytes
+
+    def _waiting(self, agent_id: str, lane: str) -> list[_Running]:
+        waiting = self._plan.waiting(plan.Target(agent_id, lane))
+        return [self._running[round_id] for round_id in waiting]
+
+    def _partial(self, agent_id: str, lane: str, ask_id: int, last: bool) -> _Partial | None:  # noqa: FBT001 - as in the frame
+        """Return where a part belongs, None for one that nobody asked for or waits for."""
+        target = plan.Target(agent_id, lane)
+        out = self._plan.outstanding(target)
         if out is None or out[0] != ask_id:
             self._plan.unasked()
             return None
         partials = self._partials.setdefault(agent_id, {})
+        if not self._plan.waiting(target):  # too late: nothing of it is kept
+            partials.pop(ask_id, None)
+            if last:
+                self._carry_out(self._plan.answered(target, ask_id, self._now_ms()))
+            return None
         partial = partials.get(ask_id)
         if partial is None:
-            partials.clear()  # what is left of an ask that was given up
             partial = partials[ask_id] = _Partial()
-            partial.window.node_labels = self._node_labels(agent_id)
+            self._tell_labels(agent_id, partial)
         return partial
 
-    def _node_labels(self, agent_id: str) -> tuple[tuple[str, str], ...]:
+    def _tell_labels(self, agent_id: str, partial: _Partial) -> None:
+        member = self._member(agent_id)
+        if member is not None:
+            partial.window.node_labels = tuple(member.labels.items())
+            partial.window.identity = member.identity_labels
+
+    def _member(self, agent_id: str) -> Member | None:
         for running in self._running.values():
             if agent_id in running.members:
-                return tuple(running.members[agent_id].labels.items())
-        return ()
+                return running.members[agent_id]
+        return None
 
     def stop(self) -> None:
         """End all rounds: whoever still waits is cancelled."""
@@ -352,15 +432,14 @@ class Rounds:
     def _finish(self, round_id: int) -> None:
         running = self._running.pop(round_id)
         del self._by_key[running.key]
-        if not any(isinstance(want, plan.Window) for _, want in self._by_key):
-            self._window_bytes = 0
-        answers = tuple(
-            Answer(member, running.values[agent_id])
-            for agent_id, member in running.members.items()
-            if agent_id in running.values
-        )
+        kind = type(running.key[1]).__name__
+        took_s = asyncio.get_running_loop().time() - running.began_s
+        self._telemetry.round_took(kind, took_s)
+        result = running.result()
+        if running.place is not None:
+            running.place.until_gone(result)
         if not running.done.done():
-            running.done.set_result(RoundResult(answers, tuple(running.missing)))
+            running.done.set_result(result)
 
     # ---- time -----------------------------------------------------------------------------------
 
@@ -398,16 +477,21 @@ def _cannot(member: Member, want: plan.Want) -> Missing | None:
     return None
 
 
+def _kind_of(value: Payload) -> str:
+    if isinstance(value, frames.Configuration):
+        return plan.Settings.__name__
+    is_window = bool(value) and isinstance(value[0], Column)
+    return plan.Window.__name__ if is_window else plan.Latest.__name__
+
+
 def _lane(member: Member, want: plan.Want) -> str:
     """Return the lane: our contract numbers its queries, the existing one has a single file."""
     return FODC_METRICS_LANE if member.contract is Contract.FODC else type(want).__name__
 
 
 def _blocks(families: Iterable[frames.Family]) -> list[FamilyBlock]:
-    """Turn families of the wire into blocks; text that does not end its last line is ended."""
-    blocks: list[FamilyBlock] = []
-    for family in families:
-        text = family.text if family.text.endswith(b"\n") else family.text + b"\n"
-        kind = _TYPES.get(family.type, MetricType.UNTYPED)
-        blocks.append(FamilyBlock(family.name, kind, family.help, text, family.samples))
-    return blocks
+    """Turn families of the wire into blocks."""
+    return [
+        FamilyBlock(one.name, _TYPES.get(one.type, MetricType.UNTYPED), one.help, one.text, 0)
+        for one in families
+    ]

@@ -22,6 +22,9 @@ from typing import Final, TypeAlias
 from fodc_protocol.errors import Reason
 
 REPEAT_AFTER_MS: Final = 60_000
+ARRIVED_MS: Final = 30_000
+"""How much longer an agent is waited for whose answer is here and not read yet."""
+LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 
 
 # ---- what can be wanted -------------------------------------------------------------------------
@@ -107,6 +110,7 @@ class _Asked:
     want: Want
     sent_ms: int
     rounds: set[int] = field(default_factory=set)
+    arrived: bool = False
 
 
 @dataclass(slots=True)
@@ -174,11 +178,36 @@ class RoundPlan:
             return None
         return lane.outstanding.ask_id, lane.outstanding.want
 
+    def waiting(self, target: Target) -> tuple[int, ...]:
+        """Return the rounds that still wait for what this lane has to answer."""
+        lane = self._lanes.get(target.agent_id, {}).get(target.lane)
+        return () if lane is None or lane.outstanding is None else tuple(lane.outstanding.rounds)
+
+    def age_ms(self, target: Target, now_ms: int) -> int:
+        """Return how long this lane has had its ask, 0 without one."""
+        lane = self._lanes.get(target.agent_id, {}).get(target.lane)
+        return 0 if lane is None or lane.outstanding is None else now_ms - lane.outstanding.sent_ms
+
     def unasked(self) -> None:
         """Count an answer for which no ask was out."""
         self.unasked_answers += 1
 
     # ---- inputs -------------------------------------------------------------------------------
+
+    def arrived(self, target: Target, now_ms: int) -> None:
+        """Bytes of the answer are here: a busy proxy must not hold that against the agent.
+
+        Once per ask, so that an answer without end gains nothing by it.
+        """
+        lane = self._lanes.get(target.agent_id, {}).get(target.lane)
+        if lane is None or lane.outstanding is None or lane.outstanding.arrived:
+            return
+        lane.outstanding.arrived = True
+        for round_id in lane.outstanding.rounds:
+            running = self._rounds[round_id]
+            until = now_ms + max(ARRIVED_MS, running.patience_ms)
+            running.pending.pop(target.agent_id, None)
+            running.pending[target.agent_id] = (target, until)  # behind the others: it is later
 
     def answered(self, target: Target, ask_id: int, now_ms: int) -> Effects:
         """The ask has its whole answer."""
@@ -217,9 +246,8 @@ class RoundPlan:
         """Give up on whom the deadline has passed."""
         effects: Effects = []
         for round_id, running in tuple(self._rounds.items()):
-            over = now_ms >= running.deadline_ms
-            late = [t for t, until in running.pending.values() if over or until <= now_ms]
-            if over:
+            late = [t for t, until in running.pending.values() if until <= now_ms]
+            if now_ms >= running.deadline_ms:
                 unsent = [t.agent_id for t in running.unsent]
                 running.unsent.clear()
                 effects += [_too_late(round_id, agent_id) for agent_id in unsent]
@@ -232,7 +260,7 @@ class RoundPlan:
 
     def next_wake_ms(self) -> int | None:
         """When `expire` has something to do; None while no round is open."""
-        times = [running.deadline_ms for running in self._rounds.values()]
+        times = [running.deadline_ms for running in self._rounds.values() if running.unsent]
         for running in self._rounds.values():
             first = next(iter(running.pending.values()), None)
             if first is not None:
@@ -266,7 +294,8 @@ class RoundPlan:
         if lane.slow:
             repeated = self._repeat(lane, target, running.want, now_ms)
             return [*repeated, _still_silent(round_id, target.agent_id)]
-        running.pending[target.agent_id] = (target, now_ms + running.patience_ms)
+        until = min(now_ms + running.patience_ms, running.deadline_ms)
+        running.pending[target.agent_id] = (target, until)
         asked = lane.find(running.want)
         if asked is not None:
             asked.rounds.add(round_id)

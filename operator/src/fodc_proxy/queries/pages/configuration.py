@@ -15,7 +15,7 @@ from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
 from fodc_proxy.fleet.naming import NodeIds
-from fodc_proxy.queries.collect import RoundResult
+from fodc_proxy.queries.results import RoundResult
 
 MAX_REMEMBERED = 2000
 
@@ -29,6 +29,11 @@ class KnownConfiguration:
     role: str
     configuration: frames.Configuration
     received_at_ms: int
+
+    @property
+    def read_at_ms(self) -> int:
+        """When the agent read it, as far as that is known: its age counts from then."""
+        return min(self.configuration.collected_at_ms or self.received_at_ms, self.received_at_ms)
 
 
 @dataclass(slots=True)
@@ -127,7 +132,7 @@ def _node(one: _Shown, now_ms: int) -> Json:
         "hash": configuration.hash,
         "epoch": configuration.epoch,
         "collected_at": times.format_rfc3339_ms(configuration.collected_at_ms),
-        "age_seconds": max(now_ms - known.received_at_ms, 0) / 1000,
+        "age_seconds": max(now_ms - known.read_at_ms, 0) / 1000,
         "stale": one.stale,
         "entries": [
             {

@@ -13,9 +13,11 @@ from typing import Final
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.grammar import escape_value
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
+from fodc_proxy.fleet.membership import Member
+from fodc_proxy.queries.results import Missing
 
 _MAX_NAMES_IN_HEADER: Final = 100
-_ODD: Final = re.compile(r"[^A-Za-z0-9._:-]")
+_ODD: Final = re.compile(r"[^A-Za-z0-9._:/-]")
 
 
 def filtered(
@@ -41,12 +43,12 @@ def _filtered_block(block: FamilyBlock, needles: Sequence[bytes]) -> FamilyBlock
         return block
     lines = [
         line
-        for line in block.text.splitlines(keepends=True)
+        for line in block.text.split(b"\n")  # and not at a carriage return in a value
         if all(b"{" + needle in line or b"," + needle in line for needle in needles)
     ]
     if len(lines) == block.samples:
         return block
-    return replace(block, text=b"".join(lines), samples=len(lines))
+    return replace(block, text=b"\n".join([*lines, b""]), samples=len(lines))
 
 
 def _count(text: bytes, needle: bytes) -> int:
@@ -56,14 +58,23 @@ def _count(text: bytes, needle: bytes) -> int:
 _MISSING_HELP: Final = "1 for each agent that was wanted for this page and whose part is missing."
 
 
-def missing_samples(missing: Iterable[tuple[str, str, str]]) -> list[Sample]:
-    """Return the metric of (pod name, role, reason) triples of agents whose part is missing."""
+def missing_samples(missing: Iterable[Missing]) -> list[Sample]:
+    """Return the metric of agents whose part is missing, under their identity."""
     samples: list[Sample] = []
-    for pod_name, role, reason in dict.fromkeys(missing):
-        labels = (("pod_name", pod_name), ("node_role", role), ("reason", reason))
-        series = Series("fodc_proxy_agent_missing", labels, MetricType.GAUGE, _MISSING_HELP)
+    labels = ((*lost.member.identity_labels, ("reason", lost.reason)) for lost in missing)
+    for told in dict.fromkeys(labels):
+        series = Series("fodc_proxy_agent_missing", told, MetricType.GAUGE, _MISSING_HELP)
         samples.append(Sample(series, 1.0))
     return samples
+
+
+def refused_header(refused: Sequence[tuple[Member, str]]) -> dict[str, str]:
+    """Return the header that names families which were left out, as `pod/family`."""
+    if not refused:
+        return {}
+    names = [_ODD.sub("_", f"{member.pod_name}/{family}") for member, family in refused[:20]]
+    more = len(refused) - len(names)
+    return {"X-FODC-Refused": ",".join(names) + (f",+{more}" if more else "")}
 
 
 def partial_headers(asked: int, answered: int, missing: Sequence[str]) -> dict[str, str]:

@@ -18,11 +18,16 @@ from typing import Final, TypeAlias
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.grammar import format_value
-from fodc_protocol.metrics.samples import Labels, is_absent, with_node_labels
+from fodc_protocol.metrics.samples import (
+    Labels,
+    is_absent,
+    with_identity,
+    with_node_labels,
+)
 from fodc_protocol.times import format_rfc3339
 
 _CHUNK_BYTES: Final = 128 * 1024
-_DOUBLE_BYTES: Final = 8
+DOUBLE_BYTES: Final = 8
 Times: TypeAlias = "array[int]"
 Values: TypeAlias = "array[float]"
 
@@ -51,8 +56,8 @@ class Column:
 class ColumnsOfParts:
     """Collects the parts of one agent's answer."""
 
-    node_labels: tuple[tuple[str, str], ...] = ()
-    bytes: int = 0
+    node_labels: Labels = ()
+    identity: Labels = ()
     _schemas: dict[int, tuple[frames.WindowSeries, ...]] = field(default_factory=dict)
     _columns: dict[tuple[str, Labels], Column] = field(default_factory=dict)
 
@@ -61,19 +66,18 @@ class ColumnsOfParts:
         series = part.series or self._schemas.get(part.schema_id, ())
         self._schemas[part.schema_id] = series
         times = array("q", part.timestamps_ms)
-        if len(part.values) != len(series) * len(times) * _DOUBLE_BYTES:
+        if len(part.values) != len(series) * len(times) * DOUBLE_BYTES:
             raise WindowError(
                 f"{len(part.values)} bytes of values do not fit {len(series)} series "
                 f"over {len(times)} times"
             )
-        self.bytes += len(part.values)
         values = array("d", part.values)
         for place, described in enumerate(series):
             start = place * len(times)
             self._put(described, times, values[start : start + len(times)])
 
     def _put(self, described: frames.WindowSeries, times: Times, values: Values) -> None:
-        labels = with_node_labels(described.labels, self.node_labels)
+        labels = with_identity(with_node_labels(described.labels, self.node_labels), self.identity)
         known = self._columns.get((described.name, labels))
         if known is None:
             column = Column(described.name, labels, described.help, times, values)
