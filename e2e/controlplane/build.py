@@ -186,9 +186,7 @@ def _run_compiler(command: Sequence[str], module: Path, name: str) -> None:
     """Run the compiler, telling every half minute that it still works."""
     flags = f"{os.environ.get('GOFLAGS', '')} -buildvcs=false -mod=readonly".strip()
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": flags}
-    run_long(
-        command, name, _say, deadline_s=BUILD_DEADLINE_S, cwd=module, environment=environment
-    )
+    run_long(command, name, _say, deadline_s=BUILD_DEADLINE_S, cwd=module, environment=environment)
 
 
 def main(names: Sequence[str]) -> int:
