@@ -37,11 +37,10 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Values between two Unix times in milliseconds, both included; 0 points means no limit."""
+    """Values between two Unix times in milliseconds, both included."""
 
     start_ms: int
     end_ms: int
-    max_points: int = 0
 
 
 @dataclass(frozen=True, slots=True)

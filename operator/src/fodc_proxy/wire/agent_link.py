@@ -7,8 +7,6 @@ heartbeats itself; everything else that is written goes through the stream's out
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -87,7 +85,6 @@ class AgentLinkService:
         turns: Turns,
         ramp: Ramp,
         telemetry: Telemetry,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._registry = registry
         self._rounds = rounds
@@ -98,7 +95,6 @@ class AgentLinkService:
         self._ramp = ramp
         self._telemetry = telemetry
         self._trimming = Trimming()
-        self._clock_ms = clock_ms
         self._links: dict[str, _Link] = {}
         self._newest: dict[str, _Link] = {}
         registry.subscribe(self._changed)
@@ -221,7 +217,6 @@ class AgentLinkService:
             greeting.heartbeat_interval_ms,
             greeting.proxy_version,
             greeting.proxy_incarnation,
-            self._clock_ms(),
             greeting.chunk_bytes,
         )
 
@@ -307,8 +302,6 @@ def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
         case plan.Latest():
             return frames.MetricsQuery(ask_id)
         case plan.Window():
-            return frames.WindowQuery(
-                ask_id, want.start_ms, want.end_ms, max_points=want.max_points
-            )
+            return frames.WindowQuery(ask_id, want.start_ms, want.end_ms)
         case plan.Settings():
             return frames.ConfigurationQuery(ask_id)

@@ -207,7 +207,6 @@ def _window_part(m: Any) -> frames.WindowPart:  # noqa: ANN401 - as above
         tuple(_window_series(s) for s in few("window.series", m.series, _MOST_SERIES)),
         tuple(times),
         m.values,
-        m.truncated,
         m.last,
     )
 
@@ -340,7 +339,6 @@ def _welcome(frame: frames.Welcome) -> pb.Welcome:
         heartbeat_interval_ms=frame.heartbeat_interval_ms,
         proxy_version=frame.proxy_version,
         proxy_incarnation=frame.proxy_incarnation,
-        proxy_time_ms=frame.proxy_time_ms,
         chunk_bytes=frame.chunk_bytes,
         event_ack_sequence=frame.event_ack_sequence,
     )
@@ -351,9 +349,6 @@ def _window_query(frame: frames.WindowQuery) -> pb.WindowQuery:
         query_id=frame.query_id,
         start_ms=frame.start_ms,
         end_ms=frame.end_ms,
-        names=frame.names,
-        max_points=frame.max_points,
-        known_schema_ids=frame.known_schema_ids,
     )
 
 

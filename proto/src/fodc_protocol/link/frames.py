@@ -159,7 +159,6 @@ class WindowPart:
     series: tuple[WindowSeries, ...]
     timestamps_ms: tuple[int, ...]
     values: bytes
-    truncated: bool = False
     last: bool = False
 
 
@@ -264,7 +263,6 @@ class Welcome:
     heartbeat_interval_ms: int
     proxy_version: str
     proxy_incarnation: str
-    proxy_time_ms: int
     chunk_bytes: int
     event_ack_sequence: int = 0
 
@@ -299,9 +297,6 @@ class WindowQuery:
     query_id: int
     start_ms: int
     end_ms: int
-    names: tuple[str, ...] = ()
-    max_points: int = 0
-    known_schema_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
