@@ -5,10 +5,8 @@ The one idea: what happens is counted and timed here by whoever sees it, what is
 from the living objects when somebody asks (`Figures`).
 """
 
-import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -47,8 +45,7 @@ class _Reading:
 class Telemetry:
     """The proxy's own families; one per proxy, so that two in one process do not mix."""
 
-    def __init__(self, clock_s: Callable[[], float] = time.perf_counter) -> None:
-        self._clock_s = clock_s
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._peers = self._counter(
             "peer_refused", "Messages of peers that broke a bound of the contract.", "reason"
@@ -100,15 +97,6 @@ class Telemetry:
     def rpc_took(self, contract: str, kind: str, seconds: float) -> None:
         """Note how long one agent took to answer."""
         self._rpcs.labels(contract, kind).observe(seconds)
-
-    @contextmanager
-    def round_of(self, kind: str) -> Iterator[None]:
-        """Time a collection."""
-        began_s = self._clock_s()
-        try:
-            yield
-        finally:
-            self.round_took(kind, self._clock_s() - began_s)
 
     # ---- asked ----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ caller that goes away ends nothing.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,7 +45,6 @@ SERIES_BYTES: Final = 1024
 _WINDOW_PARALLEL: Final = 8
 _WINDOW_LONGEST_S: Final = 300.0
 _TYPES: Final = {kind.value: kind for kind in MetricType}
-_log = logging.getLogger(__name__)
 
 
 # ---- running rounds -----------------------------------------------------------------------------
@@ -153,14 +151,15 @@ class Rounds:
         Raises TooManyWindowsError when no place is free in time.
         """
         key = (selection, window)
-        if key not in self._by_key:
+        running = self._by_key.get(key)
+        if running is None:
             place = await self._places.take()
-            if key in self._by_key:  # begun by another caller while this one waited
-                place.give_back()
+            running = self._by_key.get(key)  # begun by another caller while this one waited?
+            if running is None:
+                running = self._begin(key, self.collection_timeout_s, place)
             else:
-                self._begin(key, timeout_s or self.collection_timeout_s, place)
-        result = await self._collect(selection, window, timeout_s)
-        return cast("RoundResult[Columns]", result)
+                place.give_back()
+        return cast("RoundResult[Columns]", await self._result(running, timeout_s))
 
     async def configuration(
         self, selection: Selection, timeout_s: float | None = None
@@ -173,9 +172,12 @@ class Rounds:
         self, selection: Selection, want: plan.Want, timeout_s: float | None
     ) -> RoundResult[Payload]:
         key = (selection, want)
-        running = self._by_key.get(key)
-        if running is None:
-            running = self._begin(key, self.collection_timeout_s)
+        running = self._by_key.get(key) or self._begin(key, self.collection_timeout_s)
+        return await self._result(running, timeout_s)
+
+    @staticmethod
+    async def _result(running: _Running, timeout_s: float | None) -> RoundResult[Payload]:
+        """Wait for the round's end, or until a caller has no more time: then what is there."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(running.done)
