@@ -28,5 +28,7 @@ def test_burst_of_large_messages_ends_in_one_trim(monkeypatch):
 
 def test_trim_works_here_and_a_library_that_has_none_is_no_error(monkeypatch):
     trimming._trim()
+    trimming.few_arenas()
     monkeypatch.setattr(trimming.ctypes, "CDLL", lambda _name: object())
     trimming._trim()
+    trimming.few_arenas()

@@ -15,6 +15,7 @@ import grpc
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.streams import Context
+from fodc_proxy.wire.trimming import few_arenas
 
 StreamHandler: TypeAlias = Callable[[object, Context], Awaitable[None]]
 MOST_STREAMS: Final = 128
@@ -72,6 +73,7 @@ class GrpcServer:
     """One gRPC listener."""
 
     def __init__(self, methods: Mapping[str, StreamHandler], *, max_message_bytes: int) -> None:
+        few_arenas()
         self._server = grpc.aio.server(options=_options(max_message_bytes))
         self._server.add_generic_rpc_handlers((_Handlers(methods),))
         self.address = ""

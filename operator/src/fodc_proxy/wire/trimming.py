@@ -12,6 +12,7 @@ import logging
 from typing import Final
 
 PAUSE_S: Final = 2.0
+_M_ARENA_MAX: Final = -8  # malloc.h of glibc
 _log = logging.getLogger(__name__)
 
 
@@ -20,6 +21,17 @@ def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def few_arenas() -> None:
+    """Let all threads of this process share one heap, before there are others.
+
+    What a heap of its own keeps for each of grpc's threads cannot be given back: 40 MiB after
+    40 messages of 16 MiB, instead of 3.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if option is not None:
+        option(_M_ARENA_MAX, 1)
 
 
 class Trimming:
