@@ -14,7 +14,7 @@ from node_pages import NodePages
 
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.exposition import render_page
+from fodc_protocol.metrics.page import render_page
 
 SERIES = 3000
 WARM_UP = 40

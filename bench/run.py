@@ -42,6 +42,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
         "proxy_kib_per_agent_link",
         "proxy_kib_per_agent_fodc",
     ),
+    "hello_flood": ("hello_flood_growth_mib",),
     "capture": ("capture_overhead_s",),
     "operator_program": (
         "leader_failover_s",

@@ -169,7 +169,7 @@ def test_i06_disconnection(fleet: Fleet) -> None:
     agent.kill()
 
     until("offline", lambda: phases(proxy) == {"pod-0": "Offline"})
-    assert sample(metrics(proxy), "fodc_proxy_rounds_active")["value"] == "0"
+    assert float(sample(metrics(proxy), "fodc_proxy_rounds_active")["value"]) == 0
 
 
 def test_i07_invalid_registration_is_refused_in_words(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_i10_prometheus(fleet: Fleet) -> None:
         labels = sample(page, "requests_total")
         assert (labels["node_role"], labels["path"]) == ("ROLE_DATA", "/")
         assert "# TYPE requests_total counter" in page
-    assert sample(metrics(proxy), "fodc_proxy_rounds_active")["value"] == "0"
+    assert float(sample(metrics(proxy), "fodc_proxy_rounds_active")["value"]) == 0
     answer = get_json(f"{proxy.http}/metrics-windows")
     assert {one["labels"]["node_role"] for one in answer if one["name"] == "cpu_usage"} == {
         "ROLE_DATA"

@@ -19,7 +19,7 @@ from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.readings import Gap, GapReason
 from fodc_agent.sources.self_health import SelfHealthSource
 from fodc_agent.version import VERSION
-from fodc_protocol.samples import Labels, Sample, with_node_labels
+from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
 
 CONFIGURATION: Final = ConfigurationSource.name
 _USUAL_S: Final = 10.0

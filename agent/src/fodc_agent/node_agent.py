@@ -66,9 +66,9 @@ from fodc_agent.version import VERSION
 from fodc_agent.web.routes import Check
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
-from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 

@@ -296,8 +296,8 @@ _UPLINK: Final = (
     Option(
         "reconnect-interval",
         Kind.DURATION,
-        "5s",
-        "Upper end of the first random pause before a new attempt; doubles up to 10 s.",
+        "1s",
+        "Upper end of the first random pause before a new attempt; doubles up to 4 s.",
         check=positive,
     ),
     Option("proxy-tls", Kind.BOOL, "false", "Use TLS; implied by the three files below."),

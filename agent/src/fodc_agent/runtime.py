@@ -20,7 +20,8 @@ from fodc_agent.version import VERSION
 from fodc_agent.web.replies import Route
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
-from fodc_protocol.exposition import FamilyBlock, render_page
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.page import render_page
 
 _log: Final = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Final
 from fodc_agent.recorder.track import PageReport
 from fodc_agent.sources.banyandb import UP, Scrape
 from fodc_agent.sources.readings import Family, counter, gauge
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 
 SAMPLES: Final = gauge("fodc_agent_scrape_samples", "Series on the last page of this port.")
 SKIPPED: Final = gauge(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from fodc_agent.bus.coordinator import SourceStatistics
 from fodc_agent.uplink.caller import LineStatus
-from fodc_protocol.samples import Labels, MetricType, Sample, Series
+from fodc_protocol.metrics.samples import Labels, MetricType, Sample, Series
 
 
 def _sample(name: str, kind: MetricType, text: str, value: float, labels: Labels = ()) -> Sample:

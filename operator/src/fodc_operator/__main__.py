@@ -15,7 +15,7 @@ from fodc_operator.cluster.access import api_client
 from fodc_operator.runtime import Operator
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Address, Resolved, describe, wants_help
-from fodc_proxy import telemetry
+from fodc_proxy import log
 from fodc_proxy.runtime import version
 from fodc_proxy.settings_file import settings_file
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if values.flag("version"):
         _say(f"{own.PROGRAM} {version()}\n")
         return 0
-    telemetry.set_up_log(settings.proxy.log_level, settings.proxy.log_format)
+    log.set_up_log(settings.proxy.log_level, settings.proxy.log_format)
     return asyncio.run(_run(settings, values))
 
 
@@ -51,7 +51,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
-    telemetry.log_settings(describe(values))
+    log.log_settings(describe(values))
     try:
         async with api_client(settings.kubeconfig) as api:
             operator = Operator(settings, api)

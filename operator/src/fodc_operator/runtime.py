@@ -29,7 +29,7 @@ from fodc_operator.injection.service import InjectionService
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_operator.settings import Settings
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.diagnostics.model import Request
 from fodc_proxy.runtime import Host, Proxy
 from fodc_proxy.web.health import ReadyCheck

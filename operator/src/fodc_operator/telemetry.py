@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fodc_operator.cluster.client import CallMetrics
 from fodc_operator.mirror.writer import Mirror
 from fodc_operator.resources.fodcnode import NodePhase
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 
 def gauge(name: str, text: str, value: float, **labels: str) -> Sample:

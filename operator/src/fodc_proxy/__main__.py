@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
+from fodc_proxy import log
 from fodc_proxy import settings as own
-from fodc_proxy import telemetry
 from fodc_proxy.runtime import Proxy, version
 from fodc_proxy.settings_file import settings_file
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if values.flag("version"):
         print(f"{own.PROGRAM} {version()}")
         return 0
-    telemetry.set_up_log(settings.log_level, settings.log_format)
+    log.set_up_log(settings.log_level, settings.log_format)
     return asyncio.run(_run(settings, values))
 
 
@@ -47,7 +47,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    telemetry.log_settings(describe(values))
+    log.log_settings(describe(values))
     try:
         proxy = Proxy(settings)
         await proxy.start()

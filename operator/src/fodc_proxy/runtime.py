@@ -12,19 +12,13 @@ from importlib import metadata
 from pathlib import Path
 
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
-from fodc_proxy.rounds.collector import Rounds
-from fodc_proxy.serving.agent_link import AgentLinkService, Greeting
-from fodc_proxy.serving.fodc_service import FodcService
-from fodc_proxy.serving.outbox import Writers
-from fodc_proxy.serving.ports import HeardFrame, LinkListener
-from fodc_proxy.serving.server import GrpcServer, methods_of
-from fodc_proxy.serving.streams import Ramp, Turns
+from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.settings import Settings
 from fodc_proxy.web import artifacts as artifact_routes
 from fodc_proxy.web import configuration as configuration_routes
@@ -35,6 +29,12 @@ from fodc_proxy.web import metrics as metrics_routes
 from fodc_proxy.web import openapi as openapi_routes
 from fodc_proxy.web.fleet import rfc3339_ms
 from fodc_proxy.web.server import Routes, WebServer, application
+from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
+from fodc_proxy.wire.existing.service import FodcService
+from fodc_proxy.wire.outbox import Writers
+from fodc_proxy.wire.ports import HeardFrame, LinkListener
+from fodc_proxy.wire.server import GrpcServer, methods_of
+from fodc_proxy.wire.streams import Ramp, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -119,8 +119,12 @@ class Proxy:
         self.incarnation = secrets.token_hex(8)
         self.started_at_ms = _unix_ms()
         self.registry = Registry(settings.limits)
+        self.telemetry = telemetry.Telemetry()
+        self.telemetry.watch(self._figures)
         self.rounds = Rounds(
-            self.registry.members, collection_timeout_s=settings.collection_timeout_s
+            self.registry.members,
+            collection_timeout_s=settings.collection_timeout_s,
+            telemetry=self.telemetry,
         )
         self.evidence = LatestEvidence()
         self.listeners = Listeners()
@@ -142,7 +146,11 @@ class Proxy:
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
         self._web = WebServer(
-            application(self._routes(), is_open=lambda: self._serves),
+            application(
+                self._routes(),
+                is_open=lambda: self._serves,
+                request_took=self.telemetry.request_took,
+            ),
             keepalive_s=settings.http_read_timeout_s,
         )
 
@@ -158,6 +166,7 @@ class Proxy:
             writers=self._writers,
             turns=turns,
             ramp=ramp,
+            telemetry=self.telemetry,
         )
         fodc = FodcService(
             self.registry,
@@ -167,13 +176,18 @@ class Proxy:
             writers=self._writers,
             turns=turns,
             ramp=ramp,
+            telemetry=self.telemetry,
         )
         return link, fodc
 
     def _routes(self) -> Routes:
         told = (version(), self.incarnation, self.started_at_ms)
         metrics_deps = metrics_routes.MetricsDeps(
-            self.rounds, self.own_samples, _unix_ms, self.settings.http_write_timeout_s
+            self.rounds,
+            self.host_samples,
+            self.telemetry.page,
+            _unix_ms,
+            self.settings.http_write_timeout_s,
         )
         fleet_deps = fleet_routes.FleetDeps(
             self.registry, _unix_ms, *told, active_captures=self._active_captures
@@ -238,30 +252,31 @@ class Proxy:
             *self._host.checks(),
         )
 
-    def own_samples(self) -> list[Sample]:
-        """Return the proxy's own families."""
+    def host_samples(self) -> Iterable[Sample]:
+        """Return the families of the program that embeds this proxy."""
+        return self._host.samples()
+
+    def _figures(self) -> Iterable[telemetry.Figure]:
+        """Yield the proxy's own families as they are now."""
         rounds, dropped = self.rounds, self.fodc.dropped
         uptime_s = (_unix_ms() - self.started_at_ms) / 1000
         gauge, counter = telemetry.gauge, telemetry.counter
-        late, message = "Answers that came too late or unasked.", "Messages without a use."
-        return [
-            *telemetry.fleet_samples(self.registry.members()),
-            gauge("build_info", "Version of the proxy.", 1, version=version()),
-            gauge("uptime_seconds", "Seconds since the start.", uptime_s),
-            gauge("resident_memory_bytes", "Resident memory.", telemetry.resident_bytes()),
-            gauge("streams", "Agents with a stream.", self.link.count, contract="link"),
-            gauge("streams", "Agents with a stream.", self.fodc.count, contract="fodc"),
-            gauge("rounds_active", "Collections in flight.", rounds.active),
-            counter("answers_dropped", late, rounds.late_answers, cause="late"),
-            counter("answers_dropped", late, rounds.unasked_answers, cause="unasked"),
-            counter("messages_dropped", message, dropped.unknown_agent, cause="unknown_agent"),
-            counter("messages_dropped", message, dropped.garbage, cause="garbage"),
-            counter("frames_dropped", "Frames that no stream took.", self._writers.dropped),
-            counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped),
-            counter("superseded", "Entries replaced by newer ones.", self.registry.superseded),
-            counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts),
-            *self._host.samples(),
-        ]
+        streams = [(("link",), self.link.count), (("fodc",), self.fodc.count)]
+        late = [(("late",), rounds.late_answers), (("unasked",), rounds.unasked_answers)]
+        useless = [(("unknown_agent",), dropped.unknown_agent), (("garbage",), dropped.garbage)]
+        yield telemetry.fleet_figures(self.registry.members())
+        yield gauge("build_info", "Version of the proxy.", [((version(),), 1)], "version")
+        yield gauge("uptime_seconds", "Seconds since the start.", uptime_s)
+        yield gauge("resident_memory_bytes", "Resident memory.", telemetry.resident_bytes())
+        yield gauge("streams", "Agents with a stream.", streams, "contract")
+        yield gauge("rounds_active", "Collections in flight.", rounds.active)
+        yield gauge("window_bytes", "Bytes of windows that are held.", rounds.window_bytes)
+        yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
+        yield counter("messages_dropped", "Messages without a use.", useless, "cause")
+        yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
+        yield counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped)
+        yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
+        yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
 
     # ---- life -----------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def test_t_cmd_09_10_a_memory_percentage_out_of_range_is_rejected(flag, percent)
 GO_FLAGS = """
 poll-metrics-interval=10s poll-metrics-ports=2121 container-names=data pod-name=p
 max-metrics-memory-usage-percentage=10 prometheus-listen-addr=:9090 diagnosis-listen-addr=:9091
-proxy-addr=localhost:17900 heartbeat-interval=10s reconnect-interval=5s
+proxy-addr=localhost:17900 heartbeat-interval=10s reconnect-interval=1s
 cluster-state-ports=17912,17914 cluster-state-poll-interval=30s lifecycle-port=18912
 schema-registry-port=17912 lifecycle-report-dir=/tmp/r lifecycle-cache-ttl=10m crash-source-dir=/c
 max-fodc-diagnosis-memory-usage-percentage=5 panic-diagnostics-enabled=true

@@ -25,7 +25,7 @@ from fodc_agent.self_metrics import recording_samples
 from fodc_agent.settings import load
 from fodc_agent.sources.banyandb import MetricsSource
 from fodc_protocol.errors import OptionError
-from fodc_protocol.samples import MetricType
+from fodc_protocol.metrics.samples import MetricType
 
 _spec = importlib.util.spec_from_file_location(
     "virtual_time_of_the_bus", Path(__file__).parents[1] / "bus" / "virtual_time.py"

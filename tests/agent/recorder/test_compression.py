@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.recorder import compression
 from fodc_agent.recorder.compression import CorruptRowError
-from fodc_protocol.samples import ABSENT, is_absent
+from fodc_protocol.metrics.samples import ABSENT, is_absent
 
 cells = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0])
 rows = st.lists(

@@ -16,7 +16,7 @@ import pytest
 
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.samples import MetricType, Sample, Series, is_absent
+from fodc_protocol.metrics.samples import MetricType, Sample, Series, is_absent
 
 FOREVER_MS = 10**15
 

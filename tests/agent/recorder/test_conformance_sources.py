@@ -10,7 +10,7 @@ import pytest
 
 from fodc_agent.recorder.lines import SkipReason
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.samples import Sample, Series, is_absent
+from fodc_protocol.metrics.samples import Sample, Series, is_absent
 
 FOREVER_MS = 10**15
 

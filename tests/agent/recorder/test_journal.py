@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 
 def start(directory: Path, *, max_bytes: int = 1 << 20, **changes) -> Recorder:

@@ -13,7 +13,7 @@ import pytest
 from fodc_agent.recorder.lines import SkipReason
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
-from fodc_protocol.samples import MetricType, Sample
+from fodc_protocol.metrics.samples import MetricType, Sample
 
 
 def read(page: str | bytes) -> tuple[list[Sample], PageReport]:

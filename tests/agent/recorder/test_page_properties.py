@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.exposition import escape_value, render_page
+from fodc_protocol.metrics.grammar import escape_value
+from fodc_protocol.metrics.page import render_page
 
 PAGES = sorted((Path(__file__).parents[2] / "data/pages").glob("*.txt"))
 

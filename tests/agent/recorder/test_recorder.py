@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.exposition import render_page
-from fodc_protocol.samples import ABSENT, MetricType, Sample, Series, is_absent
+from fodc_protocol.metrics.page import render_page
+from fodc_protocol.metrics.samples import ABSENT, MetricType, Sample, Series, is_absent
 
 
 def recorder(**changes) -> Recorder:

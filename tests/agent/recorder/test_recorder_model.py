@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fodc_agent.recorder.recorder import Recorder
-from fodc_protocol.samples import is_absent
+from fodc_protocol.metrics.samples import is_absent
 
 NAMES = [f"s{n}" for n in range(8)]
 SOURCES = ["node", "sidecar"]

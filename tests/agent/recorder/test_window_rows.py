@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fodc_agent.recorder.window import Window, absent_row
-from fodc_protocol.samples import ABSENT, is_absent
+from fodc_protocol.metrics.samples import ABSENT, is_absent
 
 
 def filled(values, *, recent=2, key_every=3) -> Window:

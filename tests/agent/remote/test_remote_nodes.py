@@ -8,8 +8,8 @@ from fodc_agent.remote.fleet import RemoteNodes
 from fodc_agent.remote.leftovers import PATIENCE_S, Leftovers
 from fodc_agent.settings import load
 from fodc_agent.web.routes import Check
-from fodc_protocol.exposition import FamilyBlock
-from fodc_protocol.samples import MetricType
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import MetricType
 
 
 class FakeAgent:

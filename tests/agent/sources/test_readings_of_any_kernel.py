@@ -17,7 +17,7 @@ from fodc_agent.sources.pressure import PressureSource
 from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.readings import GapReason, Sheet, gap_of
 from fodc_agent.sources.self_health import SelfHealthSource
-from fodc_protocol.exposition import render_page
+from fodc_protocol.metrics.page import render_page
 
 PARSERS = [
     procfs.parse_stat,

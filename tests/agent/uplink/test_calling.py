@@ -85,10 +85,10 @@ def unimplemented():
     return RpcError(RpcFault.UNIMPLEMENTED, "unknown service")
 
 
-def test_pauses_double_and_are_scaled_by_chance_up_to_ten_seconds():
-    """T-PX-14: the cap is respected, 10 s where upstream has 60; chance is ours (W-54)."""
+def test_pauses_double_and_are_scaled_by_chance_up_to_four_seconds():
+    """T-PX-14: P25: the cap is respected, 4 s where upstream has 60; chance is ours (W-54)."""
     script = Script(dial=[unreachable() for _ in range(9)], limit=8).run_to_the_end()
-    assert script.slept == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+    assert script.slept == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_pauses_start_anew_after_a_connection_that_worked():

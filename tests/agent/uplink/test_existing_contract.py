@@ -16,7 +16,7 @@ from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.existing.seven_streams import SevenStreams
 from fodc_agent.uplink.pace import Pace
 from fodc_protocol.link import frames
-from fodc_protocol.samples import ABSENT, MetricType, Sample, Series
+from fodc_protocol.metrics.samples import ABSENT, MetricType, Sample, Series
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
 STREAMS = {

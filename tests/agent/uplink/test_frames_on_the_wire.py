@@ -62,7 +62,7 @@ AGENT_FRAMES = st.one_of(
     st.builds(
         frames.WindowPart, U64, U64,
         many(st.builds(frames.WindowSeries, TEXT, many(st.tuples(TEXT, TEXT)), TYPE, TEXT)),
-        many(I64), st.binary(max_size=20), st.booleans(), st.booleans(),
+        many(I64), st.binary(max_size=20), st.booleans(),
     ),
     st.builds(
         frames.Configuration, U64, U64, TEXT, I64,
@@ -123,15 +123,13 @@ def test_every_agent_frame_is_what_the_contract_says(frame):
 
 
 PROXY_FRAMES = st.one_of(
-    st.builds(frames.Welcome, U32, TEXT, U32, TEXT, TEXT, I64, U32, U64).map(
+    st.builds(frames.Welcome, U32, TEXT, U32, TEXT, TEXT, U32, U64).map(
         lambda frame: ("welcome", frame)
     ),
     st.builds(frames.Refusal, TEXT, TEXT, U32).map(lambda frame: ("refusal", frame)),
     st.builds(frames.HeartbeatAck, U64).map(lambda frame: ("heartbeat_ack", frame)),
     st.builds(frames.MetricsQuery, U64).map(lambda frame: ("metrics_query", frame)),
-    st.builds(frames.WindowQuery, U64, I64, I64, TEXTS, U32, many(U64)).map(
-        lambda frame: ("window_query", frame)
-    ),
+    st.builds(frames.WindowQuery, U64, I64, I64).map(lambda frame: ("window_query", frame)),
     st.builds(frames.ConfigurationQuery, U64).map(lambda frame: ("configuration_query", frame)),
     st.builds(
         frames.StartCapture, TEXT.filter(bool), TEXT, U32, U32, U64, st.booleans(), U64, TEXT

@@ -14,10 +14,10 @@ from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_protocol.errors import BadRequestError
-from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
-from fodc_protocol.samples import MetricType, Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import MetricType, Series
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
 IDENTITY = frames.Identity("data-hot-0", "prod", "uid-1", "node-a", "west", ("data",))

@@ -17,8 +17,9 @@ from fodc_agent.web.replies import Reply, coalesced
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
 from fodc_protocol.errors import FodcError, OptionError
-from fodc_protocol.exposition import blocks_of, render_page
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.families import blocks_of
+from fodc_protocol.metrics.page import render_page
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 ADDRESS = "127.0.0.1:0"
 

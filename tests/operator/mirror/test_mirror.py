@@ -81,7 +81,7 @@ async def bench(
                     {"status": one["status"]},
                     subresource="status",
                 )
-        registry = Registry(Limits(), clock_ms=lambda: clock[0])
+        registry = Registry(Limits(), clock_ms=lambda: clock[0], steady_ms=lambda: clock[0])
         running: dict[str, list[Running]] = {}
         mirror = Mirror(
             server,

@@ -7,7 +7,7 @@ from fodc_protocol.link.frames import CommandState
 
 IDENTITY = frames.Identity("pod-0")
 DATA = frames.NodeState("ROLE_DATA")
-WELCOME = frames.Welcome(1, "id-1", 500, "0.1", "proxy-life", 0, chunk_bytes=4)
+WELCOME = frames.Welcome(1, "id-1", 500, "0.1", "proxy-life", chunk_bytes=4)
 
 
 def session() -> AgentSession:
@@ -46,7 +46,7 @@ def test_the_announced_interval_overrides_the_agents_own() -> None:
 
 
 def test_an_announced_interval_of_zero_leaves_the_agents_own() -> None:
-    agent = linked(frames.Welcome(1, "id-1", 0, "0.1", "p", 0, 4))
+    agent = linked(frames.Welcome(1, "id-1", 0, "0.1", "p", 4))
 
     assert agent.heartbeat_interval_ms == 1000
 

@@ -167,7 +167,7 @@ class World:
         frame = self.to_proxy.popleft()
         match frame:
             case frames.Hello():
-                welcome = frames.Welcome(1, "id", 1000, "1", "p", 0, CHUNK_BYTES)
+                welcome = frames.Welcome(1, "id", 1000, "1", "p", CHUNK_BYTES)
                 self.to_agent.append(welcome)
                 self.act_as_proxy(self.book.linked(frame, self.now_ms))
             case frames.ArtifactChunk():

@@ -2,6 +2,7 @@
 """/cluster/config over a real server: whole, stale, missing, masked and as drift."""
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.rounds.collector import Answer, Missing, RoundResult, Selection
-from fodc_proxy.views.configuration import MAX_REMEMBERED, LastKnown
+from fodc_proxy.queries.pages.configuration import MAX_REMEMBERED, KnownConfiguration, LastKnown
+from fodc_proxy.queries.results import Answer, Missing, RoundResult, Selection
 from fodc_proxy.web import configuration
 from fodc_proxy.web.server import WebServer, application
 
@@ -261,3 +262,15 @@ def test_nodes_of_one_name_in_two_namespaces_keep_their_own_configuration():
         assert [(one["node_id"], one["stale"]) for one in page["nodes"]] == [("pod-1", True)]
 
     served(scene)
+
+
+def test_p29_age_of_a_configuration_counts_from_its_reading():
+    """Values that the agent had read 57 s before were told as 0.0 s old."""
+    told = frames.Configuration(1, 1, "h", 43_000, ())
+
+    assert KnownConfiguration("ROLE_DATA", told, 100_000).read_at_ms == 43_000
+    assert KnownConfiguration(
+        "ROLE_DATA", replace(told, collected_at_ms=0), 100_000
+    ).read_at_ms == (100_000)
+    ahead = replace(told, collected_at_ms=999_000)  # of an agent whose clock is wrong
+    assert KnownConfiguration("ROLE_DATA", ahead, 100_000).read_at_ms == 100_000

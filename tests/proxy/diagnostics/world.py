@@ -215,7 +215,7 @@ class SimulatedAgent:
         coordinator = self.world.coordinator
         match frame:
             case frames.Hello():
-                self.to_agent.append(frames.Welcome(1, "id", 0, "1", "p", 0, CHUNK_BYTES))
+                self.to_agent.append(frames.Welcome(1, "id", 0, "1", "p", CHUNK_BYTES))
                 self.world.linked.add(self.address)
                 coordinator.linked(self.address, frame)
             case frames.ArtifactChunk():

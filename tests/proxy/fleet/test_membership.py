@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is in, who is living, who took over: upstream-proxy §4 and R01 to R34, on literals."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -19,10 +20,16 @@ from fodc_proxy.fleet.membership import (
     RegistrationError,
     UnknownAgentError,
 )
+from fodc_proxy.fleet.moment import Moment
 from fodc_proxy.fleet.naming import NodeIds
 
 LIMITS = Limits(30_000, 300_000, 3)
 START = 1_000_000
+
+
+def at(time_ms):
+    """A moment at which both clocks agree."""
+    return Moment(time_ms, time_ms)
 
 
 def registration(
@@ -41,7 +48,7 @@ def registration(
 def fleet_of(*registrations, limits=LIMITS):
     fleet = Membership(limits)
     for number, one in enumerate(registrations):
-        fleet.register(one, f"id-{number}", START)
+        fleet.register(one, f"id-{number}", at(START))
     return fleet
 
 
@@ -56,7 +63,7 @@ def test_r01_new_registry_is_empty():
 def test_r02_register_gives_an_online_member_with_identity_labels_and_times():
     asked = registration(labels={"type": "hot"})
 
-    member = Membership(LIMITS).register(asked, "id-0", START).member
+    member = Membership(LIMITS).register(asked, "id-0", at(START)).member
 
     assert (member.agent_id, member.status, member.phase) == ("id-0", "online", Phase.ONLINE)
     assert (member.pod_name, member.role, member.labels) == ("pod-0", "ROLE_DATA", {"type": "hot"})
@@ -68,7 +75,7 @@ def test_r03_limit_reached_says_the_maximum():
     fleet = fleet_of(*(registration(f"pod-{n}") for n in range(3)))
 
     with pytest.raises(RegistrationError, match=r"^maximum number of agents \(3\) reached$"):
-        fleet.register(registration("pod-3"), "id-3", START)
+        fleet.register(registration("pod-3"), "id-3", at(START))
 
 
 def test_r04_empty_pod_is_refused():
@@ -85,33 +92,33 @@ def test_r03_limit_is_checked_before_the_role():
     fleet = fleet_of(*(registration(f"pod-{n}") for n in range(3)))
 
     with pytest.raises(RegistrationError, match="maximum"):
-        fleet.register(registration("", ""), "id-3", START)
+        fleet.register(registration("", ""), "id-3", at(START))
 
 
 def test_r06_unregister_removes():
     fleet = fleet_of(registration())
 
-    assert changes(fleet.unregister("id-0", START)) == [(Change.REMOVED, "id-0", Phase.ONLINE)]
+    assert changes(fleet.unregister("id-0", at(START))) == [(Change.REMOVED, "id-0", Phase.ONLINE)]
     assert fleet.members() == ()
 
 
 def test_r07_unregister_of_an_unknown_agent_is_an_error():
     with pytest.raises(UnknownAgentError, match=r"^agent nobody not found$"):
-        Membership(LIMITS).unregister("nobody", START)
+        Membership(LIMITS).unregister("nobody", at(START))
 
 
 def test_r08_heartbeat_moves_the_time_forward_and_never_back():
     fleet = fleet_of(registration())
 
-    fleet.heartbeat("id-0", START + 5)
-    fleet.heartbeat("id-0", START + 2)
+    fleet.heartbeat("id-0", at(START + 5))
+    fleet.heartbeat("id-0", at(START + 2))
 
-    assert fleet.get("id-0").last_heartbeat_ms == START + 5
+    assert fleet.get("id-0").heard_ms == START + 5
 
 
 def test_r09_heartbeat_of_an_unknown_agent_is_an_error():
     with pytest.raises(UnknownAgentError, match=r"^agent x not found$"):
-        Membership(LIMITS).heartbeat("x", START)
+        Membership(LIMITS).heartbeat("x", at(START))
 
 
 def test_r10_r11_r12_identity_is_found_by_exact_role_pod_and_labels():
@@ -145,18 +152,18 @@ def test_r17_r18_list_by_role_is_exact():
 def test_r19_silence_strictly_beyond_the_timeout_is_offline():
     fleet = fleet_of(registration())
 
-    assert fleet.tick(START + 30_000) == ()
-    assert changes(fleet.tick(START + 30_001)) == [(Change.PHASE, "id-0", Phase.OFFLINE)]
+    assert fleet.tick(at(START + 30_000)) == ()
+    assert changes(fleet.tick(at(START + 30_001))) == [(Change.PHASE, "id-0", Phase.OFFLINE)]
     assert fleet.get("id-0").status == "unconnected"
-    assert fleet.tick(START + 30_002) == ()
+    assert fleet.tick(at(START + 30_002)) == ()
 
 
 def test_r20_silence_strictly_beyond_cleanup_is_gone():
     fleet = fleet_of(registration())
-    fleet.tick(START + 300_000)
+    fleet.tick(at(START + 300_000))
 
     assert len(fleet) == 1
-    assert [t.change for t in fleet.tick(START + 300_001)] == [Change.REMOVED]
+    assert [t.change for t in fleet.tick(at(START + 300_001))] == [Change.REMOVED]
     assert len(fleet) == 0
 
 
@@ -164,8 +171,8 @@ def test_r21_steady_heartbeats_keep_online():
     fleet = fleet_of(registration())
 
     for beat in range(1, 20):
-        fleet.heartbeat("id-0", START + beat * 29_000)
-        assert fleet.tick(START + beat * 29_000 + 28_000) == ()
+        fleet.heartbeat("id-0", at(START + beat * 29_000))
+        assert fleet.tick(at(START + beat * 29_000 + 28_000)) == ()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +208,7 @@ def test_r31_many_heartbeats_keep_every_agent():
     fleet = fleet_of(registration())
 
     for beat in range(20):
-        fleet.heartbeat("id-0", START + beat)
+        fleet.heartbeat("id-0", at(START + beat))
 
     assert fleet.get("id-0").last_heartbeat_ms == START + 19
 
@@ -209,7 +216,7 @@ def test_r31_many_heartbeats_keep_every_agent():
 def test_r32_heartbeat_upgrades_an_unspecified_role_and_takes_labels_with_it():
     fleet = fleet_of(registration(role="ROLE_UNSPECIFIED"))
 
-    told = fleet.refresh("id-0", "ROLE_DATA", {"type": "hot"}, START + 1)
+    told = fleet.refresh("id-0", "ROLE_DATA", {"type": "hot"}, at(START + 1))
 
     assert [t.change for t in told] == [Change.STATE]
     assert (fleet.get("id-0").role, fleet.get("id-0").labels) == ("ROLE_DATA", {"type": "hot"})
@@ -219,14 +226,14 @@ def test_r32_heartbeat_upgrades_an_unspecified_role_and_takes_labels_with_it():
 def test_r33_blank_unspecified_or_equal_role_changes_nothing(role):
     fleet = fleet_of(registration(labels={"type": "hot"}))
 
-    assert fleet.refresh("id-0", role, {"type": "cold"}, START + 1) == ()
+    assert fleet.refresh("id-0", role, {"type": "cold"}, at(START + 1)) == ()
     assert (fleet.get("id-0").role, fleet.get("id-0").labels) == ("ROLE_DATA", {"type": "hot"})
 
 
 def test_r33_state_of_our_contract_keeps_a_known_role_too():
     fleet = fleet_of(registration())
 
-    fleet.heartbeat("id-0", START, frames.NodeState("ROLE_UNSPECIFIED", {"a": "b"}))
+    fleet.heartbeat("id-0", at(START), frames.NodeState("ROLE_UNSPECIFIED", {"a": "b"}))
 
     assert fleet.get("id-0").role == "ROLE_DATA"
     assert fleet.get("id-0").labels == {"a": "b"}
@@ -237,7 +244,7 @@ def test_r34_role_update_of_an_unknown_agent_leaves_no_entry():
     fleet = Membership(LIMITS)
 
     with pytest.raises(UnknownAgentError):
-        fleet.refresh("nobody", "ROLE_DATA", {}, START)
+        fleet.refresh("nobody", "ROLE_DATA", {}, at(START))
 
     assert len(fleet) == 0
 
@@ -249,7 +256,7 @@ def test_reconnecting_pod_supersedes_its_old_entry_at_once():
     """Upstream keeps both for five minutes (W5)."""
     fleet = fleet_of(registration())
 
-    registered = fleet.register(registration(), "id-new", START + 1)
+    registered = fleet.register(registration(), "id-new", at(START + 1))
 
     assert [m.agent_id for m in fleet.members()] == ["id-new"]
     assert [m.agent_id for m in registered.ousted] == ["id-0"]
@@ -267,9 +274,9 @@ def test_i05_living_agents_of_one_pod_name_with_three_roles_stay_beside_each_oth
 
 def test_pod_with_another_role_supersedes_its_dead_entry():
     fleet = fleet_of(registration())
-    fleet.disconnected("id-0", START)
+    fleet.disconnected("id-0", at(START))
 
-    fleet.register(registration(role="ROLE_LIAISON"), "id-1", START)
+    fleet.register(registration(role="ROLE_LIAISON"), "id-1", at(START))
 
     assert [m.agent_id for m in fleet.members()] == ["id-1"]
 
@@ -277,7 +284,7 @@ def test_pod_with_another_role_supersedes_its_dead_entry():
 def test_unspecified_role_differs_from_nothing():
     fleet = fleet_of(registration(role="ROLE_UNSPECIFIED"))
 
-    fleet.register(registration(role="ROLE_DATA"), "id-1", START)
+    fleet.register(registration(role="ROLE_DATA"), "id-1", at(START))
 
     assert [m.agent_id for m in fleet.members()] == ["id-1"]
 
@@ -286,32 +293,32 @@ def test_disconnected_agent_is_offline_at_once_and_kept_until_cleanup():
     """Upstream shows it online for up to 45 s."""
     fleet = fleet_of(registration())
 
-    told = fleet.disconnected("id-0", START + 1)
+    told = fleet.disconnected("id-0", at(START + 1))
 
     assert changes(told) == [(Change.PHASE, "id-0", Phase.OFFLINE)]
     assert len(fleet) == 1
-    assert fleet.disconnected("id-0", START + 2) == ()
+    assert fleet.disconnected("id-0", at(START + 2)) == ()
 
 
 def test_limit_counts_only_the_living():
     """Upstream refused 600 newcomers after 1,000 agents had died."""
     fleet = fleet_of(*(registration(f"pod-{n}") for n in range(3)))
-    fleet.disconnected("id-1", START)
+    fleet.disconnected("id-1", at(START))
 
-    assert fleet.register(registration("pod-9"), "id-9", START).member.is_living
+    assert fleet.register(registration("pod-9"), "id-9", at(START)).member.is_living
 
 
 def test_limit_does_not_stop_an_agent_that_comes_back():
     fleet = fleet_of(*(registration(f"pod-{n}") for n in range(3)))
 
-    assert fleet.register(registration("pod-1"), "id-9", START).member.reconnects == 1
+    assert fleet.register(registration("pod-1"), "id-9", at(START)).member.reconnects == 1
 
 
 def test_dead_entries_of_ever_new_names_are_bounded():
     fleet = Membership(LIMITS)
     for number in range(50):
-        fleet.register(registration(f"pod-{number}"), f"id-{number}", START + number)
-        fleet.disconnected(f"id-{number}", START + number)
+        fleet.register(registration(f"pod-{number}"), f"id-{number}", at(START + number))
+        fleet.disconnected(f"id-{number}", at(START + number))
 
     assert len(fleet) <= 7
 
@@ -320,12 +327,12 @@ def test_two_processes_that_claim_one_pod_are_a_conflict_which_fades():
     link = Contract.LINK
     fleet = fleet_of(registration(contract=link, incarnation="a"))
 
-    member = fleet.register(registration(contract=link, incarnation="b"), "id-1", START).member
+    member = fleet.register(registration(contract=link, incarnation="b"), "id-1", at(START)).member
 
     assert (fleet.conflicts, member.phase) == (1, Phase.DEGRADED)
     assert [c.type for c in member.conditions] == ["PodConflict"]
-    fleet.heartbeat("id-1", START + 300_001)
-    assert changes(fleet.tick(START + 300_001)) == [(Change.PHASE, "id-1", Phase.ONLINE)]
+    fleet.heartbeat("id-1", at(START + 300_001))
+    assert changes(fleet.tick(at(START + 300_001))) == [(Change.PHASE, "id-1", Phase.ONLINE)]
     assert fleet.get("id-1").conditions == ()
 
 
@@ -333,7 +340,7 @@ def test_same_process_that_comes_back_is_no_conflict():
     one = registration(contract=Contract.LINK, incarnation="a")
     fleet = fleet_of(one)
 
-    assert fleet.register(one, "id-1", START).member.conditions == ()
+    assert fleet.register(one, "id-1", at(START)).member.conditions == ()
 
 
 def test_conditions_of_the_agent_make_it_degraded():
@@ -341,14 +348,14 @@ def test_conditions_of_the_agent_make_it_degraded():
     condition = frames.Condition("Kernel", "NoBTF")
     state = frames.NodeState("ROLE_DATA", conditions=(condition,))
 
-    told = fleet.heartbeat("id-0", START, state)
+    told = fleet.heartbeat("id-0", at(START), state)
 
     assert changes(told) == [(Change.PHASE, "id-0", Phase.DEGRADED)]
 
 
 def test_find_prefers_the_newest_living_entry_of_a_pod():
     fleet = fleet_of(registration("demo", "ROLE_DATA"), registration("demo", "ROLE_LIAISON"))
-    fleet.disconnected("id-1", START)
+    fleet.disconnected("id-1", at(START))
 
     assert fleet.find("demo").agent_id == "id-0"
     assert fleet.find("id-1").agent_id == "id-1"
@@ -389,17 +396,18 @@ def test_any_course_of_events_keeps_the_rules(steps):
         now_ms += pause_ms
         if what == "register":
             try:
-                fleet.register(registration(pod, role), f"id-{number}", now_ms)
+                fleet.register(registration(pod, role), f"id-{number}", at(now_ms))
             except RegistrationError:
                 continue
             newest[pod] = f"id-{number}"
         elif what == "tick":
-            fleet.tick(now_ms)
+            fleet.tick(at(now_ms))
         elif pod in newest and fleet.get(newest[pod]) is not None:
             if what == "beat":
-                fleet.heartbeat(newest[pod], now_ms)
+                with contextlib.suppress(UnknownAgentError):  # its place was taken meanwhile
+                    fleet.heartbeat(newest[pod], at(now_ms))
             else:
-                fleet.disconnected(newest[pod], now_ms)
+                fleet.disconnected(newest[pod], at(now_ms))
         assert fleet.living() <= LIMITS.max_agents
         seen = [(m.pod_name, m.role) for m in fleet.members() if m.is_living]
         assert len(seen) == len(set(seen))
@@ -435,3 +443,52 @@ def test_a_node_is_called_by_its_pod_name_as_long_as_that_is_unique():
         "data-1",
         "host-7",
     ]
+
+
+def test_p6_time_of_day_does_not_decide_who_is_living():
+    """+400 s of wall clock removed every member, -1 h kept a dead one online."""
+    fleet = fleet_of(registration())
+
+    assert fleet.tick(Moment(START + 1, START + 400_000_000)) == ()
+    assert fleet.heartbeat("id-0", Moment(START + 2, START - 3_600_000)) == ()
+    assert fleet.get("id-0").last_heartbeat_ms == START - 3_600_000
+    assert changes(fleet.tick(Moment(START + 30_003, 0))) == [(Change.PHASE, "id-0", Phase.OFFLINE)]
+
+
+def test_p9_every_removal_is_told():
+    fleet = Membership(LIMITS)
+    told = []
+    for number in range(40):
+        one = registration(f"pod-{number}")
+        told += fleet.register(one, f"id-{number}", at(START + number)).transitions
+        fleet.disconnected(f"id-{number}", at(START + number))
+
+    removed = {t.member.agent_id for t in told if t.change is Change.REMOVED}
+    assert removed
+    assert removed == {f"id-{n}" for n in range(40)} - {m.agent_id for m in fleet.members()}
+
+
+def test_p28_superseded_agent_that_comes_back_while_its_successor_lives_is_a_rival():
+    link = Contract.LINK
+    first = registration(contract=link, incarnation="a")
+    fleet = fleet_of(first, registration(contract=link, incarnation="b"))
+
+    rival = fleet.rival_of(first)
+
+    assert rival.agent_id == "id-1"
+    assert fleet.rival_of(registration(contract=link, incarnation="c")) is None
+    assert fleet.contested("id-1", at(START + 5)) == ()  # it was Degraded before
+    assert (fleet.get("id-1").conflicts, fleet.get("id-1").phase) == (2, Phase.DEGRADED)
+    fleet.disconnected("id-1", at(START + 6))
+    assert fleet.rival_of(first) is None
+
+
+def test_silent_agent_does_not_come_back_over_the_limit():
+    fleet = fleet_of(*(registration(f"pod-{n}") for n in range(3)))
+    fleet.tick(at(START + 30_001))
+    for number in range(3):
+        fleet.register(registration(f"new-{number}"), f"new-{number}", at(START + 30_002))
+
+    with pytest.raises(UnknownAgentError):
+        fleet.heartbeat("id-0", at(START + 30_003))
+    assert fleet.living() == 3

@@ -51,7 +51,7 @@ def test_failing_subscriber_costs_no_other(caplog):
 
 def test_r22_stop_ends_the_background_work_and_silence_is_noticed_by_it():
     now = [1_000_000]
-    registry = Registry(Limits(60, 120, 10), clock_ms=lambda: now[0])
+    registry = Registry(Limits(60, 120, 10), steady_ms=lambda: now[0])
 
     async def scene():
         registry.start()
@@ -84,3 +84,15 @@ def test_evidence_keeps_the_newest_of_each_key_within_bounds():
     assert kept.dropped == 7
     kept.drop("a", "s")
     assert kept.of("a", "s") == ()
+
+
+def test_age_of_a_member_is_that_of_the_steady_clock():
+    """P6: ages are true whatever the time of day does."""
+    steady, wall = [50_000], [1_000_000]
+    registry = Registry(clock_ms=lambda: wall[0], steady_ms=lambda: steady[0])
+    member = registry.register(POD).member
+
+    steady[0], wall[0] = 57_000, 1_000_000 - 3_600_000
+
+    assert registry.silent_ms(member) == 7_000
+    assert member.registered_at_ms == 1_000_000

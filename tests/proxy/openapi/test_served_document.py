@@ -18,7 +18,7 @@ from fodc_protocol.link import frames
 from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.rounds.collector import Answer, RoundResult, Selection
+from fodc_proxy.queries.results import Answer, RoundResult, Selection
 from fodc_proxy.web import artifacts, configuration, diagnostics, openapi
 from fodc_proxy.web.server import WebServer, application
 

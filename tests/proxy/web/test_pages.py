@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fodc_proxy.rounds.collector import Selection
+from fodc_proxy.queries.results import Selection
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
@@ -86,7 +86,8 @@ def test_h05_page_of_both_contracts_is_one_family(tmp_path):
 
     assert whole.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert whole.text.count("# TYPE up gauge") == 1
-    assert 'up{node_role="ROLE_DATA",pod_name="pod-0"} 1\n' in whole.text
+    identity = 'namespace="banyandb",node_role="ROLE_DATA",node_type="hot",pod_name="pod-0"'
+    assert f"up{{{identity}}} 1\n" in whole.text
     assert (whole.headers["X-FODC-Asked"], whole.headers["X-FODC-Answered"]) == ("2", "2")
     assert "fodc_proxy_agents" in whole.text
     assert liaison.text == (
@@ -168,8 +169,8 @@ def test_m13_w3_hung_agent_costs_the_deadline_once_and_the_page_names_it(tmp_pat
         assert 'pod_name="pod-0"} 1' in page.text
         assert page.headers["X-FODC-Missing"] == "pod-1,pod-2"
         assert (
-            'fodc_proxy_agent_missing{node_role="ROLE_DATA",pod_name="pod-1",'
-            'reason="DeadlineExceeded"} 1' in page.text
+            'fodc_proxy_agent_missing{namespace="banyandb",node_role="ROLE_DATA",node_type="hot",'
+            'pod_name="pod-1",reason="DeadlineExceeded"} 1' in page.text
         )
     assert healed.headers["X-FODC-Answered"] == "3"
     assert 'pod_name="pod-2"} 42.5' in healed.text
@@ -300,7 +301,12 @@ def test_h06_i01_windows_of_both_contracts(tmp_path):
             {"timestamp": "1970-01-01T00:00:02Z", "value": 20},
         ],
         "description": "",
-        "labels": {"node_type": "hot", "pod_name": "pod-0"},
+        "labels": {
+            "namespace": "banyandb",
+            "node_role": "ROLE_DATA",
+            "node_type": "hot",
+            "pod_name": "pod-0",
+        },
         "name": "up",
         "pod_name": "pod-0",
     }
@@ -310,18 +316,25 @@ def test_h06_i01_windows_of_both_contracts(tmp_path):
     assert (query.window_query.start_ms, query.window_query.end_ms) == (0, 60_000)
 
 
-def test_h06_windows_without_both_times_are_the_newest_values(tmp_path):
+def test_windows_without_times_are_whole_and_with_one_time_open(tmp_path):
+    """P18: one point came back. The existing proxy ignores a single time as well."""
+
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0") as own, GoAgent(proxy, "pod-1") as go:
             await go.attached(proxy)
-            reply = await fetch(proxy, "/metrics-windows?end_time=2026-11-21T07:07:59Z")
-            return reply, own.queries[0].window_query.max_points, go.commands[0]
+            for query in ("", "?end_time=2026-11-21T07:07:59Z", "?start_time=2026-11-21T07:07:59Z"):
+                await fetch(proxy, f"/metrics-windows{query}")
+            asked = [one.window_query for one in own.queries]
+            return asked, go.commands[0]
 
-    reply, max_points, command = scene(tmp_path, play)
+    asked, command = scene(tmp_path, play)
 
-    assert [item["pod_name"] for item in json.loads(reply.text)] == ["pod-0", "pod-1"]
-    assert max_points == 1
-    assert not command.HasField("start_time")
+    whole, until_then, since_then = [(one.start_ms, one.end_ms) for one in asked]
+    assert whole == (0, 253_402_300_799_999)
+    assert until_then == (0, 1_795_244_879_000)
+    assert since_then == (1_795_244_879_000, 253_402_300_799_999)
+    assert command.HasField("start_time")
+    assert command.HasField("end_time")
 
 
 LAYOUT = "2006-01-02T15:04:05Z07:00"
@@ -449,6 +462,28 @@ def test_nodes_of_one_name_in_two_namespaces_are_told_apart(tmp_path):
         [],
     ]
     assert metrics.headers["X-FODC-Asked"] == windows.headers["X-FODC-Asked"] == "1"
-    assert 'up{node_role="ROLE_LIAISON",pod_name="pod-0"} 1\n' in metrics.text
+    assert 'namespace="two",node_role="ROLE_LIAISON",node_type="hot",pod_name="pod-0"} 1' in (
+        metrics.text
+    )
     assert "ROLE_DATA" not in metrics.text
     assert json.loads(windows.text)[0]["pod_name"] == "pod-0"
+
+
+def test_own_latencies_stand_on_the_page_as_histograms(tmp_path):
+    async def play(proxy):
+        async with LinkAgent(proxy, "pod-0"), GoAgent(proxy, "pod-1") as go:
+            await go.attached(proxy)
+            await fetch(proxy, "/metrics")
+            await fetch(proxy, "/nosuch")
+            return (await fetch(proxy, "/metrics")).text
+
+    page = scene(tmp_path, play)
+
+    assert "# TYPE fodc_proxy_http_request_seconds histogram\n" in page
+    assert 'fodc_proxy_http_request_seconds_count{code="200",route="/metrics"} 1.0\n' in page
+    assert 'fodc_proxy_http_request_seconds_count{code="404",route="unknown"} 1.0\n' in page
+    assert 'fodc_proxy_round_seconds_count{kind="Latest"} 2.0\n' in page
+    for contract in ("link", "fodc"):
+        labels = f'contract="{contract}",kind="Latest"'
+        assert f"fodc_proxy_rpc_seconds_count{{{labels}}} 2.0\n" in page
+    assert "_created" not in page

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fodc_protocol.samples import Labels, MetricType, Series, family_name
+from fodc_protocol.metrics.families import family_name
+from fodc_protocol.metrics.samples import Labels, MetricType, Series
 
 NO_COLUMN: Final = -1
 """Answer of `resolve` when the table is full."""

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from fodc_agent.recorder import compression
 from fodc_agent.recorder.lines import Strings
-from fodc_protocol.samples import Labels, MetricType, Series
+from fodc_protocol.metrics.samples import Labels, MetricType, Series
 
 MAGIC: Final = b"FODCJRN1"
 _HEAD: Final = struct.Struct("<IIB")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from fodc_protocol.samples import Labels, MetricType
+from fodc_protocol.metrics.samples import Labels, MetricType
 
 Strings: TypeAlias = dict[tuple[str, str], tuple[str, str]]
 """Label pairs met so far on a page, so that equal pairs share one object."""

@@ -29,7 +29,8 @@ from fodc_agent.recorder.lines import (
     read_sample,
 )
 from fodc_agent.recorder.window import absent_row
-from fodc_protocol.samples import ABSENT, MetricType, Series, component_base
+from fodc_protocol.metrics.families import component_base
+from fodc_protocol.metrics.samples import ABSENT, MetricType, Series
 
 _CHUNK_BYTES: Final = 1 << 16
 _SHARED_PAIRS: Final = 1 << 12

@@ -18,8 +18,8 @@ from fodc_agent.recorder.parser import missing_columns
 from fodc_agent.recorder.rendering import merge_sources
 from fodc_agent.recorder.track import PageReport, StoredRow, Track
 from fodc_agent.recorder.window import Picks, absent_row
-from fodc_protocol.exposition import FamilyBlock
-from fodc_protocol.samples import Labels, Sample, Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Labels, Sample, Series
 
 _RECENT_S: Final = 120  # newest rows that stay uncompressed, if the budget has room for them
 _RECENT_SHARE: Final = 8  # ... which is one part in eight of it

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fodc_agent.recorder.columns import Columns, Family
-from fodc_protocol.exposition import FamilyBlock, format_value, sample_prefix
-from fodc_protocol.samples import Labels, Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.grammar import format_value, sample_prefix
+from fodc_protocol.metrics.samples import Labels, Series
 
 
 def with_identity(series: Series, identity: Labels) -> Series:

@@ -15,8 +15,8 @@ from fodc_agent.recorder.lines import SkipReason
 from fodc_agent.recorder.parser import PageParser, ParsedPage, missing_columns
 from fodc_agent.recorder.rendering import Renderer, with_identity
 from fodc_agent.recorder.window import Window, absent_row
-from fodc_protocol.exposition import FamilyBlock
-from fodc_protocol.samples import Labels, Sample, Series, is_absent
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Labels, Sample, Series, is_absent
 
 
 @dataclass(frozen=True, slots=True)

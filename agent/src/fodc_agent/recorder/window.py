@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fodc_agent.recorder import compression
-from fodc_protocol.samples import ABSENT
+from fodc_protocol.metrics.samples import ABSENT
 
 _ABSENT_CELL: Final = array("d", [ABSENT])
 _ROW_OVERHEAD_BYTES: Final = 64  # bytes object, deque slot, time, age and count of one row

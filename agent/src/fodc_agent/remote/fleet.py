@@ -23,7 +23,7 @@ from fodc_agent.remote.targets import FOLDER, Target, Targets, parse_targets, se
 from fodc_agent.settings import Settings
 from fodc_agent.web.routes import Check
 from fodc_protocol.errors import FodcError
-from fodc_protocol.exposition import FamilyBlock
+from fodc_protocol.metrics.families import FamilyBlock
 
 _log: Final = logging.getLogger(__name__)
 

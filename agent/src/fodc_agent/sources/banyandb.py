@@ -15,7 +15,7 @@ from fodc_agent.bus.timetable import Tier
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError, pause_before_retry_s
 from fodc_agent.sources.readings import gauge
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 
 ATTEMPT_S: Final = 5.0
 """Deadline of one attempt (§6.2)."""

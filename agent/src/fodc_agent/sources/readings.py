@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from fodc_protocol.link.frames import Condition
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _READ_BYTES: Final = 1 << 20
 _T = TypeVar("_T")

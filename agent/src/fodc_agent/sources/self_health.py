@@ -9,7 +9,7 @@ from typing import Final
 from fodc_agent.bus.timetable import Tier
 from fodc_agent.sources import procfs
 from fodc_agent.sources.readings import Sheet, SourceReading, counter, gauge
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 
 CPU: Final = counter("fodc_agent_cpu_seconds_total", "CPU time of the agent.")
 RESIDENT: Final = gauge("fodc_agent_resident_memory_bytes", "Resident memory of the agent.")

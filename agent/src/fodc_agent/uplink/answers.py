@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fodc_protocol.errors import Reason
-from fodc_protocol.exposition import FamilyBlock
 from fodc_protocol.link import frames
-from fodc_protocol.samples import Series
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Series
 
 PAGE_BYTES: Final = 128 * 1024
 PART_BYTES: Final = 128 * 1024
@@ -61,13 +61,7 @@ class History(Protocol):
     def latest(self) -> Latest:
         """Return one coherent snapshot."""
 
-    def window(
-        self,
-        start_ms: int,
-        end_ms: int,
-        names: frozenset[str] | None = None,
-        max_points: int | None = None,
-    ) -> Iterable[Columns]:
+    def window(self, start_ms: int, end_ms: int) -> Iterable[Columns]:
         """Yield history in bounded pieces."""
 
 
@@ -127,11 +121,8 @@ class Answers:
         if query.end_ms < query.start_ms:
             text = f"window ends ({query.end_ms}) before it starts ({query.start_ms})"
             raise NoAnswerError(Reason.BAD_REQUEST, text)
-        names = frozenset(query.names) or None
-        pieces = self.history.window(query.start_ms, query.end_ms, names, query.max_points or None)
-        known = frozenset(query.known_schema_ids)
-        for piece in pieces:
-            yield from window_parts(query.query_id, piece, known)
+        for piece in self.history.window(query.start_ms, query.end_ms):
+            yield from window_parts(query.query_id, piece)
         yield frames.WindowPart(query.query_id, 0, (), (), b"", last=True)
 
 
@@ -176,9 +167,12 @@ def _divided(text: bytes, limit_bytes: int) -> Iterator[bytes]:
 
 
 def window_parts(
-    query_id: int, piece: Columns, known: frozenset[int], limit_bytes: int = PART_BYTES
+    query_id: int, piece: Columns, limit_bytes: int = PART_BYTES
 ) -> Iterator[frames.WindowPart]:
-    """Yield a piece of history as parts whose values are at most about `limit_bytes`."""
+    """Yield a piece of history as parts whose values are at most about `limit_bytes`.
+
+    The first part of a list of series describes it, the others name it by its id.
+    """
     points = len(piece.timestamps_ms)
     if not points or not piece.series:
         return
@@ -187,12 +181,12 @@ def window_parts(
     for first in range(0, len(piece.series), height):
         series = piece.series[first : first + height]
         schema_id = schema_id_of(piece.source, series)
-        described = () if schema_id in known else tuple(map(_described, series))
         for start in range(0, points, rows):
             times = tuple(piece.timestamps_ms[start : start + rows])
             values = _rectangle(
                 piece.values, points, range(first, first + len(series)), start, rows
             )
+            described = () if start else tuple(map(_described, series))
             yield frames.WindowPart(query_id, schema_id, described, times, values)
 
 

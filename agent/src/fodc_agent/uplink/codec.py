@@ -160,8 +160,7 @@ def _window_part(frame: frames.WindowPart) -> bytes:
         + messages(3, series)
         + packed_sfixed64(4, frame.timestamps_ms)
         + blob(5, frame.values)
-        + number(6, frame.truncated)
-        + number(7, frame.last)
+        + number(6, frame.last)
     )
 
 
@@ -252,9 +251,8 @@ def _welcome(wire: Fields) -> frames.Welcome:
         wire.number(3),
         wire.text(4),
         wire.text(5),
-        wire.signed(6),
+        wire.number(6),
         wire.number(7),
-        wire.number(8),
     )
 
 
@@ -271,14 +269,7 @@ def _metrics_query(wire: Fields) -> frames.MetricsQuery:
 
 
 def _window_query(wire: Fields) -> frames.WindowQuery:
-    return frames.WindowQuery(
-        wire.number(1),
-        wire.signed(2),
-        wire.signed(3),
-        wire.texts(4),
-        wire.number(5),
-        wire.fixed64s(6),
-    )
+    return frames.WindowQuery(wire.number(1), wire.signed(2), wire.signed(3))
 
 
 def _configuration_query(wire: Fields) -> frames.ConfigurationQuery:

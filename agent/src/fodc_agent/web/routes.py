@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fodc_agent.web.replies import JSON, TEXT, Reply, Route
-from fodc_protocol.exposition import CONTENT_TYPE
+from fodc_protocol.metrics.grammar import CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from fodc_operator.diagnostics.turns import next_turns
 from fodc_operator.diagnostics.writing import KIND, Outcome, Writer
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.diagnostics.coordinator import UnknownRequestError
 from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase

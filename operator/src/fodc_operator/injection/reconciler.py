@@ -43,7 +43,7 @@ from fodc_operator.injection.standing import (
 )
 from fodc_operator.injection.suspension import Condition, condition_of
 from fodc_operator.resources.fodc_injection import Defaults, MissedAction, Policy
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.samples import Sample
 
 _AT_ONCE: Final = 25
 """So many pods are judged without a break, about a millisecond's worth."""

@@ -30,8 +30,8 @@ from fodc_operator.injection.standing import WebhookHealth
 from fodc_operator.injection.webhook import Webhook
 from fodc_operator.injection.webhook_figures import WebhookFigures
 from fodc_operator.resources.fodc_injection import Defaults
+from fodc_protocol.metrics.samples import Sample
 from fodc_protocol.options import Address
-from fodc_protocol.samples import Sample
 
 AGAIN_S: Final = 5.0
 PROBE_S: Final = 10.0

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from fodc_protocol.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _PREFIX: Final = "fodc_operator_injection"

@@ -2,8 +2,9 @@
 """The rules of membership: who is in, who is living, who took over from whom.
 
 The one idea: a member is a frozen value, every input returns the transitions that it caused, and
-nothing here reads a clock or makes an id. Rules: upstream-proxy §4 without its faults. A member is
-Online or Degraded while its registration stream lives, Offline when that stream ended or was
+nothing here reads a clock or makes an id. Silence is measured by a steady clock, whatever becomes
+of the time of day, which is kept for people. Rules: upstream-proxy §4 without its faults. A member
+is Online or Degraded while its registration stream lives, Offline when that stream ended or was
 silent for strictly more than the heartbeat timeout, and gone strictly after the cleanup timeout.
 
 Who takes over from whom.  A pod has one agent, so a registration supersedes the older entry of
@@ -11,18 +12,26 @@ the same namespace and pod at once. One exception keeps a workflow of the existi
 living agents of one pod name with *different known roles* stay beside each other, because a
 development set-up runs several nodes under one pod name. An unspecified role differs from nothing,
 and an entry whose stream ended is superseded whatever its role.
+
+Two living agents of one pod would take it from each other for ever. The newer one keeps it: an
+agent that was superseded and is heard again, while its successor lives, is a *rival*. It is not let
+in, and the member's condition says so until nothing has been heard of a rival for the cleanup
+timeout.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError, FodcError, Reason
 from fodc_protocol.link import frames
+from fodc_protocol.metrics.samples import Labels
+from fodc_proxy.fleet.moment import Moment
 from fodc_proxy.fleet.naming import address_of
 
 ROLE_UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
+_MOST_RIVALS: Final = 8
 _UNKNOWN_ROLES: Final = frozenset({"", ROLE_UNSPECIFIED})
 
 
@@ -66,7 +75,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One registered agent as it is now; times in Unix milliseconds."""
+    """One registered agent as it is now; times in Unix milliseconds but for `heard_ms`."""
 
     agent_id: str
     identity: frames.Identity
@@ -75,12 +84,17 @@ class Member:
     phase: Phase
     registered_at_ms: int
     last_heartbeat_ms: int
+    heard_ms: int = 0
+    """When it was heard last, by the steady clock."""
     agent_version: str = ""
     incarnation: str = ""
     reconnects: int = 0
     conflicts: int = 0
     """How often another living agent claimed this pod."""
-    conflict_at_ms: int = 0
+    conflict_ms: int = 0
+    """When that happened last, by the steady clock."""
+    rivals: tuple[str, ...] = ()
+    """Incarnations that this one has superseded."""
 
     @property
     def pod_name(self) -> str:
@@ -113,6 +127,19 @@ class Member:
         return self.labels.get("tier") or self.labels.get("type", "")
 
     @property
+    def identity_labels(self) -> Labels:
+        """Labels that say whose a series is: what Prometheus's page carries on every series."""
+        tiers = (f"node_{key}" for key in ("tier", "type") if self.labels.get(key))
+        told = {
+            "namespace": self.namespace,
+            "cluster": self.identity.cluster,
+            "pod_name": self.pod_name,
+            "node_role": "" if self.role in _UNKNOWN_ROLES else self.role,
+            **{name: self.tier for name in tiers if self.labels[name[5:]] == self.tier},
+        }
+        return tuple((name, value) for name, value in told.items() if value)
+
+    @property
     def is_living(self) -> bool:
         """Whether its stream stands and it has been heard in time."""
         return self.phase is not Phase.OFFLINE
@@ -128,8 +155,8 @@ class Member:
         if not self.conflicts:
             return self.state.conditions
         message = (
-            f"another living agent claimed pod {self.pod_name} {self.conflicts} times; the newest "
-            "is served: give each node a pod name of its own"
+            f"another living agent claims pod {self.pod_name}; the newest is served: "
+            "give each node a pod name of its own"
         )
         conflict = frames.Condition("PodConflict", Reason.SUPERSEDED, message)
         return (*self.state.conditions, conflict)
@@ -241,7 +268,29 @@ class Membership:
 
     # ---- inputs -------------------------------------------------------------------------------
 
-    def register(self, registration: Registration, agent_id: str, now_ms: int) -> Registered:
+    def rival_of(self, registration: Registration) -> Member | None:
+        """Return the living member that has superseded this very agent before."""
+        mine = registration.incarnation
+        older = self._superseded_by(registration)
+        return next((m for m in older if m.is_living and mine and mine in m.rivals), None)
+
+    def successor_of(self, member: Member) -> Member | None:
+        """Return the living member that serves the pod of one that is no member any more."""
+        known = (self._members[one] for one in self._pods.get(_pod_key(member.identity), ()))
+        return next((m for m in known if m.is_living and _same_role(m.role, member.role)), None)
+
+    def contested(self, agent_id: str, now: Moment, claims: int = 1) -> tuple[Transition, ...]:
+        """Note that an agent which this member superseded has been heard: both of them live.
+
+        `claims` is 0 where the same agent has been counted before.
+        """
+        before = self._known(agent_id)
+        self.conflicts += claims
+        again = replace(before, conflicts=before.conflicts + claims, conflict_ms=now.steady_ms)
+        member = self._members[agent_id] = _with_phase(again)
+        return _told(before, member, now)
+
+    def register(self, registration: Registration, agent_id: str, now: Moment) -> Registered:
         """Take an agent in under the given new id; raise RegistrationError when it may not be.
 
         Checks in the order of the existing proxy: limit of agents, role, pod name. Only the
@@ -250,51 +299,39 @@ class Membership:
         older = self._superseded_by(registration)
         self._check(registration, older)
         ousted = tuple(m for m in older if m.is_living)
-        contested = [m for m in ousted if _is_conflict(m, registration)]
-        member = Member(
-            agent_id,
-            registration.identity,
-            registration.state,
-            registration.contract,
-            Phase.ONLINE,
-            now_ms,
-            now_ms,
-            registration.agent_version,
-            registration.incarnation,
-            reconnects=max((m.reconnects + 1 for m in older), default=0),
-            conflicts=max((m.conflicts for m in older), default=0) + bool(contested),
-            conflict_at_ms=now_ms
-            if contested
-            else max((m.conflict_at_ms for m in older), default=0),
-        )
-        member = _with_phase(member)
-        self.conflicts += bool(contested)
+        contested = any(_is_conflict(m, registration) for m in ousted)
+        member = _with_phase(_new_member(registration, agent_id, now, older, contested=contested))
+        self.conflicts += contested
         self.superseded += len(older)
-        gone = [Transition(Change.SUPERSEDED, self._drop(m), m, now_ms) for m in older]
+        gone = [Transition(Change.SUPERSEDED, self._drop(m), m, now.unix_ms) for m in older]
         self._put(member)
-        self._bound_offline()
         before = older[-1] if older else None
-        new = Transition(Change.REGISTERED, member, before, now_ms)
-        return Registered(member, ousted, (*gone, new))
+        new = Transition(Change.REGISTERED, member, before, now.unix_ms)
+        return Registered(member, ousted, (*gone, new, *self._bound_offline(now)))
 
     def heartbeat(
-        self, agent_id: str, now_ms: int, state: frames.NodeState | None = None
+        self, agent_id: str, now: Moment, state: frames.NodeState | None = None
     ) -> tuple[Transition, ...]:
         """Note that the agent lives, with its new state if it told one.
 
-        A blank or unspecified role never replaces a known one (R33). Raises UnknownAgentError.
+        A blank or unspecified role never replaces a known one (R33). Raises UnknownAgentError,
+        also for one that was silent and whose place another has taken: it has to register.
         """
         before = self._known(agent_id)
+        if not before.is_living and self.living() >= self.limits.max_agents:
+            raise UnknownAgentError(agent_id)
         after = before.state if state is None else _keeping_role(state, before.role)
-        member = _with_phase(
-            replace(before, state=after, last_heartbeat_ms=max(now_ms, before.last_heartbeat_ms)),
-            living=True,
+        heard = replace(
+            before,
+            state=after,
+            last_heartbeat_ms=now.unix_ms,
+            heard_ms=max(now.steady_ms, before.heard_ms),
         )
-        self._members[agent_id] = member
-        return _told(before, member, now_ms)
+        member = self._members[agent_id] = _with_phase(heard, living=True)
+        return _told(before, member, now)
 
     def refresh(
-        self, agent_id: str, role: str, labels: Mapping[str, str], now_ms: int
+        self, agent_id: str, role: str, labels: Mapping[str, str], now: Moment
     ) -> tuple[Transition, ...]:
         """Note a heartbeat of the existing contract, which repeats role and labels (R32 to R34).
 
@@ -302,36 +339,35 @@ class Membership:
         """
         state = self._known(agent_id).state
         if role in _UNKNOWN_ROLES or role == state.node_role:
-            return self.heartbeat(agent_id, now_ms)
+            return self.heartbeat(agent_id, now)
         renewed = replace(state, node_role=role, labels=labels or state.labels)
-        return self.heartbeat(agent_id, now_ms, renewed)
+        return self.heartbeat(agent_id, now, renewed)
 
-    def disconnected(self, agent_id: str, now_ms: int) -> tuple[Transition, ...]:
+    def disconnected(self, agent_id: str, now: Moment) -> tuple[Transition, ...]:
         """Note that the registration stream ended: Offline at once, kept until cleanup."""
         before = self._members.get(agent_id)
-        return () if before is None else self._offline(before, now_ms)
+        return () if before is None else self._offline(before, now)
 
-    def unregister(self, agent_id: str, now_ms: int) -> tuple[Transition, ...]:
+    def unregister(self, agent_id: str, now: Moment) -> tuple[Transition, ...]:
         """Remove a member at once; raises UnknownAgentError (R06, R07)."""
         member = self._known(agent_id)
         self._drop(member)
-        return (Transition(Change.REMOVED, member, member, now_ms),)
+        return (Transition(Change.REMOVED, member, member, now.unix_ms),)
 
-    def tick(self, now_ms: int) -> tuple[Transition, ...]:
+    def tick(self, now: Moment) -> tuple[Transition, ...]:
         """Apply the timeouts, both strictly greater (R19, R20), and let old conflicts fade."""
         transitions: list[Transition] = []
         for member in tuple(self._members.values()):
-            silent_ms = now_ms - member.last_heartbeat_ms
+            silent_ms = now.steady_ms - member.heard_ms
+            calm_ms = now.steady_ms - member.conflict_ms
             if silent_ms > self.limits.cleanup_timeout_ms:
-                transitions += self.unregister(member.agent_id, now_ms)
+                transitions += self.unregister(member.agent_id, now)
             elif silent_ms > self.limits.heartbeat_timeout_ms:
-                transitions += self._offline(member, now_ms)
-            elif (
-                member.conflicts and now_ms - member.conflict_at_ms > self.limits.cleanup_timeout_ms
-            ):
-                calm = _with_phase(replace(member, conflicts=0, conflict_at_ms=0))
+                transitions += self._offline(member, now)
+            elif member.conflicts and calm_ms > self.limits.cleanup_timeout_ms:
+                calm = _with_phase(replace(member, conflicts=0, conflict_ms=0))
                 self._members[member.agent_id] = calm
-                transitions += _told(member, calm, now_ms)
+                transitions += _told(member, calm, now)
         return tuple(transitions)
 
     # ---- inside -------------------------------------------------------------------------------
@@ -373,20 +409,50 @@ class Membership:
             del self._pods[key]
         return member
 
-    def _offline(self, before: Member, now_ms: int) -> tuple[Transition, ...]:
+    def _offline(self, before: Member, now: Moment) -> tuple[Transition, ...]:
         if not before.is_living:
             return ()
         member = replace(before, phase=Phase.OFFLINE)
         self._members[before.agent_id] = member
-        return (Transition(Change.PHASE, member, before, now_ms),)
+        return (Transition(Change.PHASE, member, before, now.unix_ms),)
 
-    def _bound_offline(self) -> None:
+    def _bound_offline(self, now: Moment) -> list[Transition]:
         """Forget the longest silent when names without end come and go: twice the limit is kept."""
         if len(self._members) <= 2 * self.limits.max_agents:
-            return
+            return []
         dead = [m for m in self._members.values() if not m.is_living]
-        for member in sorted(dead, key=lambda m: m.last_heartbeat_ms)[: len(dead) // 2]:
-            self._drop(member)
+        longest = sorted(dead, key=lambda m: m.heard_ms)[: len(dead) // 2]
+        return [Transition(Change.REMOVED, self._drop(m), m, now.unix_ms) for m in longest]
+
+
+def _new_member(
+    registration: Registration,
+    agent_id: str,
+    now: Moment,
+    older: Sequence[Member],
+    *,
+    contested: bool,
+) -> Member:
+    """Return the member that takes over from `older`, with what is known of the pod's agents."""
+    known = (one for m in older for one in (*m.rivals, m.incarnation) if one)
+    rivals = dict.fromkeys(one for one in known if one != registration.incarnation)
+    latest_ms = max((m.conflict_ms for m in older), default=0)
+    return Member(
+        agent_id,
+        registration.identity,
+        registration.state,
+        registration.contract,
+        Phase.ONLINE,
+        now.unix_ms,
+        now.unix_ms,
+        now.steady_ms,
+        registration.agent_version,
+        registration.incarnation,
+        reconnects=max((m.reconnects + 1 for m in older), default=0),
+        conflicts=max((m.conflicts for m in older), default=0) + contested,
+        conflict_ms=now.steady_ms if contested else latest_ms,
+        rivals=tuple(rivals)[-_MOST_RIVALS:],
+    )
 
 
 def _pod_key(identity: frames.Identity) -> tuple[str, str]:
@@ -422,9 +488,11 @@ def _keeping_role(state: frames.NodeState, known: str) -> frames.NodeState:
     return state
 
 
-def _told(before: Member, member: Member, now_ms: int) -> tuple[Transition, ...]:
+def _told(before: Member, member: Member, now: Moment) -> tuple[Transition, ...]:
     if before.phase is not member.phase:
-        return (Transition(Change.PHASE, member, before, now_ms),)
-    if before.state is not member.state and before.state != member.state:
-        return (Transition(Change.STATE, member, before, now_ms),)
+        return (Transition(Change.PHASE, member, before, now.unix_ms),)
+    if before.state is member.state:
+        return ()
+    if before.state.without_figures() != member.state.without_figures():
+        return (Transition(Change.STATE, member, before, now.unix_ms),)
     return ()

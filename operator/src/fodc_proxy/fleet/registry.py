@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import (
     Limits,
@@ -19,8 +20,10 @@ from fodc_proxy.fleet.membership import (
     Membership,
     Registered,
     Registration,
+    RegistrationError,
     Transition,
 )
+from fodc_proxy.fleet.moment import Moment
 
 Subscriber: TypeAlias = Callable[[Transition], None]
 _LONGEST_TICK_S: Final = 5.0
@@ -29,6 +32,10 @@ _log = logging.getLogger(__name__)
 
 def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _steady_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def _new_agent_id() -> str:
@@ -43,11 +50,13 @@ class Registry:
         limits: Limits | None = None,
         *,
         clock_ms: Callable[[], int] = _unix_ms,
+        steady_ms: Callable[[], int] = _steady_ms,
         new_agent_id: Callable[[], str] = _new_agent_id,
     ) -> None:
         self.limits = limits or Limits()
         self._membership = Membership(self.limits)
         self._clock_ms = clock_ms
+        self._steady_ms = steady_ms
         self._new_agent_id = new_agent_id
         self._subscribers: list[Subscriber] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -81,33 +90,53 @@ class Registry:
         """How many entries newer registrations have replaced."""
         return self._membership.superseded
 
+    def silent_ms(self, member: Member) -> int:
+        """Return how long nothing has been heard of a member, whatever the time of day does."""
+        return max(0, self._steady_ms() - member.heard_ms)
+
+    def _now(self) -> Moment:
+        return Moment(self._steady_ms(), self._clock_ms())
+
     # ---- inputs -------------------------------------------------------------------------------
 
     def register(self, registration: Registration) -> Registered:
         """Take an agent in; raises RegistrationError with the reason for the agent."""
-        registered = self._membership.register(registration, self._new_agent_id(), self._clock_ms())
+        holder = self._membership.rival_of(registration)
+        if holder is not None:
+            self.contested(holder.agent_id)
+            message = f"pod {holder.address} is served by an agent that is newer and lives"
+            raise RegistrationError(message, reason=Reason.SUPERSEDED)
+        registered = self._membership.register(registration, self._new_agent_id(), self._now())
         self._tell(registered.transitions)
         return registered
 
+    def contested(self, agent_id: str, claims: int = 1) -> None:
+        """Note that an agent lives which this member has superseded."""
+        self._tell(self._membership.contested(agent_id, self._now(), claims))
+
+    def successor_of(self, member: Member) -> Member | None:
+        """Return the living member that serves the pod of one that was superseded."""
+        return self._membership.successor_of(member)
+
     def heartbeat(self, agent_id: str, state: frames.NodeState | None = None) -> None:
         """Note a heartbeat; raises UnknownAgentError for a removed or superseded agent."""
-        self._tell(self._membership.heartbeat(agent_id, self._clock_ms(), state))
+        self._tell(self._membership.heartbeat(agent_id, self._now(), state))
 
     def refresh(self, agent_id: str, role: str, labels: Mapping[str, str]) -> None:
         """Note a heartbeat of the existing contract; raises UnknownAgentError."""
-        self._tell(self._membership.refresh(agent_id, role, labels, self._clock_ms()))
+        self._tell(self._membership.refresh(agent_id, role, labels, self._now()))
 
     def disconnected(self, agent_id: str) -> None:
         """Note the end of the registration stream; harmless for an unknown agent."""
-        self._tell(self._membership.disconnected(agent_id, self._clock_ms()))
+        self._tell(self._membership.disconnected(agent_id, self._now()))
 
     def unregister(self, agent_id: str) -> None:
         """Remove a member at once; raises UnknownAgentError."""
-        self._tell(self._membership.unregister(agent_id, self._clock_ms()))
+        self._tell(self._membership.unregister(agent_id, self._now()))
 
     def tick(self) -> None:
         """Apply the timeouts now."""
-        self._tell(self._membership.tick(self._clock_ms()))
+        self._tell(self._membership.tick(self._now()))
 
     def _tell(self, transitions: tuple[Transition, ...]) -> None:
         for transition in transitions:

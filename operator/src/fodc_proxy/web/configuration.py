@@ -12,8 +12,8 @@ from fodc_proxy.diagnostics.fields import FieldError, shown
 from fodc_proxy.diagnostics.targeting import same_role
 from fodc_proxy.fleet.membership import Member
 from fodc_proxy.fleet.naming import NodeIds
-from fodc_proxy.rounds.collector import RoundResult, Selection
-from fodc_proxy.views.configuration import LastKnown, configuration_page, difference_page
+from fodc_proxy.queries.pages.configuration import LastKnown, configuration_page, difference_page
+from fodc_proxy.queries.results import RoundResult, Selection
 from fodc_proxy.web.answers import json_answer, problem
 from fodc_proxy.web.diagnostics_input import answering, query_of
 
@@ -31,7 +31,7 @@ class Fleet(Protocol):
 
 
 class ConfigurationRounds(Protocol):
-    """Asks the agents (`rounds.collector.Rounds`)."""
+    """Asks the agents (`queries.collect.Rounds`)."""
 
     async def configuration(self, selection: Selection) -> RoundResult[frames.Configuration]:
         """The configuration of the selected agents."""

@@ -60,7 +60,8 @@ def _cluster(deps: FleetDeps, request: web.Request) -> web.Response:
             },
             "summary": _summary(members),
             "nodes": [
-                node_of(m, ids.of(m), now_ms, deps.active_captures(m.address)) for m in members
+                node_of(m, ids.of(m), deps.registry.silent_ms(m), deps.active_captures(m.address))
+                for m in members
             ],
         }
     )
@@ -80,7 +81,7 @@ def _summary(members: Sequence[Member]) -> dict[str, object]:
 def node_of(
     member: Member,
     node_id: str,
-    now_ms: int,
+    silent_ms: int,
     active_captures: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
     """Return one node as `/cluster` shows it."""
@@ -97,7 +98,7 @@ def node_of(
         "agent_version": member.agent_version or None,
         "registered_at": rfc3339_ms(member.registered_at_ms),
         "last_heartbeat_at": rfc3339_ms(member.last_heartbeat_ms),
-        "heartbeat_age_seconds": max(0, now_ms - member.last_heartbeat_ms) / 1000,
+        "heartbeat_age_seconds": silent_ms / 1000,
         "labels": dict(state.labels),
         "container_names": list(identity.container_names),
         "addresses": [asdict(address) for address in identity.addresses],

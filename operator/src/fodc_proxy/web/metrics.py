@@ -7,24 +7,31 @@ families stand on the unfiltered page only.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from itertools import chain
+from typing import TypeVar
 
 from aiohttp import web
 
-from fodc_protocol.exposition import CONTENT_TYPE, FleetPage, blocks_of
-from fodc_protocol.samples import Sample
+from fodc_protocol.metrics.families import blocks_of
+from fodc_protocol.metrics.grammar import CONTENT_TYPE
+from fodc_protocol.metrics.page import FleetPage
+from fodc_protocol.metrics.samples import Sample
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
-from fodc_proxy.pauses import QUIET_TURNS, let_others_run
-from fodc_proxy.rounds.collector import RoundResult, Rounds, Selection
-from fodc_proxy.rounds.plan import Window
-from fodc_proxy.views.metrics import filtered, missing_samples, partial_headers
-from fodc_proxy.views.windows import window_json
+from fodc_proxy.queries.collect import Rounds
+from fodc_proxy.queries.pages.metrics import (
+    filtered,
+    missing_samples,
+    partial_headers,
+    refused_header,
+)
+from fodc_proxy.queries.pages.windows import window_json
+from fodc_proxy.queries.plan import LATEST_MS, Window
+from fodc_proxy.queries.results import RoundResult, Selection, TooManyWindowsError
 from fodc_proxy.web.answers import text_error
 from fodc_proxy.web.streaming import answer_in_pieces
+from fodc_proxy.wire.pauses import QUIET_TURNS, let_others_run
 
 T = TypeVar("T")
-_NEWEST_REACH_MS: Final = 300_000
-_NEWEST_STEP_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,8 @@ class MetricsDeps:
     """What these routes need; `clock_ms` is Unix time."""
 
     rounds: Rounds
-    own_samples: Callable[[], Iterable[Sample]]
+    host_samples: Callable[[], Iterable[Sample]]
+    own_page: Callable[[], bytes]
     clock_ms: Callable[[], int]
     write_timeout_s: float = 10.0
 
@@ -72,12 +80,13 @@ async def _metrics(deps: MetricsDeps, request: web.Request) -> web.StreamRespons
         page.add(filtered(answer.value, selection.role, selection.pod_label(answer.member)))
         await let_others_run(1 if selection.is_all else QUIET_TURNS)
     if selection.is_all:
-        missing = [(m.member.pod_name, m.member.role, m.reason) for m in result.missing]
-        page.add(blocks_of([*deps.own_samples(), *missing_samples(missing)]))
-    headers = {"Content-Type": CONTENT_TYPE, **_whole(result)}
+        page.add(blocks_of([*deps.host_samples(), *missing_samples(result.missing)]))
+    own = [deps.own_page()] if selection.is_all else []
+    headers = {"Content-Type": CONTENT_TYPE, **_whole(result), **refused_header(result.refused)}
     del result  # the page holds what is still needed
+    pieces = chain(page.families(), own)
     return await answer_in_pieces(
-        request, page.families(), headers=headers, write_timeout_s=deps.write_timeout_s
+        request, pieces, headers=headers, write_timeout_s=deps.write_timeout_s
     )
 
 
@@ -90,13 +99,15 @@ async def _windows(deps: MetricsDeps, request: web.Request) -> web.StreamRespons
         end_ms = _time(request, "end_time")
     except TimeError as error:
         return text_error(400, error.message)
-    if start_ms is None or end_ms is None:
-        window = _newest(deps.clock_ms())
-    else:
-        window = Window(start_ms, end_ms)
+    window = Window(start_ms or 0, LATEST_MS if end_ms is None else end_ms)
     if window.end_ms < window.start_ms:
         return web.Response(body=b"[]\n", content_type="application/json")
-    result = await deps.rounds.windows(_selection(request), window)
+    try:
+        result = await deps.rounds.windows(_selection(request), window)
+    except TooManyWindowsError as error:
+        answer = text_error(503, error.message)
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+        return answer
     headers = {"Content-Type": "application/json", **_whole(result)}
     chunks = window_json((answer.member.agent_id, answer.value) for answer in result.answers)
     return await answer_in_pieces(
@@ -112,12 +123,3 @@ def _time(request: web.Request, name: str) -> int | None:
         return parse_rfc3339_ms(text)
     except TimeError as error:
         raise TimeError(f"Invalid {name} format: {error.message}") from error
-
-
-def _newest(now_ms: int) -> Window:
-    """Return the window that holds the newest point of each series, whatever the agents' clocks.
-
-    Its ends move in steps, so that callers of the same moment share a round.
-    """
-    step_ms = now_ms - now_ms % _NEWEST_STEP_MS
-    return Window(step_ms - _NEWEST_REACH_MS, step_ms + _NEWEST_REACH_MS, max_points=1)

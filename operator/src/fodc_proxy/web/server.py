@@ -7,6 +7,7 @@ them. Wrong methods and unknown paths answer as the existing proxy does (upstrea
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
 
@@ -44,11 +45,26 @@ def application(
     *,
     max_body_bytes: int = 1024 * 1024,
     is_open: Callable[[], bool] = lambda: True,
+    request_took: Callable[[str, int, float], None] = lambda _route, _code, _seconds: None,
 ) -> web.Application:
     """Return the application that serves these routes.
 
-    While `is_open` says no, only what probes and Prometheus ask is answered.
+    While `is_open` says no, only what probes and Prometheus ask is answered. `request_took` is told
+    the path's pattern, the status and the seconds of each request.
     """
+
+    @web.middleware
+    async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began_s = time.perf_counter()
+        code = 499  # the caller went away
+        try:
+            answer = await handler(request)
+            code = answer.status
+            return answer
+        finally:
+            resource = request.match_info.route.resource
+            route = "unknown" if resource is None else resource.canonical
+            request_took(route, code, time.perf_counter() - began_s)
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -56,7 +72,7 @@ def application(
             return await handler(request)
         return problem(503, Reason.STANDBY, "this replica does not serve; /readyz says why")
 
-    app = web.Application(middlewares=[_errors, gate], client_max_size=max_body_bytes)
+    app = web.Application(middlewares=[timing, _errors, gate], client_max_size=max_body_bytes)
     app.router.add_routes(list(routes))
     return app
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fodc_proxy.pauses import let_others_run
+from fodc_proxy.wire.pauses import let_others_run
 
 _PIECE_BYTES: Final = 256 * 1024
 _SMALL_BYTES: Final = 16 * 1024

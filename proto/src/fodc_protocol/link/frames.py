@@ -6,7 +6,7 @@ them; the codecs of agent and proxy translate one into the other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -80,6 +80,17 @@ class NodeState:
     artifact_bytes: int = 0
     conditions: tuple[Condition, ...] = ()
 
+    def without_figures(self) -> "NodeState":
+        """Return what is worth telling at once: figures and sentences move with every beat."""
+        return replace(
+            self,
+            window=None,
+            artifact_count=0,
+            artifact_bytes=0,
+            conditions=tuple(replace(one, message="") for one in self.conditions),
+            capabilities=tuple(replace(one, message="") for one in self.capabilities),
+        )
+
 
 # ---- what an agent says -------------------------------------------------------
 
@@ -148,7 +159,6 @@ class WindowPart:
     series: tuple[WindowSeries, ...]
     timestamps_ms: tuple[int, ...]
     values: bytes
-    truncated: bool = False
     last: bool = False
 
 
@@ -253,7 +263,6 @@ class Welcome:
     heartbeat_interval_ms: int
     proxy_version: str
     proxy_incarnation: str
-    proxy_time_ms: int
     chunk_bytes: int
     event_ack_sequence: int = 0
 
@@ -288,9 +297,6 @@ class WindowQuery:
     query_id: int
     start_ms: int
     end_ms: int
-    names: tuple[str, ...] = ()
-    max_points: int = 0
-    known_schema_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fodc_protocol.samples import Series
+from fodc_protocol.metrics.samples import Series
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
 _SERVICE: Final = "/banyandb.fodc.v1.FODCService/"

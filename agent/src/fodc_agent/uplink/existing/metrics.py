@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from fodc_agent.uplink.answers import Columns
 from fodc_agent.uplink.existing import codec
-from fodc_protocol.samples import Sample, Series, is_absent
+from fodc_protocol.metrics.samples import Sample, Series, is_absent
 
 ANSWER_BYTES: Final = 8 * 1024 * 1024
 _FOREVER_MS: Final = 1 << 62

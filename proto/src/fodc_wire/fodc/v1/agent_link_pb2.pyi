@@ -164,13 +164,12 @@ class WindowExtent(_message.Message):
     def __init__(self, oldest_ms: _Optional[int] = ..., newest_ms: _Optional[int] = ..., series: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "agent_id", "heartbeat_interval_ms", "proxy_version", "proxy_incarnation", "proxy_time_ms", "chunk_bytes", "event_ack_sequence")
+    __slots__ = ("protocol", "agent_id", "heartbeat_interval_ms", "proxy_version", "proxy_incarnation", "chunk_bytes", "event_ack_sequence")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     PROXY_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROXY_INCARNATION_FIELD_NUMBER: _ClassVar[int]
-    PROXY_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     EVENT_ACK_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
@@ -178,10 +177,9 @@ class Welcome(_message.Message):
     heartbeat_interval_ms: int
     proxy_version: str
     proxy_incarnation: str
-    proxy_time_ms: int
     chunk_bytes: int
     event_ack_sequence: int
-    def __init__(self, protocol: _Optional[int] = ..., agent_id: _Optional[str] = ..., heartbeat_interval_ms: _Optional[int] = ..., proxy_version: _Optional[str] = ..., proxy_incarnation: _Optional[str] = ..., proxy_time_ms: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., event_ack_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., agent_id: _Optional[str] = ..., heartbeat_interval_ms: _Optional[int] = ..., proxy_version: _Optional[str] = ..., proxy_incarnation: _Optional[str] = ..., chunk_bytes: _Optional[int] = ..., event_ack_sequence: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("reason", "message", "retry_after_ms")
@@ -244,38 +242,30 @@ class Family(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[int] = ..., help: _Optional[str] = ..., text: _Optional[bytes] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class WindowQuery(_message.Message):
-    __slots__ = ("query_id", "start_ms", "end_ms", "names", "max_points", "known_schema_ids")
+    __slots__ = ("query_id", "start_ms", "end_ms")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     START_MS_FIELD_NUMBER: _ClassVar[int]
     END_MS_FIELD_NUMBER: _ClassVar[int]
-    NAMES_FIELD_NUMBER: _ClassVar[int]
-    MAX_POINTS_FIELD_NUMBER: _ClassVar[int]
-    KNOWN_SCHEMA_IDS_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     start_ms: int
     end_ms: int
-    names: _containers.RepeatedScalarFieldContainer[str]
-    max_points: int
-    known_schema_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, query_id: _Optional[int] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., max_points: _Optional[int] = ..., known_schema_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[int] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
 
 class WindowPart(_message.Message):
-    __slots__ = ("query_id", "schema_id", "series", "timestamps_ms", "values", "truncated", "last")
+    __slots__ = ("query_id", "schema_id", "series", "timestamps_ms", "values", "last")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_ID_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMPS_MS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
-    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     schema_id: int
     series: _containers.RepeatedCompositeFieldContainer[WindowSeries]
     timestamps_ms: _containers.RepeatedScalarFieldContainer[int]
     values: bytes
-    truncated: bool
     last: bool
-    def __init__(self, query_id: _Optional[int] = ..., schema_id: _Optional[int] = ..., series: _Optional[_Iterable[_Union[WindowSeries, _Mapping]]] = ..., timestamps_ms: _Optional[_Iterable[int]] = ..., values: _Optional[bytes] = ..., truncated: _Optional[bool] = ..., last: _Optional[bool] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[int] = ..., schema_id: _Optional[int] = ..., series: _Optional[_Iterable[_Union[WindowSeries, _Mapping]]] = ..., timestamps_ms: _Optional[_Iterable[int]] = ..., values: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class WindowSeries(_message.Message):
     __slots__ = ("name", "labels", "type", "help")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of a program: one line per record, to standard error."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from fodc_protocol.times import format_rfc3339_ms
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class _Lines(logging.Formatter):
+    """key=value pairs, or one JSON object per record."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a traceback becomes one field."""
+        fields = {
+            "time": format_rfc3339_ms(int(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        if self._as_json:
+            return json.dumps(fields, ensure_ascii=False)
+        return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
+
+
+def _quoted(text: str) -> str:
+    plain = text.isascii() and text.isprintable() and not set(' "=') & set(text)
+    return text if plain and text else json.dumps(text, ensure_ascii=False)
+
+
+def set_up_log(level: str, form: str) -> None:
+    """Send the log of the whole process to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(as_json=form == "json"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_LEVELS[level])
+
+
+def log_settings(lines: Iterable[str]) -> None:
+    """Say once, at the start, what the proxy was told."""
+    for line in lines:
+        logging.getLogger(__name__).info("setting %s", line)

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fodc.v1.AgentLink: one stream per agent of ours.
+
+The one idea: the coroutine that reads a stream is all there is of an agent at rest. It answers
+heartbeats itself; everything else that is written goes through the stream's outbox.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import grpc
+
+from fodc_protocol.errors import Reason
+from fodc_protocol.link import frames
+from fodc_protocol.link.proxy_side import agreed_protocol
+from fodc_proxy.fleet.membership import (
+    Change,
+    Contract,
+    Member,
+    Registration,
+    RegistrationError,
+    Transition,
+    UnknownAgentError,
+)
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.queries import plan
+from fodc_proxy.queries.collect import Rounds
+from fodc_proxy.telemetry import Telemetry
+from fodc_proxy.wire.bounds import Bound, WireError
+from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
+from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.ports import LinkListener
+from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.wire.trimming import Trimming
+
+_RETRY_AFTER_REFUSAL_MS: Final = 5_000
+_RETRY_AFTER_BAD_HELLO_MS: Final = 60_000
+_log = logging.getLogger(__name__)
+# Which answers come in large frames, by the number of the frame.
+_LANES: Final = {3: plan.Latest.__name__, 4: plan.Window.__name__}
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What every Welcome says."""
+
+    heartbeat_interval_ms: int
+    proxy_version: str
+    proxy_incarnation: str
+    chunk_bytes: int = 256 * 1024
+
+
+class _Link:
+    """One linked agent."""
+
+    __slots__ = ("address", "agent_id", "outbox", "parting", "task")
+
+    def __init__(self, member: Member, outbox: Outbox, task: "asyncio.Task[object] | None") -> None:
+        self.agent_id = member.agent_id
+        self.address = member.address
+        self.outbox = outbox
+        self.task = task
+        self.parting: frames.Refusal | None = None
+
+    def part(self, refusal: frames.Refusal) -> None:
+        """End this stream from outside, telling why."""
+        if self.parting is None and self.task is not None:
+            self.parting = refusal
+            self.task.cancel()
+
+
+class AgentLinkService:
+    """All links; also the LinkPort and the AskPort of our contract."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        rounds: Rounds,
+        listener: LinkListener,
+        greeting: Greeting,
+        *,
+        writers: Writers,
+        turns: Turns,
+        ramp: Ramp,
+        telemetry: Telemetry,
+    ) -> None:
+        self._registry = registry
+        self._rounds = rounds
+        self._listener = listener
+        self._greeting = greeting
+        self._writers = writers
+        self._turns = turns
+        self._ramp = ramp
+        self._telemetry = telemetry
+        self._trimming = Trimming()
+        self._links: dict[str, _Link] = {}
+        self._newest: dict[str, _Link] = {}
+        registry.subscribe(self._changed)
+
+    @property
+    def count(self) -> int:
+        """Count of links."""
+        return len(self._links)
+
+    # ---- ports ----------------------------------------------------------------------------------
+
+    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
+        """Queue a frame for the newest link of this pod; False without one or when it is full."""
+        link = self._newest.get(address)
+        return link is not None and link.outbox.offer(encode_proxy_frame(frame))
+
+    def is_linked(self, address: str) -> bool:
+        """Say whether this pod has a link."""
+        return address in self._newest
+
+    def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:
+        """Queue a query; return "" or why it cannot be sent."""
+        link = self._links.get(agent_id)
+        if link is None:
+            return f"agent connection not found for agent ID: {agent_id}"
+        if link.outbox.offer(encode_proxy_frame(_query(ask_id, want))):
+            return ""
+        return f"failed to send query: the stream of agent {agent_id} takes nothing more"
+
+    def _changed(self, transition: Transition) -> None:
+        """End the stream of a member that is no member any more."""
+        if transition.change not in {Change.SUPERSEDED, Change.REMOVED}:
+            return
+        link = self._links.get(transition.member.agent_id)
+        if link is None:
+            return
+        if transition.change is Change.SUPERSEDED:
+            retry_ms = self._registry.limits.heartbeat_timeout_ms
+            message = f"a newer registration of pod {link.address} took over"
+            link.part(frames.Refusal(Reason.SUPERSEDED, message, retry_ms))
+        else:
+            link.part(frames.Refusal(Reason.OFFLINE, "silent for too long: register again"))
+
+    # ---- the stream -----------------------------------------------------------------------------
+
+    async def connect(self, _requests: object, context: Context) -> None:
+        """Serve one agent until its stream ends."""
+        first = await read_first(context)
+        if first is None:
+            return
+        outbox = Outbox(context, self._writers)
+        try:
+            hello = _hello_of(first)
+        except WireError as error:
+            first = b""
+            await self._refuse(error, outbox, context)
+            return
+        first = b""  # the stream lives for long; let go of what was read
+        greeted = self._admit(hello)
+        if isinstance(greeted, frames.Refusal):
+            await outbox.write(encode_proxy_frame(greeted))
+            return
+        await self._serve(hello, greeted, outbox, context)
+
+    async def _refuse(self, error: WireError, outbox: Outbox, context: Context) -> None:
+        """Tell a peer that broke a bound which one, and count it."""
+        self._telemetry.peer_refused(error.bound)
+        if error.bound is Bound.SIZE:
+            self._trimming.want()
+        if error.bound in {Bound.GARBAGE, Bound.PROTOCOL}:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            return
+        refusal = frames.Refusal(Reason.BAD_REQUEST, error.message, _RETRY_AFTER_BAD_HELLO_MS)
+        await outbox.write(encode_proxy_frame(refusal))
+
+    def _admit(self, hello: frames.Hello) -> Member | frames.Refusal:
+        agreed = agreed_protocol(hello)
+        if isinstance(agreed, frames.Refusal):
+            return agreed
+        registration = Registration(
+            hello.identity, hello.state, Contract.LINK, hello.agent_version, hello.incarnation
+        )
+        try:
+            return self._registry.register(registration).member
+        except RegistrationError as error:
+            retry_ms = _RETRY_AFTER_REFUSAL_MS
+            if error.reason is Reason.SUPERSEDED:
+                retry_ms = self._registry.limits.heartbeat_timeout_ms
+            return frames.Refusal(error.reason, error.message, retry_ms)
+
+    async def _serve(
+        self, hello: frames.Hello, member: Member, outbox: Outbox, context: Context
+    ) -> None:
+        link = _Link(member, outbox, asyncio.current_task())
+        self._links[member.agent_id] = link
+        self._ramp.registered()
+        is_up = False
+        try:
+            welcomed = await outbox.write(encode_proxy_frame(self._welcome(hello, member)))
+            if welcomed and link.parting is None:
+                self._newest[link.address] = link
+                is_up = True
+                self._listener.linked(link.address, hello)
+                await self._read_on(link, context)
+        except WireError as error:
+            self._telemetry.peer_refused(error.bound)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        except asyncio.CancelledError:
+            if link.parting is None:
+                raise
+            await self._say_goodbye(link, context)
+        finally:
+            self._close(link, was_up=is_up)
+
+    def _welcome(self, hello: frames.Hello, member: Member) -> frames.Welcome:
+        greeting = self._greeting
+        return frames.Welcome(
+            min(hello.protocol_max, frames.PROTOCOL_MAX),
+            member.agent_id,
+            greeting.heartbeat_interval_ms,
+            greeting.proxy_version,
+            greeting.proxy_incarnation,
+            greeting.chunk_bytes,
+        )
+
+    async def _say_goodbye(self, link: _Link, context: Context) -> None:
+        """Tell why the stream ends; the cancellation that brought us here was our own."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        assert link.parting is not None
+        await link.outbox.write(encode_proxy_frame(link.parting))
+        await context.abort(grpc.StatusCode.ABORTED, link.parting.message)
+
+    def _close(self, link: _Link, *, was_up: bool) -> None:
+        link.outbox.close()
+        link.task = None
+        self._links.pop(link.agent_id, None)
+        self._registry.disconnected(link.agent_id)
+        self._rounds.gone(link.agent_id)
+        if self._newest.get(link.address) is link:
+            del self._newest[link.address]
+            if was_up:
+                self._listener.unlinked(link.address)
+
+    async def _read_on(self, link: _Link, context: Context) -> None:
+        while (data := await read(context)) is not None:
+            lane = _LANES.get(largest_frame(data) or 0)
+            if lane is not None:
+                self._rounds.arrived(link.agent_id, lane)
+            size_bytes = len(data)
+            async with self._turns.turn(size_bytes):
+                frame = decode_agent_frame(data)
+                data = b""  # the next read waits for long; let go of what was read
+                if isinstance(frame, frames.Heartbeat):
+                    if not self._beat(link, frame):
+                        break
+                elif frame is not None:
+                    self._heard(link, frame, size_bytes)
+            if isinstance(frame, frames.Heartbeat) and not await self._acknowledge(link, frame):
+                break
+            frame = None
+
+    async def _acknowledge(self, link: _Link, beat: frames.Heartbeat) -> bool:
+        """Answer a heartbeat; False for a peer that takes nothing any more, whose stream ends."""
+        return await link.outbox.write(encode_proxy_frame(frames.HeartbeatAck(beat.sequence)))
+
+    def _beat(self, link: _Link, beat: frames.Heartbeat) -> bool:
+        try:
+            self._registry.heartbeat(link.agent_id, beat.state)
+        except UnknownAgentError:
+            return False
+        return True
+
+    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> None:
+        match frame:
+            case (
+                frames.MetricsPage()
+                | frames.WindowPart()
+                | frames.Configuration()
+                | frames.QueryFailed()
+            ):
+                self._rounds.heard(link.agent_id, frame, size_bytes)
+            case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
+                self._listener.heard(link.address, frame)
+            case frames.Hello():
+                raise WireError("a second Hello on one stream", Bound.PROTOCOL)
+            case frames.Heartbeat():
+                raise AssertionError("heartbeats are answered before")
+            case _:
+                assert_never(frame)
+
+
+def _hello_of(data: bytes) -> frames.Hello:
+    frame = decode_agent_frame(data)
+    if not isinstance(frame, frames.Hello):
+        raise WireError(
+            f"the first frame must be Hello, got {type(frame).__name__}", Bound.PROTOCOL
+        )
+    return frame
+
+
+def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
+    match want:
+        case plan.Latest():
+            return frames.MetricsQuery(ask_id)
+        case plan.Window():
+            return frames.WindowQuery(ask_id, want.start_ms, want.end_ms)
+        case plan.Settings():
+            return frames.ConfigurationQuery(ask_id)

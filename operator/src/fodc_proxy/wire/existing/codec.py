@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of the existing contract to and from the wire.
+
+Decoding of metrics, the hottest loop of the proxy, is in `lines`; here are the other messages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+
+from fodc_proxy.wire.bounds import Bound, WireError, dns_name, few, small, word
+from fodc_proxy.wire.codec import checked_labels
+from fodc_proxy.wire.shared import shared, shared_labels
+from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
+from fodc_wire.fodc.view.v1 import metrics_pb2 as view
+
+M = TypeVar("M", bound=Message)
+_REQUEST_BYTES: Final = 256 * 1024
+_LENGTH_DELIMITED: Final = 2
+_LONGEST_VARINT: Final = 70
+StreamMetricsRequest: TypeAlias = view.StreamMetricsRequest
+
+
+# ---- registration -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRequest:
+    """First message and each heartbeat of a registration stream."""
+
+    node_role: str
+    labels: Mapping[str, str]
+    pod_name: str
+    container_names: tuple[str, ...]
+
+
+def decode_register_request(data: bytes) -> RegisterRequest:
+    """Return the request; raises WireError for garbage and for a field that breaks its bound."""
+    small("request", len(data), _REQUEST_BYTES)
+    message = _parsed(pb.RegisterAgentRequest, data)
+    containers = few("container_names", message.container_names)
+    return RegisterRequest(
+        shared(word("node_role", message.node_role)),
+        shared_labels(checked_labels("labels", message.labels)),
+        dns_name("pod_name", message.pod_name),
+        shared(tuple(dns_name("container_names", name) for name in containers)),
+    )
+
+
+def encode_register_reply(
+    *, success: bool, message: str, heartbeat_interval_s: int = 0, agent_id: str = ""
+) -> bytes:
+    """Return the one reply of a registration stream."""
+    return pb.RegisterAgentResponse(
+        success=success,
+        message=message,
+        heartbeat_interval_seconds=heartbeat_interval_s,
+        agent_id=agent_id,
+    ).SerializeToString()
+
+
+# ---- commands -----------------------------------------------------------------------------------
+
+
+def encode_metrics_command(start_ms: int | None = None, end_ms: int | None = None) -> bytes:
+    """Return the command for the latest values, or for a window when both ends are given (G11)."""
+    command = pb.StreamMetricsResponse()
+    if start_ms is not None and end_ms is not None:
+        command.start_time.FromMilliseconds(start_ms)
+        command.end_time.FromMilliseconds(end_ms)
+    return command.SerializeToString()
+
+
+def encode_topology_command() -> bytes:
+    """Return the command of the topology stream."""
+    return pb.StreamClusterTopologyResponse(request_topology=True).SerializeToString()
+
+
+def encode_lifecycle_command() -> bytes:
+    """Return the command of the lifecycle stream."""
+    return pb.StreamLifecycleResponse(request_lifecycle=True).SerializeToString()
+
+
+# ---- evidence: kept as it came, read when somebody looks ----------------------------------------
+
+_EVIDENCE: Final[dict[str, type[Message]]] = {
+    "StreamClusterTopology": pb.StreamClusterTopologyRequest,
+    "StreamLifecycle": pb.StreamLifecycleRequest,
+    "StreamCrashDiagnostics": pb.StreamCrashDiagnosticsRequest,
+    "StreamPressureProfiles": pb.StreamPressureProfilesRequest,
+    "StreamSchemaRegistry": pb.StreamSchemaRegistryRequest,
+}
+
+
+def evidence_key(method: str, data: bytes) -> str:
+    """Return what a message replaces among those kept of its stream; raises WireError for garbage.
+
+    Crash records go by directory, pressure records by profile, schema by group; a message that is
+    only an end mark or a chunk has the key "" and is not kept.
+    """
+    message = _parsed(_EVIDENCE[method], data)
+    match message:
+        case pb.StreamCrashDiagnosticsRequest():
+            return f"dir:{message.artifact_dir}"
+        case pb.StreamPressureProfilesRequest():
+            profile_id = message.record.profile_id
+            return f"profile:{profile_id}" if message.HasField("record") else ""
+        case pb.StreamSchemaRegistryRequest():
+            objects = message.group.objects
+            first = f"{objects[0].kind}/{objects[0].name}" if objects else ""
+            return f"group:{message.group.group}:{first}" if message.HasField("group") else ""
+        case _:
+            return "latest"
+
+
+def evidence_tree(method: str, data: bytes) -> dict[str, object]:
+    """Return a kept message as plain values under the names of the .proto file."""
+    message = _parsed(_EVIDENCE[method], data)
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+# ---- metrics ------------------------------------------------------------------------------------
+
+
+def view_of_metrics(data: bytes) -> view.StreamMetricsRequest:
+    """Return a StreamMetricsRequest with raw label entries; raises WireError for garbage."""
+    return _parsed(view.StreamMetricsRequest, data)
+
+
+def check_count(field: str, data: bytes, most: int) -> None:
+    """Refuse a message with more than `most` fields at its top, before it is parsed.
+
+    Raises WireError for too many, and for bytes that end within a field.
+    """
+    at = count = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        count += 1
+        if count > most:
+            raise WireError(f"{field} must have at most {most} entries", Bound.COUNT)
+        if tag & 7 != _LENGTH_DELIMITED:
+            raise WireError(f"{field}: a field of an unknown kind", Bound.GARBAGE)
+        length, at = _varint(data, at)
+        at += length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < _LONGEST_VARINT:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise WireError("a number without end", Bound.GARBAGE)
+
+
+def label_entry(name: str, value: str) -> bytes:
+    """Return the bytes of a label entry as most peers write it."""
+    return pb.Metric.LabelsEntry(key=name, value=value).SerializeToString()
+
+
+def label_pair(entry: bytes) -> tuple[str, str]:
+    """Return name and value of a raw label entry; raises WireError for garbage."""
+    message = _parsed(pb.Metric.LabelsEntry, entry)
+    return shared(message.key), message.value
+
+
+def _parsed(kind: type[M], data: bytes) -> M:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise WireError(f"not a {kind.__name__}: {error}") from error

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""banyandb.fodc.v1.FODCService: the seven streams of existing agents, all of them served.
+
+The one idea: a registration makes a connection, six data streams attach to it by the id in their
+metadata. Rules and texts: upstream-proxy §5. A stream of an unknown id stays open and its messages
+are dropped, because an ended stream makes a Go agent register anew a hundred times a second.
+
+A registration that was superseded stays open as long as its successor lives: an agent whose stream
+ends comes back, and two misconfigured agents of one name would chase each other for ever. That it
+still sends heartbeats is the proof that both live, which the successor's condition says. Once the
+successor is gone the stream ends with the existing proxy's text for a removed agent.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from fodc_protocol.errors import FodcError, Reason
+from fodc_protocol.link import frames
+from fodc_proxy.fleet.membership import (
+    Change,
+    Contract,
+    Member,
+    Registration,
+    RegistrationError,
+    Transition,
+    UnknownAgentError,
+)
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.fleet.topology import LatestEvidence
+from fodc_proxy.queries import plan
+from fodc_proxy.queries.collect import FODC_METRICS_LANE, Rounds
+from fodc_proxy.telemetry import Telemetry
+from fodc_proxy.wire.bounds import WireError
+from fodc_proxy.wire.existing import codec
+from fodc_proxy.wire.existing.lines import MetricsDecoder
+from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
+
+NO_AGENT_ID: Final = "agent ID not found in context or peer address"
+# What each stream is called in the errors of §5.4.
+STREAM_NAMES: Final = {
+    "StreamMetrics": "metrics stream",
+    "StreamClusterTopology": "cluster state stream",
+    "StreamLifecycle": "lifecycle stream",
+    "StreamCrashDiagnostics": "crash diagnostics stream",
+    "StreamPressureProfiles": "pressure profiles stream",
+    "StreamSchemaRegistry": "schema registry stream",
+}
+_log = logging.getLogger(__name__)
+
+
+class CommandError(FodcError):
+    """A command that could not be sent; the texts are the existing proxy's (§5.4)."""
+
+    default_reason = Reason.AGENT_GONE
+
+
+@dataclass(slots=True)
+class DroppedMessages:
+    """Counts what came without a use."""
+
+    unknown_agent: int = 0
+    garbage: int = 0
+
+
+class _Connection:
+    """One registered agent and the streams that it has open, by method."""
+
+    __slots__ = ("member", "streams")
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.streams: dict[str, Outbox] = {}
+
+
+class FodcService:
+    """All agents of the existing contract; also the AskPort of that contract."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        rounds: Rounds,
+        evidence: LatestEvidence,
+        *,
+        heartbeat_interval_s: float,
+        writers: Writers,
+        turns: Turns,
+        ramp: Ramp,
+        telemetry: Telemetry,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.dropped = DroppedMessages()
+        self._registry = registry
+        self._rounds = rounds
+        self._evidence = evidence
+        self._heartbeat_interval_s = int(heartbeat_interval_s)
+        self._writers = writers
+        self._turns = turns
+        self._ramp = ramp
+        self._telemetry = telemetry
+        self._clock_ms = clock_ms
+        self._decoder = MetricsDecoder()
+        self._connections: dict[str, _Connection] = {}
+        registry.subscribe(self._changed)
+
+    @property
+    def count(self) -> int:
+        """Count of registered agents with a stream."""
+        return len(self._connections)
+
+    def has_stream(self, agent_id: str, method: str) -> bool:
+        """Say whether this agent has this stream open (G16)."""
+        connection = self._connections.get(agent_id)
+        return connection is not None and method in connection.streams
+
+    # ---- commands -------------------------------------------------------------------------------
+
+    def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:  # noqa: ARG002 - not on this wire
+        """Queue a metrics command; return "" or why it cannot be sent. `ask_id` stays here."""
+        match want:
+            case plan.Latest():
+                data = codec.encode_metrics_command()
+            case plan.Window():
+                data = codec.encode_metrics_command(want.start_ms, want.end_ms)
+            case plan.Settings():
+                return "the existing contract has no query for the configuration"
+        try:
+            self.command(agent_id, "StreamMetrics", data)
+        except CommandError as error:
+            return error.message
+        return ""
+
+    def command(self, agent_id: str, method: str, data: bytes) -> None:
+        """Queue a command on a data stream; raises CommandError (G12)."""
+        connection = self._connections.get(agent_id)
+        if connection is None:
+            raise CommandError(f"agent connection not found for agent ID: {agent_id}")
+        outbox = connection.streams.get(method)
+        name = STREAM_NAMES[method]
+        if outbox is None:
+            raise CommandError(f"{name} not established for agent ID: {agent_id}")
+        if not outbox.offer(data):
+            what = name.removesuffix(" stream")
+            raise CommandError(f"failed to send {what} request: the stream takes nothing more")
+
+    def _changed(self, transition: Transition) -> None:
+        agent_id = transition.member.agent_id
+        if transition.change in {Change.SUPERSEDED, Change.REMOVED}:
+            self._connections.pop(agent_id, None)
+            self._evidence.drop(agent_id)
+            self._rounds.gone(agent_id)
+
+    # ---- registration ---------------------------------------------------------------------------
+
+    async def register_agent(self, _requests: object, context: Context) -> None:
+        """Serve one registration stream: register, then heartbeats without a reply (§5.2)."""
+        first = await read_first(context)
+        if first is None:
+            return
+        try:
+            member = self._register(codec.decode_register_request(first))
+        except RegistrationError as error:
+            reply = codec.encode_register_reply(success=False, message=error.message)
+            await context.write(reply)
+            await context.abort(grpc.StatusCode.UNKNOWN, error.message)
+            return
+        except WireError as error:
+            self._telemetry.peer_refused(error.bound)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            return
+        self._ramp.registered()
+        try:
+            if await self._confirm(member, context):
+                await self._heartbeats(member, context)
+        finally:
+            self._registration_ended(member.agent_id)
+
+    def _register(self, request: codec.RegisterRequest) -> Member:
+        identity = frames.Identity(request.pod_name, container_names=request.container_names)
+        state = frames.NodeState(request.node_role, request.labels)
+        registered = self._registry.register(Registration(identity, state, Contract.FODC))
+        member = registered.member
+        self._connections[member.agent_id] = _Connection(member)
+        return member
+
+    async def _confirm(self, member: Member, context: Context) -> bool:
+        """Send the reply; an agent that cannot get it is no member (G03)."""
+        reply = codec.encode_register_reply(
+            success=True,
+            message="Agent registered successfully",
+            heartbeat_interval_s=self._heartbeat_interval_s,
+            agent_id=member.agent_id,
+        )
+        sent = await Outbox(context, self._writers).write(reply)
+        if not sent and self._registry.get(member.agent_id) is not None:
+            self._registry.unregister(member.agent_id)
+        return sent
+
+    async def _heartbeats(self, member: Member, context: Context) -> None:
+        last = b""
+        claims = 1
+        while (data := await read(context)) is not None:
+            try:
+                last = self._beat(member.agent_id, data, last)
+            except UnknownAgentError as error:
+                successor = self._registry.successor_of(member)
+                if successor is None:
+                    await context.abort(grpc.StatusCode.UNKNOWN, error.message)
+                    return
+                self._registry.contested(successor.agent_id, claims)
+                claims = 0
+            except WireError as error:
+                self._telemetry.peer_refused(error.bound)
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+                return
+
+    def _beat(self, agent_id: str, data: bytes, last: bytes) -> bytes:
+        """Note a heartbeat; most say what the last one said."""
+        if data == last:
+            self._registry.heartbeat(agent_id)
+        else:
+            beat = codec.decode_register_request(data)
+            self._registry.refresh(agent_id, beat.node_role, beat.labels)
+        return data
+
+    def _registration_ended(self, agent_id: str) -> None:
+        connection = self._connections.pop(agent_id, None)
+        if connection is not None:
+            for outbox in connection.streams.values():
+                outbox.close()
+        self._evidence.drop(agent_id, "StreamPressureProfiles")
+        self._registry.disconnected(agent_id)
+        self._rounds.gone(agent_id)
+
+    # ---- data streams ---------------------------------------------------------------------------
+
+    async def stream_metrics(self, _requests: object, context: Context) -> None:
+        """Serve one metrics stream."""
+        await self._data_stream("StreamMetrics", context)
+
+    async def stream_cluster_topology(self, _requests: object, context: Context) -> None:
+        """Serve one topology stream."""
+        await self._data_stream("StreamClusterTopology", context)
+
+    async def stream_lifecycle(self, _requests: object, context: Context) -> None:
+        """Serve one lifecycle stream."""
+        await self._data_stream("StreamLifecycle", context)
+
+    async def stream_crash_diagnostics(self, _requests: object, context: Context) -> None:
+        """Serve one crash diagnostics stream."""
+        await self._data_stream("StreamCrashDiagnostics", context)
+
+    async def stream_pressure_profiles(self, _requests: object, context: Context) -> None:
+        """Serve one pressure profiles stream."""
+        await self._data_stream("StreamPressureProfiles", context)
+
+    async def stream_schema_registry(self, _requests: object, context: Context) -> None:
+        """Serve one schema registry stream."""
+        await self._data_stream("StreamSchemaRegistry", context)
+
+    async def _data_stream(self, method: str, context: Context) -> None:
+        agent_id = self._identified(context)
+        if agent_id is None:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, NO_AGENT_ID)
+            return
+        connection = self._connections.get(agent_id)
+        outbox = Outbox(context, self._writers)
+        if connection is not None:
+            connection.streams[method] = outbox
+        try:
+            while (data := await read(context)) is not None:
+                if connection is None or self._connections.get(agent_id) is not connection:
+                    self.dropped.unknown_agent += 1
+                elif method == "StreamMetrics":
+                    await self._metrics_arrived(connection, data)
+                else:
+                    self._evidence_arrived(agent_id, method, data)
+                data = b""  # the next read waits for long; let go of what was read
+        finally:
+            outbox.close()
+            if connection is not None and connection.streams.get(method) is outbox:
+                del connection.streams[method]
+                self._data_stream_ended(agent_id, method)
+
+    def _data_stream_ended(self, agent_id: str, method: str) -> None:
+        if method == "StreamMetrics":
+            self._rounds.gone(agent_id)
+        elif method == "StreamPressureProfiles":
+            self._evidence.drop(agent_id, method)
+
+    def _identified(self, context: Context) -> str | None:
+        """Return the agent id of a data stream; two ids are as good as an unknown one (§5.1)."""
+        metadata = context.invocation_metadata() or ()
+        ids = [str(value) for key, value in metadata if key == "agent_id"]
+        if ids:
+            return ids[0] if len(ids) == 1 else ""
+        return self._identified_by_peer(context.peer())
+
+    def _identified_by_peer(self, peer: str) -> str | None:
+        """Return the agent whose pod name is the peer's IP, as agents of old called themselves."""
+        host = peer.partition(":")[2].rpartition(":")[0]
+        if not host:
+            return None
+        for agent_id, connection in self._connections.items():
+            if connection.member.pod_name == host:
+                _log.warning("agent %s has no agent_id metadata, known by its IP", agent_id)
+                return agent_id
+        return None
+
+    async def _metrics_arrived(self, connection: _Connection, data: bytes) -> None:
+        agent_id = connection.member.agent_id
+        out = self._rounds.outstanding(agent_id, FODC_METRICS_LANE)
+        if out is None:
+            self._rounds.unasked()
+            return
+        self._rounds.arrived(agent_id, FODC_METRICS_LANE)
+        async with self._turns.turn(len(data)):
+            member = self._registry.get(agent_id) or connection.member
+            try:
+                self._metrics_read(member, *out, data)
+            except WireError as error:
+                self.dropped.garbage += 1
+                self._rounds.failed(
+                    agent_id, FODC_METRICS_LANE, out[0], error.reason, error.message
+                )
+
+    def _metrics_read(self, member: Member, ask_id: int, want: plan.Want, data: bytes) -> None:
+        labels, identity = tuple(member.labels.items()), member.identity_labels
+        if isinstance(want, plan.Window):
+            columns = self._decoder.columns(data, labels, self._clock_ms(), identity)
+            self._rounds.columns(member.agent_id, FODC_METRICS_LANE, ask_id, columns)
+            return
+        page = self._decoder.page(data, labels, identity)
+        self._rounds.rendered(member.agent_id, FODC_METRICS_LANE, ask_id, page)
+
+    def _evidence_arrived(self, agent_id: str, method: str, data: bytes) -> None:
+        try:
+            key = codec.evidence_key(method, data)
+        except WireError as error:
+            self.dropped.garbage += 1
+            _log.warning("agent %s sent garbage on %s: %s", agent_id, method, error.message)
+            return
+        if key:
+            self._evidence.put(agent_id, method, key, data, self._clock_ms())

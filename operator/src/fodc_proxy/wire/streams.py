@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both gRPC services do with a stream: read it, end it from outside, take turns at work.
+
+The one idea: a stream is one coroutine; whoever wants it to end cancels that coroutine with a
+status to tell, and large messages are worked on one at a time with a pause after each, so that
+small ones (heartbeats) of other streams are never late.
+"""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+import grpc
+
+from fodc_proxy.wire.pauses import let_others_run, stream_event
+
+LARGE_BYTES: Final = 8 * 1024
+FIRST_FRAME_TIMEOUT_S: Final = 10.0
+_FREEZE_EVERY: Final = 1000
+
+
+class Context(Protocol):
+    """The part of grpc.aio.ServicerContext that is used."""
+
+    async def read(self) -> object:
+        """Return the next message, or grpc.aio.EOF."""
+
+    async def write(self, message: bytes) -> None:
+        """Send one message."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the stream with a status; raises."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
+        """Return what the client sent along with the call."""
+
+    def peer(self) -> str:
+        """Return the address of the client."""
+
+
+async def read(context: Context) -> bytes | None:
+    """Return the next message, None when the client has ended its side."""
+    message = await context.read()
+    stream_event()
+    return message if isinstance(message, bytes) else None
+
+
+async def read_first(context: Context) -> bytes | None:
+    """Return the first message; ends the stream when none comes within ten seconds."""
+    try:
+        async with asyncio.timeout(FIRST_FRAME_TIMEOUT_S):
+            return await read(context)
+    except TimeoutError:
+        await context.abort(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"no first message within {FIRST_FRAME_TIMEOUT_S:g} s",
+        )
+        return None
+
+
+class Turns:
+    """Lets one large message at a time be worked on, and others in between."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self, size_bytes: int) -> AsyncIterator[None]:
+        """Wait for the turn of a message of this size; small ones need none."""
+        if size_bytes < LARGE_BYTES:
+            yield
+            return
+        async with self._lock:
+            yield
+            await let_others_run()
+
+
+# Old objects are walked rarely: what decoding leaves has no cycles (perf-feasibility §2.6). New
+# ones are walked in small steps, since nothing is answered meanwhile: 20,000 take 5 ms.
+_THRESHOLDS: Final = (5_000, 200, 1_000)
+
+
+class Ramp:
+    """Keeps garbage collection from walking all agents again and again while they register."""
+
+    def __init__(self) -> None:
+        self._registrations = 0
+        gc.set_threshold(*_THRESHOLDS)
+
+    def registered(self) -> None:
+        """Count a registration; every thousandth freezes what is there (perf-feasibility §2.6)."""
+        self._registrations += 1
+        if self._registrations % _FREEZE_EVERY == 0:
+            gc.freeze()

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of an agent's page may stand beside that of others (A3, P16, T5)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from fodc_protocol.metrics.families import FamilyBlock, blocks_of
+from fodc_protocol.metrics.page import merge
+from fodc_protocol.metrics.samples import MetricType, Sample, Series
+from fodc_protocol.metrics.soundness import Gate, SharedVerdicts, Unsound
+
+IDENTITY = (("namespace", "n"), ("cluster", "c"), ("pod_name", "pod-0"), ("node_role", "data"))
+OWN = 'node_role="data",pod_name="pod-0"'
+FULL = f'cluster="c",namespace="n",{OWN}'
+
+
+def block(text, name="x", kind=MetricType.GAUGE):
+    return FamilyBlock(name, kind, "", text if isinstance(text, bytes) else text.encode(), 0)
+
+
+def lines(admitted):
+    return [line for one in admitted.blocks for line in one.text.decode().split("\n") if line]
+
+
+def test_lines_with_the_agents_identity_get_what_only_the_proxy_knows():
+    gate = Gate(IDENTITY)
+    text = f'x{{a="1",{OWN}}} 1\nx{{a="2",{OWN}}} 2.5\n'
+
+    for _ in range(3):  # judged, then remembered
+        admitted = gate.admit([block(text)])
+        assert admitted.refused == ()
+        assert [one.samples for one in admitted.blocks] == [2]
+        assert lines(admitted) == [
+            f'x{{cluster="c",namespace="n",a="1",{OWN}}} 1',
+            f'x{{cluster="c",namespace="n",a="2",{OWN}}} 2.5',
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"x{{{OWN}}} 1\n# EOF\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} 1\n# TYPE y gauge\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} 1\n\n", Unsound.MALFORMED),
+        (f"x{{{OWN}}} 1 1700000000\n", Unsound.MALFORMED),
+        (f'x{{a="1",a="2",{OWN}}} 1\n', Unsound.MALFORMED),
+        (f'x{{a="\\d",{OWN}}} 1\n', Unsound.MALFORMED),
+        (f'x{{a="1"{OWN}}} 1\n', Unsound.MALFORMED),
+        (f'x{{a="\0",{OWN}}} 1\n', Unsound.MALFORMED),
+        ("x", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} one\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} 1_0\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} 1e999\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} {'9' * 400}\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} +NaN\n", Unsound.BAD_VALUE),
+        (f"x{{{OWN}}} 1\r\n", Unsound.BAD_VALUE),
+        (f'x{{__name__="up",{OWN}}} 1\n', Unsound.RESERVED_LABEL),
+        (f"y{{{OWN}}} 1\n", Unsound.WRONG_FAMILY),
+        (f"x_sum{{{OWN}}} 1\n", Unsound.WRONG_FAMILY),
+        (b'x{a="\xff"} 1\n', Unsound.BAD_TEXT),
+    ],
+)
+def test_family_that_is_not_sound_costs_its_agent_that_family_only(text, reason):
+    """A3: each of these made Prometheus refuse the page of the whole fleet."""
+    admitted = Gate(IDENTITY).admit([block(text), block(f"z{{{OWN}}} 1\n", "z")])
+
+    assert admitted.refused == (("x", reason),)
+    assert lines(admitted) == [f"z{{{FULL}}} 1"]
+
+
+@pytest.mark.parametrize("name", ["fodc_proxy_agents", "fodc_operator_leader"])
+def test_our_own_families_cannot_be_forged(name):
+    admitted = Gate(IDENTITY).admit([block(f"{name}{{{OWN}}} 1\n", name)])
+
+    assert admitted.refused == ((name, Unsound.RESERVED_NAME),)
+
+
+def test_family_after_the_first_that_claims_a_sample_name_is_left_out():
+    histogram = block(f'x_bucket{{le="+Inf",{OWN}}} 1\nx_count{{{OWN}}} 1\n', "x", MetricType(3))
+    gauge = block(f"x_count{{{OWN}}} 7\n", "x_count")
+
+    admitted = Gate(IDENTITY).admit([histogram, gauge])
+
+    assert admitted.refused == (("x_count", Unsound.NAME_TWICE),)
+
+
+def test_series_of_another_agent_cannot_be_forged():
+    """A3: `up{pod_name="other"} 0` of one agent stood beside that of the other."""
+    forged = 'x{pod_name="other",namespace="m",cluster="d",node_role="liaison"} 0\n'
+
+    (line,) = lines(Gate(IDENTITY).admit([block(forged)]))
+
+    assert line == (
+        'x{cluster="c",exported_cluster="d",exported_namespace="m",'
+        'exported_node_role="liaison",exported_pod_name="other",namespace="n",'
+        'node_role="data",pod_name="pod-0"} 0'
+    )
+
+
+def test_agent_without_a_namespace_cannot_claim_one():
+    gate = Gate((("pod_name", "pod-0"),))
+
+    assert lines(gate.admit([block('x{namespace="n",pod_name="pod-0"} 1\n')])) == [
+        'x{exported_namespace="n",pod_name="pod-0"} 1'
+    ]
+
+
+def test_identity_is_added_where_it_is_missing_and_values_keep_their_escapes():
+    text = 'x 1\nx{a="{\\"q\\\\\\n"} NaN\nx{a=""} +Inf\n'
+
+    admitted = Gate(IDENTITY).admit([block(text)])
+
+    assert lines(admitted) == [
+        f"x{{{FULL}}} 1",
+        f'x{{a="{{\\"q\\\\\\n",{FULL}}} NaN',
+    ]
+    assert admitted.duplicates == 1  # an empty label is no label
+
+
+def test_of_equal_series_the_first_stays_whatever_the_order_of_labels():
+    """P16: 260 of 609 series came twice."""
+    text = f'x{{a="1",b="2",{OWN}}} 1\nx{{b="2",{OWN},a="1"}} 2\nx{{a="3",{OWN}}} 3\n'
+    gate = Gate(IDENTITY)
+
+    for _ in range(2):
+        admitted = gate.admit([block(text)])
+        assert [line[-1] for line in lines(admitted)] == ["1", "3"]
+        assert admitted.duplicates == 1
+
+
+def test_parts_of_one_family_are_one_family_and_may_not_repeat_each_other():
+    part = block(f"x{{{OWN}}} 1\n")
+
+    admitted = Gate(IDENTITY).admit([part, block(f'x{{a="1",{OWN}}} 2'), part])
+
+    assert [one.samples for one in admitted.blocks] == [2]
+    assert admitted.duplicates == 1
+
+
+def test_what_was_found_of_one_agent_serves_the_next_and_never_wrongly():
+    shared = SharedVerdicts()
+    other = tuple((n, "pod-1" if n == "pod_name" else v) for n, v in IDENTITY)
+    text = f'x{{a="b",{OWN}}} 1\n'
+    # Valid once the pair inside is taken away, and not as it stands.
+    odd = 'x{a="b,pod_name="pod-1"",node_role="data",pod_name="pod-1"} 1\n'
+
+    first = Gate(IDENTITY, shared).admit([block(text)])
+    second = Gate(other, shared).admit([block(text.replace("pod-0", "pod-1"))])
+    stranger = Gate(other, shared).admit([block(text)])
+    broken = Gate(other, shared).admit([block(odd)])
+
+    assert len(shared.known) == 1
+    assert lines(second) == [lines(first)[0].replace("pod-0", "pod-1")]
+    assert 'exported_pod_name="pod-0"' in lines(stranger)[0]
+    assert broken.refused == (("x", Unsound.MALFORMED),)
+
+
+def test_change_of_one_line_is_noticed_behind_the_remembered_outline():
+    gate = Gate(IDENTITY)
+    good = f'x{{a="1",{OWN}}} 1\n'
+    gate.admit([block(good)])
+    gate.admit([block(good)])
+
+    assert gate.admit([block(good.replace('a="1"', "a=1"))]).refused
+    assert gate.admit([block(good.replace(" 1\n", " z\n"))]).refused
+    assert gate.admit([block(good.replace("x{", "y{"))]).refused
+    assert gate.admit([block(good)]).refused == ()
+
+
+TEXT = st.text(st.sampled_from('ab"\\\n{},=# \x00é_1'), max_size=8)
+LINE = st.one_of(
+    st.builds(lambda a, v: f'x{{a="{a}",{OWN}}} {v}\n', TEXT, TEXT),
+    st.builds(lambda a: f'x{{{a}="1",{OWN}}} 1\n', TEXT),
+    st.builds(lambda a: a + "\n", TEXT),
+    st.sampled_from([f"x{{{OWN}}} 1\n", 'x{pod_name="pod-1"} 1\n', "# EOF\n", "x 1\n"]),
+)
+PAGES = st.lists(st.lists(LINE, max_size=4).map("".join), min_size=1, max_size=3)
+
+
+@given(PAGES, PAGES)
+def test_whatever_agents_send_the_page_is_read_and_no_series_comes_twice(first, second):
+    shared = SharedVerdicts()
+    sound = blocks_of([Sample(Series("x", (("pod_name", "pod-9"),), MetricType.GAUGE), 1.0)])
+    pages = [sound]
+    for number, texts in enumerate((first, second)):
+        gate = Gate((("pod_name", f"pod-{number}"),), shared)
+        for _ in range(2):
+            admitted = gate.admit([block(text.encode("utf-8", "replace")) for text in texts])
+        pages.append(admitted.blocks)
+
+    text = b"".join(merge(pages)).decode()
+
+    samples = [s for f in text_string_to_metric_families(text) for s in f.samples]
+    series = [(s.name, *sorted(s.labels.items())) for s in samples]
+    assert len(set(series)) == len(series)
+    assert {s.labels["pod_name"] for s in samples} <= {"pod-0", "pod-1", "pod-9"}
+    assert sum(s.labels["pod_name"] == "pod-9" for s in samples) == 1
