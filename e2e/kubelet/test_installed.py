@@ -7,6 +7,7 @@ install, inject, profile, lose the operator's pod, change the overlay, uninstall
 
 import base64
 import hashlib
+import json
 import shutil
 import subprocess
 import time
@@ -17,7 +18,6 @@ from typing import Any
 
 import pytest
 import trustme
-import yaml
 
 from e2e import operators
 from e2e.commands import CommandError
@@ -114,11 +114,16 @@ def test_a_request_ends_with_a_profile_that_go_reads(installed: Machine, tmp_pat
 
 
 def test_prometheus_finds_the_node_on_its_port(installed: Machine) -> None:
-    with urllib.request.urlopen(f"{installed.http()}/metrics", timeout=30) as answer:
-        page = answer.read().decode()
+    lines = operators.wait_for("the node on the page", lambda: up_times(installed), 30)
 
-    lines = [line for line in page.splitlines() if line.startswith("banyandb_system_up_time")]
     assert [f'pod_name="{POD}"' in line for line in lines] == [True]
+    assert [f'namespace="{NAMESPACE}"' in line for line in lines] == [True]
+
+
+def up_times(machine: Machine) -> list[str]:
+    with urllib.request.urlopen(f"{machine.http()}/metrics", timeout=30) as answer:
+        page = answer.read().decode()
+    return [line for line in page.splitlines() if line.startswith("banyandb_system_up_time{")]
 
 
 def test_the_operators_pod_is_killed_and_all_goes_on(installed: Machine) -> None:
@@ -190,7 +195,7 @@ def test_the_component_of_remote_agents_reaches_a_pod_that_was_there_before(
     spec = {"missed": {"attachRemotely": True}}
     installed.kubectl(
         f"--namespace={NAMESPACE}", "patch", "fodcinjection", POLICY, "--type=merge",
-        f"--patch={yaml.safe_dump({'spec': spec}, default_flow_style=True)}",
+        f"--patch={json.dumps({'spec': spec})}",
     )  # fmt: skip
     operators.wait_for(
         "the remote agent", lambda: "fodc-remote-agent" in deployments(installed), 90
@@ -358,5 +363,5 @@ def issue(machine: Machine, secret: str, names: list[str]) -> None:
     ]
     machine.kubectl(
         "patch", "mutatingwebhookconfiguration", "fodc-injection", "--type=json",
-        f"--patch={yaml.safe_dump(patch, default_flow_style=True)}",
+        f"--patch={json.dumps(patch)}",
     )  # fmt: skip

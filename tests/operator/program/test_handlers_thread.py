@@ -227,3 +227,23 @@ def test_kopf_is_heard_again_after_an_end() -> None:
         assert logging.getLogger("kopf").level == logging.NOTSET
 
     asyncio.run(run())
+
+
+def test_it_runs_as_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K17: UID 65532 of the image stands in no list of users."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.delenv("POD_ID", raising=False)
+
+    async def run() -> None:
+        async with handling() as (api, seen, thread):
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            told = asyncio.ensure_future(seen.next())
+            await asyncio.wait([told, thread.ended], return_when=asyncio.FIRST_COMPLETED)
+            assert told.done(), thread.ended
+            assert told.result() == ("seen", "r-1")
+
+    asyncio.run(run())
