@@ -9,7 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias
 
 from fodc_client.addresses import normal_url
 from fodc_client.errors import BadUsageError, ExitCode
@@ -21,6 +21,8 @@ DEFAULT_PROXY: Final = "http://127.0.0.1:17913"
 DEFAULT_TIMEOUT_S: Final = 30.0
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     Subparsers: TypeAlias = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - no public name
 
 
@@ -52,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         """Raise BadUsageError instead of ending the process."""
         raise BadUsageError(f"{message}\nSee `{self.prog} --help`.")
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
         """Write the help; unlike argparse's own, a failed write is an OSError."""
         (file or sys.stdout).write(self.format_help())
 
