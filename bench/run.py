@@ -44,6 +44,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
     ),
     "hello_flood": ("hello_flood_growth_mib",),
     "capture": ("capture_overhead_s",),
+    "client_start": ("client_start_s",),
     "operator_program": (
         "leader_failover_s",
         "status_writes_per_s_1000_agents",

@@ -2,14 +2,15 @@
 """The demo: one proxy, three agents, three sample nodes under load, two captures, real output.
 
 Nothing is canned: the nodes burn CPU, the agents scrape and capture, `fodc` asks the proxy.
-Ctrl-C ends every process and removes every file; `--once` ends by itself and fails when a profile
-is empty.
+Ctrl-C or SIGTERM ends every process and removes every file; `--once` ends by itself and fails
+when a profile is empty.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -162,7 +163,7 @@ def main() -> int:
 
 
 def wait_for_interrupt(steps: Steps) -> None:
-    """Keep everything running until Ctrl-C."""
+    """Keep everything running until Ctrl-C or SIGTERM."""
     steps.say("running; Ctrl-C ends everything and leaves nothing behind")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -170,6 +171,8 @@ def wait_for_interrupt(steps: Steps) -> None:
 
 
 if __name__ == "__main__":
+    # SIGTERM ends like Ctrl-C: the with-blocks end what they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

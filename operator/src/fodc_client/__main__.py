@@ -2,27 +2,21 @@
 """The program `fodc`: parses the command line, runs one verb, turns errors into exit codes."""
 
 import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fodc_client.arguments import Parser, Settings, global_options, settings_of
-from fodc_client.commands import (
-    artifacts,
-    capture,
-    completion,
-    config,
-    doctor,
-    nodes,
-    requests,
-    top,
-    version,
-    windows,
-)
+from fodc_client.arguments import Ending, Parser, Settings, global_options, settings_of
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadUsageError, ClientError, ExitCode
 from fodc_client.output import Output, open_output
+
+if TYPE_CHECKING:
+    from fodc_client.arguments import Subparsers
 
 _EPILOG = """\
 examples:
@@ -43,11 +37,12 @@ exit codes:
 Data goes to stdout, everything else to stderr. The keys of -o json and -o yaml are those of the
 proxy's own answers."""
 
-_VERBS = (nodes, capture, requests, artifacts, config, windows, top, doctor, version)
 
+def build_parser(words: Collection[str] | None = None) -> Parser:
+    """Return the parser; only verbs among `words` (None: all) are loaded with what they import.
 
-def build_parser() -> Parser:
-    """Return the parser with all verbs."""
+    The others are known by name and line of help, which is all that is asked of them.
+    """
     parser = Parser(
         prog="fodc",
         description="Look into BanyanDB nodes: who is there, profiles, configuration, windows.",
@@ -57,30 +52,58 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in _VERBS:
-        module.add(verbs)
-    completion.add(verbs, parser)
+    for name, summary in SUMMARIES.items():
+        if words is None or name in words:
+            _load(name, verbs, parser)
+        else:
+            verbs.add_parser(name, help=summary)
     return parser
+
+
+def _load(name: str, verbs: "Subparsers", root: Parser) -> None:
+    module = import_module(f"fodc_client.commands.{name}")
+    if name == "completion":
+        module.add(verbs, root)
+    else:
+        module.add(verbs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; `--help` ends by SystemExit as argparse does."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if sys.stdout is None:
+        sys.stderr.write("fodc: cannot write the output: standard output is closed\n")
+        return ExitCode.FAILED
     try:
-        args = build_parser().parse_args(argv)
+        return _parsed_and_run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:
+        _drop_output()
+        return ExitCode.OK
+    except OSError as error:
+        _drop_output()
+        sys.stderr.write(f"fodc: cannot write the output: {error.strerror or error}\n")
+        return ExitCode.FAILED
+
+
+def _parsed_and_run(argv: Sequence[str]) -> int:
+    try:
+        # The script that completes knows the words of every verb.
+        words = None if "completion" in argv else argv
+        args = build_parser(words).parse_args(argv)
         settings = settings_of(args, os.environ)
     except BadUsageError as error:
         sys.stderr.write(f"fodc: {error}\n")
         return ExitCode.USAGE
-    output = open_output(settings.format, no_color=settings.no_color)
-    try:
-        return _run(args, settings, output)
-    except BrokenPipeError:
-        return _leave_quietly()
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    return _run(args, settings, open_output(settings.format, no_color=settings.no_color))
 
 
 def _run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     try:
-        code: ExitCode = asyncio.run(args.run(args, settings, output))
+        code = _awaited(args.run(args, settings, output))
         sys.stdout.flush()
     except KeyboardInterrupt:
         output.error("interrupted")
@@ -91,11 +114,20 @@ def _run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCo
     return code
 
 
-def _leave_quietly() -> ExitCode:
-    """End as programs do whose reader went away, such as `fodc nodes | head -1`."""
+def _awaited(ending: Ending) -> ExitCode:
+    if isinstance(ending, ExitCode):
+        return ending
+    import asyncio  # noqa: PLC0415 - half of the start time of verbs that need no loop
+
+    return asyncio.run(ending)
+
+
+def _drop_output() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush says nothing."""
     with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.OK
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 
 from fodc_client import resources
+from fodc_client.addresses import UNREACHABLE_HINT, normal_url
 from fodc_client.errors import (
     BadAnswerError,
     BadUsageError,
@@ -69,24 +70,6 @@ class Download:
     size_bytes: int | None
     sha256: str
     chunks: AsyncIterator[bytes]
-
-
-def normal_url(text: str) -> str:
-    """Return the proxy's URL without a trailing slash; `host:port` means http.
-
-    Raises BadUsageError for anything that is no http or https URL.
-    """
-    url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    try:
-        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        raise BadUsageError(
-            f"--proxy {text!r} is no URL; expected something like http://host:17913"
-        )
-    return url.rstrip("/")
 
 
 class ProxyClient:
@@ -288,7 +271,7 @@ class ProxyClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> UnreachableError:
-        hint = "Is fodc-proxy running? Set --proxy or FODC_PROXY."
+        hint = UNREACHABLE_HINT
         match error:
             case aiohttp.ClientConnectorError():
                 why = _os_reason(error)

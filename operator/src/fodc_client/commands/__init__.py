@@ -1,6 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of `fodc`, one module each.
+"""The verbs of `fodc`, one module each, loaded when it is the one that runs.
 
-Each module has `add(verbs)`, which tells argparse about the verb, an async `run…` that returns the
-exit code, and pure functions that turn answers into tables.
+Each module has `add(verbs)`, which tells argparse about the verb, a `run…` that returns the exit
+code (awaited where it talks to the proxy), and pure functions that turn answers into tables.
 """
+
+from typing import Final
+
+SUMMARIES: Final = {
+    "nodes": "list the nodes, their phase and what runs on them",
+    "capture": "take profiles on nodes, save them here and show what is hot",
+    "requests": "list, show and cancel diagnostic requests",
+    "artifacts": "list, get and delete what captures left in the proxy",
+    "config": "show a node's configuration, or how nodes of a role differ",
+    "windows": "draw a metric of a node over the time that its flight recorder holds",
+    "top": "show the hottest functions of a local profile",
+    "doctor": "find out what is missing on each node and why",
+    "version": "show the version of this program and of the proxy",
+    "completion": "print a completion script for a shell",
+}
+"""Every verb in the order of the help, with its line there."""

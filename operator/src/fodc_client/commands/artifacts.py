@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fodc_client import collecting
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
+from fodc_client.commands import SUMMARIES
 from fodc_client.downloads import Saved, Wanted, prepare_directory
 from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError, UnreachableError
 from fodc_client.formats import moment, or_nothing, size
@@ -35,7 +36,7 @@ def add(verbs: "Subparsers") -> None:
     group = add_verb(
         verbs,
         "artifacts",
-        summary="list, get and delete what captures left in the proxy",
+        summary=SUMMARIES["artifacts"],
         examples="""
             fodc artifacts list --node banyandb-data-0
             fodc artifacts get --request cli-0a1b2c3d4e5f""",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fodc_client import collecting, hottest
 from fodc_client.api import Answer, ProxyClient
 from fodc_client.arguments import Settings, add_verb, count, duration
+from fodc_client.commands import SUMMARIES
 from fodc_client.downloads import Saved, prepare_directory
 from fodc_client.errors import BadUsageError, ExitCode, LostError, RefusedError, UnreachableError
 from fodc_client.following import Patience, follow
@@ -37,7 +38,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "capture",
-        summary="take profiles on nodes, save them here and show what is hot",
+        summary=SUMMARIES["capture"],
         examples="""
             fodc capture cpu --node banyandb-data-0 --seconds 10
             fodc capture heap --role ROLE_DATA --gc --output-dir profiles

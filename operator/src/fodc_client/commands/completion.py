@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fodc_client import completion
 from fodc_client.arguments import Parser, Settings, add_verb
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode
 from fodc_client.output import Output
 
@@ -18,7 +19,7 @@ def add(verbs: "Subparsers", root: Parser) -> None:
     parser = add_verb(
         verbs,
         "completion",
-        summary="print a completion script for a shell",
+        summary=SUMMARIES["completion"],
         examples="""
             source <(fodc completion bash)
             fodc completion zsh > ~/.zfunc/_fodc

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import counted, moment, or_nothing
 from fodc_client.output import Format, Output
@@ -23,7 +24,7 @@ def add(verbs: "Subparsers") -> None:
     group = add_verb(
         verbs,
         "config",
-        summary="show a node's configuration, or how nodes of a role differ",
+        summary=SUMMARIES["config"],
         examples="""
             fodc config show banyandb-data-0
             fodc config diff""",

@@ -11,6 +11,7 @@ from fodc_client import checkup
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
 from fodc_client.checkup import Finding, Level
+from fodc_client.commands import SUMMARIES
 from fodc_client.commands.version import own_version
 from fodc_client.errors import ClientError, ExitCode, UnreachableError
 from fodc_client.formats import counted
@@ -25,7 +26,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "doctor",
-        summary="find out what is missing on each node and why",
+        summary=SUMMARIES["doctor"],
         examples="""
             fodc doctor
             fodc doctor --strict

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import NOTHING, counted, or_nothing, printable, size, span
 from fodc_client.output import Format, Output
@@ -46,7 +47,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "nodes",
-        summary="list the nodes, their phase and what runs on them",
+        summary=SUMMARIES["nodes"],
         examples="""
             fodc nodes
             fodc nodes --role ROLE_DATA -o wide

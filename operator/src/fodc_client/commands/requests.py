@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fodc_client import collecting
 from fodc_client.api import Answer, ProxyClient
 from fodc_client.arguments import Settings, add_verb
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode
 from fodc_client.following import Patience, follow
 from fodc_client.formats import NOTHING, moment, or_nothing, size, span
@@ -46,7 +47,7 @@ def add(verbs: "Subparsers") -> None:
     group = add_verb(
         verbs,
         "requests",
-        summary="list, show and cancel diagnostic requests",
+        summary=SUMMARIES["requests"],
         examples="""
             fodc requests list
             fodc requests show cli-0a1b2c3d4e5f""",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fodc_client import hottest
 from fodc_client.arguments import Settings, add_verb, count
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError
 from fodc_client.output import Output
 from fodc_protocol.errors import FodcError
@@ -20,7 +21,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "top",
-        summary="show the hottest functions of a local profile",
+        summary=SUMMARIES["top"],
         examples="""
             fodc top banyandb-data-0-cpu-20261121T070639Z.pb.gz
             fodc top heap.pb.gz --value alloc_space --top 30

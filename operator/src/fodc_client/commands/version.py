@@ -1,19 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fodc version`: this program and the proxy it talks to."""
+"""`fodc version`: this program and the proxy it talks to.
+
+The one idea: it is asked by scripts and prompts, so it costs no event loop and no client library;
+one GET of the standard library is enough.
+"""
 
 import argparse
+import http.client
+import json
+import socket
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from fodc_client.api import ProxyClient
+from fodc_client.addresses import UNREACHABLE_HINT
 from fodc_client.arguments import Settings, add_verb
-from fodc_client.errors import ClientError, ExitCode
+from fodc_client.commands import SUMMARIES
+from fodc_client.errors import (
+    BadAnswerError,
+    ClientError,
+    ExitCode,
+    LostError,
+    UnreachableError,
+)
 from fodc_client.output import Output
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
 
-_PROXY_TIMEOUT_S = 3.0
+_PROXY_TIMEOUT_S: Final = 3.0
+_LONGEST_ANSWER_BYTES: Final = 65536
 
 
 def add(verbs: "Subparsers") -> None:
@@ -21,7 +37,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "version",
-        summary="show the version of this program and of the proxy",
+        summary=SUMMARIES["version"],
         examples="""
             fodc version
             fodc version --client -o json""",
@@ -30,9 +46,9 @@ def add(verbs: "Subparsers") -> None:
     parser.add_argument("--client", action="store_true", help="do not ask the proxy")
 
 
-async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
+def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show versions; a proxy that cannot be reached is told but is no failure of this command."""
-    ours, theirs = own_version(), None if args.client else await _proxy_version(settings, output)
+    ours, theirs = own_version(), None if args.client else _proxy_version(settings, output)
     if output.format.is_table:
         output.lines(
             [f"fodc {ours}"] + ([f"proxy {theirs} at {settings.proxy_url}"] if theirs else [])
@@ -42,14 +58,57 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     return ExitCode.OK
 
 
-async def _proxy_version(settings: Settings, output: Output) -> str | None:
+def _proxy_version(settings: Settings, output: Output) -> str | None:
     wait_s = min(settings.answer_timeout_s, _PROXY_TIMEOUT_S)
     try:
-        async with ProxyClient(settings.proxy_url, timeout_s=wait_s) as client:
-            return (await client.version()).value
+        return _version_in(_answer(settings.proxy_url, wait_s), settings.proxy_url)
     except ClientError as error:
         output.warning(str(error))
         return None
+
+
+def _answer(url: str, wait_s: float) -> bytes:
+    """GET /version of the proxy; raises a ClientError that says why there is none."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=wait_s)
+    try:
+        connection.request("GET", f"{parts.path}/version", headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        data = response.read(_LONGEST_ANSWER_BYTES)
+    except TimeoutError:
+        raise LostError(f"the proxy at {url} did not answer within {wait_s:g} s.") from None
+    except OSError as error:
+        raise UnreachableError(
+            f"cannot reach the proxy at {url}: {_why(error)}. {UNREACHABLE_HINT}"
+        ) from None
+    except http.client.HTTPException:
+        raise UnreachableError(
+            f"what answers at {url} is no HTTP server. {UNREACHABLE_HINT}"
+        ) from None
+    finally:
+        connection.close()
+    if response.status != http.client.OK:
+        raise BadAnswerError(f"the proxy at {url} did not tell its version ({response.status}).")
+    return data
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "no such host"
+    return (error.strerror or str(error)).lower()
+
+
+def _version_in(data: bytes, url: str) -> str:
+    """Return the version in an answer; raises BadAnswerError when there is none."""
+    try:
+        found = json.loads(data)["version"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, str):
+        raise BadAnswerError(f"what answers at {url} tells no version: is it a FODC proxy?")
+    return found
 
 
 def own_version() -> str:

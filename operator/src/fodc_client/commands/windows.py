@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fodc_client import charts
 from fodc_client.api import Coverage, ProxyClient
 from fodc_client.arguments import Settings, add_verb, count, duration, pair
+from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import counted, printable, quantity, span
 from fodc_client.output import Output
@@ -29,7 +30,7 @@ def add(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "windows",
-        summary="draw a metric of a node over the time that its flight recorder holds",
+        summary=SUMMARIES["windows"],
         examples="""
             fodc windows banyandb-data-0 process_resident_memory_bytes
             fodc windows banyandb-data-0 banyandb_measure_total_written --since 10m --rate
