@@ -6,6 +6,7 @@ programs live in the user's cache under a hash of their go.sum, so a checkout bu
 KUBEBUILDER_ASSETS names a folder whose programs are preferred, as controller-runtime's tests do.
 
     python -m e2e.controlplane.build [NAME ...]     builds what is missing, prints the folder
+    python -m e2e.controlplane.build all            also what only the kubelet tier needs
 """
 
 import fcntl
@@ -191,6 +192,7 @@ def _run_compiler(command: Sequence[str], module: Path, name: str) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Build what is missing and print the folder of the cache; 1 when that fails."""
+    names = tuple(SOURCES) if names == ["all"] else names
     unknown = sorted(set(names) - set(SOURCES))
     if unknown:
         _say(f"not known: {', '.join(unknown)}; one of: {', '.join(SOURCES)}")

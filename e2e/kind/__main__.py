@@ -9,6 +9,7 @@ import os
 import sys
 
 from e2e.controlplane.installing import ROOT
+from e2e.images import wanted as images
 from e2e.kind import cluster, deciding
 
 BUILD_DEADLINE_S = 1200.0
@@ -17,9 +18,9 @@ BUILD_DEADLINE_S = 1200.0
 def main(arguments: list[str]) -> int:
     """Return 0 when the suite can run, 1 when something is missing still."""
     machine = cluster.look(os.environ)
-    base = os.environ.get(deciding.BASE_IMAGE_VARIABLE) or deciding.BASE_IMAGE
-    wanted = deciding.IMAGES if "-f" in arguments else machine.missing_images
-    commands = [deciding.build(image, base) for image in wanted]
+    base = os.environ.get(images.PYTHON_IMAGE_VARIABLE) or images.PYTHON_IMAGE
+    missing = deciding.IMAGES if "-f" in arguments else machine.missing_images
+    commands = [images.docker_image(deciding.IMAGES[name], base) for name in missing]
     if not machine.has_node_image:
         commands.append(deciding.pull(machine.node_image))
     try:

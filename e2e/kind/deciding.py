@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-VERSION: Final = "0.1.0"
-OPERATOR_IMAGE: Final = f"banyandb-fodc-operator:{VERSION}"
-AGENT_IMAGE: Final = f"banyandb-fodc-agent:{VERSION}"
-IMAGES: Final = {OPERATOR_IMAGE: "operator", AGENT_IMAGE: "agent"}
-"""Images and the folder of each Dockerfile."""
+from e2e.images import wanted
+
+OPERATOR_IMAGE: Final = wanted.OPERATOR.reference
+AGENT_IMAGE: Final = wanted.AGENT.reference
+IMAGES: Final = {one.reference: one for one in wanted.IMAGES}
+"""Our images by name and tag."""
 NODE_IMAGE: Final = "kindest/node:v1.34.0"
 NODE_IMAGE_VARIABLE: Final = "FODC_KIND_NODE_IMAGE"
-BASE_IMAGE: Final = "docker.io/library/python:3.11-slim"
-BASE_IMAGE_VARIABLE: Final = "FODC_PYTHON_IMAGE"
 EXISTING_VARIABLE: Final = "FODC_KIND_KUBECONFIG"
 PREPARE: Final = "python -m e2e.kind"
 _OWN_NAME: Final = re.compile(r"fodc-test-[0-9a-f]{8}")
@@ -107,14 +106,6 @@ def delete(name: str, kubeconfig: Path) -> list[str]:
 def cluster_name(random_hex: str) -> str:
     """Return the name for a new cluster; `random_hex` are eight digits."""
     return f"fodc-test-{random_hex}"
-
-
-def build(image: str, base_image: str) -> list[str]:
-    """Build one of our images, from the root of the repository."""
-    return [
-        *("docker", "build", f"--build-arg=PYTHON_IMAGE={base_image}"),
-        *(f"--file={IMAGES[image]}/Dockerfile", f"--tag={image}", "."),
-    ]
 
 
 def pull(node_image: str) -> list[str]:

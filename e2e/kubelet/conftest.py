@@ -18,7 +18,7 @@ from e2e.kubelet.node import Node
 from e2e.kubelet.node import node as running_node
 from e2e.node.build import BuildError
 
-NAMES = (*programs(scheduler=True), "kubelet")
+NAMES = (*programs(scheduler=True), "kubelet", "kustomize", "crane")
 REASONS = pytest.StashKey[list[str]]()
 
 
