@@ -25,8 +25,8 @@ USER = "2000"
 MEMORY = Path("/sys/fs/cgroup/memory")
 TOOLS = ("unshare", "nsenter", "setpriv", "perl", "mount")
 
-# What runs as "pause", "banyand" and "lifecycle": a copy of perl that sleeps, or holds memory.
-PROGRAM = "$x = 'a' x (8 << 20); sleep 1000;\n"
+# What runs as "pause", "banyand" and "lifecycle": a copy of perl that holds memory and says so.
+PROGRAM = "$| = 1; $x = 'a' x ({mib} << 20); print qq(held\\n); sleep 1000;\n"
 
 # The runtime's part: join the cgroup, see only that one, name the container, drop all rights.
 CONTAINER = """
@@ -112,25 +112,31 @@ class Pod:
     def _pause(self) -> int:
         program = self._program("pause", self.folder / "pause")
         command = ["unshare", "-pmf", "--mount-proc", "--kill-child=SIGKILL", str(program), "data"]
-        outer = subprocess.Popen(command, cwd=program.parent)
+        outer = subprocess.Popen(command, cwd=program.parent, stdout=subprocess.DEVNULL)
         self.stack.callback(self._ended, outer)
         return _until(lambda: _only_child(outer.pid))
 
-    def _program(self, name: str, folder: Path) -> Path:
+    def _program(self, name: str, folder: Path, mib: int = 1) -> Path:
         folder.mkdir(exist_ok=True)
-        (folder / "data").write_text(PROGRAM)
+        (folder / "data").write_text(PROGRAM.format(mib=mib))
         path = folder / name
         path.unlink(missing_ok=True)
         shutil.copy(shutil.which("perl"), path)
         return path
 
-    def start(self, container: str, program: str) -> int:
-        """Run `program data` in a container of its own; return its pid outside of the pod."""
-        path = self._program(program, self.folder / container)
+    def start(self, container: str, program: str, mib: int = 1) -> int:
+        """Run `program data` in a container of its own; return its pid outside of the pod.
+
+        It holds its memory and sleeps: from here on its cgroup is charged no more.
+        """
+        path = self._program(program, self.folder / container, mib)
         user = f"setpriv --reuid={USER} --regid={USER} --clear-groups --"
         cgroup = self._cgroup(container)
-        self._enter(container, cgroup, f"{user} {path} data")
-        return _until(lambda: _pid_named(cgroup, program))
+        entered = self._enter(container, cgroup, f"{user} {path} data")
+        assert entered.stdout.readline() == "held\n"
+        pid = _pid_named(cgroup, program)
+        _until(lambda: _state(pid) == "S")
+        return pid
 
     def reader(self, container: str) -> subprocess.Popen:
         """Run the agent's sources in a container beside, for the node of that name."""
@@ -140,6 +146,10 @@ class Pod:
         script.write_text(READER.format(user=USER, container=container, uid=UID))
         command = f"{sys.executable} {script}"
         return self._enter("fodc-agent", self._cgroup("fodc-agent"), command)
+
+    def used_bytes(self, container: str) -> int:
+        """What the kernel itself says that a container's cgroup uses."""
+        return int((self._cgroup(container) / "memory.usage_in_bytes").read_text())
 
     def _cgroup(self, container: str) -> Path:
         own = parse_cgroup(Path("/proc/self/cgroup").read_text()).controllers["memory"]
@@ -207,6 +217,10 @@ def _pid_named(cgroup: Path, name: str) -> int:
     return 0
 
 
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def ask(reader: subprocess.Popen) -> dict:
     """Let one period pass and return what was read."""
     reader.stdin.write("\n")
@@ -227,12 +241,14 @@ def pod(tmp_path):
 
 
 def test_the_named_database_is_read_among_others_and_found_again_after_its_death(pod):
-    pod.start("spare", "banyand")
+    pod.start("spare", "banyand", mib=32)
     pod.start("lifecycle", "lifecycle")
     first = pod.start("data", "banyand")
     reader = pod.reader("data")
 
+    before = pod.used_bytes("data")
     told = ask(reader)
+    after = pod.used_bytes("data")
 
     assert told["shared"]
     assert told["command"] == ["data"]
@@ -240,8 +256,8 @@ def test_the_named_database_is_read_among_others_and_found_again_after_its_death
     assert told["abilities"]["process"] == ["Supported", ""]
     assert told["abilities"]["cgroup"] == ["Supported", ""]
     assert told["abilities"]["kernel"][0] == "Unsupported"
-    values = told["cgroup"]["values"]
-    assert values["fodc_node_memory_current_bytes"] > 8 << 20
+    assert after <= told["cgroup"]["values"]["fodc_node_memory_current_bytes"] <= before
+    assert before < pod.used_bytes("spare")
     limit = pod._cgroup("data") / "memory.limit_in_bytes"
     limit.write_text(str(64 << 20))
     assert ask(reader)["cgroup"]["values"]["fodc_node_memory_limit_bytes"] == 64 << 20
@@ -254,12 +270,14 @@ def test_the_named_database_is_read_among_others_and_found_again_after_its_death
     assert "runs in container spare" in gone["process"]["gaps"][0][2]
 
     pod.start("data", "banyand")
+    before = pod.used_bytes("data")
     again = ask(reader)
+    after = pod.used_bytes("data")
     assert again["pid"] not in {0, told["pid"]}
     assert again["process"]["gaps"] == []
     start = "fodc_node_process_start_time_seconds"
     assert again["process"]["values"][start] >= told["process"]["values"][start]
-    assert again["cgroup"]["values"]["fodc_node_memory_current_bytes"] > 8 << 20
+    assert after <= again["cgroup"]["values"]["fodc_node_memory_current_bytes"] <= before
 
 
 def test_without_a_named_container_two_databases_are_a_gap(pod):
