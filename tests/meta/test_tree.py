@@ -3,8 +3,11 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -22,17 +25,19 @@ HARMLESS = {"mailbox", "errors", "code", "__main__", "__init__", "compression", 
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Files of the repository, the working tree's additions included."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return tuple(
-        sorted(ROOT / name for name in set(listed.splitlines()) if (ROOT / name).is_file())
-    )
+    """Files of the repository: all that .gitignore does not name; needs no git and no checkout."""
+    lines = (ROOT / ".gitignore").read_text().split()
+    return tuple(sorted(_walked(ROOT, [line.removesuffix("/") for line in lines])))
+
+
+def _walked(folder: Path, ignored: list[str]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name == ".git" or any(fnmatchcase(path.name, one) for one in ignored):
+            continue
+        if path.is_dir():
+            yield from _walked(path, ignored)
+        elif path.is_file():
+            yield path
 
 
 def name_of(path: Path) -> str:
@@ -54,6 +59,31 @@ def package_files() -> list[Path]:
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+
+
+def test_the_ignored_names_are_as_plain_as_the_walk_reads_them() -> None:
+    """Nothing but a name, or a folder's name with a slash behind, and `*` in them."""
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+
+    assert [line for line in lines if not re.fullmatch(r"[\w.*-]+/?", line)] == []
+
+
+def test_the_walk_finds_what_git_finds() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("NO GIT HERE, or no checkout: the walk is compared with nothing")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    there = {name for name in listed.split("\0") if (ROOT / name).is_file()}
+
+    assert {name_of(path) for path in tracked()} == there
+
+
+def test_the_files_are_found_on_a_machine_without_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert Path(__file__) in tracked.__wrapped__()
 
 
 def test_every_source_file_names_its_license() -> None:
