@@ -3,6 +3,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -246,6 +248,30 @@ def test_g17_invalid_address_is_an_error_and_a_stop_before_the_start_harmless():
             await GrpcServer({}, max_message_bytes=1024).start("256.0.0.1", 1)
 
     asyncio.run(run())
+
+
+# Keeps the server until the interpreter takes its modules apart.
+NEVER_STARTED = """
+import asyncio, grpc
+from fodc_proxy.wire.server import GrpcServer
+
+async def stopped():
+    server = GrpcServer({}, max_message_bytes=1024)
+    await server.stop()
+    return server
+
+grpc.kept = asyncio.run(stopped())
+grpc.kept.itself = grpc.kept
+"""
+
+
+def test_a_server_that_never_started_ends_with_its_program_without_a_word():
+    """A standby's: grpc told of it when the interpreter ended, behind the last line of all."""
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_STARTED], capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize(

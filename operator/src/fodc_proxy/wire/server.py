@@ -74,23 +74,29 @@ class GrpcServer:
 
     def __init__(self, methods: Mapping[str, StreamHandler], *, max_message_bytes: int) -> None:
         few_arenas()
-        self._server = grpc.aio.server(options=_options(max_message_bytes))
-        self._server.add_generic_rpc_handlers((_Handlers(methods),))
+        self._options = _options(max_message_bytes)
+        self._handlers = _Handlers(methods)
+        # Made at the start: grpc frees only servers that ran, and a standby never starts.
+        self._server: grpc.aio.Server | None = None
         self.address = ""
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises OSError when the address cannot be had (G17). Port 0 takes a free one."""
         wanted = f"{host or '[::]'}:{port}"
+        server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers((self._handlers,))
         try:
-            bound = self._server.add_insecure_port(wanted)
+            bound = server.add_insecure_port(wanted)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {wanted}: {error}") from error
         if bound == 0:
             raise OSError(f"cannot listen on {wanted}")
-        await self._server.start()
+        self._server = server
+        await server.start()
         shown = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - for callers
         self.address = f"[{shown}]:{bound}" if ":" in shown else f"{shown}:{bound}"
 
     async def stop(self) -> None:
         """End all streams at once and stop: they never end by themselves."""
-        await self._server.stop(None)
+        if self._server is not None:
+            await self._server.stop(None)
