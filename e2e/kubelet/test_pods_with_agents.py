@@ -236,7 +236,10 @@ def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> N
     wait_points(here, name, UP_TIME)
     killed_s = time.time()
     eat(before)
-    after = here.wait_pod(name, "is back", lambda pod: was_restarted(pod) and pod.is_ready)
+    # What ended the old container may be told after the new one is ready.
+    after = here.wait_pod(
+        name, "is back", lambda pod: was_restarted(pod) and was_ended(pod) and pod.is_ready
+    )
 
     last = after.status(CONTAINER)["lastState"]["terminated"]
     assert (last["reason"], last["exitCode"]) == ("OOMKilled", 137)
@@ -268,6 +271,10 @@ def eat(pod: Pod) -> None:
 
 def was_restarted(pod: Pod) -> bool:
     return bool(pod.status(CONTAINER).get("restartCount", 0) >= 1)
+
+
+def was_ended(pod: Pod) -> bool:
+    return "terminated" in pod.status(CONTAINER).get("lastState", {})
 
 
 def started_s(pod: Pod) -> float:
