@@ -32,7 +32,7 @@ def wide_page(series: int, value: float = 1.0, tag: str = "") -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-# ---- age ------------------------------------------------------------------------------------------
+# ---- age ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("latency_s", [0, 2, 5, 9])
@@ -58,7 +58,7 @@ def test_a_clock_that_is_set_is_no_age():
     assert sorted(value for _, value in history(one, "n")) == [float(at) for at in range(9, 20)]
 
 
-# ---- budget ---------------------------------------------------------------------------------------
+# ---- budget -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("series", [100, 3_000, 30_000])
@@ -99,7 +99,7 @@ def test_a_history_of_nothing_is_known_to_be_nothing():
     assert one.extent().reachable_s == 0.0
 
 
-# ---- work -----------------------------------------------------------------------------------------
+# ---- work ---------------------------------------------------------------------------------------
 
 
 def test_pages_of_ever_new_series_are_cut():
@@ -149,7 +149,7 @@ def test_a_series_that_comes_back_while_its_page_is_read_keeps_its_column():
     assert history(one, "back")[-1] == (30_000, 2.0)
 
 
-# ---- lines ----------------------------------------------------------------------------------------
+# ---- lines --------------------------------------------------------------------------------------
 
 
 def cold_lines(one: Recorder, body: bytes, monkeypatch) -> int:
@@ -168,7 +168,7 @@ def cold_lines(one: Recorder, body: bytes, monkeypatch) -> int:
 
 @pytest.mark.parametrize(
     "tail",
-    ["", " 1700000000000", ' # {trace_id="a b"} 0.5', ' # {t="1"} 0.5 1700000000.123', " 17.5"],
+    ["", " 1700000000000", ' # {trace_id="a b"} 0.5', ' # {t="1"} 0.5 1700000.123', " 17.5"],
 )
 def test_lines_with_timestamps_and_exemplars_are_known_the_second_time(tail, monkeypatch):
     """A6: 3,000 of them took 177 ms instead of 4."""

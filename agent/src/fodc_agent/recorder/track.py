@@ -71,7 +71,7 @@ class Track:
     def take_page(
         self, body: bytes, at_ms: int
     ) -> Generator[None, None, tuple[PageReport, StoredRow]]:
-        """Parse and store one page, in steps of a few milliseconds; its row is stored at the end."""
+        """Parse and store one page in steps of a few milliseconds; its row comes at the end."""
         self.busy = True
         try:
             with self._all_or_nothing():

@@ -47,7 +47,7 @@ class _Integers:
         self._cells.append(value)
 
     def prepend(self, earlier: "_Integers") -> None:
-        self._cells = earlier._cells[earlier._head :] + self._cells[self._head :]
+        self._cells = earlier._cells[earlier._head :] + self._cells[self._head :]  # noqa: SLF001 - own class
         self._head = 0
 
     def popleft(self) -> int:
@@ -155,18 +155,18 @@ class Window:
 
     def join(self, older: "Window") -> None:
         """Put the rows of `older` before these; it is of no use afterwards."""
-        while older._raw:
-            blob = _KeyFrame(compression.encode(older._raw.popleft()))
-            older._packed.append(blob)
-            older._packed_bytes += len(blob)
-        self.first_row -= len(older._packed)
-        self._packed.extendleft(reversed(older._packed))
-        self._packed_bytes += older._packed_bytes
-        self._samples += older._samples
+        while older._raw:  # noqa: SLF001 - own class
+            blob = _KeyFrame(compression.encode(older._raw.popleft()))  # noqa: SLF001 - own class
+            older._packed.append(blob)  # noqa: SLF001 - own class
+            older._packed_bytes += len(blob)  # noqa: SLF001 - own class
+        self.first_row -= len(older._packed)  # noqa: SLF001 - own class
+        self._packed.extendleft(reversed(older._packed))  # noqa: SLF001 - own class
+        self._packed_bytes += older._packed_bytes  # noqa: SLF001 - own class
+        self._samples += older._samples  # noqa: SLF001 - own class
         for own, earlier in (
-            (self._times, older._times),
-            (self._ages, older._ages),
-            (self._present, older._present),
+            (self._times, older._times),  # noqa: SLF001 - own class
+            (self._ages, older._ages),  # noqa: SLF001 - own class
+            (self._present, older._present),  # noqa: SLF001 - own class
         ):
             own.prepend(earlier)
 
