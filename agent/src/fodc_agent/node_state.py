@@ -13,7 +13,7 @@ from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 
-WINDOW: Final = frozenset({"WindowReach", "SeriesKept", "PageWhole"})
+WINDOW: Final = frozenset({"WindowReach", "SeriesKept"})
 """Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
@@ -79,8 +79,6 @@ class Health:
     scrape_problems: Mapping[str, str] = field(default_factory=dict)
     journal_problem: str = ""
     spool_problem: str = ""
-    unread_pages: Sequence[str] = ()
-    cut_pages: Mapping[str, str] = field(default_factory=dict)
     refused_series: int = 0
     """Series of the newest readings for which the window has no room."""
     reachable_s: float | None = None
@@ -97,9 +95,6 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
     if health.scrape_problems:
         text = "; ".join(f"{name}: {why}" for name, why in sorted(health.scrape_problems.items()))
         conditions.append(frames.Condition("NodeScraped", "ScrapeFailed", text))
-    elif health.unread_pages:
-        text = f"no page of {', '.join(health.unread_pages)} was read yet"
-        conditions.append(frames.Condition("NodeScraped", "NoPageYet", text))
     if not health.role_known:
         hint = health.role_problem or "give --cluster-state-ports or --node-role"
         conditions.append(frames.Condition("RoleKnown", "RoleUnspecified", hint))
@@ -121,9 +116,6 @@ def _window_conditions(health: Health) -> Iterator[frames.Condition]:
             f"{health.budget_bytes // 1024} KiB and are refused: raise --window-budget"
         )
         yield frames.Condition("SeriesKept", "BudgetTooSmall", text)
-    if health.cut_pages:
-        text = "; ".join(f"{name}: {why}" for name, why in sorted(health.cut_pages.items()))
-        yield frames.Condition("PageWhole", "PageCut", text)
     if health.reachable_s is not None and health.reachable_s < 0.9 * health.target_s:
         text = (
             f"the budget holds about {health.reachable_s:.0f} s of history, "

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from fodc_agent.recorder import parser
 from fodc_agent.recorder.columns import Columns
 from fodc_agent.recorder.parser import PageParser
 from fodc_agent.recorder.recorder import Recorder
@@ -39,12 +40,13 @@ def wide_page(series: int, value: float = 1.0, tag: str = "") -> bytes:
 def test_a_port_that_answers_late_keeps_the_whole_hour(latency_s):
     """A1: readings carry the time of their start and come late, among others that do not."""
     one = Recorder(budget_bytes=8 * MIB, interval_s=10, target_s=3600)
-    at_ms = 1_790_000_000_000
-    for start_s in range(0, 2 * 3600, 10):
-        quick = at_ms + start_s * 1000
-        one.record_samples("process", [Sample(Series("cpu", ()), start_s)], quick, start_s * 1000)
-        arrived_ms = (start_s + latency_s) * 1000
-        one.record_page("metrics:2121", f"n {start_s}\n".encode(), quick, arrived_ms)
+    begin_ms = 1_790_000_000_000
+    last_s = 2 * 3600
+    late = [(start_s + latency_s, start_s, "n") for start_s in range(0, last_s + 1, 10)]
+    quick = [(start_s, start_s, "cpu") for start_s in range(last_s + latency_s)]
+    for arrived_s, start_s, name in sorted(late + quick):
+        body = f"{name} {start_s}\n".encode()
+        one.record_page(name, body, begin_ms + start_s * 1000, arrived_s * 1000)
     times = [time_ms for time_ms, _ in history(one, "n")]
     assert (times[-1] - times[0]) / 1000 == 3600
 
@@ -154,8 +156,6 @@ def test_a_series_that_comes_back_while_its_page_is_read_keeps_its_column():
 
 def cold_lines(one: Recorder, body: bytes, monkeypatch) -> int:
     """Return how many lines of a second page go through the strict grammar."""
-    from fodc_agent.recorder import parser  # noqa: PLC0415
-
     one.record_page("node", body, 0)
     seen = []
     real = parser.read_sample
