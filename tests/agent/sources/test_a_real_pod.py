@@ -26,7 +26,8 @@ MEMORY = Path("/sys/fs/cgroup/memory")
 TOOLS = ("unshare", "nsenter", "setpriv", "perl", "mount")
 
 # What runs as "pause", "banyand" and "lifecycle": a copy of perl that sleeps, or holds memory.
-PROGRAM = "$x = 'a' x (8 << 20); sleep 1000;\n"
+HELD_BYTES = 8 << 20
+PROGRAM = f"$x = 'a' x {HELD_BYTES}; sleep 1000;\n"
 
 # The runtime's part: join the cgroup, see only that one, name the container, drop all rights.
 CONTAINER = """
@@ -130,7 +131,11 @@ class Pod:
         user = f"setpriv --reuid={USER} --regid={USER} --clear-groups --"
         cgroup = self._cgroup(container)
         self._enter(container, cgroup, f"{user} {path} data")
-        return _until(lambda: _pid_named(cgroup, program))
+        pid = _until(lambda: _pid_named(cgroup, program))
+        # A process has its name some time before it holds its memory.
+        usage = cgroup / "memory.usage_in_bytes"
+        _until(lambda: int(usage.read_text()) > HELD_BYTES)
+        return pid
 
     def reader(self, container: str) -> subprocess.Popen:
         """Run the agent's sources in a container beside, for the node of that name."""
@@ -241,7 +246,7 @@ def test_the_named_database_is_read_among_others_and_found_again_after_its_death
     assert told["abilities"]["cgroup"] == ["Supported", ""]
     assert told["abilities"]["kernel"][0] == "Unsupported"
     values = told["cgroup"]["values"]
-    assert values["fodc_node_memory_current_bytes"] > 8 << 20
+    assert values["fodc_node_memory_current_bytes"] > HELD_BYTES
     limit = pod._cgroup("data") / "memory.limit_in_bytes"
     limit.write_text(str(64 << 20))
     assert ask(reader)["cgroup"]["values"]["fodc_node_memory_limit_bytes"] == 64 << 20
@@ -259,7 +264,7 @@ def test_the_named_database_is_read_among_others_and_found_again_after_its_death
     assert again["process"]["gaps"] == []
     start = "fodc_node_process_start_time_seconds"
     assert again["process"]["values"][start] >= told["process"]["values"][start]
-    assert again["cgroup"]["values"]["fodc_node_memory_current_bytes"] > 8 << 20
+    assert again["cgroup"]["values"]["fodc_node_memory_current_bytes"] > HELD_BYTES
 
 
 def test_without_a_named_container_two_databases_are_a_gap(pod):
