@@ -35,6 +35,7 @@ from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.node_state import (
+    WINDOW,
     Health,
     ProfilerFacts,
     conditions_of,
@@ -155,7 +156,7 @@ class NodeAgent:
 
     def resize(self, share: Share) -> None:
         """Take other limits of memory and disk; what is beyond them goes step by step."""
-        self._recorder.budget_bytes = share.window_bytes
+        self._recorder.resize(share.window_bytes)
         self._quota.max_bytes = share.quota_bytes
         if self._journal is not None:
             self._journal.max_bytes = share.journal_bytes
@@ -419,8 +420,10 @@ class NodeAgent:
             scrape_problems=self._scrape_problems(),
             journal_problem=(self._journal.problem or "") if self._journal else "",
             spool_problem=self._spool_problem,
+            refused_series=extent.refused,
             reachable_s=extent.reachable_s,
             target_s=extent.target_s,
+            budget_bytes=extent.budget_bytes,
             remote=REMOTE_MESSAGE if self.settings.is_remote else "",
         )
 
@@ -460,6 +463,9 @@ class NodeAgent:
         scraped = self._recording.scraped.is_set() and not problems
         why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
         checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
+        # A history that is less than wanted shows; it is no reason to take the pod out of service.
+        window = [one.message for one in conditions_of(self._health()) if one.type in WINDOW]
+        checks.append(Check("window", ok=True, message="; ".join(window)))
         known = self._facts().role != UNSPECIFIED
         checks.append(Check("role-known", known, "" if known else self._role_problem()))
         if self._uplink is not None:

@@ -5,7 +5,7 @@ The one idea: everything that is less than whole has a name, a reason and a sent
 one place from plain facts, so that `/readyz`, the link and the log never disagree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,8 @@ from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 
+WINDOW: Final = frozenset({"WindowReach", "SeriesKept"})
+"""Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
 
@@ -77,8 +79,12 @@ class Health:
     scrape_problems: Mapping[str, str] = field(default_factory=dict)
     journal_problem: str = ""
     spool_problem: str = ""
-    reachable_s: float = 0.0
+    refused_series: int = 0
+    """Series of the newest readings for which the window has no room."""
+    reachable_s: float | None = None
+    """How much history the budget holds, None while that is not known."""
     target_s: float = 0.0
+    budget_bytes: int = 0
     remote: str = ""
     """What an attachment over the network means."""
 
@@ -92,12 +98,7 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
     if not health.role_known:
         hint = health.role_problem or "give --cluster-state-ports or --node-role"
         conditions.append(frames.Condition("RoleKnown", "RoleUnspecified", hint))
-    if health.reachable_s and health.reachable_s < 0.9 * health.target_s:
-        text = (
-            f"the budget holds about {health.reachable_s:.0f} s of history, "
-            f"{health.target_s:.0f} s are wanted: raise --window-budget"
-        )
-        conditions.append(frames.Condition("WindowReach", "BudgetTooSmall", text))
+    conditions += _window_conditions(health)
     if health.journal_problem:
         conditions.append(frames.Condition("JournalWritten", "DiskFailed", health.journal_problem))
     if health.spool_problem:
@@ -105,3 +106,19 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
     if health.remote:
         conditions.append(frames.Condition("AgentInPod", "Remote", health.remote))
     return tuple(conditions)
+
+
+def _window_conditions(health: Health) -> Iterator[frames.Condition]:
+    """Yield what the window lacks, each with its figure."""
+    if health.refused_series:
+        text = (
+            f"{health.refused_series} series have no room in a budget of "
+            f"{health.budget_bytes // 1024} KiB and are refused: raise --window-budget"
+        )
+        yield frames.Condition("SeriesKept", "BudgetTooSmall", text)
+    if health.reachable_s is not None and health.reachable_s < 0.9 * health.target_s:
+        text = (
+            f"the budget holds about {health.reachable_s:.0f} s of history, "
+            f"{health.target_s:.0f} s are wanted: raise --window-budget"
+        )
+        yield frames.Condition("WindowReach", "BudgetTooSmall", text)

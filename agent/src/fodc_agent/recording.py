@@ -77,11 +77,13 @@ class Recording:
             case None:
                 self._failed(source, reading.error or "no reading")
                 if is_page(source):
-                    self._record_silence(source, reading.at_ms)
+                    self._record_silence(source, reading)
             case Scrape():
-                self._take_scrape(source, payload, reading.at_ms)
+                self._take_scrape(source, payload, reading)
             case SourceReading():
-                self._recorder.record_samples(source, payload.samples, reading.at_ms)
+                self._recorder.record_samples(
+                    source, payload.samples, reading.at_ms, reading.arrived_ms
+                )
                 self._note_gaps(source, payload.gaps)
                 self._recovered(source)
             case ConfigurationReading():
@@ -91,29 +93,35 @@ class Recording:
                 kind = type(payload).__name__
                 raise TypeError(f"source {source} gave a {kind}, which nobody records")
 
-    def _take_scrape(self, source: str, scrape: Scrape, at_ms: int) -> None:
+    def _take_scrape(self, source: str, scrape: Scrape, reading: Reading) -> None:
         report = None
         try:
             if scrape.body is None:
                 self._failed(source, scrape.error)
                 return
-            report = self._recorder.record_page(source, scrape.body, at_ms)
+            report = self._recorder.record_page(
+                source, scrape.body, reading.at_ms, reading.arrived_ms
+            )
             self._note_skipped(source, report)
             self.scraped.set()
             self._recovered(source)
         finally:
-            self._record_figures(source, scrape, report, at_ms)
+            self._record_figures(source, scrape, report, reading)
 
     def _record_figures(
-        self, source: str, scrape: Scrape, report: PageReport | None, at_ms: int
+        self, source: str, scrape: Scrape, report: PageReport | None, reading: Reading
     ) -> None:
         """Record how the scrape went, in a row of its own at the same time."""
         samples = self._figures_of(source).of_page(scrape, report)
-        self._recorder.record_samples(figures_source(source), samples, at_ms)
+        self._recorder.record_samples(
+            figures_source(source), samples, reading.at_ms, reading.arrived_ms
+        )
 
-    def _record_silence(self, source: str, at_ms: int) -> None:
+    def _record_silence(self, source: str, reading: Reading) -> None:
         samples = self._figures_of(source).of_silence()
-        self._recorder.record_samples(figures_source(source), samples, at_ms)
+        self._recorder.record_samples(
+            figures_source(source), samples, reading.at_ms, reading.arrived_ms
+        )
 
     def _figures_of(self, source: str) -> ScrapeFigures:
         return self._figures.setdefault(source, ScrapeFigures(source.rpartition(":")[2]))

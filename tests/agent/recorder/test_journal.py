@@ -188,7 +188,7 @@ def test_foreign_files_and_folders_are_left_alone(tmp_path):
     (tmp_path / "window-0000000001.journal").mkdir()
     one = start(tmp_path)
     one.record_page("node", page(1), 0)
-    assert one._journal.problem is None
+    assert one.diary.problem is None
     one.close()
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "window-x.journal").read_text() == "mine too"
@@ -222,7 +222,7 @@ def test_unwritable_directory_is_a_reason_not_a_crash(tmp_path):
     one = start(blocked / "journal")
     one.record_page("node", page(1), 0)
     assert one.value("n") == 1.0
-    assert "journal" in (one._journal.problem or "")
+    assert "journal" in (one.diary.problem or "")
 
 
 def test_full_volume_pauses_and_recovers_with_all_definitions(tmp_path, monkeypatch):
@@ -231,11 +231,11 @@ def test_full_volume_pauses_and_recovers_with_all_definitions(tmp_path, monkeypa
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:10]))
     one.record_page("node", page(5), 10_000)
-    assert "is the volume full?" in (one._journal.problem or "")
+    assert "is the volume full?" in (one.diary.problem or "")
     monkeypatch.setattr(os, "write", real)
     for at in range(6, 45):
         one.record_page("node", page(at), at * 10_000)
-    assert (one._journal.problem, one._journal.lost) == (None, 31)
+    assert (one.diary.problem, one.diary.lost) == (None, 31)
     one.close()
     again = start(tmp_path)
     assert (again.restored.rows, again.restored.problems) == (10, ())

@@ -51,7 +51,8 @@ def key(sample: Sample) -> str:
             'm{label="value{with}braces"} 42\n',
             {"m[label=value{with}braces]": 42.0},
         ),  # T-PARSE-14, W-07
-        ('m{a=""} 1\n', {"m[a=]": 1.0}),  # upstream drops the label
+        ('m{a=""} 1\n', {"m": 1.0}),  # A32: no label, as upstream
+        ('m{a="",b="x"} 1\n', {"m[b=x]": 1.0}),
         ('m{a="x, y=\\"z\\""} 1\n', {'m[a=x, y="z"]': 1.0}),
         ('m{a="# no comment"} 1\n', {"m[a=# no comment]": 1.0}),
         ("ns:rule:sum 1\n", {"ns:rule:sum": 1.0}),  # anchor failure 6: vanished

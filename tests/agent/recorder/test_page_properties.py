@@ -59,7 +59,7 @@ def theirs(page: str):
     return {
         (
             one.name if one.name in written else one.name.removesuffix("_total"),
-            tuple(sorted(one.labels.items())),
+            tuple(sorted(pair for pair in one.labels.items() if pair[1])),  # A32
         ): bits(float(one.value))
         for family in text_string_to_metric_families(page)
         for one in family.samples

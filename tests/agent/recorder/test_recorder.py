@@ -353,16 +353,19 @@ def test_budget_is_never_exceeded_and_newest_rows_stay(budget):
     for at in range(60):
         fill(one, 1) if at == 0 else one.record_page("node", page(a=at), at * 10_000)
         extent = one.extent()
-        assert extent.bytes <= budget or extent.rows == 0
-    assert one.value("a") == 59.0
-    if one.extent().rows:
+        assert extent.bytes <= budget
+    if one.value("a") is None:
+        assert one.extent().refused >= 1
+    elif one.extent().rows:
         assert one.extent().newest_ms == 590_000
 
 
-def test_t_fr_07_zero_budget_still_answers_latest():
+def test_t_fr_07_zero_budget_keeps_nothing_and_says_so():
+    """A2: upstream answers the newest values beyond its budget; here names are inside it."""
     one = recorder(budget_bytes=0)
-    one.record_page("node", page(a=1), 0)
-    assert (one.value("a"), one.extent().rows) == (1.0, 0)
+    report = one.record_page("node", page(a=1), 0)
+    assert (one.value("a"), one.extent().rows, one.extent().bytes) == (None, 0, 0)
+    assert (report.dropped, one.extent().refused, one.extent().reachable_s) == (1, 1, None)
 
 
 def test_history_ends_at_the_target():
@@ -397,7 +400,7 @@ def test_clock_step_loses_no_history(step_ms):
     for at in range(5):
         one.record_page("node", page(a=at), at * 10_000)
     for at in range(5, 10):
-        one.record_page("node", page(a=at), at * 10_000 + step_ms)
+        one.record_page("node", page(a=at), at * 10_000 + step_ms, at * 10_000)
     assert len(history(one, "a")) == 10
 
 
@@ -485,5 +488,5 @@ def test_clock_step_does_not_stop_the_aging_of_history(step_ms):
     for at in range(5):
         one.record_page("node", page(a=at), at * 10_000)
     for at in range(5, 40):
-        one.record_page("node", page(a=at), at * 10_000 + step_ms)
+        one.record_page("node", page(a=at), at * 10_000 + step_ms, at * 10_000)
     assert [value for _, value in history(one, "a")] == [float(at) for at in range(29, 40)]

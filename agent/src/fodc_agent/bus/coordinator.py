@@ -58,6 +58,11 @@ class Reading:
     taken_s: float
 
     @property
+    def arrived_ms(self) -> int:
+        """When it was complete, on the bus clock."""
+        return int((self.taken_s + self.duration_s) * 1000)
+
+    @property
     def ok(self) -> bool:
         """Say whether the collection succeeded."""
         return self.error is None

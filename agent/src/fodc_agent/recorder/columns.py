@@ -16,6 +16,8 @@ from fodc_protocol.metrics.samples import Labels, MetricType, Series
 
 NO_COLUMN: Final = -1
 """Answer of `resolve` when the table is full."""
+_NO_ROW: Final = -(1 << 62)
+_EVERY_ROW: Final = 1 << 62
 
 
 @dataclass(slots=True)
@@ -46,11 +48,18 @@ class _Absence:
 
 
 class Columns:
-    """Table of one source. `limit` bounds the columns; the owner may move it at any time."""
+    """Table of one source. `limit` bounds the columns, `room_bytes` what their names cost.
 
-    def __init__(self, *, stale_after: int = 3, limit: int = 20_000) -> None:
+    The owner may move both at any time. A fresh column is not shown before `take_fresh`: its page
+    is still being read.
+    """
+
+    def __init__(
+        self, *, stale_after: int = 3, limit: int = 20_000, room_bytes: int = 1 << 40
+    ) -> None:
         self.stale_after = stale_after
         self.limit = limit
+        self.room_bytes = room_bytes
         self.name_bytes = 0
         self.outage = False
         self._names: dict[str, _Name] = {}
@@ -58,7 +67,7 @@ class Columns:
         self._owners: list[_Name | None] = []
         self._labels: list[Labels] = []
         self._free: list[int] = []
-        self._fresh: list[int] = []
+        self._fresh: dict[int, None] = {}
         self._absent: dict[int, _Absence] = {}
         self._stale: set[int] = set()
         self._tick = self._page_tick = self._page_row = 0
@@ -90,7 +99,7 @@ class Columns:
             column = known.columns.get(series.labels)
             if column is not None:
                 return column
-        if not self._free and len(self._owners) >= self.limit:
+        if not self._has_room(series):
             return NO_COLUMN
         owner = known or self._new_name(series)
         return self._assign(owner, series.labels)
@@ -101,18 +110,50 @@ class Columns:
         if known is not None:
             self._describe(known, kind, text)
 
+    def restore(self, series: Series, room_bytes: int) -> int:
+        """Return the column of a series of an earlier life, NO_COLUMN when names fill that room.
+
+        A new one is stale until a page has it, and kept until `settle` says that all is restored.
+        """
+        known = self._names.get(series.name)
+        column = None if known is None else known.columns.get(series.labels)
+        if column is not None:
+            return column
+        if self.name_bytes + _cost(series.name, series.labels) > room_bytes:
+            return NO_COLUMN
+        column = self.resolve(series)
+        if column != NO_COLUMN:
+            del self._fresh[column]
+            self._absent[column] = _Absence(self._tick - self.stale_after, _EVERY_ROW)
+            self._stale.add(column)
+        return column
+
+    def settle(self, row: int) -> None:
+        """End the restoring: `row` is the newest one that a restored series may have a value in."""
+        for column, absence in self._absent.items():
+            if absence.row == _EVERY_ROW:
+                self._absent[column] = _Absence(absence.tick, row)
+
     def take_fresh(self) -> list[int]:
-        """Return the columns assigned since the last call."""
-        fresh, self._fresh = self._fresh, []
-        return fresh
+        """Return the columns assigned since the last call; from now on they are shown."""
+        fresh, self._fresh = self._fresh, {}
+        for column in fresh:
+            self._touch(column)
+        return list(fresh)
 
     def drop_fresh(self) -> set[int]:
         """Free the columns assigned since `take_fresh`, as no row holds them; return them."""
         freed = set(self.take_fresh())
-        self._absent.update(dict.fromkeys(freed, _Absence(-1, -1)))
+        self._absent.update(dict.fromkeys(freed, _Absence(-1, _NO_ROW)))
         if freed:
             self._forget(freed)
         return freed
+
+    def _has_room(self, series: Series) -> bool:
+        has_column = bool(self._free) or len(self._owners) < self.limit
+        return has_column and (
+            self.name_bytes + _cost(series.name, series.labels) <= self.room_bytes
+        )
 
     def _new_name(self, series: Series) -> _Name:
         owner = _Name(series.name, self._family(series.name, series.type, series.help))
@@ -139,7 +180,7 @@ class Columns:
         owner.columns[labels] = column
         owner.family.columns.append(column)
         owner.family.version += 1
-        self._fresh.append(column)
+        self._fresh[column] = None
         self.name_bytes += _cost(owner.name, labels)
         return column
 
@@ -175,10 +216,9 @@ class Columns:
         """Take note of a page that lacked `missing` columns (free ones may be among them)."""
         self._tick += 1
         gone = set(missing).difference(self._free)
-        fresh = set(self._fresh)
         for column in gone.difference(self._absent):
-            born_now = column in fresh
-            last = _Absence(-1, -1) if born_now else _Absence(self._page_tick, self._page_row)
+            born_now = column in self._fresh
+            last = _Absence(-1, _NO_ROW) if born_now else _Absence(self._page_tick, self._page_row)
             self._absent[column] = last
         for column in [back for back in self._absent if back not in gone]:
             del self._absent[column]
@@ -193,13 +233,6 @@ class Columns:
         """Take note of a scrape that brought nothing: every series missed it."""
         self._tick += 1
         self.outage = self._tick - self._page_tick >= self.stale_after
-        self._age()
-
-    def mark_all_absent(self, row: int) -> None:
-        """Treat every series as stale since `row`: what a restart left is history, not news."""
-        for column, owner in enumerate(self._owners):
-            if owner is not None and column not in self._stale:
-                self._absent[column] = _Absence(self._tick - self.stale_after, row)
         self._age()
 
     def release(self, oldest_row: int) -> set[int]:
@@ -245,7 +278,10 @@ class Columns:
 
     def visible(self, family: Family) -> list[int]:
         """Return the columns of `family` that are not stale (an outage is the caller's to see)."""
-        return [column for column in family.columns if column not in self._stale]
+        hidden = self._stale
+        if self._fresh:
+            hidden = hidden | self._fresh.keys()
+        return [column for column in family.columns if column not in hidden]
 
     def series(self, column: int) -> Series:
         """Return the series that owns `column`; KeyError when it is free."""
@@ -262,7 +298,7 @@ class Columns:
 
     def is_stale(self, column: int) -> bool:
         """Say whether the series has left the latest values."""
-        return self.outage or column in self._stale
+        return self.outage or column in self._stale or column in self._fresh
 
     def assigned(self) -> Iterator[int]:
         """Yield every column that has an owner, ascending."""

@@ -105,6 +105,16 @@ def read_segment(segment: BinaryIO) -> Iterator[Entry]:
             raise CorruptJournalError(f"unknown kind of record {kind}")
 
 
+def row_times(segment: BinaryIO) -> Iterator[int]:
+    """Yield the time of every row of a segment; raises CorruptJournalError as `read_segment`."""
+    if segment.read(len(MAGIC)) != MAGIC:
+        raise CorruptJournalError("no journal segment of this version")
+    while (found := _next_record(segment)) is not None:
+        kind, payload = found
+        if kind == _Kind.ROW and len(payload) >= _ROW.size:
+            yield _ROW.unpack_from(payload)[0]
+
+
 def _record(kind: _Kind, payload: bytes) -> bytes:
     return _HEAD.pack(len(payload), _checksum(kind, payload), kind) + payload
 

@@ -59,12 +59,16 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SampleLine:
-    """One sample line. Labels are sorted; `prefix` is what may be cached, empty if nothing may."""
+    """One sample line. Labels are sorted and none is empty; `stamp` is None without a timestamp.
+
+    `prefix` is what may be cached, empty if nothing may.
+    """
 
     name: str
     labels: Labels
     value: float
     prefix: bytes
+    stamp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,11 @@ def _after_name(
         if isinstance(found, SkipReason):
             return found
         labels, end = found
-    value = _read_value(text[end:])
-    if isinstance(value, SkipReason):
-        return value
-    return SampleLine(name.group(), labels, value, _cacheable(line, text[:end]))
+    read = _read_value(text[end:])
+    if isinstance(read, SkipReason):
+        return read
+    value, stamp = read
+    return SampleLine(name.group(), labels, value, _cacheable(line, text[:end]), stamp)
 
 
 def _read_labels(text: str, start: int, strings: Strings) -> tuple[Labels, int] | SkipReason:
@@ -125,7 +130,8 @@ def _read_labels(text: str, start: int, strings: Strings) -> tuple[Labels, int] 
             return SkipReason.DUPLICATE_LABEL
         pairs[name] = _unescape(value) if "\\" in value else value
         comma, start = bool(label.group(3)), label.end()
-    shared = [strings.setdefault(pair, pair) for pair in sorted(pairs.items())]
+    # An empty value is no label for any scraper; existing agents drop it as well.
+    shared = [strings.setdefault(pair, pair) for pair in sorted(pairs.items()) if pair[1]]
     return tuple(shared), start + 1
 
 
@@ -133,18 +139,21 @@ def _unescape(value: str) -> str:
     return _ESCAPE.sub(lambda pair: _UNESCAPED[pair.group(1)], value)
 
 
-def _read_value(rest: str) -> float | SkipReason:
+def _read_value(rest: str) -> tuple[float, float | None] | SkipReason:
     """Read what follows name and labels: a value, perhaps a timestamp, perhaps an exemplar."""
     words = _WORD.findall(rest.partition(" # {")[0])
     match words:
         case []:
             return SkipReason.MISSING_VALUE
-        case [value]:
-            return _number(value)
-        case [value, stamp]:
-            return _number(value) if _TIMESTAMP.fullmatch(stamp) else SkipReason.BAD_TIMESTAMP
+        case [text] | [text, _]:
+            value = _number(text)
         case _:
             return SkipReason.TRAILING_TEXT
+    if isinstance(value, SkipReason):
+        return value
+    if len(words) == 1:
+        return value, None
+    return (value, float(words[1])) if _TIMESTAMP.fullmatch(words[1]) else SkipReason.BAD_TIMESTAMP
 
 
 def _number(text: str) -> float | SkipReason:
@@ -168,11 +177,16 @@ def _hexadecimal(text: str) -> float | SkipReason:
 
 
 def _cacheable(line: bytes, prefix: str) -> bytes:
-    """Return the line up to its last blank when that is exactly name and labels, else nothing."""
+    """Return the line up to its last blank when that is exactly name and labels.
+
+    Else name and labels as they begin the line, for values with a timestamp or an exemplar; or
+    nothing.
+    """
     before = line.rpartition(b" ")[0]
-    if before.strip(_BLANK_BYTES) == prefix.strip(_BLANKS).encode():
+    bare = prefix.strip(_BLANKS).encode()
+    if before.strip(_BLANK_BYTES) == bare:
         return before
-    return b""
+    return bare if line.startswith(bare + b" ") else b""
 
 
 def read_comment(line: bytes) -> Comment | None:

@@ -15,9 +15,9 @@ accepts them.
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from fodc_agent.recorder.columns import NO_COLUMN, Columns
 from fodc_agent.recorder.lines import (
@@ -32,10 +32,18 @@ from fodc_agent.recorder.window import absent_row
 from fodc_protocol.metrics.families import component_base
 from fodc_protocol.metrics.samples import ABSENT, MetricType, Series
 
-_CHUNK_BYTES: Final = 1 << 16
+Result = TypeVar("Result")
+
+_CHUNK_BYTES: Final = 1 << 14
 _SHARED_PAIRS: Final = 1 << 12
 _HASH: Final = ord("#")
-_SPARE_ENTRIES: Final = 1024  # cached lines beyond one per series: other spellings, refused series
+_EXEMPLAR: Final = b" # {"
+_SPARE_ENTRIES: Final = 1024  # cached lines beyond one per series: other spellings
+_MOST_REFUSED: Final = 1 << 12
+_COLD_PER_PAGE: Final = 4_000  # what a page may bring anew, time and again
+_COLD_AT_ONCE: Final = 24_000  # what it may bring at its first time, or after a pause
+_COLD_COST: Final = 16  # how many known lines an unknown one costs
+_STEP_COST: Final = 4_096  # known lines between two breaths, some 4 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +57,35 @@ class ParsedPage:
 
 
 class PageParser:
-    """Parser of one source; it learns the layout of that source's pages."""
+    """Parser of one source; it learns the layout of that source's pages.
+
+    Work is bounded: a page whose lines are new each time is cut, and what was left out counts as
+    refused.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._prefixes: dict[bytes, int] = {}
         self._refused: set[bytes] = set()
         self._declarations = _Declarations(columns)
+        self._cold_left = _COLD_AT_ONCE - _COLD_PER_PAGE
 
     def parse(self, body: bytes) -> ParsedPage:
-        """Return the row of `body`; never raises, whatever the bytes are.
+        """Return the row of `body`, read in one go; never raises, whatever the bytes are."""
+        return run_through(self.steps(body))
 
-        The last of several lines for one series wins. `samples` counts lines with a value,
-        `refused` those of series for which the table has no room.
+    def steps(self, body: bytes) -> Generator[None, None, ParsedPage]:
+        """Read `body` and return its row; yield after each few milliseconds of work.
+
+        Of several lines for one series the one with the newest timestamp wins, else the last.
+        `samples` counts lines with a value, `refused` those of series for which there is no room.
         """
         page = _Page(absent_row(self._columns.width))
         prefixes, row = self._prefixes, page.row
-        known = 0
+        self._cold_left = min(self._cold_left + _COLD_PER_PAGE, _COLD_AT_ONCE)
+        known = cost = 0
         for chunk in _chunks(body):
+            cold_before = self._cold_left
             for line in chunk:
                 prefix, _, text = line.rpartition(b" ")
                 column = prefixes.get(prefix)
@@ -80,6 +99,10 @@ class PageParser:
                         continue
                 if line:
                     self._unknown_line(line, prefix, page)
+            cost += len(chunk) + _COLD_COST * (cold_before - self._cold_left)
+            if cost >= _STEP_COST:
+                cost = 0
+                yield
         return ParsedPage(row, page.samples + known, page.refused, page.skipped)
 
     def forget(self, freed: set[int]) -> None:
@@ -98,25 +121,44 @@ class PageParser:
             self._cold_line(line, page)
 
     def _stamped_line(self, line: bytes, prefix: bytes, page: "_Page") -> bool:
-        """Read "known prefix, blank, value, blank, timestamp" and drop the timestamp."""
+        """Read "known prefix, blank, value", then a timestamp, an exemplar or both."""
+        if _EXEMPLAR in line:
+            line = line.partition(_EXEMPLAR)[0]
+            prefix = line.rpartition(b" ")[0]
+            column = self._prefixes.get(prefix)
+            if column is not None:
+                return self._known_value(column, line[len(prefix) + 1 :], None, page)
         known, _, text = prefix.rpartition(b" ")
         column = self._prefixes.get(known)
-        if column is None or not line[len(prefix) + 1 :].removeprefix(b"-").isdigit():
+        if column is None:
+            if known in self._refused and _is_stamp(line[len(prefix) + 1 :]):
+                page.refused += 1
+                return True
             return False
+        stamp = line[len(prefix) + 1 :]
+        return _is_stamp(stamp) and self._known_value(column, text, float(stamp), page)
+
+    def _known_value(self, column: int, text: bytes, stamp: float | None, page: "_Page") -> bool:
         try:
-            page.row[column] = float(text)
+            value = float(text)
         except ValueError:
             return False
-        page.samples += 1
+        page.put(column, value, stamp)
         return True
 
     def _cold_line(self, line: bytes, page: "_Page") -> None:
+        if self._cold_left <= 0:
+            page.refused += 1
+            return
+        self._cold_left -= 1
         if len(page.strings) >= _SHARED_PAIRS:
             # Pairs that are met once only, such as ids, must not cost more than the page itself.
             page.strings.clear()
         sample = read_sample(line, page.strings)
         if isinstance(sample, SkipReason):
-            if sample is not SkipReason.BLANK:
+            if sample is SkipReason.BLANK:
+                self._cold_left += 1
+            else:
                 page.skipped[sample] += 1
             return
         kind, text = self._declarations.of(sample.name)
@@ -127,27 +169,25 @@ class PageParser:
             return
         if column >= len(page.row):
             page.row.extend(absent_row(column + 1 - len(page.row)))
-        page.row[column] = sample.value
-        page.samples += 1
+        page.put(column, sample.value, sample.stamp)
 
     def _remember(self, sample: SampleLine, column: int) -> None:
         if not sample.prefix:
             return
-        room = 2 * self._columns.limit + _SPARE_ENTRIES
-        if len(self._prefixes) + len(self._refused) >= room:
+        if column == NO_COLUMN:
+            if len(self._refused) < _MOST_REFUSED:
+                self._refused.add(sample.prefix)
+            return
+        if len(self._prefixes) >= len(self._columns) + _SPARE_ENTRIES:
             # Odd spellings filled the cache: start over, the next page pays the strict grammar.
             self._prefixes.clear()
-            self._refused.clear()
-        if column == NO_COLUMN:
-            self._refused.add(sample.prefix)
-        else:
-            self._prefixes[sample.prefix] = column
+        self._prefixes[sample.prefix] = column
 
 
 class _Page:
     """What is gathered while one page is read."""
 
-    __slots__ = ("refused", "row", "samples", "skipped", "strings")
+    __slots__ = ("refused", "row", "samples", "skipped", "stamps", "strings")
 
     def __init__(self, row: "array[float]") -> None:
         self.row = row
@@ -155,6 +195,30 @@ class _Page:
         self.refused = 0
         self.skipped: Counter[SkipReason] = Counter()
         self.strings: Strings = {}
+        self.stamps: dict[int, float] = {}
+
+    def put(self, column: int, value: float, stamp: float | None) -> None:
+        """Take a value, unless a newer one of the same series is there."""
+        self.samples += 1
+        if stamp is not None:
+            if stamp < self.stamps.get(column, stamp):
+                return
+            self.stamps[column] = stamp
+        self.row[column] = value
+
+
+def _is_stamp(text: bytes) -> bool:
+    return text.removeprefix(b"-").replace(b".", b"", 1).isdigit()
+
+
+def run_through(steps: "Generator[None, None, Result]") -> "Result":
+    """Take all steps at once and return what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 class _Declarations:
@@ -185,6 +249,12 @@ class _Declarations:
         if kind is not None:
             return kind, self._helps.get(name, "")
         base = component_base(name)
+        if not base and name.endswith("_total"):
+            # OpenMetrics names a counter without the suffix that its samples have.
+            base = name.removesuffix("_total")
+            if self._types.get(base) is MetricType.COUNTER:
+                return MetricType.COUNTER, self._helps.get(name) or self._helps.get(base, "")
+            return MetricType.UNSPECIFIED, self._helps.get(name, "")
         kind = self._types.get(base)
         if kind is MetricType.HISTOGRAM or (
             kind is MetricType.SUMMARY and not name.endswith("_bucket")
@@ -202,7 +272,7 @@ class _Declarations:
         if changed:
             # The old line may come back and must then count as news again.
             self._lines = {line}
-        for suffix in ("", "_bucket", "_sum", "_count"):
+        for suffix in ("", "_bucket", "_sum", "_count", "_total"):
             name = comment.name + suffix
             self._columns.describe(name, *self.of(name))
 

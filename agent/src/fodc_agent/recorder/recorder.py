@@ -3,21 +3,24 @@
 
 The one idea: every source has its own rows with its own times, all sources share one budget, and
 whatever must go is the oldest row of all. The budget counts names and caches as well as rows, so
-that it is what the process pays.
+that it is what the process pays; a series whose name does not fit is refused and counted.
+
+There are two times: `at_ms` is the wall clock's and for people, `arrived_ms` counts on a clock that
+never steps and decides what is old.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from fodc_agent.recorder.columns import NO_COLUMN
 from fodc_agent.recorder.journal import Journal, RestoreReport
-from fodc_agent.recorder.journal_records import JournaledRow, JournaledSeries
-from fodc_agent.recorder.parser import missing_columns
+from fodc_agent.recorder.journal_records import Definition
+from fodc_agent.recorder.parser import run_through
 from fodc_agent.recorder.rendering import merge_sources
+from fodc_agent.recorder.restoration import Restoration
 from fodc_agent.recorder.track import PageReport, StoredRow, Track
-from fodc_agent.recorder.window import Picks, absent_row
+from fodc_agent.recorder.window import Picks, Window, absent_row
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Labels, Sample, Series
 
@@ -26,6 +29,10 @@ _RECENT_SHARE: Final = 8  # ... which is one part in eight of it
 _PIECE_CELLS: Final = 1 << 17
 _PIECE_SERIES: Final = 400
 _PACKED_GUESS: Final = 3.5  # bytes per sample before anything has been compressed
+_NAMES_SHARE: Final = 0.75  # of the budget for the names of one source and all others ...
+_LEAST_SHARE: Final = 0.9  # ... and for the few that each source may have beyond that
+_RESTORED_SHARE: Final = 0.5  # what names of an earlier life may fill
+_LEAST_SERIES_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,11 @@ class WindowColumns:
 
 @dataclass(frozen=True, slots=True)
 class WindowExtent:
-    """How far back the history goes and what it costs; times are 0 when it is empty."""
+    """How far back the history goes and what it costs; times are 0 when it is empty.
+
+    `refused` series of the newest pages have no room; `reachable_s` is how much history the budget
+    holds at the pace of now, None while nothing is known.
+    """
 
     oldest_ms: int
     newest_ms: int
@@ -62,7 +73,25 @@ class WindowExtent:
     bytes: int
     budget_bytes: int
     target_s: float
-    reachable_s: float
+    reachable_s: float | None
+    refused: int
+
+
+class Diary(Protocol):
+    """Where rows are written so that they outlive the process."""
+
+    def append(
+        self,
+        source: str,
+        at_ms: int,
+        row: "array[float]",
+        fresh: Sequence[Definition],
+        everything: Callable[[], Iterable[Definition]],
+    ) -> bool:
+        """Write one row with the series new in it; say whether that was possible."""
+
+    def close(self) -> None:
+        """End the writing."""
 
 
 class Recorder:
@@ -71,7 +100,9 @@ class Recorder:
     `budget_bytes` bounds names, rows and caches; `interval_s` is the usual scrape interval;
     `target_s` how much history is wanted; a series absent for `stale_after` scrapes leaves the
     latest values; more than `max_series` series are refused and counted, but each source may have
-    `least_series` whatever the others hold, so that a huge page silences nobody.
+    `least_series` as long as the budget lasts, so that a huge page silences nobody.
+
+    A `journal` is read at once and written to; `diary` may be set to one that does not block.
     """
 
     def __init__(
@@ -93,28 +124,43 @@ class Recorder:
         self._stale_after = stale_after
         self._max_series = max_series
         self._least_series = least_series
-        self._journal = journal
+        self.diary: Diary | None = journal
         self._tracks: dict[str, Track] = {}
+        self._restoration: Restoration | None = None
         self._shared_identity: Labels = ()
         self._identities: dict[str, Labels] = {}
         self._age_ms = 0
-        self._newest_ms: int | None = None
-        self.restored = self._restore(journal) if journal is not None else None
+        self._first_ms: int | None = None
+        self.restored = None if journal is None else self._restored(journal)
 
     # ---- recording --------------------------------------------------------------------------
 
-    def record_page(self, source: str, body: bytes, at_ms: int) -> PageReport:
-        """Store one page of the text format; never raises, whatever the bytes are."""
-        track, age_ms = self._prepare(source, at_ms)
-        report, stored = track.take_page(body, at_ms, age_ms)
-        self._finish(source, track, at_ms, stored)
+    def record_page(
+        self, source: str, body: bytes, at_ms: int, arrived_ms: int | None = None
+    ) -> PageReport:
+        """Store one page of the text format in one go; never raises, whatever the bytes are."""
+        return run_through(self.page_steps(source, body, at_ms, arrived_ms))
+
+    def page_steps(
+        self, source: str, body: bytes, at_ms: int, arrived_ms: int | None = None
+    ) -> Generator[None, None, PageReport]:
+        """Store one page in steps of a few milliseconds; nobody sees it before the last one.
+
+        `arrived_ms` is when it came, on a clock that never steps back; None takes `at_ms` for it.
+        One page of a source at a time.
+        """
+        track = self._prepare_track(source)
+        report, stored = yield from track.take_page(body, at_ms)
+        self._finish(source, track, at_ms, arrived_ms, stored)
         return report
 
-    def record_samples(self, source: str, samples: Sequence[Sample], at_ms: int) -> PageReport:
+    def record_samples(
+        self, source: str, samples: Sequence[Sample], at_ms: int, arrived_ms: int | None = None
+    ) -> PageReport:
         """Store one reading of a source that is no page; absent samples are left out."""
-        track, age_ms = self._prepare(source, at_ms)
-        report, stored = track.take_samples(samples, at_ms, age_ms)
-        self._finish(source, track, at_ms, stored)
+        track = self._prepare_track(source)
+        report, stored = track.take_samples(samples, at_ms)
+        self._finish(source, track, at_ms, arrived_ms, stored)
         return report
 
     def scrape_failed(self, source: str) -> None:
@@ -136,17 +182,21 @@ class Recorder:
 
     def close(self) -> None:
         """Close the journal; what was recorded stays readable."""
-        if self._journal is not None:
-            self._journal.close()
-
-    def _prepare(self, source: str, at_ms: int) -> tuple[Track, int]:
-        return self._prepare_track(source), self._advance(at_ms)
+        if self.diary is not None:
+            self.diary.close()
 
     def _prepare_track(self, source: str) -> Track:
         """Return the track with the room for series that the others leave."""
         track = self._track(source)
-        others = sum(len(other.columns) for other in self._tracks.values() if other is not track)
-        track.columns.limit = max(self._least_series, self._max_series - others)
+        columns = track.columns
+        others = [other for other in self._tracks.values() if other is not track]
+        series = sum(len(other.columns) for other in others)
+        columns.limit = max(self._least_series, self._max_series - series)
+        taken = sum(other.table_bytes for other in others) + track.table_bytes - columns.name_bytes
+        least = min(
+            self._least_series * _LEAST_SERIES_BYTES, self.budget_bytes * _LEAST_SHARE - taken
+        )
+        columns.room_bytes = int(max(self.budget_bytes * _NAMES_SHARE - taken, least))
         return track
 
     def _track(self, source: str) -> Track:
@@ -162,42 +212,59 @@ class Recorder:
         taken = {name for name, value in own if value}
         return own + tuple(pair for pair in self._shared_identity if pair[0] not in taken)
 
-    def _advance(self, at_ms: int) -> int:
-        """Turn the wall clock into an age that never steps: a jump counts as one interval."""
-        usual_ms = int(self.interval_s * 1000)
-        if self._newest_ms is not None:
-            step = at_ms - self._newest_ms
-            if step < 0:
-                step = 0
-            elif step > max(60_000, 3 * usual_ms):
-                step = usual_ms
-            self._age_ms += step
-        self._newest_ms = at_ms
+    def _advance(self, arrived_ms: int) -> int:
+        """Return the age stamp of a row that came then; 0 is the last one of an earlier life.
+
+        Between the two an interval is taken to have passed, however long the agent was away.
+        """
+        if self._first_ms is None:
+            self._first_ms = arrived_ms - int(self.interval_s * 1000)
+        self._age_ms = max(self._age_ms, arrived_ms - self._first_ms)
         return self._age_ms
 
-    def _finish(self, source: str, track: Track, at_ms: int, stored: StoredRow) -> None:
-        if self._journal is not None and stored.row:
-            fresh = [(column, track.columns.series(column)) for column in stored.fresh]
-            self._journal.append(source, at_ms, stored.row, fresh, lambda: _all_series(track))
+    def _finish(
+        self, source: str, track: Track, at_ms: int, arrived_ms: int | None, stored: StoredRow
+    ) -> None:
+        age_ms = self._advance(at_ms if arrived_ms is None else arrived_ms)
+        if stored.row:
+            track.window.append(at_ms, age_ms, stored.row, stored.present)
+            if self.diary is not None:
+                fresh = [(column, track.columns.series(column)) for column in stored.fresh]
+                self.diary.append(source, at_ms, stored.row, fresh, lambda: _all_series(track))
         self._fit(track)
         for each in self._tracks.values():
             each.release()
 
     # ---- the budget -------------------------------------------------------------------------
 
+    def resize(self, budget_bytes: int) -> None:
+        """Take another budget; a source whose names do not fit a smaller one starts anew."""
+        self.budget_bytes = budget_bytes
+        by_size = sorted(self._tracks.items(), key=lambda pair: pair[1].table_bytes)
+        while by_size and self._names_bytes() > budget_bytes * _LEAST_SHARE:
+            source, track = by_size.pop()
+            if not track.busy:
+                del self._tracks[source]
+
     def _fit(self, newest: Track) -> None:
         """Compress what is no longer recent, then drop the oldest rows until the budget holds."""
         newest.window.recent_rows = self._recent_rows()
         newest.window.pack()
         oldest_age_ms = self._age_ms - int(self.target_s * 1000)
-        for track in self._tracks.values():
-            while len(track.window) and track.window.oldest_age_ms < oldest_age_ms:
-                track.window.drop_oldest()
+        for window in self._windows():
+            while len(window) and window.oldest_age_ms < oldest_age_ms:
+                window.drop_oldest()
         while self._bytes() > self.budget_bytes:
-            held = [track.window for track in self._tracks.values() if len(track.window)]
+            held = [window for window in self._windows() if len(window)]
             if not held:
                 return
             min(held, key=lambda window: window.oldest_age_ms).drop_oldest()
+
+    def _windows(self) -> list[Window]:
+        windows = [track.window for track in self._tracks.values()]
+        if self._restoration is not None:
+            windows += self._restoration.windows()
+        return windows
 
     def _recent_rows(self) -> int:
         wanted = int(_RECENT_S / self.interval_s)
@@ -206,7 +273,10 @@ class Recorder:
         return max(1, min(wanted, affordable))
 
     def _bytes(self) -> int:
-        return sum(each.window.bytes + each.table_bytes for each in self._tracks.values())
+        return self._names_bytes() + sum(window.bytes for window in self._windows())
+
+    def _names_bytes(self) -> int:
+        return sum(each.table_bytes for each in self._tracks.values())
 
     def extent(self) -> WindowExtent:
         """Return size, cost and reach of the history; `reachable_s` is what the budget allows."""
@@ -222,13 +292,15 @@ class Recorder:
             budget_bytes=self.budget_bytes,
             target_s=self.target_s,
             reachable_s=self._reachable_s(),
+            refused=sum(track.refused for track in tracks),
         )
 
-    def _reachable_s(self) -> float:
-        room = self.budget_bytes - sum(track.table_bytes for track in self._tracks.values())
-        cost_per_s = sum(_row_cost(track) / self._pace_s(track) for track in self._tracks.values())
-        if cost_per_s <= 0:
-            return self.target_s
+    def _reachable_s(self) -> float | None:
+        seen = [track for track in self._tracks.values() if len(track.columns)]
+        if not seen:
+            return None
+        room = self.budget_bytes - self._names_bytes()
+        cost_per_s = sum(_row_cost(track) / self._pace_s(track) for track in seen)
         return max(0.0, min(self.target_s, room / cost_per_s))
 
     def _pace_s(self, track: Track) -> float:
@@ -295,64 +367,31 @@ class Recorder:
 
     # ---- an earlier life ----------------------------------------------------------------------
 
-    def _restore(self, journal: Journal) -> RestoreReport:
-        """Fill the window from the journal; the restored series wait to be seen again."""
-        rows = 0
-        layouts: dict[str, _Layout] = {}
-        for entry in journal.replay():
-            layout = layouts.get(entry.source)
-            if layout is None:
-                layout = layouts[entry.source] = _Layout(self._prepare_track(entry.source))
-            match entry:
-                case JournaledSeries():
-                    layout.define(entry.column, entry.series)
-                case JournaledRow():
-                    layout.store(entry.row, entry.at_ms, self._advance(entry.at_ms))
-                    self._fit(layout.track)
-                    layout.release()
-                    rows += 1
-        for layout in layouts.values():
-            layout.track.close_restore()
-        return RestoreReport(rows, *journal.damage())
+    def restoration(self, times_ms: Sequence[int]) -> Restoration:
+        """Begin to take over rows of an earlier life; `times_ms` are the times of all of them.
 
+        They are history once `Restoration.join` was called, and what is recorded meanwhile stays
+        behind them.
+        """
+        self._restoration = Restoration(
+            times_ms,
+            pause_ms=int(self.interval_s * 1000),
+            target_ms=int(self.target_s * 1000),
+            track=self._prepare_track,
+            room_bytes=lambda: int(self.budget_bytes * _RESTORED_SHARE) - self._names_bytes(),
+            stored=self._fit,
+            joined=self._joined,
+        )
+        return self._restoration
 
-class _Layout:
-    """Columns of a journaled source beside the columns that the same series have now."""
+    def _joined(self) -> None:
+        self._restoration = None
 
-    def __init__(self, track: Track) -> None:
-        self.track = track
-        self._series: dict[int, Series] = {}
-        self._columns: dict[int, int] = {}
-
-    def define(self, column: int, series: Series) -> None:
-        self._series[column] = series
-        self._columns.pop(column, None)
-
-    def store(self, old: "array[float]", at_ms: int, age_ms: int) -> None:
-        missing = set(missing_columns(old))
-        cells: list[tuple[int, float]] = []
-        for column, value in enumerate(old):
-            if column not in missing:
-                cells.append((self._column(column), value))
-        row = absent_row(self.track.columns.width)
-        for place, value in cells:
-            if place != NO_COLUMN:
-                row[place] = value
-        self.track.restore_row(at_ms, age_ms, row)
-
-    def release(self) -> None:
-        freed = self.track.release()
-        if freed:
-            kept = {old: now for old, now in self._columns.items() if now not in freed}
-            self._columns = kept
-
-    def _column(self, old: int) -> int:
-        now = self._columns.get(old)
-        if now is None:
-            series = self._series.get(old)
-            now = NO_COLUMN if series is None else self.track.columns.resolve(series)
-            self._columns[old] = now
-        return now
+    def _restored(self, journal: Journal) -> RestoreReport:
+        restoration = self.restoration(journal.times_ms())
+        for _ in restoration.steps(journal.replay()):
+            pass
+        return RestoreReport(restoration.join(), *journal.damage())
 
 
 def _all_series(track: Track) -> Iterator[tuple[int, Series]]:

@@ -89,8 +89,9 @@ def merge_sources(groups: Iterator[FamilyBlock]) -> list[FamilyBlock]:
 def _join(blocks: list[FamilyBlock]) -> FamilyBlock:
     lines: dict[bytes, bytes] = {}
     for block in blocks:
-        for line in block.text.splitlines(keepends=True):
-            lines.setdefault(line.rpartition(b" ")[0], line)
+        # Only a newline ends a line: other separators may stand inside a label's value.
+        for line in block.text[:-1].split(b"\n"):
+            lines.setdefault(line.rpartition(b" ")[0], line + b"\n")
     kind = next((block.type for block in blocks if block.type), blocks[0].type)
     text = next((block.help for block in blocks if block.help), "")
     return FamilyBlock(blocks[0].name, kind, text, b"".join(lines.values()), len(lines))

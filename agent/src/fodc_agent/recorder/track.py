@@ -6,7 +6,7 @@ of it or nothing of it (W-61).
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,17 +39,24 @@ class StoredRow:
     """The row a page became, empty if it held nothing, with the columns new in it."""
 
     row: "array[float]"
+    present: int
     fresh: Sequence[int]
 
 
 class Track:
-    """State of one source. `row_bytes` and `table_bytes` are what it costs."""
+    """State of one source. `table_bytes` is what it costs beside its rows.
+
+    `refused` counts the series of the newest page for which there was no room; `busy` is true while
+    a page is being read.
+    """
 
     def __init__(self, *, stale_after: int, recent_rows: int) -> None:
         self.columns = Columns(stale_after=stale_after)
         self.window = Window(recent_rows=recent_rows)
         self.at_ms: int | None = None
         self.identity: Labels = ()
+        self.refused = 0
+        self.busy = False
         self._parser = PageParser(self.columns)
         self._renderer = Renderer(self.columns)
         self._latest = array("d")
@@ -61,38 +68,32 @@ class Track:
 
     # ---- taking rows ------------------------------------------------------------------------
 
-    def take_page(self, body: bytes, at_ms: int, age_ms: int) -> tuple[PageReport, StoredRow]:
-        """Parse and store one page."""
-        with self._all_or_nothing():
-            page = self._parser.parse(body)
-        return self._store(page, at_ms, age_ms)
+    def take_page(
+        self, body: bytes, at_ms: int
+    ) -> Generator[None, None, tuple[PageReport, StoredRow]]:
+        """Parse and store one page in steps of a few milliseconds; its row comes at the end."""
+        self.busy = True
+        try:
+            with self._all_or_nothing():
+                page = yield from self._parser.steps(body)
+        finally:
+            self.busy = False
+        return self._store(page, at_ms)
 
-    def take_samples(
-        self, samples: Iterable[Sample], at_ms: int, age_ms: int
-    ) -> tuple[PageReport, StoredRow]:
+    def take_samples(self, samples: Iterable[Sample], at_ms: int) -> tuple[PageReport, StoredRow]:
         """Store samples that another source of the agent took."""
         with self._all_or_nothing():
             page = self._collect(samples)
-        return self._store(page, at_ms, age_ms)
+        return self._store(page, at_ms)
 
     def missed(self) -> None:
         """Count one scrape that brought nothing."""
         self.columns.page_missed()
 
-    def restore_row(self, at_ms: int, age_ms: int, row: "array[float]") -> None:
-        """Store a row of an earlier life; it is history and never among the latest values."""
-        missing = missing_columns(row)
-        self.columns.page_seen(missing, self.window.next_row)
-        self.columns.take_fresh()
-        self.window.append(at_ms, age_ms, row, len(row) - len(missing))
-
-    def close_restore(self) -> None:
-        """End the restoring: all series wait to be seen again."""
-        self._latest = absent_row(self.columns.width)
-        self.columns.mark_all_absent(self.window.next_row - 1)
-
     def release(self) -> set[int]:
         """Free columns whose history has left the window; return them."""
+        if self.busy:
+            return set()  # The page that is being read may bring one of them back.
         freed = self.columns.release(self.window.first_row)
         if freed:
             self._parser.forget(freed)
@@ -123,19 +124,22 @@ class Track:
             taken += 1
         return ParsedPage(row, taken, refused, {})
 
-    def _store(self, page: ParsedPage, at_ms: int, age_ms: int) -> tuple[PageReport, StoredRow]:
+    def _store(self, page: ParsedPage, at_ms: int) -> tuple[PageReport, StoredRow]:
+        """Make the row the newest one; its age is the time at which it is appended."""
         row = page.row
+        # Series of an earlier life may have got columns while the page was read.
+        row.extend(absent_row(self.columns.width - len(row)))
         missing = missing_columns(row)
         present = len(row) - len(missing)
         self.columns.page_seen(missing, self.window.next_row)
         fresh = self.columns.take_fresh()
         self._remember(row)
+        self.refused = page.refused
         if present:
-            self.window.append(at_ms, age_ms, row, present)
             self.at_ms = at_ms
         duplicates = page.samples - present
         report = PageReport(present, len(fresh), page.skipped, duplicates, page.refused)
-        return report, StoredRow(row if present else array("d"), fresh)
+        return report, StoredRow(row if present else array("d"), present, fresh)
 
     def _remember(self, row: "array[float]") -> None:
         """Keep the newest value of every series, also of one that missed this page."""
@@ -185,7 +189,8 @@ class Track:
 
 
 def _sorted(series: Series) -> Series:
-    labels = tuple(sorted(series.labels))
+    """Return the series with its labels sorted and without empty ones."""
+    labels = tuple(sorted(pair for pair in series.labels if pair[1]))
     if labels == series.labels:
         return series
     return Series(series.name, labels, series.type, series.help)

@@ -3,7 +3,8 @@
 
 The one idea: a packed row is the difference to the *newer* row beside it, so the oldest row can
 leave at any moment without touching another, and each row keeps its own timestamp (W-12). Every
-30th row is a key frame, which bounds how far a query has to unroll.
+30th row is a key frame, which bounds how far a query has to unroll. Rows of an earlier life are
+packed the same way and can be put before these afterwards.
 """
 
 from array import array
@@ -45,6 +46,10 @@ class _Integers:
     def append(self, value: int) -> None:
         self._cells.append(value)
 
+    def prepend(self, earlier: "_Integers") -> None:
+        self._cells = earlier._cells[earlier._head :] + self._cells[self._head :]  # noqa: SLF001 - own class
+        self._head = 0
+
     def popleft(self) -> int:
         value = self._cells[self._head]
         self._head += 1
@@ -60,6 +65,12 @@ class Picks:
 
     rows: tuple[int, ...]
     timestamps_ms: "array[int]"
+
+
+class _KeyFrame(bytes):
+    """A packed row that needs no other to be read."""
+
+    __slots__ = ()
 
 
 class Window:
@@ -137,9 +148,27 @@ class Window:
             number = self.first_row + len(self._packed)
             row = self._raw.popleft()
             self._raw_bytes -= len(row) * 8 + _RAW_OVERHEAD_BYTES
-            blob = compression.encode(row, None if self._is_key(number) else self._raw[0])
-            self._packed.append(blob)
+            is_key = number % self.key_every == 0
+            blob = compression.encode(row, None if is_key else self._raw[0])
+            self._packed.append(_KeyFrame(blob) if is_key else blob)
             self._packed_bytes += len(blob)
+
+    def join(self, older: "Window") -> None:
+        """Put the rows of `older` before these; it is of no use afterwards."""
+        while older._raw:  # noqa: SLF001 - own class
+            blob = _KeyFrame(compression.encode(older._raw.popleft()))  # noqa: SLF001 - own class
+            older._packed.append(blob)  # noqa: SLF001 - own class
+            older._packed_bytes += len(blob)  # noqa: SLF001 - own class
+        self.first_row -= len(older._packed)  # noqa: SLF001 - own class
+        self._packed.extendleft(reversed(older._packed))  # noqa: SLF001 - own class
+        self._packed_bytes += older._packed_bytes  # noqa: SLF001 - own class
+        self._samples += older._samples  # noqa: SLF001 - own class
+        for own, earlier in (
+            (self._times, older._times),  # noqa: SLF001 - own class
+            (self._ages, older._ages),  # noqa: SLF001 - own class
+            (self._present, older._present),  # noqa: SLF001 - own class
+        ):
+            own.prepend(earlier)
 
     def drop_oldest(self) -> None:
         """Forget the oldest row; IndexError when empty."""
@@ -214,17 +243,15 @@ class Window:
     def _anchor(self, position: int) -> int:
         """Return the first packed position from `position` on that needs no newer packed row."""
         last = len(self._packed) - 1
-        ahead = -(self.first_row + position) % self.key_every
-        return min(position + ahead, last)
+        while position < last and not isinstance(self._packed[position], _KeyFrame):
+            position += 1
+        return position
 
     def _unpack(self, position: int, newer: "array[float] | None") -> "array[float]":
         blob = self._packed[position]
-        if self._is_key(self.first_row + position):
+        if isinstance(blob, _KeyFrame):
             return compression.decode(blob)
         return compression.decode(blob, self._raw[0] if newer is None else newer)
-
-    def _is_key(self, number: int) -> bool:
-        return number % self.key_every == 0
 
 
 def _cut(
