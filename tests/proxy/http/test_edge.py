@@ -15,7 +15,7 @@ from fodc_proxy.http.listener import Bounds, WebServer
 from fodc_proxy.http.metrics import patience_s
 
 from ..live import GoAgent, LinkAgent, fetch, running  # noqa: TID252 - one folder's tests
-from ..served import app_of  # noqa: TID252
+from ..served import app_of  # noqa: TID252 - one folder's tests
 
 
 def serving(scene, *, edge=None, bounds=None, host="127.0.0.1", **told):

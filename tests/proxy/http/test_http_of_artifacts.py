@@ -17,7 +17,7 @@ from fodc_proxy.http.artifacts import Span, asked_span
 from fodc_proxy.http.listener import WebServer
 
 from ..artifacts.test_store import NOW_MS, manifest, store_on  # noqa: TID252 - one folder's tests
-from ..served import app_of  # noqa: TID252
+from ..served import app_of  # noqa: TID252 - one folder's tests
 
 CONTENT = bytes(range(256)) * 4000
 
