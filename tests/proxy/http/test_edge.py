@@ -13,6 +13,7 @@ from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.hosts import AllowedHosts, is_pattern
 from fodc_proxy.http.listener import Bounds, WebServer
 from fodc_proxy.http.metrics import patience_s
+from fodc_proxy.queries.results import TooManyWindowsError
 
 from ..live import GoAgent, LinkAgent, fetch, running  # noqa: TID252 - one folder's tests
 from ..served import app_of  # noqa: TID252 - one folder's tests
@@ -281,6 +282,29 @@ def test_every_form_of_a_role_means_the_same_on_every_route(tmp_path):
 
     assert found == dict.fromkeys(forms, (["pod-0"], "1", 1, "1", "1"))
     assert wrong == [400] * 4 + [404] * 4
+
+
+# ---- windows for which there is no room ---------------------------------------------------------
+
+
+class FullOfWindows:
+    """Rounds that have no place for another window."""
+
+    async def windows(self, selection, window):
+        raise TooManyWindowsError
+
+
+def test_window_without_a_place_is_told_when_to_come_back():
+    async def scene(server):
+        return await said(server, asking("/metrics-windows"))
+
+    status, headers, body = serving(scene, rounds=FullOfWindows())
+
+    assert (status, headers["Retry-After"]) == (503, "5")
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert body == (
+        b"as many windows are being read as the proxy has memory for; ask again in 5 s\n"
+    )
 
 
 # ---- the scraper's time -------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.metrics import coverage
 from fodc_proxy.http.routes import Call, Parts
 from fodc_proxy.http.selecting import node_of, roles_of
-from fodc_proxy.queries.results import Selection
 from fodc_proxy.queries.pages.configuration import configuration_page, difference_page
+from fodc_proxy.queries.results import Selection
 
 
 async def configuration(parts: Parts, call: Call[ConfigurationQuery]) -> Reply:

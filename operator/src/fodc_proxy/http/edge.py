@@ -159,10 +159,11 @@ def _timing(edge: Edge) -> Middleware:
         try:
             answer = await handler(request)
             code = answer.status
-            return answer
         except web.HTTPException as error:
             code = error.status
             raise
+        else:
+            return answer
         finally:
             resource = request.match_info.route.resource
             route = "unknown" if resource is None else resource.canonical

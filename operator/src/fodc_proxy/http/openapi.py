@@ -86,7 +86,8 @@ def _response(one: Told, known: dict[type, Schema]) -> Schema:
             schema = {"type": "string", **({"format": "binary"} if is_binary else {})}
             response["content"] = {kind: {"schema": schema} for kind in types}
         case type_:
-            response["content"] = {JSON_TYPE: {"schema": known[type_]}}
+            text = {"text/plain": {"schema": {"type": "string"}}} if one.or_text else {}
+            response["content"] = {JSON_TYPE: {"schema": known[type_]}, **text}
     return response
 
 

@@ -86,10 +86,11 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One answer as the document tells it."""
+    """One answer as the document tells it; `or_text` when it is plain text at times."""
 
     description: str
     body: type | Media
+    or_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ ERRORS: Final[Mapping[int, str]] = {
     503: "This replica does not serve, too much is asked at once, or the store does not work.",
 }
 _EVERYWHERE: Final = (421, 500, 503)
+# What is found wrong before a request has come to its route is told in one shape on all of them.
+_BEFORE_A_ROUTE: Final = frozenset({400, 500, 503})
 _TEXT: Final = Media(("text/plain",))
 
 
@@ -137,8 +140,14 @@ def told(
     found = dict(answers)
     for status in (*errors, *_EVERYWHERE):
         if status not in found:
-            found[status] = Told(ERRORS[status], _TEXT if status in as_text else Problem)
+            found[status] = _error(status, is_text=status in as_text)
     return dict(sorted(found.items()))
+
+
+def _error(status: int, *, is_text: bool) -> Told:
+    if is_text and status not in _BEFORE_A_ROUTE:
+        return Told(ERRORS[status], _TEXT)
+    return Told(ERRORS[status], Problem, or_text=is_text)
 
 
 def querying(query: type[AskedT], handler: Handler[AskedT]) -> Run:

@@ -30,7 +30,7 @@ _BYTES: Final = Told(
 )
 _ONE_REQUEST: Final = requests.COLLECTION + "/{id}"
 _ONE_ARTIFACT: Final = "/artifacts/{id}"
-_AS_TEXT: Final = (400, 404, 500)
+_AS_TEXT: Final = (400, 404, 500, 503)
 
 _EXISTING: Final = (
     Route(
