@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 60
 NEEDS_SPDX = {".py", ".proto", ".go", ".sh", ".yaml", ".yml", ".toml"}
 CONFUSING = sys.stdlib_module_names | {"helpers", "utils", "manager"}
 # Standard modules whose name below a package of ours cannot be met by accident.
-HARMLESS = {"mailbox", "errors", "code", "__main__", "__init__", "compression", "platform"}
+HARMLESS = {"mailbox", "errors", "code", "__main__", "__init__", "compression", "platform", "http"}
 
 
 @cache

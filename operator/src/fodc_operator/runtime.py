@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
+from fodc_api.proxy import Check
 from fodc_operator import telemetry
 from fodc_operator.cluster.access import bearer_of
 from fodc_operator.cluster.client import Cluster
@@ -32,7 +33,6 @@ from fodc_operator.settings import Settings
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.diagnostics.model import Request
 from fodc_proxy.runtime import Host, Proxy
-from fodc_proxy.web.health import ReadyCheck
 
 STOP_S: Final = 6.0
 _log = logging.getLogger(__name__)
@@ -106,15 +106,15 @@ class Operator:
 
     # ---- what it tells of itself --------------------------------------------------------------
 
-    def _checks(self) -> Iterator[ReadyCheck]:
+    def _checks(self) -> Iterator[Check]:
         lease = self.leadership
         holder = f"; {lease.holder} leads" if lease.holder and not lease.leads else ""
         message = "leads" if lease.leads else f"stands by{holder}"
-        yield ReadyCheck("leader", lease.leads or self._stands_by(), message)
+        yield Check("leader", lease.leads or self._stands_by(), message)
         if self.injection is not None:
             yield self._webhook_check(self.injection)
 
-    def _webhook_check(self, injection: InjectionService) -> ReadyCheck:
+    def _webhook_check(self, injection: InjectionService) -> Check:
         """Take a broken webhook out of its Service, but never the leader out of the proxy's.
 
         Readiness is one word for a whole pod. A standby has nothing else to offer, so it says no,
@@ -123,11 +123,11 @@ class Operator:
         """
         fault = injection.fault
         if fault == Fault():
-            return ReadyCheck("webhook", ok=True, message=f"answers on {injection.address}")
+            return Check("webhook", ok=True, message=f"answers on {injection.address}")
         if not self.leadership.leads:
-            return ReadyCheck("webhook", ok=False, message=fault.message)
+            return Check("webhook", ok=False, message=fault.message)
         kept = "this replica stays ready, because it leads and agents and people need it"
-        return ReadyCheck("webhook", ok=True, message=f"DOES NOT WORK: {fault.message}; {kept}")
+        return Check("webhook", ok=True, message=f"DOES NOT WORK: {fault.message}; {kept}")
 
     def _stands_by(self) -> bool:
         """Say whether another replica leads: then this one is ready, for all that it has to do."""

@@ -6,11 +6,12 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from fodc_api.proxy import Check
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
@@ -18,17 +19,15 @@ from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
+from fodc_proxy.http.edge import Edge, application
+from fodc_proxy.http.hosts import AllowedHosts
+from fodc_proxy.http.listener import Bounds, WebServer
+from fodc_proxy.http.requests import new_request_id
+from fodc_proxy.http.routes import Parts
+from fodc_proxy.http.table import ROUTES
 from fodc_proxy.queries.collect import Rounds
+from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.settings import Settings
-from fodc_proxy.web import artifacts as artifact_routes
-from fodc_proxy.web import configuration as configuration_routes
-from fodc_proxy.web import diagnostics as diagnostics_routes
-from fodc_proxy.web import fleet as fleet_routes
-from fodc_proxy.web import health as health_routes
-from fodc_proxy.web import metrics as metrics_routes
-from fodc_proxy.web import openapi as openapi_routes
-from fodc_proxy.web.fleet import rfc3339_ms
-from fodc_proxy.web.server import Routes, WebServer, application
 from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.outbox import Writers
@@ -99,7 +98,7 @@ def _serves() -> bool:
 class Host:
     """What a program that embeds the proxy adds to its readiness and to its metrics."""
 
-    checks: Callable[[], Iterable[health_routes.ReadyCheck]] = _nothing
+    checks: Callable[[], Iterable[Check]] = _nothing
     samples: Callable[[], Iterable[Sample]] = _nothing
     # Whether it waits on purpose: such a replica is ready to take over, and serves nobody yet.
     stands_by: Callable[[], bool] = _serves
@@ -145,14 +144,14 @@ class Proxy:
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
-        self._web = WebServer(
-            application(
-                self._routes(),
-                is_open=lambda: self._serves,
-                request_took=self.telemetry.request_took,
-            ),
-            keepalive_s=settings.http_read_timeout_s,
+        hosts = AllowedHosts(settings.http_allowed_hosts)
+        edge = Edge(
+            hosts=hosts,
+            is_open=lambda: self._serves,
+            request_took=self.telemetry.request_took,
         )
+        bounds = Bounds(settings.http_read_timeout_s, settings.http_write_timeout_s)
+        self._web = WebServer(application(ROUTES, self._parts(), edge), bounds)
 
     def _services(self) -> tuple[AgentLinkService, FodcService]:
         interval_s = self.settings.heartbeat_interval_s
@@ -180,38 +179,22 @@ class Proxy:
         )
         return link, fodc
 
-    def _routes(self) -> Routes:
-        told = (version(), self.incarnation, self.started_at_ms)
-        metrics_deps = metrics_routes.MetricsDeps(
-            self.rounds,
-            self.host_samples,
-            self.telemetry.page,
-            _unix_ms,
-            self.settings.http_write_timeout_s,
+    def _parts(self) -> Parts:
+        return Parts(
+            version=version(),
+            incarnation=self.incarnation,
+            started_at_ms=self.started_at_ms,
+            clock_ms=_unix_ms,
+            registry=self.registry,
+            rounds=self.rounds,
+            last_known=LastKnown(),
+            coordinator=self.diagnostics.coordinator,
+            store=self.diagnostics.store,
+            host_samples=self.host_samples,
+            own_page=self.telemetry.page,
+            checks=self.ready_checks,
+            new_request_id=new_request_id,
         )
-        fleet_deps = fleet_routes.FleetDeps(
-            self.registry, _unix_ms, *told, active_captures=self._active_captures
-        )
-        health_deps = health_routes.HealthDeps(self.registry, _unix_ms, *told, self.ready_checks)
-        return [
-            *metrics_routes.routes(metrics_deps),
-            *fleet_routes.routes(fleet_deps),
-            *health_routes.routes(health_deps),
-            *configuration_routes.routes(self.registry, self.rounds, _unix_ms),
-            *diagnostics_routes.routes(self.diagnostics.coordinator),
-            *artifact_routes.routes(self.diagnostics.store),
-            *openapi_routes.routes(version()),
-        ]
-
-    def _active_captures(self, address: str) -> Sequence[Mapping[str, object]]:
-        return [
-            {
-                "request_id": capture.request_id,
-                "profile": capture.profile,
-                "started_at": rfc3339_ms(capture.started_at_ms),
-            }
-            for capture in self.diagnostics.coordinator.active_captures(address)
-        ]
 
     def _changed(self, transition: Transition) -> None:
         member = transition.member
@@ -237,7 +220,7 @@ class Proxy:
         """Where callers ask, empty before the start."""
         return self._web.address
 
-    def ready_checks(self) -> Sequence[health_routes.ReadyCheck]:
+    def ready_checks(self) -> Sequence[Check]:
         """Return what must work before callers are sent here."""
         listening, waits = bool(self._grpc.address), self._host.stands_by()
         message = "opens when this replica leads" if waits else "does not listen yet"
@@ -245,10 +228,8 @@ class Proxy:
         kept = f"kept in {self.data_dir}"
         lost = "kept in a temporary folder until the proxy ends; set --data-dir to keep them"
         return (
-            health_routes.ReadyCheck("grpc", listening or waits, message),
-            health_routes.ReadyCheck(
-                "artifacts", ok=True, message=lost if self._is_temporary else kept
-            ),
+            Check("grpc", listening or waits, message),
+            Check("artifacts", ok=True, message=lost if self._is_temporary else kept),
             *self._host.checks(),
         )
 

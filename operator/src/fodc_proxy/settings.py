@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError, OptionError
+from fodc_protocol.option_values import Value
 from fodc_protocol.options import (
     Address,
     Kind,
@@ -17,9 +18,16 @@ from fodc_protocol.options import (
     usage,
 )
 from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.http import hosts
 
 ENV_PREFIX: Final = "FODC_PROXY"
 PROGRAM: Final = "fodc-proxy"
+
+
+def _host_names(_name: str, value: Value) -> str | None:
+    wrong = [one for one in value if not hosts.is_pattern(one)] if isinstance(value, tuple) else []
+    return f"has {wrong[0]!r}: must be a host name, *.name or *" if wrong else None
+
 
 OPTIONS: Final = (
     Option(
@@ -61,6 +69,15 @@ OPTIONS: Final = (
         "10s",
         "How long a reader may take nothing of an answer before its connection is closed.",
         check=positive,
+    ),
+    Option(
+        hosts.OPTION,
+        Kind.LIST,
+        ",".join(hosts.CLUSTER_NAMES),
+        "Names that a Host header may have beside addresses, localhost and names of one label; "
+        "*.name means what ends in it, * everything.",
+        "NAMES",
+        check=_host_names,
     ),
     Option(
         "heartbeat-interval",
@@ -118,6 +135,7 @@ class Settings:
     max_message_bytes: int = 32 * 1024 * 1024
     http_read_timeout_s: float = 10.0
     http_write_timeout_s: float = 10.0
+    http_allowed_hosts: tuple[str, ...] = hosts.CLUSTER_NAMES
     heartbeat_interval_s: float = 10.0
     collection_timeout_s: float = 8.0
     data_dir: str = ""
@@ -150,6 +168,7 @@ def settings_of(values: Resolved) -> Settings:
         values.integer("grpc-max-msg-size"),
         values.number("http-read-timeout"),
         values.number("http-write-timeout"),
+        values.list_of("http-allowed-hosts"),
         values.number("heartbeat-interval"),
         values.number("collection-timeout"),
         values.text("data-dir"),

@@ -153,6 +153,21 @@ class BadRequestError(FodcError):
     default_reason = Reason.BAD_REQUEST
 
 
+class FieldError(BadRequestError):
+    """One field is wrong; `field` is its path, the message starts with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        """Keep both; `problem` goes on after the field's name."""
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
+def shown(value: object, *, max_length: int = 60) -> str:
+    """Return a value from outside, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= max_length else text[:max_length] + "…"
+
+
 class OptionError(BadRequestError):
     """A setting is wrong; the message names the flag, variable or key that supplied it."""
 

@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 
 from fodc_proxy.artifacts.errors import StorageError
-from fodc_proxy.web import diagnostics
-from fodc_proxy.web.server import WebServer, application
+from fodc_proxy.http.edge import Edge
+from fodc_proxy.http.listener import WebServer
+
+from ..served import app_of  # noqa: TID252 - one folder's tests
 
 BODY = {"target": {"all": True}, "captures": [{"profile": "heap"}]}
 PATH = "/diagnostics/requests"
@@ -18,7 +20,7 @@ PATH = "/diagnostics/requests"
 
 def served(play, scene, **limits):
     async def whole(world):
-        app = application(diagnostics.routes(world.coordinator), max_body_bytes=20_000)
+        app = app_of(Edge(max_body_bytes=20_000), coordinator=world.coordinator)
         server = WebServer(app)
         await server.start("127.0.0.1", 0)
         try:
@@ -54,7 +56,7 @@ def test_request_is_created_followed_and_read(play):
             "skipped": 0,
             "cancelled": 0,
         }
-        assert (resource["progress"], resource["created_at"]) == ("0/1", "2027-01-15T08:00:00Z")
+        assert (resource["progress"], resource["created_at"]) == ("0/1", "2027-01-15T08:00:00.000Z")
         await world.deliver()
         agent.finish(agent.begun[0])
         await world.deliver()
@@ -122,7 +124,8 @@ def test_form_of_another_site_is_refused(play):
     async def scene(world, http):
         headers = {"Content-Type": "text/plain"}
         async with http.post(PATH, data=json.dumps(BODY), headers=headers) as answer:
-            assert answer.status == 400
+            assert answer.status == 415
+            assert answer.headers["Accept"] == "application/json"
             assert (await error_of(answer))["field"] == "Content-Type"
 
     served(play, scene)

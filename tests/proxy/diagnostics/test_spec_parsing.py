@@ -21,8 +21,8 @@ from fodc_proxy.diagnostics.model import (
     Target,
 )
 from fodc_proxy.diagnostics.parsing import parse_request
-from fodc_proxy.diagnostics.presentation import request_resource
 from fodc_proxy.diagnostics.records import RecordError, dump_request, load_request
+from fodc_proxy.http.requests import request_of
 
 GOOD = {"target": {"names": ["pod-0"]}, "captures": [{"profile": "cpu"}]}
 
@@ -234,7 +234,7 @@ def test_record_comes_back_as_it_was(request):
 
 @given(request=REQUESTS)
 def test_resource_can_be_made_of_any_request(request):
-    assert request_resource(request)["id"] == "r1"
+    assert request_of(request).id == "r1"
 
 
 @pytest.mark.parametrize(

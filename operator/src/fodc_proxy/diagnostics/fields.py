@@ -9,25 +9,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from fodc_protocol.errors import BadRequestError
+from fodc_protocol.errors import FieldError, shown
 
-MAX_SHOWN = 60
+__all__ = ["FieldError", "Fields", "shown"]
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
-
-
-class FieldError(BadRequestError):
-    """One field is wrong; `field` is its path, the message starts with it."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field} {problem}")
-        self.field = field
-
-
-def shown(value: object) -> str:
-    """Return a value short enough for a message."""
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 class Fields:

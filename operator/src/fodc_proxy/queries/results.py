@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from fodc_protocol.errors import FodcError, Reason
+from fodc_protocol.roles import ANY_ROLE, RoleFilter
 from fodc_proxy.fleet.membership import Member
 from fodc_proxy.queries import plan
 
@@ -14,17 +15,17 @@ _RETRY_AFTER_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which agents a caller wants; empty means all. Role exact, pod name in any case (§6.3).
+    """Which agents a caller wants; empty means all. The pod name in any case (§6.3).
 
     The pod name may have its namespace before it: `namespace/pod`.
     """
 
-    role: str = ""
+    role: RoleFilter = ANY_ROLE
     pod_name: str = ""
 
     def covers(self, member: Member) -> bool:
         """Say whether this member is wanted."""
-        if self.role and member.role != self.role:
+        if not self.role.fits(member.role, member.tier):
             return False
         wanted = self.pod_name.casefold()
         return not wanted or wanted in {member.pod_name.casefold(), member.address.casefold()}
@@ -37,7 +38,7 @@ class Selection:
     @property
     def is_all(self) -> bool:
         """Whether there is no filter."""
-        return not self.role and not self.pod_name
+        return self.role.is_all and not self.pod_name
 
 
 @dataclass(frozen=True, slots=True)

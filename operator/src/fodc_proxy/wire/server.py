@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import grpc
 
+from fodc_protocol.option_values import Address
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.streams import Context
@@ -82,7 +83,7 @@ class GrpcServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises OSError when the address cannot be had (G17). Port 0 takes a free one."""
-        wanted = f"{host or '[::]'}:{port}"
+        wanted = str(Address(host or "::", port))
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handlers,))
         try:

@@ -8,9 +8,13 @@ the agent has sent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
-from fodc_protocol import times
+from msgspec.structs import replace as replaced
+
+from fodc_api import configuration as api
+from fodc_api.cluster import Condition
+from fodc_api.values import time_of
+from fodc_api.words import DifferenceKind
 from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
@@ -18,8 +22,6 @@ from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.queries.results import RoundResult
 
 MAX_REMEMBERED = 2000
-
-Json: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +82,34 @@ class _Shown:
 
 def configuration_page(
     result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
-) -> Json:
+) -> api.Configurations:
     """The answer of /cluster/config; `last_known` has noted this round already."""
-    shown = _shown(result, last_known, ids)
-    return {**_head(result, ids, now_ms), "nodes": [_node(one, now_ms) for one in shown]}
+    nodes = tuple(_node(one, now_ms) for one in _shown(result, last_known, ids))
+    return replaced(_head(result, ids, now_ms), nodes=nodes)
 
 
 def difference_page(
     result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
-) -> Json:
+) -> api.Configurations:
     """The answer of /cluster/config?diff=role: drift inside each role, stale nodes included."""
     roles: dict[str, list[_Shown]] = {}
     for one in _shown(result, last_known, ids):
         roles.setdefault(one.known.role, []).append(one)
-    return {
-        **_head(result, ids, now_ms),
-        "roles": [_role(role, roles[role]) for role in sorted(roles)],
-    }
+    drifts = tuple(_role(role, roles[role]) for role in sorted(roles))
+    return replaced(_head(result, ids, now_ms), roles=drifts)
 
 
-def _head(result: RoundResult[frames.Configuration], ids: NodeIds, now_ms: int) -> Json:
-    return {
-        "generated_at": times.format_rfc3339_ms(now_ms),
-        "asked": result.asked,
-        "answered": len(result.answers),
-        "missing": [
-            {"node_id": ids.of(lost.member), "reason": lost.reason, "message": lost.message}
-            for lost in result.missing
-        ],
-    }
+def _head(
+    result: RoundResult[frames.Configuration], ids: NodeIds, now_ms: int
+) -> api.Configurations:
+    return api.Configurations(
+        generated_at=time_of(now_ms),
+        asked=result.asked,
+        answered=len(result.answers),
+        missing=tuple(
+            api.Missing(ids.of(lost.member), lost.reason, lost.message) for lost in result.missing
+        ),
+    )
 
 
 def _shown(
@@ -124,40 +125,30 @@ def _shown(
     return sorted(shown, key=lambda one: one.node_id)
 
 
-def _node(one: _Shown, now_ms: int) -> Json:
+def _node(one: _Shown, now_ms: int) -> api.NodeConfiguration:
     known, configuration = one.known, one.known.configuration
-    return {
-        "node_id": one.node_id,
-        "role": known.role,
-        "hash": configuration.hash,
-        "epoch": configuration.epoch,
-        "collected_at": times.format_rfc3339_ms(configuration.collected_at_ms),
-        "age_seconds": max(now_ms - known.read_at_ms, 0) / 1000,
-        "stale": one.stale,
-        "entries": [
-            {
-                "name": entry.name,
-                "value": entry.value,
-                "source": entry.source,
-                "redacted": entry.redacted,
-            }
-            for entry in sorted(configuration.entries, key=lambda entry: entry.name)
-        ],
-        "conditions": [
-            {"type": c.type, "reason": c.reason, "message": c.message}
-            for c in configuration.conditions
-        ],
-    }
+    entries = sorted(configuration.entries, key=lambda entry: entry.name)
+    return api.NodeConfiguration(
+        node_id=one.node_id,
+        role=known.role,
+        hash=configuration.hash,
+        epoch=configuration.epoch,
+        collected_at=time_of(configuration.collected_at_ms),
+        age_seconds=max(now_ms - known.read_at_ms, 0) / 1000,
+        stale=one.stale,
+        entries=tuple(api.Entry(e.name, e.value, e.source, e.redacted) for e in entries),
+        conditions=tuple(Condition(c.type, c.reason, c.message) for c in configuration.conditions),
+    )
 
 
-def _role(role: str, shown: Sequence[_Shown]) -> Json:
+def _role(role: str, shown: Sequence[_Shown]) -> api.RoleDrift:
     differences = drift({one.node_id: _entries(one) for one in shown})
-    return {
-        "role": role,
-        "nodes": [one.node_id for one in shown],
-        "stale_nodes": [one.node_id for one in shown if one.stale],
-        "differences": [_difference(one) for one in differences],
-    }
+    return api.RoleDrift(
+        role=role,
+        nodes=tuple(one.node_id for one in shown),
+        stale_nodes=tuple(one.node_id for one in shown if one.stale),
+        differences=tuple(_difference(one) for one in differences),
+    )
 
 
 def _entries(one: _Shown) -> list[ConfigEntry]:
@@ -171,17 +162,17 @@ def _source(text: str) -> Source:
     return Source(text) if text in list(Source) else Source.DEFAULT
 
 
-def _difference(one: Drift) -> Json:
-    return {
-        "name": one.name,
-        "kind": "identity" if one.identity else "drift",
-        "has_majority": one.has_majority,
-        "majority": one.majority,
-        "values": _values(one.values),
-    }
+def _difference(one: Drift) -> api.Difference:
+    return api.Difference(
+        name=one.name,
+        kind=DifferenceKind.IDENTITY if one.identity else DifferenceKind.DRIFT,
+        has_majority=one.has_majority,
+        majority=one.majority,
+        values=_values(one.values),
+    )
 
 
-def _values(values: Mapping[str | None, tuple[str, ...]]) -> list[Json]:
+def _values(values: Mapping[str | None, tuple[str, ...]]) -> tuple[api.DifferingValue, ...]:
     """Most frequent first; a value of null means that the node was not told this setting."""
     ranked = sorted(values.items(), key=lambda item: (-len(item[1]), item[0] or ""))
-    return [{"value": value, "nodes": list(nodes)} for value, nodes in ranked]
+    return tuple(api.DifferingValue(value, nodes) for value, nodes in ranked)

@@ -7,16 +7,17 @@ import hashlib
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_proxy.artifacts.errors import StorageError
 from fodc_proxy.artifacts.objects import local_objects
-from fodc_proxy.web import artifacts
-from fodc_proxy.web.artifacts import Span, asked_span
-from fodc_proxy.web.server import WebServer, application
+from fodc_proxy.http.artifacts import Span, asked_span
+from fodc_proxy.http.listener import WebServer
 
-from .test_store import NOW_MS, manifest, store_on
+from ..artifacts.test_store import NOW_MS, manifest, store_on  # noqa: TID252 - one folder's tests
+from ..served import app_of  # noqa: TID252 - one folder's tests
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -27,7 +28,7 @@ def served(tmp_path, scene):
         path = tmp_path / "content"
         path.write_bytes(CONTENT)
         await store.commit(manifest(content=CONTENT), path)
-        server = WebServer(application(artifacts.routes(store)))
+        server = WebServer(app_of(store=store))
         await server.start("127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession(
@@ -115,6 +116,33 @@ def test_conditions_on_the_tag_are_honored(tmp_path):
     served(tmp_path, scene)
 
 
+@pytest.mark.parametrize("form", ["*", "W/{}", '"other", {}', 'W/"other", W/{}'])
+def test_tags_that_a_caller_has_may_be_a_list_and_weak(tmp_path, form):
+    """Defect P14."""
+
+    async def scene(_, http):
+        tags = form.format(f'"{hashlib.sha256(CONTENT).hexdigest()}"')
+        async with http.get("/artifacts/art-1", headers={"If-None-Match": tags}) as answer:
+            assert answer.status == 304
+
+    served(tmp_path, scene)
+
+
+def test_range_is_for_get_only_and_a_weak_tag_is_no_ground_for_a_part(tmp_path):
+    """Defect P14: HEAD with Range was answered 206 (RFC 9110 §14.2, §13.1.5)."""
+
+    async def scene(_, http):
+        async with http.head("/artifacts/art-1", headers={"Range": "bytes=0-9"}) as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, "1024000")
+        weak = f'W/"{hashlib.sha256(CONTENT).hexdigest()}"'
+        for condition in (weak, "Sat, 29 Nov 2031 08:00:00 GMT"):
+            headers = {"Range": "bytes=0-9", "If-Range": condition}
+            async with http.get("/artifacts/art-1", headers=headers) as answer:
+                assert answer.status == 200
+
+    served(tmp_path, scene)
+
+
 def test_list_and_manifest_tell_what_is_known(tmp_path):
     async def scene(_, http):
         async with http.get("/artifacts", params={"node_id": "pod-0"}) as answer:
@@ -122,7 +150,7 @@ def test_list_and_manifest_tell_what_is_known(tmp_path):
         async with http.get("/artifacts/art-1/manifest") as answer:
             assert await answer.json() == listed
         assert (listed["node_id"], listed["samples"], listed["duration_seconds"]) == ("pod-0", 5, 1)
-        assert listed["created_at"] == "2027-01-15T08:00:00Z"
+        assert listed["created_at"] == "2027-01-15T08:00:00.000Z"
         assert NOW_MS == 1_800_000_000_000
         async with http.get("/artifacts", params={"profile": "trace"}) as answer:
             assert await answer.json() == {"artifacts": []}
@@ -191,7 +219,8 @@ def test_bytes_that_end_early_end_the_connection(tmp_path):
     header=st.text(max_size=20) | st.from_regex(r"bytes=\d{0,3}-\d{0,3}"), size=st.integers(0, 200)
 )
 def test_any_range_header_gives_bytes_that_are_there(header, size):
-    span = asked_span(header, size)
+    request = make_mocked_request("GET", "/", headers={"Range": header})
+    span = asked_span(request, size, "0" * 64)
     assert (
         span is None or span == Span(0, size, is_part=False) or 0 <= span.start < span.end <= size
     )

@@ -9,7 +9,6 @@ from typing import Self
 
 import pytest
 import schemathesis
-from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -18,9 +17,11 @@ from fodc_protocol.link import frames
 from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.http.listener import WebServer
+from fodc_proxy.queries.plan import Window
 from fodc_proxy.queries.results import Answer, RoundResult, Selection
-from fodc_proxy.web import artifacts, configuration, diagnostics, openapi
-from fodc_proxy.web.server import WebServer, application
+
+from ..served import DOCUMENT, app_of  # noqa: TID252 - one folder's tests
 
 NOW_MS = 1_800_000_000_000
 
@@ -33,7 +34,9 @@ class Nobody:
 
 
 class SameForAll:
-    """Every agent answers with the same configuration."""
+    """Every agent answers with the same configuration, and has neither metrics nor a window."""
+
+    collection_timeout_s = 8.0
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -43,6 +46,12 @@ class SameForAll:
         value = frames.Configuration(1, 1, "h", NOW_MS, entries)
         members = [m for m in self._registry.members() if selection.covers(m)]
         return RoundResult(tuple(Answer(member, value) for member in members), ())
+
+    async def metrics(self, selection: Selection, timeout_s: float) -> RoundResult:
+        return RoundResult((), ())
+
+    async def windows(self, selection: Selection, window: Window) -> RoundResult:
+        return RoundResult((), ())
 
 
 class ServedProxy:
@@ -85,7 +94,12 @@ class ServedProxy:
         )
         await parts.open()
         await self._put_artifact(parts.store)
-        self.app = web_app(parts, registry)
+        self.app = app_of(
+            registry=registry,
+            rounds=SameForAll(registry),
+            coordinator=parts.coordinator,
+            store=parts.store,
+        )
         server = WebServer(self.app)
         await server.start("127.0.0.1", 0)
         self.url = f"http://{server.address}"
@@ -103,18 +117,6 @@ class ServedProxy:
         await store.commit(manifest, content)
 
 
-def web_app(parts, registry: Registry) -> web.Application:
-    clock = lambda: NOW_MS  # noqa: E731 - one expression
-    return application(
-        [
-            *diagnostics.routes(parts.coordinator),
-            *artifacts.routes(parts.store),
-            *configuration.routes(registry, SameForAll(registry), clock),
-            *openapi.routes("1.2.3"),
-        ]
-    )
-
-
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):
     with ServedProxy(tmp_path_factory.mktemp("served")) as served:
@@ -126,59 +128,55 @@ def document(proxy):
     return schemathesis.openapi.from_url(f"{proxy.url}/openapi.json")
 
 
-# Rules between fields (one cpu capture per request, a deadline longer than the longest capture)
-# are more than a schema can say.
-BEYOND_SCHEMAS = {"POST": [positive_data_acceptance]}
+# Rules between fields (one cpu capture per request, a deadline longer than the longest capture),
+# words that the fleet decides on (roles), and times are more than a schema can say.
+BEYOND_SCHEMAS = {"/diagnostics/requests", "/cluster", "/cluster/config", "/metrics"} | {
+    "/metrics-windows"
+}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(150)
 def test_every_call_is_answered_as_documented(document):
+    """Defects P14, P15: error bodies that were not listed, a null where a text was promised."""
     operations = [found.ok() for found in document.get_all_operations()]
-    # All that is served but the document itself, which the tool leaves out.
-    assert len(operations) == 10
+    methods = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
+    # The tool leaves out where it has the document from.
+    assert methods - {(one.path, one.method.lower()) for one in operations} == {
+        ("/openapi.json", "get")
+    }
     for operation in operations:
 
-        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def call(case):
-            case.call_and_validate(timeout=10, excluded_checks=BEYOND_SCHEMAS.get(case.method, []))
+            excluded = [positive_data_acceptance] if case.path in BEYOND_SCHEMAS else []
+            case.call_and_validate(timeout=10, excluded_checks=excluded)
 
         call()
 
 
-def test_document_shows_what_is_served_and_nothing_else(proxy):
-    paths = openapi.document(openapi.served_paths(proxy.app), "1.2.3")["paths"]
-    assert sorted(paths) == [
-        "/artifacts",
-        "/artifacts/{id}",
-        "/artifacts/{id}/manifest",
-        "/cluster/config",
-        "/diagnostics/requests",
-        "/diagnostics/requests/{id}",
-        "/openapi.json",
-    ]
-    assert openapi.undocumented(proxy.app) == ()
-
-
-def test_every_served_method_is_documented(proxy):
+def test_every_row_of_the_table_is_served_and_documented(proxy):
     served = {
         (route.resource.canonical, route.method.lower())
         for route in proxy.app.router.routes()
         if route.resource is not None
     }
-    documented = {(path, method) for path, item in openapi.PATHS.items() for method in item}
-    assert served - documented == set()
+    documented = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert served == documented
 
 
 def test_every_reference_of_the_document_leads_somewhere():
-    text = json.dumps(openapi.document(openapi.PATHS, "1"))
-    names = {piece.split('"')[0] for piece in text.split("#/components/schemas/")[1:]}
-    assert names <= set(openapi.SCHEMAS)
+    names = {
+        piece.split('"')[0] for piece in json.dumps(DOCUMENT).split("#/components/schemas/")[1:]
+    }
+    assert names <= set(DOCUMENT["components"]["schemas"])
 
 
-def test_unknown_route_is_found_undocumented():
-    async def surprise(_: web.Request) -> web.Response:
-        return web.Response()
-
-    app = application([web.get("/surprise", surprise)])
-    assert openapi.undocumented(app) == ("/surprise",)
+def test_every_json_error_is_the_one_problem():
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            for code, answer in operation["responses"].items():
+                content = answer.get("content", {}).get("application/json")
+                if int(code) >= 400 and content and path != "/readyz":
+                    assert content["schema"] == {"$ref": "#/components/schemas/Problem"}, method

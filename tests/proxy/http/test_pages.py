@@ -316,14 +316,15 @@ def test_h06_i01_windows_of_both_contracts(tmp_path):
     assert (query.window_query.start_ms, query.window_query.end_ms) == (0, 60_000)
 
 
-def test_windows_without_times_are_whole_and_with_one_time_open(tmp_path):
-    """P18: one point came back. The existing proxy ignores a single time as well."""
+def test_windows_are_open_on_the_side_that_has_no_time(tmp_path):
+    """P18: without both times only the newest value of each series came (upstream H06)."""
 
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0") as own, GoAgent(proxy, "pod-1") as go:
             await go.attached(proxy)
             for query in ("", "?end_time=2026-11-21T07:07:59Z", "?start_time=2026-11-21T07:07:59Z"):
-                await fetch(proxy, f"/metrics-windows{query}")
+                reply = await fetch(proxy, f"/metrics-windows{query}")
+                assert [one["pod_name"] for one in json.loads(reply.text)] == ["pod-0", "pod-1"]
             asked = [one.window_query for one in own.queries]
             return asked, go.commands[0]
 
@@ -442,8 +443,9 @@ def test_nodes_of_one_name_in_two_namespaces_are_told_apart(tmp_path):
             LinkAgent(proxy, "pod-0", "ROLE_LIAISON", namespace="two"),
             LinkAgent(proxy, "pod-1", namespace="two"),
         ):
-            paths = ("", "?node_id=two/pod-0", "?node_id=two/pod-1", "?node_id=three/pod-0")
+            paths = ("", "?node_id=two/pod-0", "?node_id=two/pod-1")
             pages = [json.loads((await fetch(proxy, f"/cluster{p}")).text) for p in paths]
+            assert (await fetch(proxy, "/cluster?node_id=three/pod-0")).status == 404
             metrics = await fetch(proxy, "/metrics?pod_name=two/pod-0")
             windows = await fetch(proxy, "/metrics-windows?pod_name=two/pod-0")
             return pages, metrics, windows
@@ -459,7 +461,6 @@ def test_nodes_of_one_name_in_two_namespaces_are_told_apart(tmp_path):
         ],
         [("two/pod-0", "pod-0", "two")],
         [("pod-1", "pod-1", "two")],
-        [],
     ]
     assert metrics.headers["X-FODC-Asked"] == windows.headers["X-FODC-Asked"] == "1"
     assert 'namespace="two",node_role="ROLE_LIAISON",node_type="hot",pod_name="pod-0"} 1' in (

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of artifacts: list, manifest, bytes with ranges, removal.
+
+The one idea: whoever downloads can check and resume: length, digest and entity tag are those of the
+whole artifact, and a read that fails midway ends the connection instead of looking complete.
+"""
+
+import base64
+import logging
+import re
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from aiohttp import web
+
+from fodc_api import artifacts as api
+from fodc_api.values import time_of
+from fodc_protocol.errors import FodcError
+from fodc_proxy.artifacts import links
+from fodc_proxy.artifacts.errors import MissingError
+from fodc_proxy.artifacts.store import Stored
+from fodc_proxy.http.answers import problem
+from fodc_proxy.http.routes import Call, NothingAsked, Parts
+
+# "The last 0 bytes", which the library takes for "from byte 0 on".
+_NO_BYTES: Final = re.compile(r"=-0+$")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` up to, not including, `end`; `is_part` when a range was asked."""
+
+    start: int
+    end: int
+    is_part: bool
+
+
+# ---- handlers -------------------------------------------------------------------------------
+
+
+async def listed(parts: Parts, call: Call[api.ArtifactsQuery]) -> api.Artifacts:
+    """List manifests, the newest first."""
+    found = parts.store.select(
+        node_id=call.asked.node_id, request_id=call.asked.request_id, profile=call.asked.profile
+    )
+    return api.Artifacts(tuple(artifact_of(stored) for stored in found))
+
+
+async def manifest(parts: Parts, call: Call[NothingAsked]) -> api.Artifact:
+    """Return one manifest."""
+    return artifact_of(_find(parts, call))
+
+
+async def remove(parts: Parts, call: Call[NothingAsked]) -> web.Response:
+    """Remove one artifact."""
+    await parts.store.delete(_find(parts, call).manifest.artifact_id)
+    return web.Response(status=204)
+
+
+async def download(parts: Parts, call: Call[NothingAsked]) -> web.StreamResponse:
+    """Send the bytes, whole or a range of them; of HEAD only what would be said about them."""
+    stored, request = _find(parts, call), call.request
+    headers, size = _headers(stored), stored.manifest.size_bytes
+    if _is_known(request, stored.manifest.sha256):
+        kept = {name: headers[name] for name in ("ETag", "Cache-Control")}
+        return web.Response(status=304, headers=kept)
+    span = asked_span(request, size, stored.manifest.sha256)
+    if span is None:
+        message = f"the artifact has {size} bytes; ask for bytes=0-{max(size - 1, 0)}"
+        content_range = {"Content-Range": f"bytes */{size}"}
+        return problem(416, "BadRequest", message, "Range", headers=content_range)
+    return await _send(parts, request, stored, span, headers)
+
+
+def _find(parts: Parts, call: Call[NothingAsked]) -> Stored:
+    stored = parts.store.find(call.id)
+    if stored is None:
+        raise MissingError(f"artifact {call.id[:128]} does not exist (any more)")
+    return stored
+
+
+# ---- what is asked, as RFC 9110 has it --------------------------------------------------------
+
+
+def _is_known(request: web.Request, sha256: str) -> bool:
+    """Whether If-None-Match says that the caller has it: a list, where weak tags fit too."""
+    tags = request.if_none_match or ()
+    return any(tag.value in {sha256, "*"} for tag in tags)
+
+
+def asked_span(request: web.Request, size: int, sha256: str) -> Span | None:
+    """Which bytes a request is for, None when there are none such.
+
+    A Range is passed over when it is no single range of bytes (§14.2), when the method is HEAD
+    (§14.2), or when If-Range is not the strong tag of this artifact (§13.1.5).
+    """
+    whole = Span(0, size, is_part=False)
+    if request.method != "GET" or "Range" not in request.headers:
+        return whole
+    if not _may_be_part(request.headers.get("If-Range"), sha256):
+        return whole
+    try:
+        asked = request.http_range
+    except ValueError:
+        return whole
+    first = asked.start if asked.start is not None else 0
+    if first < 0 or _NO_BYTES.search(request.headers["Range"]):
+        return Span(max(size + first, 0), size, is_part=True) if size and first else None
+    end = size if asked.stop is None else min(asked.stop, size)
+    return Span(first, end, is_part=True) if first < size else None
+
+
+def _may_be_part(if_range: str | None, sha256: str) -> bool:
+    return if_range is None or if_range.strip() == f'"{sha256}"'
+
+
+# ---- what is answered -----------------------------------------------------------------------
+
+
+async def _send(
+    parts: Parts, request: web.Request, stored: Stored, span: Span, headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=206 if span.is_part else 200, headers=headers)
+    response.content_length = span.end - span.start
+    if span.is_part:
+        size = stored.manifest.size_bytes
+        response.headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    blocks = aiter(parts.store.stream(stored, span.start, span.end))
+    # The first block before the head: a store that fails is told with a status.
+    block = await anext(blocks, b"")
+    await response.prepare(request)
+    left = span.end - span.start
+    try:
+        while block:
+            await response.write(block)
+            left -= len(block)
+            block = await anext(blocks, b"")
+    except FodcError as error:
+        _log.warning("download of %s broke off: %s", stored.key, error.message)
+    if left:
+        _break_off(request)
+    await response.write_eof()
+    return response
+
+
+def _break_off(request: web.Request) -> NoReturn:
+    """End the connection: what was sent is not the whole, and the caller has to see that."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("the artifact could not be read to its end")
+
+
+def _headers(stored: Stored) -> dict[str, str]:
+    told = stored.manifest
+    digest = base64.b64encode(bytes.fromhex(told.sha256)).decode()
+    return {
+        "Content-Type": links.content_type(told),
+        "Content-Disposition": f'attachment; filename="{links.file_name(told)}"',
+        "ETag": f'"{told.sha256}"',
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def artifact_of(stored: Stored) -> api.Artifact:
+    """Return the manifest as the API shows it."""
+    told = stored.manifest
+    return api.Artifact(
+        artifact_id=told.artifact_id,
+        request_id=told.request_id,
+        command_id=told.command_id,
+        node_id=told.node,
+        pod_name=told.pod,
+        namespace=told.namespace or None,
+        role=told.role,
+        profile=told.profile,
+        format=told.format,
+        size_bytes=told.size_bytes,
+        sha256=told.sha256,
+        samples=told.samples,
+        started_at=time_of(told.started_at_ms),
+        finished_at=time_of(told.finished_at_ms),
+        created_at=time_of(stored.stored_at_ms),
+        duration_seconds=told.duration_ms / 1000,
+        empty=told.empty,
+        truncated=told.truncated,
+        warnings=told.warnings,
+        agent_version=told.agent_version,
+        file_name=links.file_name(told),
+        download_path=links.download_path(told.artifact_id),
+    )

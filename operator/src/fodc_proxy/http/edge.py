@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a table of routes to an application: hosts, who serves, and what a failure looks like.
+
+The one idea: a handler raises, and which status and which shape that is, is decided here once.
+Wrong methods, unknown paths and the existing routes answer as the existing proxy does (§6.2).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from fodc_api.words import Right
+from fodc_protocol.errors import FieldError, FodcError, Reason, shown
+from fodc_proxy.diagnostics.ledger import ConflictError
+from fodc_proxy.http import openapi
+from fodc_proxy.http.answers import Reply, problem, send_json, text_error
+from fodc_proxy.http.hosts import OPTION, AllowedHosts
+from fodc_proxy.http.routes import Parts, Route
+from fodc_proxy.http.selecting import UnknownNodeError
+from fodc_proxy.queries.results import TooManyWindowsError
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
+_EXISTING: Final = web.AppKey("existing", frozenset)
+_STATUSES: Final = {
+    Reason.BAD_REQUEST: 400,
+    Reason.NOT_FOUND: 404,
+    Reason.TOO_LARGE: 413,
+    Reason.BUSY: 503,
+    Reason.THROTTLED: 503,
+    Reason.STANDBY: 503,
+    Reason.STORAGE_FAILED: 503,
+    Reason.QUOTA_EXCEEDED: 503,
+}
+_log = logging.getLogger(__name__)
+
+
+def _always() -> bool:
+    return True
+
+
+def _untold(_route: str, _code: int, _seconds: float) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What bounds all routes; while `is_open` says no, only probes and Prometheus are answered.
+
+    `request_took` is told the path's pattern, the status and the seconds of each request.
+    """
+
+    max_body_bytes: int = 1024 * 1024
+    hosts: AllowedHosts = AllowedHosts()  # noqa: RUF009 - frozen
+    is_open: Callable[[], bool] = _always
+    request_took: Callable[[str, int, float], None] = _untold
+
+
+def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) -> web.Application:
+    """Return the application that serves these routes."""
+    edge = edge or Edge()
+    rows = tuple(table)
+    middlewares = [_timing(edge), _errors, _gate(edge)]
+    app = web.Application(middlewares=middlewares, client_max_size=edge.max_body_bytes)
+    app[openapi.DOCUMENT] = msgspec.json.encode(openapi.document(rows, parts.version)) + b"\n"
+    app[_EXISTING] = frozenset(row.path for row in rows if row.is_existing)
+    for row in rows:
+        app.router.add_route(row.method, row.path, _handler(row, parts))
+        if row.allows_head:
+            app.router.add_route("HEAD", row.path, _handler(row, parts))
+    return app
+
+
+def _handler(row: Route, parts: Parts) -> Handler:
+    refused = _as_text if row.is_existing else _as_problem
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            result = await row.run(parts, request)
+        except FodcError as error:
+            return refused(error)
+        if isinstance(result, web.StreamResponse):
+            return result
+        reply = result if isinstance(result, Reply) else Reply(result)
+        return await send_json(request, reply)
+
+    return answer
+
+
+# ---- failures -------------------------------------------------------------------------------
+
+
+def _as_problem(error: FodcError) -> web.Response:
+    match error:
+        case FieldError() | UnknownNodeError():
+            field = error.field
+        case ConflictError():
+            return problem(409, error.reason, error.message, "id")
+        case _:
+            field = ""
+    return problem(_status(error), error.reason, error.message, field)
+
+
+def _as_text(error: FodcError) -> web.Response:
+    headers: dict[str, str] = {}
+    if isinstance(error, TooManyWindowsError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return text_error(_status(error), error.message, headers=headers)
+
+
+def _status(error: FodcError) -> int:
+    return _STATUSES.get(error.reason, 500)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what aiohttp raises into answers of ours."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return _wrong_method(request, error)
+    except web.HTTPNotFound:
+        return text_error(404, "404 page not found")
+    except web.HTTPRequestEntityTooLarge as error:
+        response = problem(413, Reason.TOO_LARGE, "the request body is too large", "body")
+        response.force_close()
+        del error
+        return response
+    except (web.HTTPException, asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:  # noqa: BLE001 - the last resort: logged, and told to the caller
+        _log.exception("no answer to %s %s", request.method, shown(request.path))
+        return problem(500, Reason.INTERNAL, "the proxy failed to answer; its log has the cause")
+
+
+def _wrong_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
+    allowed: Mapping[str, str] = {"Allow": ", ".join(sorted(error.allowed_methods))}
+    if request.path in request.app[_EXISTING]:
+        return text_error(405, "Method not allowed", headers=allowed)
+    message = f"{request.method[:20]} is not allowed here; allowed: {allowed['Allow']}"
+    return problem(405, Reason.BAD_REQUEST, message, headers=allowed)
+
+
+# ---- how long it took -----------------------------------------------------------------------
+
+
+def _timing(edge: Edge) -> Middleware:
+    @web.middleware
+    async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began_s = time.perf_counter()
+        code = 499  # the caller went away
+        try:
+            answer = await handler(request)
+            code = answer.status
+        except web.HTTPException as error:
+            code = error.status
+            raise
+        else:
+            return answer
+        finally:
+            resource = request.match_info.route.resource
+            route = "unknown" if resource is None else resource.canonical
+            edge.request_took(route, code, time.perf_counter() - began_s)
+
+    return timing
+
+
+# ---- who is answered ------------------------------------------------------------------------
+
+
+def _gate(edge: Edge) -> Middleware:
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        wrong = _wrong_host(request, edge.hosts)
+        if wrong is not None:
+            return wrong
+        if edge.is_open() or request.path in _ALWAYS_OPEN:
+            return await handler(request)
+        return problem(503, Reason.STANDBY, "this replica does not serve; /readyz says why")
+
+    return gate
+
+
+def _wrong_host(request: web.Request, hosts: AllowedHosts) -> web.Response | None:
+    told = request.headers.getall("Host", [])
+    if not told and request.version < (1, 1):
+        return None
+    if len(told) != 1:
+        return problem(400, Reason.BAD_REQUEST, f"Host is given {len(told)} times", "Host")
+    if hosts.allow(told[0]):
+        return None
+    message = (
+        f"Host {shown(told[0])} is not answered: allow it with --{OPTION}, or use an address, "
+        "localhost or the name of the Service"
+    )
+    return problem(421, Reason.FORBIDDEN, message, "Host")
+
+
+def rights(table: Iterable[Route]) -> Mapping[tuple[str, str], Right]:
+    """Return what each method and path asks of a caller."""
+    return {(row.method, row.path): row.right for row in table}

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/diagnostics/requests`: POST, list, read, wait, cancel."""
+
+import secrets
+from typing import Final
+
+from fodc_api import requests as api
+from fodc_api.values import time_of, time_or_none
+from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
+from fodc_proxy.artifacts import links
+from fodc_proxy.diagnostics import model
+from fodc_proxy.http.answers import Reply
+from fodc_proxy.http.routes import Call, Parts
+
+COLLECTION: Final = "/diagnostics/requests"
+
+
+def new_request_id(now_ms: int) -> str:
+    """Make an id that sorts by time and is a DNS label, such as 20261121t090823-1f3a9c04."""
+    compact = "".join(mark for mark in time_of(now_ms)[:19] if mark.isalnum()).lower()
+    return f"{compact}-{secrets.token_hex(4)}"
+
+
+# ---- handlers -------------------------------------------------------------------------------
+
+
+async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
+    """Take a request in; an equal one of the same id is there already."""
+    request_id = call.asked.id or parts.new_request_id(parts.clock_ms())
+    taken, is_new = await parts.coordinator.submit(spec_of(call.asked), request_id)
+    headers = {"Location": f"{COLLECTION}/{taken.id}"}
+    return Reply(request_of(taken), 201 if is_new else 200, headers)
+
+
+async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
+    """List requests, the newest first."""
+    phase = call.asked.phase
+    found = parts.coordinator.select(
+        phase=None if phase is None else model.RequestPhase(phase), node_id=call.asked.node_id
+    )
+    return api.Requests(tuple(_summary(one) for one in found))
+
+
+async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:
+    """Return one request, after a change when that is asked for."""
+    asked = call.asked
+    if not asked.wait_seconds:
+        return request_of(parts.coordinator.get(call.id))
+    return request_of(
+        await parts.coordinator.wait(call.id, asked.after_revision, asked.wait_seconds)
+    )
+
+
+async def cancel(parts: Parts, call: Call[api.CancelQuery]) -> Reply:
+    """End a request early; one that has ended stays as it is."""
+    before = parts.coordinator.get(call.id)
+    if before.phase.ended:
+        return Reply(request_of(before))
+    after = await parts.coordinator.cancel(call.id, model.CancelMode(call.asked.mode))
+    return Reply(request_of(after), 202)
+
+
+# ---- what is asked --------------------------------------------------------------------------
+
+
+def spec_of(asked: api.RequestSpec) -> model.Spec:
+    """Return what the captures' room calls this; each capture gets a name within its request."""
+    target, execution = asked.target, asked.execution
+    return model.Spec(
+        selector=model.Selector(
+            names=_distinct(target.names),
+            roles=_distinct(target.roles),
+            tiers=_distinct(target.tiers),
+            all=target.all,
+            include_offline=target.include_offline,
+        ),
+        captures=_captures(asked.captures),
+        execution=model.Execution(
+            parallelism=execution.parallelism,
+            start_deadline_s=execution.start_deadline_seconds,
+            active_deadline_s=execution.active_deadline_seconds,
+            target_timeout_slack_s=execution.target_timeout_slack_seconds,
+            backoff_limit=execution.backoff_limit,
+            failure_policy=model.FailurePolicy(execution.failure_policy),
+        ),
+        reason=asked.reason,
+    )
+
+
+def _distinct(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def _captures(asked: tuple[api.CaptureAsked, ...]) -> tuple[model.Capture, ...]:
+    captures: list[model.Capture] = []
+    for one in asked:
+        earlier = sum(capture.profile is one.profile for capture in captures)
+        name = f"{one.profile}-{earlier + 1}" if earlier else str(one.profile)
+        captures.append(model.Capture(name, one.profile, one.duration_s, one.gc))
+    return tuple(captures)
+
+
+# ---- what is answered -----------------------------------------------------------------------
+
+
+def request_of(request: model.Request) -> api.Request:
+    """Return the resource with its targets."""
+    summary = _summary(request)
+    facts = {name: getattr(summary, name) for name in summary.__struct_fields__}
+    return api.Request(**facts, targets=tuple(_target(one) for one in request.targets))
+
+
+def _summary(request: model.Request) -> api.RequestSummary:
+    spec, counted = request.spec, model.counts(request)
+    return api.RequestSummary(
+        id=request.id,
+        revision=request.revision,
+        phase=RequestPhase(request.phase),
+        reason=request.reason,
+        message=request.message,
+        created_at=time_of(request.created_at_ms),
+        started_at=time_or_none(request.started_at_ms),
+        finished_at=time_or_none(request.finished_at_ms),
+        target=_selector(spec.selector),
+        captures=tuple(_capture(capture) for capture in spec.captures),
+        execution=_execution(spec.execution),
+        requested_reason=spec.reason,
+        cancel=None if request.cancel is None else CancelMode(request.cancel),
+        counts=api.Counts(
+            targets=counted.targets,
+            pending=counted.pending,
+            running=counted.running,
+            succeeded=counted.succeeded,
+            failed=counted.failed,
+            skipped=counted.skipped,
+            cancelled=counted.cancelled,
+        ),
+        progress=counted.progress,
+    )
+
+
+def _selector(selector: model.Selector) -> api.Selector:
+    return api.Selector(
+        names=selector.names,
+        roles=selector.roles,
+        tiers=selector.tiers,
+        all=selector.all,
+        include_offline=selector.include_offline,
+    )
+
+
+def _capture(capture: model.Capture) -> api.Capture:
+    timed = capture.profile.facts.timed
+    return api.Capture(capture.profile, capture.duration_s if timed else None, capture.gc)
+
+
+def _execution(execution: model.Execution) -> api.Execution:
+    return api.Execution(
+        parallelism=execution.parallelism,
+        start_deadline_seconds=execution.start_deadline_s,
+        active_deadline_seconds=execution.active_deadline_s,
+        target_timeout_slack_seconds=execution.target_timeout_slack_s,
+        backoff_limit=execution.backoff_limit,
+        failure_policy=FailurePolicy(execution.failure_policy),
+    )
+
+
+def _target(target: model.Target) -> api.Target:
+    return api.Target(
+        node_id=target.node_id,
+        namespace=target.namespace or None,
+        agent_id=target.agent_id,
+        role=target.role,
+        phase=Phase(target.phase),
+        reason=target.reason,
+        message=target.message,
+        attempts=target.attempts,
+        started_at=time_or_none(target.started_at_ms),
+        finished_at=time_or_none(target.finished_at_ms),
+        results=tuple(_result(result) for result in target.results),
+    )
+
+
+def _result(result: model.Result) -> api.Result:
+    stored = bool(result.artifact_id)
+    return api.Result(
+        capture=result.capture,
+        profile=result.profile,
+        phase=Phase(result.phase),
+        reason=result.reason,
+        message=result.message,
+        duration_seconds=result.duration_s,
+        elapsed_seconds=result.elapsed_ms / 1000,
+        received_bytes=result.received_bytes,
+        size_bytes=result.size_bytes if stored or result.size_bytes else None,
+        sha256=result.sha256 or None,
+        samples=result.samples,
+        format=result.format or None,
+        artifact_id=result.artifact_id or None,
+        download_path=links.download_path(result.artifact_id) if stored else None,
+        empty=result.empty,
+        truncated=result.truncated,
+        warnings=result.warnings,
+    )

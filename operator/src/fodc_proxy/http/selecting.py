@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the words of a query to nodes: one meaning of role, tier and node on every route."""
+
+from fodc_protocol.errors import BadRequestError, FieldError, FodcError, Reason, shown
+from fodc_protocol.roles import RoleFilter, role_filter
+from fodc_proxy.fleet.membership import Member
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.queries.results import Selection
+
+
+class UnknownNodeError(FodcError):
+    """No node has this name; `field` is the parameter that named it."""
+
+    default_reason = Reason.NOT_FOUND
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(
+            f"{field} {shown(text)} is no registered node; see /cluster for those that are"
+        )
+        self.field = field
+
+
+def roles_of(registry: Registry, text: str) -> RoleFilter:
+    """Return the filter that `role` means; raises FieldError for a word that means nothing."""
+    try:
+        return role_filter(text, ((m.role, m.tier) for m in registry.members()))
+    except BadRequestError as error:
+        raise FieldError("role", error.message) from None
+
+
+def node_of(registry: Registry, text: str) -> Member | None:
+    """Return the node that `node_id` means, None for no word; raises UnknownNodeError."""
+    if not text:
+        return None
+    member = registry.find(text)
+    if member is None:
+        raise UnknownNodeError("node_id", text)
+    return member
+
+
+def selection_of(registry: Registry, role: str, pod_name: str) -> Selection:
+    """Return whose values are meant; raises FieldError and UnknownNodeError."""
+    selection = Selection(roles_of(registry, role), pod_name)
+    by_name = Selection(pod_name=pod_name)
+    if pod_name and not any(by_name.covers(member) for member in registry.members()):
+        raise UnknownNodeError("pod_name", pod_name)
+    return selection

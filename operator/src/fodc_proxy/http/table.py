@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of routes: everything that the proxy answers over HTTP, one row each."""
+
+from typing import Final
+
+from fodc_api import artifacts as artifacts_api
+from fodc_api import requests as requests_api
+from fodc_api.cluster import Cluster, ClusterQuery
+from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.proxy import Alive, Health, Readiness, Version
+from fodc_api.windows import MetricsQuery, WindowSeries, WindowsQuery
+from fodc_api.words import Right
+from fodc_proxy.http import artifacts, cluster, configuration, health, metrics, openapi, requests
+from fodc_proxy.http.routes import (
+    Media,
+    NothingAsked,
+    PassedOver,
+    Route,
+    Told,
+    posting,
+    querying,
+    told,
+)
+
+_TEXT: Final = Media(("text/plain",))
+_EMPTY: Final = Media()
+_BYTES: Final = Told(
+    "The bytes; ETag and Repr-Digest are those of the whole artifact.",
+    Media(("application/octet-stream", "application/gzip"), is_binary=True),
+)
+_ONE_REQUEST: Final = requests.COLLECTION + "/{id}"
+_ONE_ARTIFACT: Final = "/artifacts/{id}"
+_AS_TEXT: Final = (400, 404, 500, 503)
+
+_EXISTING: Final = (
+    Route(
+        "GET",
+        "/metrics",
+        "metrics",
+        "Latest values of all nodes in text exposition format",
+        Right.VIEWER,
+        MetricsQuery,
+        None,
+        told({200: Told("The page.", _TEXT)}, (400, 404), as_text=_AS_TEXT),
+        querying(MetricsQuery, metrics.metrics),
+        headers=(metrics.SCRAPE_TIMEOUT,),
+        is_existing=True,
+    ),
+    Route(
+        "GET",
+        "/metrics-windows",
+        "metricsWindows",
+        "Values over time from the flight recorders",
+        Right.VIEWER,
+        WindowsQuery,
+        None,
+        told(
+            {200: Told("Series with their points.", tuple[WindowSeries, ...])},
+            (400, 404),
+            as_text=_AS_TEXT,
+        ),
+        querying(WindowsQuery, metrics.windows),
+        is_existing=True,
+    ),
+    Route(
+        "GET",
+        "/health",
+        "health",
+        "Counts of agents",
+        Right.ANYBODY,
+        None,
+        None,
+        told({200: Told("Always.", Health)}, ()),
+        querying(PassedOver, health.health),
+        is_existing=True,
+    ),
+)
+
+_PROXY: Final = (
+    Route(
+        "GET",
+        "/healthz",
+        "alive",
+        "The process is alive",
+        Right.ANYBODY,
+        None,
+        None,
+        told({200: Told("It is.", Alive)}, ()),
+        querying(PassedOver, health.alive),
+    ),
+    Route(
+        "GET",
+        "/readyz",
+        "ready",
+        "Every part of the proxy works",
+        Right.ANYBODY,
+        None,
+        None,
+        told(
+            {200: Told("All checks pass.", Readiness), 503: Told("A check fails.", Readiness)}, ()
+        ),
+        querying(PassedOver, health.ready),
+    ),
+    Route(
+        "GET",
+        "/version",
+        "version",
+        "Version of the proxy",
+        Right.ANYBODY,
+        NothingAsked,
+        None,
+        told({200: Told("It.", Version)}, (400,)),
+        querying(NothingAsked, health.version),
+    ),
+    Route(
+        "GET",
+        openapi.PATH,
+        "openapi",
+        "This document",
+        Right.ANYBODY,
+        NothingAsked,
+        None,
+        told({200: Told("OpenAPI 3.1.", dict)}, (400,)),
+        querying(NothingAsked, openapi.serve),
+    ),
+    Route(
+        "GET",
+        "/cluster",
+        "cluster",
+        "The fleet",
+        Right.VIEWER,
+        ClusterQuery,
+        None,
+        told({200: Told("Nodes.", Cluster)}, (400, 404)),
+        querying(ClusterQuery, cluster.cluster),
+    ),
+    Route(
+        "GET",
+        "/cluster/config",
+        "configuration",
+        "Effective configuration of the nodes, or its drift inside each role",
+        Right.VIEWER,
+        ConfigurationQuery,
+        None,
+        told({200: Told("Configurations.", Configurations)}, (400, 404)),
+        querying(ConfigurationQuery, configuration.configuration),
+    ),
+)
+
+_REQUESTS: Final = (
+    Route(
+        "POST",
+        requests.COLLECTION,
+        "createDiagnosticRequest",
+        "Capture profiles on nodes",
+        Right.PROFILER,
+        NothingAsked,
+        requests_api.RequestSpec,
+        told(
+            {
+                200: Told("An equal one of this id is there.", requests_api.Request),
+                201: Told("Taken in.", requests_api.Request),
+            },
+            (400, 408, 409, 413, 415),
+        ),
+        posting(requests_api.RequestSpec, requests.create),
+    ),
+    Route(
+        "GET",
+        requests.COLLECTION,
+        "listDiagnosticRequests",
+        "Requests, the newest first, without their targets",
+        Right.VIEWER,
+        requests_api.RequestsQuery,
+        None,
+        told({200: Told("Requests.", requests_api.Requests)}, (400, 404)),
+        querying(requests_api.RequestsQuery, requests.listed),
+    ),
+    Route(
+        "GET",
+        _ONE_REQUEST,
+        "readDiagnosticRequest",
+        "One request; waits for a change when asked to",
+        Right.VIEWER,
+        requests_api.RequestQuery,
+        None,
+        told({200: Told("It.", requests_api.Request)}, (400, 404)),
+        querying(requests_api.RequestQuery, requests.read),
+    ),
+    Route(
+        "DELETE",
+        _ONE_REQUEST,
+        "cancelDiagnosticRequest",
+        "End a request early",
+        Right.PROFILER,
+        requests_api.CancelQuery,
+        None,
+        told(
+            {
+                200: Told("It had ended.", requests_api.Request),
+                202: Told("It ends.", requests_api.Request),
+            },
+            (400, 404),
+        ),
+        querying(requests_api.CancelQuery, requests.cancel),
+    ),
+)
+
+_ARTIFACTS: Final = (
+    Route(
+        "GET",
+        "/artifacts",
+        "listArtifacts",
+        "Artifacts, the newest first",
+        Right.PROFILER,
+        artifacts_api.ArtifactsQuery,
+        None,
+        told({200: Told("Manifests.", artifacts_api.Artifacts)}, (400, 404)),
+        querying(artifacts_api.ArtifactsQuery, artifacts.listed),
+    ),
+    Route(
+        "GET",
+        _ONE_ARTIFACT,
+        "downloadArtifact",
+        "The bytes of an artifact, whole or a range",
+        Right.PROFILER,
+        NothingAsked,
+        None,
+        told({200: _BYTES, 206: _BYTES, 304: Told("The caller has it.", _EMPTY)}, (400, 404, 416)),
+        querying(NothingAsked, artifacts.download),
+        headers=("Range", "If-Range", "If-None-Match"),
+    ),
+    Route(
+        "DELETE",
+        _ONE_ARTIFACT,
+        "removeArtifact",
+        "Remove an artifact",
+        Right.ADMIN,
+        NothingAsked,
+        None,
+        told({204: Told("It is gone.", _EMPTY)}, (400, 404)),
+        querying(NothingAsked, artifacts.remove),
+    ),
+    Route(
+        "GET",
+        _ONE_ARTIFACT + "/manifest",
+        "readManifest",
+        "What is known about an artifact",
+        Right.PROFILER,
+        NothingAsked,
+        None,
+        told({200: Told("Manifest.", artifacts_api.Artifact)}, (400, 404)),
+        querying(NothingAsked, artifacts.manifest),
+    ),
+)
+
+ROUTES: Final[tuple[Route, ...]] = (*_EXISTING, *_PROXY, *_REQUESTS, *_ARTIFACTS)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real application with parts that a test chooses, and each answer held against its schema."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import jsonschema_rs
+from aiohttp import web
+
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.http.edge import Edge, application
+from fodc_proxy.http.openapi import document
+from fodc_proxy.http.requests import new_request_id
+from fodc_proxy.http.routes import Parts
+from fodc_proxy.http.table import ROUTES
+from fodc_proxy.queries.pages.configuration import LastKnown
+
+NOW_MS = 1_800_000_000_000
+DOCUMENT = json.loads(json.dumps(document(ROUTES, "test")))
+
+
+def parts(**told: object) -> Parts:
+    """Parts with what is told; a test that asks for a part it did not tell fails."""
+    usual: dict[str, object] = {
+        "version": "1.2.3",
+        "incarnation": "i",
+        "started_at_ms": 0,
+        "clock_ms": lambda: NOW_MS,
+        "registry": Registry(clock_ms=lambda: NOW_MS),
+        "rounds": None,
+        "last_known": LastKnown(),
+        "coordinator": None,
+        "store": None,
+        "host_samples": list,
+        "own_page": bytes,
+        "checks": tuple,
+        "new_request_id": new_request_id,
+    }
+    return Parts(**{**usual, **told})
+
+
+def app_of(edge: Edge | None = None, **told: object) -> web.Application:
+    """The application of all routes; every answer is checked before it leaves."""
+    app = application(ROUTES, parts(**told), edge)
+    app.middlewares.insert(0, checked)
+    return app
+
+
+@web.middleware
+async def checked(request: web.Request, handler) -> web.StreamResponse:
+    """Hold an answer that has its body in one piece against the document."""
+    response = await handler(request)
+    body = getattr(response, "body", None)
+    if isinstance(body, bytes) and request.method != "HEAD":
+        faults = list(faults_of(request.method, request.path, response, body))
+        if faults:
+            raise AssertionError(f"{request.method} {request.path}: {faults}")
+    return response
+
+
+def faults_of(method: str, path: str, response: web.StreamResponse, body: bytes) -> Iterator[str]:
+    """Say in what an answer differs from the document."""
+    operation = _operation(method, path)
+    if operation is None or response.status in {405, 426}:
+        return
+    told = operation["responses"].get(str(response.status))
+    if told is None:
+        yield f"{response.status} is not documented"
+        return
+    content = told.get("content", {})
+    if not body and not content:
+        return
+    if response.content_type not in content:
+        yield f"{response.content_type} is not documented for {response.status}"
+        return
+    if response.content_type == "application/json":
+        schema = {**content["application/json"]["schema"], "components": DOCUMENT["components"]}
+        yield from (
+            str(error)
+            for error in jsonschema_rs.validator_for(schema).iter_errors(json.loads(body))
+        )
+
+
+def _operation(method: str, path: str) -> dict | None:
+    for template, item in DOCUMENT["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return item.get(method.lower())
+    return None
