@@ -17,6 +17,8 @@ from typing import Final
 
 from aiohttp import web
 
+from fodc_protocol.option_values import Address
+
 _WATCH_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 10.0
 _ACCEPT_AT_ONCE: Final = 64
@@ -195,7 +197,7 @@ class WebServer:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         self._watch = _Watch(self._bounds, loop)
-        for listening in _bound(host, port):
+        for listening in self._sockets(host, port):
             server = await loop.create_server(
                 self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE
             )
@@ -204,6 +206,16 @@ class WebServer:
             self._servers.append(server)
         self.address = _address_of(self._servers[0].sockets[0].getsockname())
         self._watching = asyncio.create_task(self._keep_watch(self._watch))
+
+    @staticmethod
+    def _sockets(host: str, port: int) -> Iterable[socket.socket]:
+        """Say which address cannot be had, and the reason in the words of the system."""
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            wanted = Address(host or "::", port)
+            reason = (error.strerror or str(error)).lower()
+            raise OSError(f"cannot listen on {wanted}: {reason}") from error
 
     def _connection(self) -> _Watched:
         make: Callable[[], asyncio.Protocol] | None = self._runner.server
