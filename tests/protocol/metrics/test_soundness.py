@@ -2,7 +2,7 @@
 """What of an agent's page may stand beside that of others (A3, P16, T5)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -179,6 +179,7 @@ LINE = st.one_of(
 PAGES = st.lists(st.lists(LINE, max_size=4).map("".join), min_size=1, max_size=3)
 
 
+@example(['x{pod_name="pod-1"} 1\nx{a="",node_role="data",pod_name="pod-0"} \n'], [""])
 @given(PAGES, PAGES)
 def test_whatever_agents_send_the_page_is_read_and_no_series_comes_twice(first, second):
     shared = SharedVerdicts()

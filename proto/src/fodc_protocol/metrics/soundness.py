@@ -32,7 +32,7 @@ _LINE: Final = re.compile(
     rb"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:" + _PAIR_TEXT + rb"(?:," + _PAIR_TEXT + rb")*)?)\})?"
 )
 _PAIR: Final = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n\x00]|\\["\\n])*)"')
-_PLAIN: Final = re.compile(rb"(?:-?[0-9]+(?:\.[0-9]+)?(?: |\Z))+")
+_PLAIN: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?: -?[0-9]+(?:\.[0-9]+)?)*")
 _SURELY_FINITE: Final = 300
 _PIECE_BYTES: Final = 32 * 1024
 _ESCAPES: Final = re.compile(r"\\(.)")
