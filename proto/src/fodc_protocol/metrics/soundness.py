@@ -275,6 +275,8 @@ def _check_values(values: list[bytes]) -> None:
     """Accept what Go and Python both read as a double: no 1_000, no +NaN, nothing out of range."""
     if not values or _are_plain(values):
         return
+    if not all(values):
+        raise UnsoundError(Unsound.MALFORMED)
     text = b" ".join(values)
     if text.translate(None, _NUMERALS) or b"+N" in text or b"-N" in text or b"+n" in text:
         raise UnsoundError(Unsound.BAD_VALUE)
