@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Kubernetes cluster for a person: control plane, operator, three agents on sample nodes.
 
-Nothing is canned: the StatefulSets and their pods are objects of the API server, the agents beside
-loaded sample nodes say that they are in these pods, and the operator mirrors and profiles them.
-Ctrl-C ends everything; `--once` applies the CPU example, downloads the profile, and ends.
+Where a container runtime is, a real kubelet runs the built images by the shipped overlay. Elsewhere
+the pods are objects of the API server only, and the programs run from the source tree beside it.
+Nothing is canned either way. Ctrl-C ends everything; `--once` applies the CPU example, downloads the profile, and ends.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from e2e.controlplane.__main__ import Steps, person_cluster
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import CRDS
 from e2e.controlplane.processes import ControlPlaneError
+from e2e.kubelet import demo as on_kubelet
 from e2e.node import running
 
 NAMESPACE = "banyandb"
@@ -45,12 +46,26 @@ class Demo:
     """What runs."""
 
     plane: ControlPlane
-    operator: programs.Program
+    http: str
+    """URL of the proxy."""
 
 
 @contextlib.contextmanager
 def demo(folder: Path, steps: Steps) -> Iterator[Demo]:
-    """Start everything and end it with the block, the last started first."""
+    """Start what can be started here, and end it with the block."""
+    reasons = on_kubelet.reasons_against()
+    if reasons:
+        steps.say(f"without containers, since there is {'; '.join(reasons)}")
+        with from_source(folder, steps) as made:
+            yield made
+        return
+    with on_kubelet.installed(folder, NAMESPACE, steps) as (plane, url):
+        yield Demo(plane, url)
+
+
+@contextlib.contextmanager
+def from_source(folder: Path, steps: Steps) -> Iterator[Demo]:
+    """Start programs of the source tree and end them with the block, the last started first."""
     with contextlib.ExitStack() as stack:
         plane = stack.enter_context(person_cluster(folder / "run", steps))
         steps.say("the pods of a BanyanDB cluster …")
@@ -66,7 +81,7 @@ def demo(folder: Path, steps: Steps) -> Iterator[Demo]:
             uid = plane.api().get(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}").body
             agent = start_agent(folder, operator, node, pod, role, uid["metadata"]["uid"])
             stack.enter_context(programs.running(agent))
-        yield Demo(plane, operator)
+        yield Demo(plane, operator.http)
 
 
 def start_agent(
@@ -149,7 +164,7 @@ def show(plane: ControlPlane, *arguments: str, stdin: str = "") -> int:
 
 def walk(made: Demo, downloads: Path, steps: Steps) -> int:
     """Do what the README shows; return the number of steps that failed."""
-    plane, operator = made.plane, made.operator
+    plane = made.plane
     request = yaml.safe_load(EXAMPLE.read_text())
     request["spec"]["captures"][0]["duration"] = f"{CPU_SECONDS}s"
     name = request["metadata"]["name"]
@@ -160,20 +175,20 @@ def walk(made: Demo, downloads: Path, steps: Steps) -> int:
     failed += show(plane, *wait) != 0
     failed += show(plane, "get", "diagnosticrequests") != 0
     failed += show(plane, "get", "fodcnodes", "-o", "wide") != 0
-    if not download(plane, operator, name, downloads):
+    if not download(made, name, downloads):
         failed += 1
     return failed
 
 
-def download(plane: ControlPlane, operator: programs.Program, name: str, downloads: Path) -> bool:
+def download(made: Demo, name: str, downloads: Path) -> bool:
     """Fetch every artifact of a request; false when there is none or one without samples."""
     path = f"/apis/fodc.banyandb.dev/v1alpha1/namespaces/{NAMESPACE}/diagnosticrequests/{name}"
-    targets = plane.api().get(path).body.get("status", {}).get("targets", [])
+    targets = made.plane.api().get(path).body.get("status", {}).get("targets", [])
     results = [one for target in targets for one in target.get("results", [])]
     downloads.mkdir(parents=True, exist_ok=True)
     sizes = []
     for one in results:
-        url = f"{operator.http}{one['downloadPath']}" if "downloadPath" in one else ""
+        url = f"{made.http}{one['downloadPath']}" if "downloadPath" in one else ""
         if not url:
             continue
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -189,7 +204,7 @@ def told(made: Demo) -> str:
     kubectl = shlex.quote(made.plane.binaries.path("kubectl"))
     return (
         f"\nexport KUBECONFIG={shlex.quote(str(made.plane.kubeconfig))}\n"
-        f"export FODC_PROXY={made.operator.http}\n"
+        f"export FODC_PROXY={made.http}\n"
         f"alias kubectl={kubectl}\n\n"
         f"  kubectl -n {NAMESPACE} get fodcnodes -o wide\n"
         f"  kubectl -n {NAMESPACE} apply -f {EXAMPLE.relative_to(CRDS.parent)}\n"
@@ -197,7 +212,7 @@ def told(made: Demo) -> str:
         "  kubectl explain diagnosticrequest.spec\n"
         "  fodc nodes\n"
         "  fodc artifacts list\n"
-        f"  curl {made.operator.http}/metrics\n\n"
+        f"  curl {made.http}/metrics\n\n"
         "Ctrl-C ends the cluster and removes its files.\n"
     )
 
@@ -214,7 +229,7 @@ def run(*, once: bool, steps: Steps) -> int:
         tempfile.TemporaryDirectory(prefix="fodc-cluster-") as folder,
         demo(Path(folder), steps) as made,
     ):
-        operators.wait_for("three nodes online", lambda: everybody_is_online(made), 30)
+        operators.wait_for("three nodes online", lambda: everybody_is_online(made), 90)
         steps.say("ready: three nodes are mirrored")
         failed = walk(made, Path(folder) / "downloads", steps) if once else stay(made)
     steps.say("ended, nothing is left" if not failed else f"{failed} steps FAILED, see above")
@@ -237,6 +252,7 @@ def main() -> int:
     os.environ[build.PERMISSION_VARIABLE] = "1"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     steps = Steps()
+    steps.say("looking at what this machine has …")
     try:
         return run(once=once, steps=steps)
     except (ControlPlaneError, programs.ProgramError, running.NodeError, TimeoutError) as error:

@@ -26,45 +26,63 @@ RESTRICTED: Final = {
 def stateful_set(
     name: str,
     *,
+    role: str = "data",
+    replicas: int = 1,
+    instance: str = "",
     memory: str = "256Mi",
     load: int = 1,
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return a StatefulSet of one data node; the annotations and labels are those of the pod."""
-    selector = {"app.kubernetes.io/name": "banyandb", "app.kubernetes.io/instance": name}
-    own = {"app.kubernetes.io/component": "data", **(labels or {})}
+    """Return a StatefulSet of one role; the annotations and labels are those of the pod.
+
+    `instance` is the release of the chart, by default the name.
+    """
+    selector = {
+        "app.kubernetes.io/name": "banyandb",
+        "app.kubernetes.io/instance": instance or name,
+        "app.kubernetes.io/component": role,
+    }
+    own = dict(labels or {})
     metadata = {"labels": {**selector, **own}, "annotations": dict(annotations or {})}
     pod = {
         "terminationGracePeriodSeconds": 10,
-        "containers": [container(memory, load)],
+        "containers": [container(memory, load, role)],
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {"name": name},
         "spec": {
-            "replicas": 1,
+            "replicas": replicas,
             "serviceName": name,
+            "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": selector},
             "template": {"metadata": metadata, "spec": pod},
         },
     }
 
 
-def container(memory: str, load: int) -> dict[str, Any]:
+def trial_pod(instance: str) -> dict[str, Any]:
+    """Return a pod of a database, to be asked about by a dry run."""
+    template = stateful_set("trial", instance=instance)["spec"]["template"]
+    metadata = {**template["metadata"], "name": "trial"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def container(memory: str, load: int, role: str) -> dict[str, Any]:
     """Return the database container."""
     ports = {"grpc": 17912, "pprof": PPROF_PORT, "observability": METRICS_PORT}
     return {
         "name": CONTAINER,
         "image": DATABASE_IMAGE,
         "args": [
-            "data",
+            role,
             f"--observability-listener-addr=:{METRICS_PORT}",
             f"--pprof-listener-addr=:{PPROF_PORT}",
             f"--load={load}",
         ],
-        "env": [{"name": "BYDB_NODE_LABELS", "value": "type=hot"}],
+        "env": [{"name": "BYDB_NODE_LABELS", "value": "type=hot"}] if role == "data" else [],
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
         "readinessProbe": {
             "httpGet": {"path": "/metrics", "port": METRICS_PORT},

@@ -23,8 +23,8 @@ from e2e.commands import CommandError, say_as
 from e2e.controlplane import build, processes
 from e2e.controlplane.installing import ROOT
 from e2e.images import wanted
-from e2e.kubelet import configuration, inside
-from e2e.kubelet.node import NODE_NAME, Node
+from e2e.kubelet import configuration
+from e2e.kubelet.node import Node
 
 README: Final = ROOT / "README.md"
 WRITTEN_REGISTRY: Final = "registry.example.com/fodc"
@@ -154,27 +154,6 @@ def registry(folder: Path, node: Node) -> Iterator[str]:
         yield f"{host}/fodc"
     finally:
         child.end()
-
-
-def make_volumes(machine: Machine) -> None:
-    """Give the node's folders to claims, of whichever kind of access."""
-    machine.apply(*(_volume(number, path) for number, path in enumerate(inside.VOLUMES)))
-
-
-def _volume(number: int, path: str) -> dict[str, Any]:
-    host = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": f"folder-{number}"},
-        "spec": {
-            "capacity": {"storage": "20Gi"},
-            "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "local": {"path": path},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [host]}]}},
-        },
-    }
 
 
 # ---- what the README says -----------------------------------------------------------------------

@@ -233,10 +233,7 @@ def new_site(node: Node, operator: programs.Program, level: str, **policy: Any) 
 
 def _is_injected(one: Site) -> bool:
     """Ask for a pod that is not made: webhook, policy and its cache must all be there."""
-    template = databases.stateful_set("trial")["spec"]["template"]
-    metadata = {**template["metadata"], "name": "trial"}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     path = f"/api/v1/namespaces/{one.namespace}/pods?dryRun=All"
-    answer = one.plane.api().create(path, pod)
+    answer = one.plane.api().create(path, databases.trial_pod("trial"))
     names = [each["name"] for each in answer.body.get("spec", {}).get("initContainers", [])]
     return AGENT in names

@@ -21,11 +21,12 @@ import trustme
 
 from e2e import operators
 from e2e.commands import CommandError
-from e2e.controlplane.installing import ROOT, resource
+from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.images import wanted
 from e2e.kubelet import databases, images, installation, site
 from e2e.kubelet.installation import SYSTEM, Machine
 from e2e.kubelet.node import node as running_node
+from e2e.kubelet.volumes import make_volumes
 
 pytestmark = pytest.mark.timeout(600)
 NAMESPACE = "banyandb"
@@ -46,7 +47,7 @@ def machine(archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
         installation.registry(folder, one) as name,
     ):
         made = Machine(one, name, folder)
-        installation.make_volumes(made)
+        make_volumes(one.plane)
         yield made
 
 
@@ -189,12 +190,21 @@ def test_with_cert_managers_component_the_webhook_serves_its_certificate(
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 90)
 
 
-def test_with_the_component_of_remote_agents_the_operator_becomes_ready(
+def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
     installed: Machine, tmp_path: Path
 ) -> None:
     apply_overlay(installed, tmp_path / "own", "default", "remote-agent")
+    installed.kubectl("label", "namespace", NAMESPACE, "fodc.banyandb.dev/inject-")
+    install_database(installed, "missed")
+    installed.kubectl("label", "namespace", NAMESPACE, "fodc.banyandb.dev/inject=enabled")
+    where = f"--namespace={NAMESPACE}"
+    patch = json.dumps({"spec": {"missed": {"attachRemotely": True}}})
+    installed.kubectl(where, "patch", "fodcinjection", POLICY, "--type=merge", f"--patch={patch}")
+    operators.wait_for("the remote agent", lambda: has_remote_agent(installed), 90)
+    installed.kubectl(where, "rollout", "status", "deployment/fodc-remote-agent", "--timeout=120s")
 
-    still_works(installed)
+    operators.wait_for("the node", lambda: "missed-0" in nodes(installed), 60)
+    installed.wait("fodcnode/missed-0", "jsonpath={.status.phase}=Online", NAMESPACE)
 
 
 # ---- out of the cluster -------------------------------------------------------------------------
@@ -229,15 +239,8 @@ def test_after_the_uninstallation_nothing_is_left_and_the_database_runs(
 
 def agent_of_a_trial(machine: Machine) -> bool:
     """Ask for a pod that is not made: webhook, policy and its cache must all be there."""
-    template = databases.stateful_set("trial")["spec"]["template"]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {**template["metadata"], "name": "trial"},
-        "spec": template["spec"],
-    }
     path = f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"
-    answer = machine.node.plane.api().create(path, pod)
+    answer = machine.node.plane.api().create(path, databases.trial_pod("trial"))
     found = answer.body.get("spec", {}).get("initContainers", [])
     return site.AGENT in [one["name"] for one in found]
 
@@ -289,6 +292,16 @@ def apply_overlay(machine: Machine, folder: Path, overlay: str, *components: str
 def still_works(machine: Machine) -> None:
     machine.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(machine), 60)
+
+
+def nodes(machine: Machine) -> list[str]:
+    answer = machine.node.plane.api().get(collection(NAMESPACE, "fodcnodes"))
+    return [one["metadata"]["name"] for one in answer.body["items"]]
+
+
+def has_remote_agent(machine: Machine) -> bool:
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/fodc-remote-agent"
+    return machine.node.plane.api().get(path).status == 200
 
 
 # ---- who else is in a cluster -------------------------------------------------------------------

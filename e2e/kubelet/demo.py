@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster that a newcomer sees where a container runtime is: all as they would install it.
+
+The one idea: a real kubelet runs the built images by the shipped overlay, unchanged, and agents
+come by the webhook. An operator that does not come up is told at once, with its own last words.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from e2e import operators
+from e2e.controlplane.__main__ import Steps
+from e2e.controlplane.cluster import ControlPlane
+from e2e.controlplane.installing import CRDS, ROOT
+from e2e.controlplane.processes import ControlPlaneError
+from e2e.images import building
+from e2e.images.building import ImagesError
+from e2e.kubelet import databases, images, installation, requirements
+from e2e.kubelet.installation import SYSTEM
+from e2e.kubelet.node import Node, node
+from e2e.kubelet.volumes import make_volumes
+
+OVERLAY: Final = ROOT / "manifests" / "overlays" / "default"
+POLICY: Final = CRDS / "examples" / "fodcinjection-chart.yaml"
+INSTANCE: Final = "banyandb"
+DEADLINE_S: Final = 120.0
+LOOK_EVERY_S: Final = 0.5
+
+
+def reasons_against() -> list[str]:
+    """Return why the installed demo cannot run here, nothing when it can."""
+    reasons = requirements.missing()
+    try:
+        building.find_builder()
+    except ImagesError as error:
+        reasons.append(str(error))
+    return reasons
+
+
+@contextlib.contextmanager
+def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[tuple[ControlPlane, str]]:
+    """Run it; gives the control plane and the URL of the proxy. Raises ControlPlaneError."""
+    steps.say("images (built once, two to five minutes; later runs take them from the cache) …")
+    try:
+        archives = [*building.built().values(), *images.write_programs(folder / "images")]
+    except ImagesError as error:
+        raise ControlPlaneError(str(error)) from None
+    steps.say("control plane and kubelet …")
+    with node(folder / "run", archives) as one:
+        make_volumes(one.plane)
+        steps.say(f"kubectl apply -k {OVERLAY.relative_to(ROOT)} …")
+        one.plane.kubectl("apply", f"--kustomize={OVERLAY}", check=True)
+        leader = _wait_leads(one)
+        steps.say("a BanyanDB cluster whose namespace asks for agents …")
+        _make_databases(one, namespace)
+        yield one.plane, f"http://{leader}:{installation.HTTP_PORT}"
+
+
+# ---- the operator -------------------------------------------------------------------------------
+
+
+def _wait_leads(one: Node) -> str:
+    """Wait until a pod of the operator leads and is ready; returns its address.
+
+    Raises ControlPlaneError as soon as one has ended, with what it said.
+    """
+    ends_at = time.monotonic() + DEADLINE_S
+    while True:
+        pods = [Operator(pod) for pod in _operators(one)]
+        for pod in pods:
+            if pod.fault:
+                raise ControlPlaneError(
+                    f"the operator does not run: {pod.fault}\n{_words(one, pod)}"
+                )
+        ready = [pod.address for pod in pods if pod.leads and pod.is_ready]
+        if ready:
+            return ready[0]
+        if time.monotonic() > ends_at:
+            told = one.plane.kubectl(f"--namespace={SYSTEM}", "get", "pods,pvc,events").stdout
+            raise ControlPlaneError(f"the operator does not lead within {DEADLINE_S:g} s\n{told}")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _operators(one: Node) -> list[dict[str, Any]]:
+    answer = one.plane.api().get(f"/api/v1/namespaces/{SYSTEM}/pods")
+    return list(answer.body["items"]) if answer.status == 200 else []
+
+
+def _words(one: Node, pod: "Operator") -> str:
+    where = f"--namespace={SYSTEM}"
+    answer = one.plane.kubectl(where, "logs", pod.name, "--previous", "--tail=15")
+    if answer.returncode != 0:
+        answer = one.plane.kubectl(where, "logs", pod.name, "--tail=15")
+    return answer.stdout + answer.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A pod of the operator as the API server has it."""
+
+    body: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def address(self) -> str:
+        """Its address, empty while it has none."""
+        return str(self.body["status"].get("podIP", ""))
+
+    @property
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        return self.body["metadata"]["labels"].get("fodc.banyandb.dev/leader") == "true"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is ready."""
+        conditions = self.body["status"].get("conditions", [])
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    @property
+    def fault(self) -> str:
+        """Why it will not run, empty while nothing speaks against it."""
+        for one in self.body["status"].get("containerStatuses", []):
+            ended = one["state"].get("terminated") or one.get("lastState", {}).get("terminated")
+            if ended:
+                return f"{self.name} ended with status {ended['exitCode']} ({ended['reason']})"
+            waiting = one["state"].get("waiting", {})
+            if waiting.get("reason", "") not in {"", "ContainerCreating", "PodInitializing"}:
+                return f"{self.name}: {waiting['reason']}: {waiting.get('message', '')}"
+        return ""
+
+
+# ---- the databases ------------------------------------------------------------------------------
+
+
+def _make_databases(one: Node, namespace: str) -> None:
+    """Make what the chart makes, after the policy that gives each pod its agent."""
+    labels = {"fodc.banyandb.dev/inject": "enabled"}
+    home = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": labels},
+    }
+    _apply(one, home)
+    policy = yaml.safe_load(POLICY.read_text())
+    policy["metadata"]["namespace"] = namespace
+    _apply(one, policy)
+    _wait_injects(one, namespace)
+    sets = [
+        databases.stateful_set(f"{INSTANCE}-data-hot", replicas=2, load=4, instance=INSTANCE),
+        databases.stateful_set(f"{INSTANCE}-liaison", role="liaison", load=4, instance=INSTANCE),
+    ]
+    for each in sets:
+        each["metadata"]["namespace"] = namespace
+    _apply(one, *sets)
+
+
+def _apply(one: Node, *objects: dict[str, Any]) -> None:
+    text = yaml.safe_dump_all(objects)
+    one.plane.kubectl("apply", "--filename=-", stdin=text, check=True)
+
+
+def _wait_injects(one: Node, namespace: str) -> None:
+    """Wait until a pod that is only tried would get its agent."""
+    trial = databases.trial_pod(INSTANCE)
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+
+    def look() -> bool:
+        body = one.plane.api().create(path, trial).body
+        return bool(body.get("spec", {}).get("initContainers"))
+
+    operators.wait_for("the webhook injects", look, 60)
