@@ -3,7 +3,8 @@
 
 Where a container runtime is, a real kubelet runs the built images by the shipped overlay. Elsewhere
 the pods are objects of the API server only, and the programs run from the source tree beside it.
-Nothing is canned either way. Ctrl-C ends everything; `--once` applies the CPU example, downloads the profile, and ends.
+Nothing is canned either way. Ctrl-C ends everything; `--once` applies the CPU example, downloads
+the profile, and ends.
 """
 
 import argparse
