@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from fodc_protocol.redaction import (
     Redacted,
+    Rule,
     is_secret_name,
     redact_argv,
     redact_environ,
+    redact_foreign,
     redact_text,
     redact_value,
 )
@@ -84,9 +86,24 @@ def test_arguments_are_shown_without_secrets(argv, shown):
 
 
 def test_redacted_says_whether_something_was_taken_out():
-    assert redact_value("password", "x") == Redacted("***", redacted=True)
-    assert redact_value("password", "") == Redacted("", redacted=False)
-    assert redact_value("host", "x") == Redacted("x", redacted=False)
+    assert redact_value("password", "x") == Redacted("***", (Rule.NAME,))
+    assert redact_value("password", "") == Redacted("")
+    assert redact_value("host", "x") == Redacted("x")
+    assert not redact_value("host", "x").redacted
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("a password=x", Rule.NAME),
+        ("-----BEGIN PRIVATE KEY-----\ncut", Rule.PRIVATE_KEY),
+        ("postgres://app:pw@db/x", Rule.ADDRESS),
+        ("id AKIAIOSFODNN7EXAMPLE", Rule.TOKEN),
+        ("a password%3Dx", Rule.ENCODING),
+    ],
+)
+def test_a_reader_sees_which_rule_masked_what(text, rule):
+    assert redact_text(text).rules == (rule,)
 
 
 def test_environment_is_shown_without_secrets():
@@ -113,8 +130,8 @@ def test_environment_is_shown_without_secrets():
         ("https://ghtoken@host/x", "https://***@host/x"),
         ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
         ("host=a user=b password=c dbname=d", "host=a user=b password=*** dbname=d"),
-        ('{"apiKey": "abc", "n": 1}', '{"apiKey": ***, "n": 1}'),
-        ("Authorization: Bearer abcdefgh.ijk", "Authorization: *** ***"),
+        ('{"apiKey": "abc", "n": 1}', '{"apiKey": "***", "n": 1}'),
+        ("Authorization: Bearer abcdefgh.ijk", "Authorization: ***"),
         ("curl -H 'X: bearer abcdefghijkl'", "curl -H 'X: bearer ***'"),
         ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.sig y", "x *** y"),
         ("id AKIAIOSFODNN7EXAMPLE", "id ***"),
@@ -125,7 +142,8 @@ def test_environment_is_shown_without_secrets():
     ],
 )
 def test_text_is_shown_without_what_looks_like_a_secret(text, shown):
-    assert redact_text(text) == Redacted(shown, redacted=shown != text)
+    assert redact_text(text).value == shown
+    assert redact_text(text).redacted == (shown != text)
 
 
 words = st.text("abcdefghXYZ0123456789_-", min_size=12, max_size=30).filter(
