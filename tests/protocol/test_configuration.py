@@ -3,6 +3,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from fodc_protocol.configuration import (
     ConfigEntry,
     Drift,
@@ -67,6 +69,22 @@ def test_secrets_are_masked_and_marked():
         ConfigEntry("auth-token", "***", Source.ENVIRONMENT, redacted=True),
         ConfigEntry("db-password", "***", Source.FLAG, redacted=True),
     )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["x", "--password", "-hunter2"],
+        ["x", "--password", "--hunter2"],
+        ["x", "-p", "hunter2"],
+        ["x", "--password:hunter2"],
+        ["x", "--user=admin:hunter2"],
+        ["x", "data", "postgres://u:hunter2@h/db"],
+    ],
+)
+def test_a_secret_becomes_neither_a_name_nor_a_command_word(argv):
+    """A30: `--password -X` showed X as the name of a flag."""
+    assert "hunter2" not in repr(configuration_of(argv))
 
 
 def test_hash_depends_on_values_not_on_order_or_source():

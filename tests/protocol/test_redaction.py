@@ -11,7 +11,6 @@ from fodc_protocol.redaction import (
     is_secret_name,
     redact_argv,
     redact_environ,
-    redact_foreign,
     redact_text,
     redact_value,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from fodc_protocol.redaction import redact_value
+from fodc_protocol.redaction import redact_text, redact_value, takes_next
 
 ENVIRONMENT_PREFIX: Final = "BYDB_"
 
@@ -70,8 +70,14 @@ def configuration_of(
     for source, values in layers:
         for name, value in values.items():
             shown = redact_value(name, value)
-            entries[name] = ConfigEntry(name, shown.value, source, shown.redacted)
-    return NodeConfiguration(command, tuple(entries[name] for name in sorted(entries)))
+            known_as = redact_text(name).value
+            entries[known_as] = ConfigEntry(known_as, shown.value, source, shown.redacted)
+    words = tuple(redact_text(word).value for word in command)
+    return NodeConfiguration(words, tuple(entries[name] for name in sorted(entries)))
+
+
+_FLAG_SIGN: Final = re.compile(r"[=:]")
+"""What ends the name of a flag; a colon is a slip of the pen, but the value is no less secret."""
 
 
 def _read_argv(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -80,17 +86,18 @@ def _read_argv(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str
     values: dict[str, list[str]] = {}
     waiting = ""
     for argument in arguments:
-        if argument.startswith("-") and len(argument) > 1:
-            name, separator, value = argument.lstrip("-").partition("=")
+        if waiting and takes_next(waiting, argument):
+            values[waiting].append(argument)
+            waiting = ""
+        elif argument.startswith("-") and len(argument) > 1:
+            name, separator, value = _FLAG_SIGN.sub("=", argument.lstrip("-"), 1).partition("=")
             values.setdefault(name, [])
             waiting = "" if separator else name
             if separator:
                 values[name].append(value)
-        elif waiting:
-            values[waiting].append(argument)
-            waiting = ""
         else:
             words.append(argument)
+            waiting = ""
     return tuple(words), {
         name: ",".join(given) if given else "true" for name, given in values.items()
     }

@@ -42,6 +42,7 @@ __all__ = [
     "redact_foreign",
     "redact_text",
     "redact_value",
+    "takes_next",
 ]
 
 
@@ -189,7 +190,13 @@ def takes_next(flag: str, following: str) -> bool:
 
 
 def _is_switch(flag: str) -> bool:
-    return flag.lstrip("-").lower().partition("-")[0] in {"enable", "disable", "no", "use", "require"}
+    return flag.lstrip("-").lower().partition("-")[0] in {
+        "enable",
+        "disable",
+        "no",
+        "use",
+        "require",
+    }
 
 
 def redact_argv(argv: Sequence[str]) -> list[Redacted]:

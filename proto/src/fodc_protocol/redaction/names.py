@@ -60,7 +60,9 @@ _WORD_ENDS: Final = _words("policy name names issuer audience algorithm provider
 _WEAK_ENDS: Final = _WORD_ENDS | _words("mode type kind scheme prefix suffix cache space format")
 
 _SWITCH: Final = re.compile(r"(?i:true|false|yes|no|on|off|0|1|)")
-_FIGURE: Final = re.compile(r"[-+]?\d[\d.]{0,18}[A-Za-zµ%]{0,7}(?:[-:,/]\d[\d.]{0,18}[A-Za-z%]{0,7})?")
+_FIGURE: Final = re.compile(
+    r"[-+]?\d[\d.]{0,18}[A-Za-zµ%]{0,7}(?:[-:,/]\d[\d.]{0,18}[A-Za-z%]{0,7})?"
+)
 _WORD: Final = re.compile(r"[A-Za-z]{1,20}(?:[-_ ][A-Za-z]{1,20}){0,5}|\w{2,10}://\S{0,200}")
 _NAME_PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 

@@ -41,7 +41,9 @@ _HOOK: Final = re.compile(
 _QUERY: Final = re.compile(r"(?i)(?<=[?&])(code|key|k)=[^&#\s]+")
 _LOGIN_BEFORE: Final = re.compile(r"[\w.+%-]{0,64}\Z")
 _AFTER_LOGIN: Final = re.compile(r"(?!sha\d{3}:)[\w\[(/.-]")
-_NO_LOGINS: Final = frozenset({"mailto", "pkg", "sip", "sips", "acct", "xmpp", "im", "urn", "docker"})
+_NO_LOGINS: Final = frozenset(
+    {"mailto", "pkg", "sip", "sips", "acct", "xmpp", "im", "urn", "docker"}
+)
 
 
 def without_url_credentials(text: str) -> str:
@@ -107,7 +109,7 @@ _TOKEN: Final = re.compile(
 )
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic|negotiate)([ \t]{1,8}|%20)([\w.~+/=%-]{8,})")
 _SAID_OF_BEARERS: Final = frozenset(
-    "authentication authorization authenticate required credentials".split()
+    ["authentication", "authorization", "authenticate", "required", "credentials"]
 )
 _AWS_SECRET: Final = re.compile(
     r"(?<![A-Za-z0-9/+])(?=[^A-Z]{0,39}[A-Z])(?=[^a-z]{0,39}[a-z])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
