@@ -191,6 +191,25 @@ def test_get_keeps_only_the_beginning_of_an_error_text_when_it_is_long():
     assert len(failure_of(answering(head + b"x" * 100_000)).excerpt) == 512
 
 
+def test_what_a_node_says_of_its_failure_carries_no_secret():
+    """A29: the body reached the agent's log, /readyz and the proxy's /cluster in clear."""
+    text = b"dial postgres://u:hunter2@h/x password=hunter2: refused\x1b[31m"
+    head = b"HTTP/1.1 500 Nope\r\nContent-Length: %d\r\n\r\n"
+
+    failure = failure_of(answering(head % len(text) + text))
+
+    assert failure.excerpt == "dial postgres://u:***@h/x password=*** refused [31m"
+    assert "hunter2" not in failure.message
+
+
+def test_an_answer_that_is_not_http_is_not_repeated_with_its_secrets():
+    """A29: the parser repeats the line that it could not read."""
+    failure = failure_of(answering(b"ERR password=hunter2\r\n\r\n"))
+
+    assert failure.fault is Fault.PROTOCOL
+    assert "hunter2" not in failure.message
+
+
 def test_get_fails_as_protocol_when_the_answer_is_not_http():
     assert failure_of(answering(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")).fault is Fault.PROTOCOL
 

@@ -22,6 +22,7 @@ from grpclib.stream import recv_message
 from h2.exceptions import H2Error
 
 from fodc_agent.rpc.faults import RpcError, RpcFault
+from fodc_protocol.redaction import redact_foreign
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +32,8 @@ _UNACKED_LIMIT_MS: Final = 30_000
 _PROBE_AFTER_S: Final = 20
 _PROBE_EVERY_S: Final = 5
 _PROBES: Final = 3
+_TOLD_CHARS: Final = 500
+"""How much of a peer's error text is kept."""
 _RECEIVE_WINDOW_BYTES: Final = 256 * 1024
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -75,7 +78,8 @@ def _translated(what: str) -> Iterator[None]:
     except GRPCError as error:
         missing = error.status is Status.UNIMPLEMENTED
         fault = RpcFault.UNIMPLEMENTED if missing else RpcFault.REJECTED
-        message = f"{what}: {error.status.name}: {error.message or 'no text'}"
+        told = redact_foreign(error.message or "no text", _TOLD_CHARS)
+        message = f"{what}: {error.status.name}: {told}"
         raise RpcError(fault, message, status=error.status.name) from error
     except (StreamTerminatedError, ProtocolError, H2Error, OSError, AttributeError) as error:
         # An AttributeError is how grpclib and h2 fail on a connection that closed under them.

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import h11
 
 from fodc_agent.scraping.faults import Fault, FetchError
+from fodc_protocol.redaction import redact_foreign
 
 if TYPE_CHECKING:
     import ssl
@@ -286,7 +287,7 @@ async def _ask(connection: _Connection, request: _Request) -> h11.Response:
         if connection.ended or isinstance(error, OSError):
             message = f"{request}: the connection was closed without an answer"
             raise FetchError(Fault.REFUSED, message) from error
-        raise FetchError(Fault.PROTOCOL, f"{request}: the answer is not HTTP: {error}") from error
+        raise FetchError(Fault.PROTOCOL, f"{request}: {_not_http('answer', error)}") from error
     except BaseException:
         connection.abort()
         raise
@@ -340,8 +341,13 @@ async def _next_piece(connection: _Connection, request: _Request, received: int)
         if connection.ended or isinstance(error, OSError):
             message = f"{request}: the answer was cut off after {received} bytes"
             raise FetchError(Fault.TRUNCATED, message) from error
-        raise FetchError(Fault.PROTOCOL, f"{request}: the body is not HTTP: {error}") from error
+        raise FetchError(Fault.PROTOCOL, f"{request}: {_not_http('body', error)}") from error
     return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+
+def _not_http(part: str, error: Exception) -> str:
+    """Say why a part of an answer cannot be read; h11 repeats what the node has sent."""
+    return f"the {part} is not HTTP: {redact_foreign(str(error))}"
 
 
 def _too_large(request: _Request, seen: str, max_bytes: int) -> FetchError:
@@ -358,7 +364,7 @@ async def _status_failure(
             text += data
     except FetchError:
         pass  # The status says enough; the text is a courtesy.
-    excerpt = " ".join(text[:_EXCERPT_BYTES].decode("utf-8", "replace").split())
+    excerpt = redact_foreign(text[:_EXCERPT_BYTES], _EXCERPT_BYTES)
     message = f"{request}: HTTP {head.status_code}" + (f": {excerpt}" if excerpt else "")
     return FetchError(
         Fault.STATUS,
