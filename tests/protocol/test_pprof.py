@@ -3,17 +3,19 @@
 
 import contextlib
 import gzip
+import itertools
 import re
 import shutil
 import subprocess
+import time
 import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fodc_protocol.errors import CorruptProfileError, Reason
+from fodc_protocol.errors import CorruptProfileError, ProfileTooLargeError, Reason
 from fodc_protocol.pprof import (
     HotFunction,
     ProfileSummary,
@@ -24,6 +26,7 @@ from fodc_protocol.pprof import (
     inspect,
     inspect_trace,
 )
+from fodc_protocol.protobuf import varint
 
 DATA = Path(__file__).parents[1] / "data" / "pprof"
 
@@ -33,15 +36,6 @@ def recorded(name):
 
 
 # ---- a writer of small profiles, to state exactly what is read ------------------------------
-
-
-def varint(value):
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def number(field, value):
@@ -135,16 +129,6 @@ def test_folded_runs_from_root_to_leaf():
     assert folded(SMALL) == {"main;work;inlined": 30, "main": -10}
 
 
-@pytest.mark.parametrize(
-    "sample",
-    [packed_sample([9], [1, 1]), packed_sample([1], [1])],
-    ids=["unknown location", "too few values"],
-)
-def test_inconsistent_sample_is_a_typed_error(sample):
-    with pytest.raises(CorruptProfileError):
-        hottest(small_profile(sample))
-
-
 # ---- a real node's profiles -----------------------------------------------------------------
 
 
@@ -208,6 +192,162 @@ def test_hottest_agrees_with_go_tool_pprof(name, tmp_path):
     assert ours == theirs
 
 
+# ---- the same answers as Go's tool ----------------------------------------------------------
+
+CASES = DATA.parent / "pprof-cases"
+NEEDS_GO = pytest.mark.skipif(
+    shutil.which("go") is None, reason="NO GO TOOL HERE: nothing is compared with `go tool pprof`"
+)
+
+
+def go_top(data, folder, unit="minimum"):
+    """Return the table of `go tool pprof -top` in bare numbers, None when it refuses the bytes."""
+    path = folder / "profile"
+    path.write_bytes(data)
+    options = ["-top", "-nodecount=100000", "-nodefraction=0", f"-unit={unit}"]
+    done = subprocess.run(
+        ["go", "tool", "pprof", *options, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=folder,
+    )
+    if done.returncode:
+        return None
+    lines = done.stdout.partition("cum%\n")[2].splitlines()
+    return {found[3]: (int(found[1]), int(found[2])) for found in map(TOP_LINE.fullmatch, lines)}
+
+
+def our_top(data):
+    try:
+        inspect(data)
+        return {one.name: (one.flat, one.cum) for one in hottest(data, count=100_000)}
+    except CorruptProfileError:
+        return None
+
+
+def pruned(drop, keep="", *samples):
+    """A profile whose texts 10 and 11 are drop_frames and keep_frames."""
+    extra = message(6, drop.encode()) + message(6, keep.encode()) + number(7, 10) + number(8, 11)
+    return small_profile(*(samples or (packed_sample([2, 1], [1, 30]),)), extra=extra)
+
+
+def in_members(data, *cuts):
+    places = [0, *cuts, len(data)]
+    return b"".join(gzip.compress(data[a:b]) for a, b in itertools.pairwise(places))
+
+
+AS_GO = {
+    "small": SMALL,
+    "two members": in_members(SMALL, 77),
+    "many members": in_members(SMALL, 1, 2, 40, 41),
+    "an empty member last": gzip.compress(SMALL) + gzip.compress(b""),
+    "an empty member first": gzip.compress(b"") + gzip.compress(SMALL),
+    "zeros behind the gzip": gzip.compress(SMALL) + b"\0\0",
+    "bytes behind the gzip": gzip.compress(SMALL) + b"more",
+    "half a member behind the gzip": gzip.compress(SMALL) + gzip.compress(b"")[:9],
+    "no samples": small_profile(),
+    "no values": small_profile(message(2)),
+    "one value": small_profile(packed_sample([1], [1])),
+    "three values": small_profile(packed_sample([1], [1, 2, 3])),
+    "one good and one odd sample": small_profile(packed_sample([1], [1, 2]), message(2)),
+    "odd number of values in single fields": small_profile(message(2, number(1, 1), number(2, 1))),
+    "an unknown location": small_profile(packed_sample([9], [1, 1])),
+    "no location": small_profile(packed_sample([], [1, 1])),
+    "an unknown function": SMALL + message(4, number(1, 9), message(4, number(1, 8))),
+    "a line without a function": SMALL + message(4, number(1, 9), message(4, number(2, 8))),
+    "a second function of an id": SMALL + message(5, number(1, 1)),
+    "a second location of an id": SMALL + message(4, number(1, 1)),
+    "a second mapping of an id": SMALL + message(3, number(1, 1)) * 2,
+    "a mapping without an id": SMALL + message(3),
+    "a text out of range": SMALL + number(7, 99),
+    "a text in a label out of range": small_profile(
+        message(2, number(2, 1), number(2, 1), message(3, number(1, 99)))
+    ),
+    "a negative text": SMALL + number(14, -1),
+    "a first text that is not empty": gzip.compress(message(6, b"x") + SMALL),
+    "two times": SMALL + number(9, 5),
+    "two durations": SMALL + number(10, 5),
+    "two profiles": SMALL + SMALL,
+    "a field of number 0": SMALL + b"\0\0",
+    "an unknown field": SMALL + message(100, b"x") + number(200, 1),
+    "a number for a message": SMALL + number(2, 1),
+    "a message for a number": SMALL + message(9, b"x"),
+    "a group": SMALL + b"\x83\x01",
+    "cut": SMALL[:-1],
+    "inlined": small_profile(packed_sample([2, 1], [1, 30]), packed_sample([2], [1, 5])),
+    "recursion": small_profile(packed_sample([1, 2, 1, 1], [1, 5])),
+    "drop nothing": pruned("nobody"),
+    "drop the leaf": pruned("inlined"),
+    "drop the middle": pruned("work"),
+    "drop the root": pruned("main"),
+    "drop the root of one frame": pruned("main", "", packed_sample([1], [1, 9])),
+    "drop all": pruned(".*"),
+    "drop by a beginning": pruned("inl.*|x"),
+    "drop a part of a name": pruned("line"),
+    "drop but keep": pruned("inlined|work", "work"),
+    "keep all": pruned(".*", ".*"),
+    "keep without drop": pruned("", "work"),
+    "drop in recursion": pruned("work", "", packed_sample([2, 1, 2, 1], [1, 9])),
+    "drop with a group": pruned("(inl|x)ined"),
+    "drop with a broken expression": pruned("(work"),
+    "drop with what Go does not know": pruned("(?=w)work"),
+    "keep with a broken expression": pruned("work", "(work"),
+}
+
+
+@NEEDS_GO
+@pytest.mark.parametrize("data", AS_GO.values(), ids=AS_GO.keys())
+def test_every_profile_is_read_or_refused_as_go_tool_pprof_does(data, tmp_path):
+    """A20: sums, refusals, gzip members and dropped frames."""
+    assert our_top(data) == go_top(data, tmp_path)
+
+
+@NEEDS_GO
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
+def test_every_case_is_read_or_refused_as_go_tool_pprof_does(name, tmp_path):
+    """A20: the files that came out wrong once."""
+    data = (CASES / name).read_bytes()
+    assert our_top(data) == go_top(data, tmp_path, "ns")
+
+
+@pytest.mark.parametrize("name", ["mm_2_4.pb", "mm_4_2.pb"])
+def test_a_sample_whose_values_do_not_fit_the_types_is_corrupt(name):
+    """A20: such a profile was stored as Succeeded."""
+    with pytest.raises(CorruptProfileError, match=r"a sample with [24] values for [42] types"):
+        inspect((CASES / name).read_bytes())
+
+
+def test_a_profile_in_two_gzip_members_is_one_profile():
+    """A20: it was refused although pprof reads it."""
+    assert inspect((CASES / "two_members_one_proto.pb.gz").read_bytes()).nonzero_samples > 0
+
+
+def test_dropped_frames_count_for_who_called_them():
+    """A20: drop_frames was ignored by the table of hottest functions."""
+    data = (CASES / "droproot.pb.gz").read_bytes()
+    flat = {one.name: one.flat for one in hottest(data)}
+    assert flat["main.mid"] == 60_000_000
+    assert "main.leaf" not in flat
+    assert not any("main.leaf" in stack for stack in folded(data))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["(a+)+", "(a|a)*", "a?" * 30 + "a" * 30, ".*.*.*x", "(a|a)" * 9, "(?:a*){2,}", "[[:alpha:]]"],
+)
+def test_an_expression_that_could_run_for_long_is_not_run(expression):
+    """Go's engine has no such expressions; who sends one is told to use Go's tool."""
+    with pytest.raises(CorruptProfileError, match="is no expression that is run here"):
+        hottest(pruned(expression))
+
+
+def test_expressions_of_c_libraries_are_run():
+    drop = "calloc|(__)?posix_memalign|operator delete.*|tcmalloc::.*|slab.*free[0-9]+"
+    assert hottest(pruned(drop))[0].name == "inlined"
+
+
 # ---- what is no profile ---------------------------------------------------------------------
 
 
@@ -224,13 +364,25 @@ def test_hottest_agrees_with_go_tool_pprof(name, tmp_path):
         (gzip.compress(SMALL)[:-8] + b"12345678", "damaged"),
         (gzip.compress(SMALL) + b"more", "behind the end"),
         (SMALL[:-1], "ends in the middle"),
-        (SMALL + b"\x00\x00", "number 0"),
         (SMALL + number(2, 1), "a message belongs"),
         (SMALL + message(9, b"x"), "a number belongs"),
-        (SMALL + varint(2 << 3 | 2) + varint(1 << 40), "field of 1099511627776 bytes"),
+        (SMALL + varint(2 << 3 | 2) + varint(1 << 40), "ends in the middle of a field"),
         (SMALL + b"\x48" + b"\xff" * 11, "more than ten bytes"),
         (SMALL + message(2, b"\x0a\x7f"), "message that ends too early"),
         (message(1, number(1, 77)), "refers to text 77 of 0"),
+        (SMALL + number(7, 99), "refers to text 99 of 10"),
+        (SMALL + number(9, 5), "several profiles"),
+        (SMALL + SMALL, "a location with a second one of id 1"),
+        (SMALL + message(4, number(1, 0)), "a location with the reserved id 0"),
+        (SMALL + message(4, number(1, 1)), "a location with a second one of id 1"),
+        (SMALL + message(4, number(1, 9), message(4, number(1, 8))), "lacks function 8"),
+        (SMALL + message(5, number(1, 1)), "a function with a second one of id 1"),
+        (SMALL + message(3, number(1, 0)), "a mapping with the reserved id 0"),
+        (gzip.compress(message(6, b"x") + SMALL), "first text of the profile is not empty"),
+        (small_profile(packed_sample([9], [1, 1])), "lacks location 9"),
+        (small_profile(packed_sample([1], [1])), "a sample with 1 values for 2 types"),
+        (small_profile(packed_sample([1], [1, 2, 3])), "a sample with 3 values for 2 types"),
+        (small_profile(message(2, message(3, number(1, 55)))), "a sample with 0 values"),
     ],
 )
 def test_other_bytes_are_refused_with_the_reason(data, problem):
@@ -240,11 +392,45 @@ def test_other_bytes_are_refused_with_the_reason(data, problem):
 
 
 def test_gzip_bomb_stops_at_the_limit():
-    bomb = gzip.compress(message(6, b"x" * 1000) * 5000)
-    with pytest.raises(CorruptProfileError, match="unpacks to more than 100000 bytes"):
+    bomb = gzip.compress(SMALL + message(6, b"x" * 1000) * 5000)
+    with pytest.raises(ProfileTooLargeError, match="unpacks to more than 100000 bytes"):
         inspect(bomb, max_bytes=100_000)
-    with pytest.raises(CorruptProfileError, match="more than the 10 bytes allowed"):
+    with pytest.raises(ProfileTooLargeError, match="more than the 10 bytes allowed"):
         inspect(SMALL, max_bytes=10)
+
+
+MANY_FIELDS = {
+    "of an unknown number": number(16, 1),
+    "of a known number": number(10, 1),
+    "texts": message(6),
+    "samples": message(2, number(2, 1), number(2, 1)),
+    "numbers in samples": message(2, message(2, b"\x01" * 100_000)),
+    "labels": message(2, message(3, number(1, 0)) * 50_000),
+    "values": message(2, number(2, 1) * 50_000),
+}
+
+
+@pytest.mark.parametrize("field", MANY_FIELDS.values(), ids=MANY_FIELDS.keys())
+def test_work_is_bounded_when_a_small_gzip_holds_millions_of_fields(field):
+    """P23: 61 KB that unpack to 60 MiB of two-byte fields cost 51 s of processor time."""
+    bomb = gzip.compress(SMALL + field * ((60 << 20) // len(field)), compresslevel=1)
+    began_s = time.thread_time()
+    with pytest.raises(ProfileTooLargeError):
+        inspect(bomb)
+    assert time.thread_time() - began_s < 15
+
+
+def test_too_many_fields_are_told_apart_from_a_broken_profile():
+    """P23: what is too much to look into may still be good."""
+    with pytest.raises(ProfileTooLargeError, match="more than the 20 fields") as caught:
+        inspect(SMALL, max_fields=20)
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert inspect(SMALL, max_fields=200).samples == 3
+
+
+def test_empty_gzip_members_cost_work_too():
+    with pytest.raises(ProfileTooLargeError, match="fields that are looked into"):
+        inspect(gzip.compress(b"") * 50_000)
 
 
 @given(st.integers(0, len(SMALL) - 1))
@@ -255,6 +441,7 @@ def test_truncated_plain_profile_is_a_typed_error_or_a_prefix(size):
         assert len(hottest(SMALL[:size])) <= 3
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_truncated_recorded_profile_is_a_typed_error_or_a_prefix(choose):
     name = choose.draw(st.sampled_from(["goroutine", "profile-5s"]))

@@ -5,6 +5,7 @@ The one idea: block and mutex profiles exist always and are empty unless the nod
 look at the small cumulative ones tells now what a capture would tell after half a minute.
 """
 
+import asyncio
 from typing import Final
 
 from fodc_agent.node_state import ProfilerFacts
@@ -25,7 +26,8 @@ async def look_at_profiler(client: HttpClient, base_url: str) -> ProfilerFacts:
         url = base_url + kind.facts.path
         try:
             answer = await client.get(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES)
-            sampled[kind] = not pprof.inspect(answer.body).empty
+            summary = await asyncio.to_thread(pprof.inspect, answer.body)
+            sampled[kind] = not summary.empty
         except FetchError as failure:
             missing = failure.status == 404
             return ProfilerFacts(asked=True, problem=failure.message, missing=missing)

@@ -178,6 +178,12 @@ class CorruptProfileError(FodcError):
     default_reason = Reason.CORRUPT_PROFILE
 
 
+class ProfileTooLargeError(CorruptProfileError):
+    """A profile is beyond what is looked into here; it may well be good."""
+
+    default_reason = Reason.TOO_LARGE
+
+
 class ArtifactError(FodcError):
     """A chunk or manifest does not fit what came before or what was announced."""
 

@@ -4,6 +4,7 @@
 import asyncio
 import gzip
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,32 @@ def test_a_gzip_that_ends_early_fails_as_corrupt(pprof_port, recorded, tmp_path)
     assert (
         taken(pprof_port, tmp_path, answering(ok(body)), order()).reason is Reason.CORRUPT_PROFILE
     )
+
+
+@pytest.mark.parametrize("name", ["mm_2_4.pb", "mm_4_2.pb"])
+def test_values_that_do_not_fit_the_types_fail_as_corrupt(pprof_port, tmp_path, name):
+    """A20: such a profile Succeeded, and `go tool pprof` refuses it."""
+    body = (Path(__file__).parents[2] / "data" / "pprof-cases" / name).read_bytes()
+
+    result = taken(pprof_port, tmp_path, answering(ok(body)), order())
+
+    assert result.reason is Reason.CORRUPT_PROFILE
+    assert "values for" in result.message
+
+
+def test_a_profile_that_is_too_much_to_look_into_is_kept_and_said_so(
+    pprof_port, recorded, tmp_path
+):
+    """P23: 61 KB with 60 MiB of tiny fields cost 51 s of the database's processors."""
+    plain = gzip.decompress(recorded("heap.pb.gz"))
+    body = gzip.compress(plain + b"\x80\x01\x01" * 2_000_000)
+
+    result = taken(pprof_port, tmp_path, answering(ok(body)), order())
+
+    assert result.warnings == (
+        "not inspected: profile has more than the 2000000 fields that are looked into",
+    )
+    assert result.samples is None
 
 
 # ---- the node's other answers ----------------------------------------------------------------

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.uplink import codec
-from fodc_agent.wire import Fields, WireError, fields, varint
 from fodc_protocol.link import frames
+from fodc_protocol.protobuf import Fields, WireError, fields, varint
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

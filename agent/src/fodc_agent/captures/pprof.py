@@ -18,7 +18,7 @@ from fodc_agent.captures.spool import PartFile
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol import pprof
-from fodc_protocol.errors import CorruptProfileError, Reason, advice
+from fodc_protocol.errors import CorruptProfileError, ProfileTooLargeError, Reason, advice
 from fodc_protocol.profiles import Profile, ProfileFormat, pprof_target
 
 NODE_SLACK_S: Final = 15.0
@@ -179,6 +179,9 @@ def _looked_at(order: Order, path: Path, warnings: list[str]) -> Taken | Failed:
             warnings.append(f"not inspected: {size_bytes} bytes are too many to look into here")
             return Taken(None, tuple(warnings))
         return _profile(order, path.read_bytes(), warnings)
+    except ProfileTooLargeError as error:
+        # It may be good, and so much is never empty; who opens it has more time than a sidecar.
+        return Taken(None, (*warnings, f"not inspected: {error.message}"))
     except CorruptProfileError as error:
         reason = Reason.CORRUPT_PROFILE
         return Failed(reason, f"{order.profile}: {error.message}. {advice(reason)}")

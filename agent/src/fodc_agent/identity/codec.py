@@ -4,7 +4,7 @@
 from typing import Final
 
 from fodc_agent.identity.roles import NodeFacts, role_of
-from fodc_agent.wire import Fields, WireError
+from fodc_protocol.protobuf import Fields, WireError
 
 GET_CURRENT_NODE: Final = "/banyandb.database.v1.NodeQueryService/GetCurrentNode"
 # GetCurrentNodeRequest has no fields.

@@ -9,7 +9,8 @@ never breaks an agent. The tests compare every message with the generated classe
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fodc_agent.wire import (
+from fodc_protocol.link import frames
+from fodc_protocol.protobuf import (
     Field,
     Fields,
     WireError,
@@ -24,7 +25,6 @@ from fodc_agent.wire import (
     text_map,
     texts,
 )
-from fodc_protocol.link import frames
 
 METHOD: Final = "/fodc.v1.AgentLink/Connect"
 _MODE_ABORT: Final = 2

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fodc_protocol.metrics.samples import Series
+from fodc_protocol.protobuf import varint
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
 _SERVICE: Final = "/banyandb.fodc.v1.FODCService/"
@@ -105,8 +106,8 @@ def sample_of(metric: bytes, value: float, sample_time: bytes = b"") -> bytes:
     """Return one entry of an answer; `sample_time` as `time_of` gives it, none for "latest"."""
     tail = _VALUE_FIELD + _double(value)
     if sample_time:
-        tail += _SAMPLE_TIME_FIELD + _length(len(sample_time)) + sample_time
-    return _METRICS_FIELD + _length(len(metric) + len(tail)) + metric + tail
+        tail += _SAMPLE_TIME_FIELD + varint(len(sample_time)) + sample_time
+    return _METRICS_FIELD + varint(len(metric) + len(tail)) + metric + tail
 
 
 def time_of(at_ms: int) -> bytes:
@@ -117,17 +118,7 @@ def time_of(at_ms: int) -> bytes:
 def answer_time(at_ms: int) -> bytes:
     """Return the end of an answer: the time at which it was given."""
     stamp = time_of(at_ms)
-    return _TIME_FIELD + _length(len(stamp)) + stamp
-
-
-def _length(size: int) -> bytes:
-    """Return a varint."""
-    encoded = bytearray()
-    while size > 0x7F:
-        encoded.append(size & 0x7F | 0x80)
-        size >>= 7
-    encoded.append(size)
-    return bytes(encoded)
+    return _TIME_FIELD + varint(len(stamp)) + stamp
 
 
 def _timestamp(at_ms: int) -> Timestamp:

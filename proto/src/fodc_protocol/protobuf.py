@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protocol buffers by hand: fields to bytes and bytes to fields, nothing else. Pure.
 
-The one idea: the protobuf runtime costs 3.6 MiB of a 30 MiB budget, and what it does for our few
-messages is a page of code. The codecs that use this are tested against the generated classes, so
-the .proto files stay the contract.
+The one idea: the protobuf runtime costs 3.6 MiB of the agent's 30 MiB budget, and what it does for
+our few messages and for profiles is a page of code. The codecs that use this are tested against the
+generated classes, so the .proto files stay the contract.
 """
 
 import struct
@@ -14,6 +14,7 @@ _VARINT: Final = 0
 _FIXED64: Final = 1
 _LENGTH: Final = 2
 _FIXED32: Final = 5
+_FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
 _MASK64: Final = (1 << 64) - 1
 _MAX_SHIFT: Final = 63
 
@@ -24,6 +25,10 @@ Field: TypeAlias = tuple[int, _Value]
 
 class WireError(ValueError):
     """The bytes are no protocol buffer message."""
+
+
+class CutError(WireError):
+    """The bytes end inside a field: more of them may make it whole."""
 
 
 # ---- writing ------------------------------------------------------------------------------------
@@ -100,49 +105,69 @@ def fields(data: bytes) -> Iterator[Field]:
     """Yield the fields of a message in their order; raise WireError where it is broken."""
     at = 0
     while at < len(data):
-        tag, at = _read_varint(data, at)
-        number_, kind = tag >> 3, tag & 7
+        number_, value, at = read_field(data, at)
         if number_ == 0:
-            raise WireError(f"field number 0 at byte {at}")
-        value: _Value
-        match kind:
-            case 0:
-                value, at = _read_varint(data, at)
-            case 1:
-                value, at = _read_fixed(data, at, 8)
-            case 2:
-                size, at = _read_varint(data, at)
-                value, at = _read_bytes(data, at, size)
-            case 5:
-                value, at = _read_fixed(data, at, 4)
-            case _:
-                raise WireError(f"wire type {kind} at byte {at}")
+            raise WireError(f"field number 0 before byte {at}")
         yield number_, value
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if at >= len(data) or shift > _MAX_SHIFT:
-            raise WireError(f"broken varint at byte {at}")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & _MASK64, at
-        shift += 7
+def read_field(data: bytes, at: int) -> tuple[int, int | bytes, int]:
+    """Return number and value of the field at `at`, and where the next one begins.
 
-
-def _read_bytes(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+    Raises CutError where the data ends inside the field, WireError where it is broken.
+    """
+    tag, at = read_varint(data, at)
+    kind = tag & 7
+    if kind == _VARINT:
+        value, at = read_varint(data, at)
+        return tag >> 3, value, at
+    if kind == _LENGTH:
+        size, at = read_varint(data, at)
+    elif kind in _FIXED_SIZES:
+        size = _FIXED_SIZES[kind]
+    else:
+        raise WireError(f"unknown wire type {kind} before byte {at}")
     end = at + size
     if end > len(data):
-        raise WireError(f"{size} bytes wanted at byte {at}, {len(data) - at} are there")
-    return data[at:end], end
+        raise CutError(f"{size} bytes wanted at byte {at}, {len(data) - at} are there")
+    raw = data[at:end]
+    return tag >> 3, raw if kind == _LENGTH else int.from_bytes(raw, "little"), end
 
 
-def _read_fixed(data: bytes, at: int, size: int) -> tuple[int, int]:
-    raw, end = _read_bytes(data, at, size)
-    return int.from_bytes(raw, "little"), end
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the varint at `at` and where the next byte is; raises CutError and WireError."""
+    try:
+        byte = data[at]
+        at += 1
+        if byte < 0x80:
+            return byte, at
+        value, shift = byte & 0x7F, 7
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value & _MASK64, at
+            shift += 7
+            if shift > _MAX_SHIFT:
+                raise WireError(f"broken varint: more than ten bytes before byte {at}")
+    except IndexError as error:
+        raise CutError(f"broken varint: the data ends at byte {at}") from error
+
+
+def unpacked(data: bytes) -> list[int]:
+    """Return the numbers of a packed repeated field; raises WireError."""
+    numbers: list[int] = []
+    at = 0
+    while at < len(data):
+        value, at = read_varint(data, at)
+        numbers.append(value)
+    return numbers
+
+
+def signed(value: int) -> int:
+    """Return what an unsigned 64-bit number means as int64."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 class Fields:
@@ -162,8 +187,7 @@ class Fields:
 
     def signed(self, field: int) -> int:
         """Return an int64; 0 when absent."""
-        value = self.number(field)
-        return value - (1 << 64) if value >> 63 else value
+        return signed(self.number(field))
 
     def blob(self, field: int) -> bytes:
         """Return bytes or an embedded message; empty when absent."""
@@ -191,7 +215,7 @@ class Fields:
             if at == field and isinstance(value, int):
                 found.append(value)
             elif at == field and isinstance(value, bytes):
-                found += _unpacked(value)
+                found += unpacked(value)
         return tuple(found)
 
     def fixed64s(self, field: int) -> tuple[int, ...]:
@@ -221,13 +245,6 @@ class Fields:
 
     def _last(self, field: int) -> _Value | None:
         return next((value for at, value in reversed(self._all) if at == field), None)
-
-
-def _unpacked(data: bytes) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = _read_varint(data, at)
-        yield value
 
 
 def _as_text(data: bytes) -> str:
