@@ -186,7 +186,7 @@ def test_texts_of_the_existing_agent_are_kept(argument, text):
         (
             "--proxy-addr=localhost",
             (
-                "proxy-addr must be an address such as :9090 or localhost:9090 "
+                "proxy-addr must be an address such as :9090, localhost:9090 or [::1]:9090 "
                 "(--proxy-addr is 'localhost')"
             ),
         ),

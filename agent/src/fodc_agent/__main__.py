@@ -60,7 +60,7 @@ def _start(settings: Settings) -> int:
     from fodc_agent.web.server import WebServer  # noqa: PLC0415 - as well
 
     set_up_log(settings.log_level, settings.log_format)
-    web = WebServer(str(settings.listen))
+    web = WebServer(settings.listen)
     try:
         address = web.bind()
     except FodcError as error:

@@ -16,6 +16,7 @@ from fodc_protocol.options import (
     Value,
     all_of,
     between,
+    endpoints,
     not_empty,
     not_negative,
     ports,
@@ -72,14 +73,6 @@ def _pairs(name: str, value: Value) -> str | None:
         label, separator, _ = text.partition("=")
         if not (separator and label.strip()):
             return f"{name} must be name=value, several separated by commas, got {text!r}"
-    return None
-
-
-def _endpoints(name: str, value: Value) -> str | None:
-    for text in value if isinstance(value, tuple) else ():
-        host, _, port = text.rpartition(":")
-        if not (host and port.isdecimal() and 0 < int(port[:6]) < 65_536):
-            return f"{name} must be host:port, several separated by commas, got {text!r}"
     return None
 
 
@@ -276,7 +269,7 @@ _UPLINK: Final = (
         "localhost:17912",
         "Address of the proxy; several are tried in turn; empty runs without a proxy.",
         metavar="host:port",
-        check=_endpoints,
+        check=endpoints,
     ),
     Option(
         "contract",

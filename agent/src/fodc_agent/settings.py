@@ -14,6 +14,7 @@ from typing import Final
 
 from fodc_agent.identity.roles import labels_of
 from fodc_agent.option_table import DORMANT, OPTIONS, ROLES
+from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import (
     Address,
@@ -202,8 +203,8 @@ def _numbers(texts: Sequence[str]) -> tuple[int, ...]:
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    address = parse_endpoint(text)
+    return address.host, address.port
 
 
 def _with_fallback(resolved: Resolved, environ: Mapping[str, str], name: str) -> str:

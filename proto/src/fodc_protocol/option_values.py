@@ -11,20 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from fodc_protocol.addresses import Address, AddressError, parse_endpoint, parse_listen_address
 from fodc_protocol.times import TimeError, parse_duration_s
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Host and port; an empty host means all interfaces when listening."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...] | Address | None
 Check: TypeAlias = Callable[[str, Value], str | None]
@@ -45,7 +33,8 @@ class Kind(StrEnum):
     LIST = "list"
     """Commas or the flag repeated (tuple of str)."""
     ADDRESS = "address"
-    """":9090" or "host:port" (Address); None when empty, which only an empty default allows."""
+    """":9090", "host:port" or "[::1]:9090" (Address); None when empty, which only an empty
+    default allows."""
     ENUM = "enum"
     PERCENT = "percent"
     """0 to 100, with or without a percent sign (float)."""
@@ -104,6 +93,16 @@ def ports(name: str, value: Value) -> str | None:
     return None
 
 
+def endpoints(name: str, value: Value) -> str | None:
+    """Check that a list holds addresses to connect to."""
+    try:
+        for text in value if isinstance(value, tuple) else ():
+            parse_endpoint(text)
+    except AddressError as error:
+        return f"{name} {error}"
+    return None
+
+
 def all_of(*checks: Check) -> Check:
     """Return a check that reports the first complaint of several."""
 
@@ -127,9 +126,6 @@ _FLOAT: Final = re.compile(
     r"[+-]?([0-9]{1,300}\.?[0-9]{0,300}|\.[0-9]{1,300})([eE][+-]?[0-9]{1,3})?"
 )
 _SIZE: Final = re.compile(r"([0-9]{1,18})(\.[0-9]{1,9})?\s*([kKMGT]i?)?B?")
-_HOST_PORT: Final = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]*):(?P<port>[0-9]{1,5})"
-)
 _SCALE: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -189,10 +185,10 @@ def _read_address(option: Option, text: str) -> Value:
         if not option.default:
             return None
         raise BadValueError("cannot be empty")
-    found = _HOST_PORT.fullmatch(text.strip())
-    if found is None or int(found["port"]) > 65535:
-        raise BadValueError("must be an address such as :9090 or localhost:9090")
-    return Address(found["host"].strip("[]"), int(found["port"]))
+    try:
+        return parse_listen_address(text)
+    except AddressError as error:
+        raise BadValueError(error.wanted) from error
 
 
 def _read_enum(option: Option, text: str) -> Value:

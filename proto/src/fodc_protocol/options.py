@@ -8,10 +8,10 @@ redacted list for the log all follow from the declaration.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from fodc_protocol.addresses import Address
 from fodc_protocol.configuration import Source
 from fodc_protocol.errors import OptionError
 from fodc_protocol.option_values import (
-    Address,
     BadValueError,
     Check,
     Kind,
@@ -19,6 +19,7 @@ from fodc_protocol.option_values import (
     Value,
     all_of,
     between,
+    endpoints,
     not_empty,
     not_negative,
     plain_text,
@@ -39,6 +40,7 @@ __all__ = [
     "all_of",
     "between",
     "describe",
+    "endpoints",
     "not_empty",
     "not_negative",
     "ports",

@@ -150,6 +150,23 @@ def test_a_proxy_address_without_host_and_port_is_rejected(text):
     assert problem_of(f"--proxy-addr={text}").startswith("proxy-addr must be host:port")
 
 
+@pytest.mark.parametrize("text", ["dns:///proxy:17912", "proxy:17912"])
+def test_a_proxy_address_of_the_resolver_is_understood(text):
+    """A23: it was taken for a host name and failed for ever."""
+    assert load([f"--proxy-addr={text}"], {}).proxy_endpoints == (("proxy", 17912),)
+
+
+@pytest.mark.parametrize("text", ["http://proxy:17912", "dns://1.1.1.1/proxy:17912"])
+def test_a_url_as_proxy_address_is_refused_at_the_start(text):
+    """A23: it was taken for a host name and failed for ever."""
+    assert "got the URL" in problem_of(f"--proxy-addr={text}")
+
+
+def test_t_srv_02_an_empty_listen_address_is_refused():
+    problem = problem_of("--prometheus-listen-addr=")
+    assert problem.startswith("prometheus-listen-addr cannot be empty")
+
+
 def test_an_empty_proxy_address_runs_without_a_proxy():
     assert load(["--proxy-addr="], {}).proxy_endpoints == ()
 

@@ -11,17 +11,18 @@ import pytest
 
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
-from fodc_agent.web.addresses import ListenError, parse_listen_address
+from fodc_agent.web.addresses import ListenError
 from fodc_agent.web.conversations import Limits, http_date
 from fodc_agent.web.replies import Reply, coalesced
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
-from fodc_protocol.errors import FodcError, OptionError
+from fodc_protocol.addresses import Address
+from fodc_protocol.errors import FodcError
 from fodc_protocol.metrics.families import blocks_of
 from fodc_protocol.metrics.page import render_page
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
-ADDRESS = "127.0.0.1:0"
+ADDRESS = Address("127.0.0.1", 0)
 
 
 def routes(
@@ -438,7 +439,7 @@ def test_t_srv_04_05_starting_twice_and_stopping_what_never_ran_are_errors():
 def test_a_taken_port_is_told_with_the_flag_and_the_port():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        server = WebServer(f"127.0.0.1:{port}", "--prometheus-listen-addr")
+        server = WebServer(Address("127.0.0.1", port), "--prometheus-listen-addr")
         with pytest.raises(ListenError) as caught:
             server.bind()
 
@@ -450,12 +451,12 @@ def test_a_taken_port_is_told_with_the_flag_and_the_port():
 
 def test_a_foreign_address_is_told():
     with pytest.raises(ListenError, match=r"192\.0\.2\.1 is no address of this machine"):
-        WebServer("192.0.2.1:0").bind()
+        WebServer(Address("192.0.2.1", 0)).bind()
 
 
 def test_an_empty_host_listens_for_ipv4_too():
     async def run():
-        server = WebServer(":0")
+        server = WebServer(Address("", 0))
         address = await server.start(routes())
         client = HttpClient()
         answer = await client.get(
@@ -466,32 +467,6 @@ def test_an_empty_host_listens_for_ipv4_too():
         return answer.body
 
     assert asyncio.run(run()) == b"ok\n"
-
-
-def test_t_srv_02_an_empty_address_is_refused():
-    with pytest.raises(OptionError, match="--prometheus-listen-addr: listen address cannot be"):
-        WebServer("")
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        (":9090", "", 9090),
-        ("localhost:1", "localhost", 1),
-        ("[::1]:9090", "::1", 9090),
-        ("0.0.0.0:0", "0.0.0.0", 0),
-    ],
-)
-def test_listen_addresses_parse(text, host, port):
-    address = parse_listen_address(text, "--flag")
-
-    assert (address.host, address.port) == (host, port)
-
-
-@pytest.mark.parametrize("text", ["9090", "host", "host:", "host:x", "::1:9090", "h:70000", "h:-1"])
-def test_a_malformed_listen_address_names_the_flag_and_the_form(text):
-    with pytest.raises(OptionError, match=r"--flag: .* expected :9090, host:9090"):
-        parse_listen_address(text, "--flag")
 
 
 # ---- small parts --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.web.routes import routes_of
 from fodc_agent.web.server import WebServer
+from fodc_protocol.addresses import Address
 
 REQUESTS = (
     b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
@@ -20,7 +21,7 @@ REQUESTS = (
 
 
 async def answers_to(pieces: list[bytes]) -> list[bytes]:
-    server = WebServer("127.0.0.1:0", clock=lambda: 0)
+    server = WebServer(Address("127.0.0.1", 0), clock=lambda: 0)
     table = routes_of(page=lambda: [b"a 1\n"], checks=list, version={})
     address = await server.start(table)
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port)

@@ -212,6 +212,7 @@ def test_without_an_address_nothing_is_injected_and_a_wrong_one_is_refused() -> 
     with pytest.raises(OptionError) as caught:
         read("--webhook-listen-addr=nonsense")
     assert caught.value.message == (
-        "webhook-listen-addr must be an address such as :9090 or localhost:9090, or empty "
+        "webhook-listen-addr must be an address such as :9090, localhost:9090 or [::1]:9090, "
+        "or empty "
         "(--webhook-listen-addr is 'nonsense')"
     )

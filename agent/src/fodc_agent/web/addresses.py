@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listen addresses as people write them, and sockets that are open before anything else runs.
+"""Sockets that are open before anything else runs.
 
 The one idea: a port that is taken is told at once and by the name of the flag, not as a stack
 trace from the depth of a server (W-03: a probe finds the port open from the first moment).
@@ -9,8 +9,8 @@ import errno
 import socket
 from typing import Final
 
-from fodc_protocol.errors import FodcError, OptionError, Reason
-from fodc_protocol.options import Address
+from fodc_protocol.addresses import Address
+from fodc_protocol.errors import FodcError, Reason
 
 _BACKLOG: Final = 64
 
@@ -19,21 +19,6 @@ class ListenError(FodcError):
     """A port cannot be opened; the message names the flag, the address and the cause."""
 
     default_reason = Reason.INTERNAL
-
-
-def parse_listen_address(text: str, flag: str) -> Address:
-    """Parse ":9090", "host:9090" or "[::1]:9090"; raises OptionError that names `flag`."""
-    if not text:
-        raise OptionError(f"{flag}: listen address cannot be empty, expected for example :9090")
-    host, separator, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    fits = port.isascii() and port.isdigit() and int(port) <= 65_535
-    if not separator or not fits or (":" in bare and not bracketed):
-        raise OptionError(
-            f"{flag}: {text!r} is no listen address, expected :9090, host:9090 or [::1]:9090"
-        )
-    return Address(bare, int(port))
 
 
 def open_listener(address: Address, flag: str) -> socket.socket:

@@ -17,11 +17,11 @@ from typing import Final
 
 import h11
 
-from fodc_agent.web.addresses import open_listener, parse_listen_address
+from fodc_agent.web.addresses import open_listener
 from fodc_agent.web.conversations import READ_BYTES, Conversation, Limits
 from fodc_agent.web.replies import NOT_ALLOWED, NOT_FOUND, Reply, Route, primed, text_reply
+from fodc_protocol.addresses import Address
 from fodc_protocol.errors import FodcError
-from fodc_protocol.options import Address
 
 _log: Final = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class WebServer:
 
     def __init__(
         self,
-        address: str | Address,
+        address: Address,
         flag: str = "--prometheus-listen-addr",
         *,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take an address such as ":9090"; raises OptionError that names `flag`."""
-        self._address = parse_listen_address(address, flag) if isinstance(address, str) else address
+        """Take where to listen, and the flag that says so, for the case that it cannot be had."""
+        self._address = address
         self._flag = flag
         self._limits = limits or Limits()
         self._clock = clock

@@ -30,8 +30,8 @@ from fodc_operator.injection.standing import WebhookHealth
 from fodc_operator.injection.webhook import Webhook
 from fodc_operator.injection.webhook_figures import WebhookFigures
 from fodc_operator.resources.fodc_injection import Defaults
+from fodc_protocol.addresses import Address, parse_endpoint
 from fodc_protocol.metrics.samples import Sample
-from fodc_protocol.options import Address
 
 AGAIN_S: Final = 5.0
 PROBE_S: Final = 10.0
@@ -181,13 +181,13 @@ async def _again_and_again(name: str, work: Callable[[], Awaitable[None]]) -> No
 
 async def _probed(address: str) -> str:
     """Return why nobody gets through to the listener, empty when one does."""
-    host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Whether the certificate is the right one is known without asking.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
+        to = parse_endpoint(address)
         async with asyncio.timeout(PROBE_DEADLINE_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+            _, writer = await asyncio.open_connection(to.host, to.port, ssl=context)
             writer.close()
             await writer.wait_closed()
     except (OSError, TimeoutError, ValueError) as error:

@@ -15,6 +15,7 @@ from typing import Final
 from fodc_operator.resources.fodcnode import is_name, label_value
 from fodc_operator.resources.label_selector import LabelSelector, label_selector
 from fodc_operator.resources.quantities import parse_quantity
+from fodc_protocol.addresses import AddressError, parse_endpoint
 from fodc_proxy.diagnostics.fields import FieldError, Fields, shown
 
 PLURAL: Final = "fodcinjections"
@@ -146,7 +147,6 @@ _IMAGE: Final = re.compile(
     r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
-_ADDRESS: Final = re.compile(r"([-A-Za-z0-9.]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _PATH: Final = re.compile(r"(/[-A-Za-z0-9._]+)+")
 _CPU: Final = (("requests", "1m", "4"), ("limits", "20m", "4"))
@@ -311,14 +311,10 @@ def _image(fields: Fields) -> str:
 
 def _proxy_address(fields: Fields) -> str:
     address = fields.text("proxyAddress", max_length=260, default="")
-    found = _ADDRESS.fullmatch(address)
-    if address and (found is None or not 0 < int(found["port"]) < 65_536):
-        problem = (
-            f"must be host:port, such as fodc-proxy-grpc.fodc-system.svc:17912, got "
-            f"{shown(address)}"
-        )
-        raise FieldError(fields.path("proxyAddress"), problem)
-    return address
+    try:
+        return str(parse_endpoint(address)) if address else ""
+    except AddressError as error:
+        raise FieldError(fields.path("proxyAddress"), str(error)) from error
 
 
 def _pull_policy(fields: Fields) -> PullPolicy | None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fodc_protocol.option_values import Address
+from fodc_protocol.addresses import Address
 
 _WATCH_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 10.0

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import grpc
 
-from fodc_protocol.option_values import Address
+from fodc_protocol.addresses import Address
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.streams import Context
