@@ -243,7 +243,7 @@ def _file_values(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str
     if not path:
         return None
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         values = _parsed(path, text)
     except (OSError, ValueError) as error:
         raise OptionError(f"config {path!r} cannot be read: {error}") from error

@@ -12,9 +12,11 @@ from fodc_protocol.errors import OptionError
 def settings_file(path: str) -> Mapping[str, object]:
     """Return the settings that a YAML file holds by name; raises OptionError naming --config."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise OptionError(f"--config: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--config: {path} is not UTF-8: {error}") from error
     except yaml.YAMLError as error:
         raise OptionError(f"--config: {path} is no YAML: {error}") from error
     if content is None:

@@ -2,6 +2,7 @@
 """What the agent can be told, and what it says about values that make no sense (T-CMD)."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,14 @@ def test_a_file_sets_what_neither_flag_nor_environment_set(tmp_path, name, text)
     settings = load([f"--config={path}"], {})
     assert (settings.poll_interval_s, settings.metrics_ports) == (7.0, (1, 2))
     assert load(["--config", str(path)], {"FODC_POLL_METRICS_INTERVAL": "1s"}).poll_interval_s == 1
+
+
+@pytest.mark.parametrize("name", ["config_bom.json", "config_bom.yaml"])
+def test_a_file_with_a_byte_order_mark_is_read(name):
+    """A23: a JSON file that an editor of Windows wrote was refused."""
+    path = Path(__file__).parents[2] / "data" / "config" / name
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert load([f"--config={path}"], {}).pod_name == "x"
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "poll-metrics-intervall: 1s"])

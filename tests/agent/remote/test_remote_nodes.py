@@ -109,6 +109,18 @@ def test_targets_come_and_go_and_the_others_stay(tmp_path):
     assert sorted(scene.notes[4:]) == [("close", "b"), ("close", "c")]
 
 
+def test_a_targets_file_with_a_byte_order_mark_is_read(tmp_path):
+    """A23: a JSON file that an editor of Windows wrote was refused."""
+    scene = Scene(tmp_path)
+    scene.write("a")
+    scene.file.write_bytes(b"\xef\xbb\xbf" + scene.file.read_bytes())
+
+    async def scenario():
+        await scene.until(lambda: scene.check("target a") and scene.check("target a").ok)
+
+    scene.run(scenario)
+
+
 def test_a_target_at_another_address_is_attached_to_anew(tmp_path):
     scene = Scene(tmp_path)
     scene.write("b", a="h1")

@@ -267,4 +267,4 @@ def _text_of(path: Path) -> str:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise OSError(f"longer than {_MOST_BYTES} bytes")
-    return data.decode("utf-8", "replace")
+    return data.decode("utf-8-sig", "replace")
