@@ -305,3 +305,75 @@ def test_no_more_than_four_captures_run_at_a_time(tmp_path):
 
     assert refused.reason is Reason.BUSY
     assert all(isinstance(outcome, Captured) for outcome in others)
+
+
+# ---- room (A8) --------------------------------------------------------------------------------
+
+
+def test_small_captures_do_not_evict_a_result_that_nobody_fetched(tmp_path):
+    """A8: each was promised 64 MiB, so the fourth evicted the first."""
+
+    async def run():
+        desk = Desk(tmp_path, Scripted(b"x" * 4096), max_bytes=160 << 20)
+        await desk.captures.recover()
+        for number in range(9):
+            desk.captures.start(order(f"cmd-{number}", 64 << 20))
+            await desk.end_of(f"cmd-{number}")
+        return desk
+
+    desk = asyncio.run(run())
+
+    assert desk.captures.artifact_count == 9
+    assert len(desk.reports) == 9
+
+
+def test_four_captures_run_at_once_in_a_small_quota(tmp_path):
+    """A8: with the quota shared by three targets a second capture was refused."""
+
+    async def run():
+        desk = Desk(tmp_path, Scripted(b"x" * 4096, held=True), max_bytes=40 << 20)
+        await desk.captures.recover()
+        for number in range(4):
+            desk.captures.start(order(f"cmd-{number}", 64 << 20))
+        running = len(desk.captures.active())
+        desk.profiler.release.set()
+        return running, [await desk.end_of(f"cmd-{number}") for number in range(4)]
+
+    running, ends = asyncio.run(run())
+
+    assert running == 4
+    assert all(isinstance(end, Captured) for end in ends)
+
+
+def test_a_capture_that_needs_more_than_promised_gets_room_while_it_grows(tmp_path):
+    async def run():
+        desk = Desk(tmp_path, Scripted(b"x" * 700_000), max_bytes=1_000_000)
+        await desk.captures.recover()
+        desk.captures.start(order("cmd-1", 64 << 20))
+        first = await desk.end_of("cmd-1")
+        desk.captures.start(order("cmd-2", 64 << 20))
+        second = await desk.end_of("cmd-2")
+        await desk.captures.aclose()
+        return first, second, [name for name, _ in desk.reports], sorted(tmp_path.iterdir())
+
+    first, second, names, files = asyncio.run(run())
+
+    assert isinstance(first, Captured)
+    assert isinstance(second, Captured)
+    assert names.count("cmd-1") == 2, "the first one went, and whoever waits for it was told"
+    assert not any("cmd-1" in path.name for path in files)
+
+
+def test_a_capture_that_finds_no_room_while_it_grows_fails_and_leaves_no_bytes(tmp_path):
+    async def run():
+        desk = Desk(tmp_path, Scripted(b"x" * 1_100_000), max_bytes=1_000_000)
+        await desk.captures.recover()
+        desk.captures.start(order("cmd-1", 64 << 20))
+        return await desk.end_of("cmd-1"), desk.captures.artifact_bytes, list(tmp_path.iterdir())
+
+    end, held_bytes, files = asyncio.run(run())
+
+    assert end.reason is Reason.QUOTA_EXCEEDED
+    assert "there is no room for more" in end.message
+    assert held_bytes == 0
+    assert [path.suffix for path in files] == [".fodc-state"]

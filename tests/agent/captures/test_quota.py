@@ -75,6 +75,46 @@ def test_recovered_results_beyond_a_smaller_quota_are_evicted_oldest_first():
     assert quota.recovered("b", 60, finished_at_ms=2) == ("a",)
 
 
+def finished(quota, name, size_bytes, at_ms):
+    quota.reserve(name, size_bytes, now_ms=0)
+    quota.finished(name, size_bytes, at_ms)
+
+
+def test_evidence_that_nobody_fetched_goes_last():
+    """A8: the oldest went first, whether anybody had it or not."""
+    quota = Quota(max_bytes=100, max_count=9)
+    finished(quota, "unfetched", 40, at_ms=1)
+    finished(quota, "half read", 20, at_ms=2)
+    finished(quota, "fetched", 40, at_ms=3)
+    quota.reading("half read", 10, end_bytes=19)
+    quota.reading("fetched", 10, end_bytes=40)
+
+    assert quota.reserve("new", 30, now_ms=100_000) == Admitted(("fetched",))
+    assert quota.reserve("newer", 20, now_ms=100_000) == Admitted(("unfetched",))
+
+
+def test_an_end_without_bytes_goes_only_where_a_place_is_missing():
+    quota = Quota(max_bytes=100, max_count=3)
+    finished(quota, "failed", 0, at_ms=1)
+    finished(quota, "kept", 90, at_ms=2)
+
+    assert quota.reserve("new", 5, now_ms=100) == Admitted(())
+    quota.finished("new", 5, at_ms=3)
+    assert quota.reserve("newer", 5, now_ms=100) == Admitted(("failed",))
+
+
+def test_a_promise_grows_only_into_room_that_there_is_or_can_be_made():
+    """A8: 64 MiB were promised to a profile of 4 KiB."""
+    quota = Quota(max_bytes=100, max_count=9)
+    finished(quota, "done", 50, at_ms=1)
+    quota.reserve("running", 10, now_ms=0)
+
+    assert quota.grow("running", 50, now_ms=100) == Admitted(())
+    assert quota.grow("running", 60, now_ms=100) == Admitted(("done",))
+    assert isinstance(quota.grow("running", 101, now_ms=100), NoRoom)
+    assert quota.used_bytes == 60
+
+
 @pytest.mark.parametrize(("max_bytes", "max_count"), [(0, 1), (1, 0)])
 def test_a_quota_of_nothing_is_refused(max_bytes, max_count):
     with pytest.raises(ValueError, match="at least 1"):
@@ -105,6 +145,18 @@ class QuotaUnderUse(RuleBasedStateMachine):
                 del self.done[victim]
                 self.sent.pop(victim, None)
             self.running[name] = size
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), more=st.integers(0, 60))
+    def grow(self, data, more):
+        name = data.draw(st.sampled_from(sorted(self.running)))
+        result = self.quota.grow(name, self.running[name] + more, self.now_ms)
+        if isinstance(result, Admitted):
+            assert set(result.evict) <= set(self.done)
+            for victim in result.evict:
+                del self.done[victim]
+                self.sent.pop(victim, None)
+            self.running[name] += more
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())

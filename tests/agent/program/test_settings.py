@@ -2,7 +2,6 @@
 """What the agent can be told, and what it says about values that make no sense (T-CMD)."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -130,11 +129,13 @@ def test_a_file_sets_what_neither_flag_nor_environment_set(tmp_path, name, text)
     assert load(["--config", str(path)], {"FODC_POLL_METRICS_INTERVAL": "1s"}).poll_interval_s == 1
 
 
-@pytest.mark.parametrize("name", ["config_bom.json", "config_bom.yaml"])
-def test_a_file_with_a_byte_order_mark_is_read(name):
+@pytest.mark.parametrize(
+    ("name", "text"), [("agent.json", b'{"pod-name":"x"}'), ("agent.yaml", b"pod-name: x\n")]
+)
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path, name, text):
     """A23: a JSON file that an editor of Windows wrote was refused."""
-    path = Path(__file__).parents[2] / "data" / "config" / name
-    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + text)
     assert load([f"--config={path}"], {}).pod_name == "x"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias, TypeVar, assert_never
 
+from fodc_agent.captures.needs import Needs
 from fodc_agent.captures.outcomes import (
     DEFAULT_MAX_BYTES,
     Cancelled,
@@ -26,9 +27,10 @@ from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.quota import Admitted, NoRoom, Quota
 from fodc_agent.captures.spool import Held, PartFile, Spool
 from fodc_protocol.artifacts import Manifest
-from fodc_protocol.errors import Reason, advice
+from fodc_protocol.errors import FodcError, Reason, advice
 from fodc_protocol.ids import CommandId, artifact_id
 from fodc_protocol.link.frames import CancelMode, StartCapture
+from fodc_protocol.profiles import parse_profile
 
 Report: TypeAlias = Callable[[str, Outcome], object]
 """Called in the event loop with the id of an order and its end, once for each order."""
@@ -59,6 +61,7 @@ class Origin:
 class _Running:
     order: Order
     started_at_ms: int
+    promised_bytes: int = 0
     cancel_mode: CancelMode | None = None
     task: "asyncio.Task[None] | None" = None
 
@@ -102,6 +105,8 @@ class Captures:
         self._max_bytes = max_bytes
         self._running: dict[str, _Running] = {}
         self._held: dict[str, Held] = {}
+        self._needs = Needs()
+        self._evictions: set[asyncio.Task[None]] = set()
 
     # ---- state --------------------------------------------------------------------------
 
@@ -140,6 +145,8 @@ class Captures:
         """Take over what an earlier run left and return it; raises OSError."""
         for held in await _on_disk(partial(self._spool.recover, self._now_ms())):
             self._held[held.command_id] = held
+            if isinstance(held.outcome, Captured):
+                self._learn(held.outcome.manifest)
             await self._evict(
                 self._quota.recovered(held.command_id, held.size_bytes, held.finished_at_ms)
             )
@@ -150,7 +157,7 @@ class Captures:
         tasks = [run.task for run in self._running.values() if run.task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._evictions, return_exceptions=True)
 
     # ---- orders -------------------------------------------------------------------------
 
@@ -195,7 +202,9 @@ class Captures:
         Raises FodcError (NotFound) and OSError.
         """
         self._quota.reading(command_id, self._now_ms())
-        return await _on_disk(partial(self._spool.read, command_id, offset_bytes, length_bytes))
+        data = await _on_disk(partial(self._spool.read, command_id, offset_bytes, length_bytes))
+        self._quota.reading(command_id, self._now_ms(), offset_bytes + len(data))
+        return data
 
     async def forget(self, command_id: str) -> None:
         """Drop an order that nobody asks for any more; a running one is left alone."""
@@ -228,24 +237,27 @@ class Captures:
     async def _admitted(self, run: _Running) -> Outcome:
         """Make room or refuse; what is refused leaves no trace and may be asked for again."""
         order = run.order
-        match self._quota.reserve(order.command_id, order.max_bytes, self._now_ms()):
+        needed = min(self._needs.bytes_for(order.profile, order.duration_s), order.max_bytes)
+        run.promised_bytes = needed
+        match self._quota.reserve(order.command_id, needed, self._now_ms()):
             case NoRoom(message):
-                reason = Reason.QUOTA_EXCEEDED
-                return Failed(reason, f"{message}. {advice(reason)}")
+                return Failed(Reason.QUOTA_EXCEEDED, _no_room(message))
             case Admitted(evict):
                 await self._evict(evict)
                 return await self._spooled(run)
 
     async def _spooled(self, run: _Running) -> Outcome:
-        """Take the profile into the spool; a disk that fails is an outcome as well."""
+        """Take the profile into the spool; a full disk or quota is an outcome as well."""
         order = run.order
-        part = self._spool.part_of(order)
+        part = self._spool.part_of(order, partial(self._more_room, run))
         try:
             await _on_disk(partial(self._spool.begin, part, order, run.started_at_ms))
             taken = await self._profiler.take(order, part)
             if isinstance(taken, Taken):
                 return await self._committed(run, part, taken)
             outcome = taken
+        except NoRoomError as full:
+            outcome = Failed(full.reason, f"{order.profile}: {full.message}")
         except OSError as error:
             reason = Reason.STORAGE_FAILED
             outcome = Failed(reason, f"{self._spool.directory}: {error}. {advice(reason)}")
@@ -255,10 +267,35 @@ class Captures:
         return outcome
 
     async def _committed(self, run: _Running, part: PartFile, taken: Taken) -> Captured:
-        manifest = self._manifest(run, part, taken)
+        manifest = _manifest(run, part, taken, self._origin(), self._now_ms())
         await _on_disk(partial(self._spool.commit, part, manifest))
         self._quota.finished(run.order.command_id, manifest.size_bytes, manifest.finished_at_ms)
+        self._learn(manifest)
         return Captured(manifest)
+
+    def _learn(self, manifest: Manifest) -> None:
+        kind = parse_profile(manifest.profile)
+        self._needs.learn(kind, manifest.duration_ms / 1000, manifest.size_bytes)
+
+    def _more_room(self, run: _Running, wanted_bytes: int) -> int:
+        """Return how far the part of a running capture may grow; raises NoRoomError."""
+        generous = max(min(2 * wanted_bytes, run.order.max_bytes), wanted_bytes)
+        for target in (run.promised_bytes, generous, wanted_bytes):
+            if target < wanted_bytes:
+                continue
+            result = self._quota.grow(run.order.command_id, target, self._now_ms())
+            if isinstance(result, Admitted):
+                run.promised_bytes = target
+                self._evict_soon(result.evict)
+                return target
+        raise NoRoomError(_no_room(f"after {run.promised_bytes} bytes there is no room for more"))
+
+    def _evict_soon(self, victims: tuple[str, ...]) -> None:
+        """Remove results while bytes come in; their room is promised already."""
+        if victims:
+            task = asyncio.get_running_loop().create_task(self._evict(victims))
+            self._evictions.add(task)
+            task.add_done_callback(self._evictions.discard)
 
     async def _record(self, order: Order, outcome: Failed | Cancelled) -> None:
         """Write down an end without a result; if even that fails, memory still knows."""
@@ -272,33 +309,46 @@ class Captures:
         """Remove results that have to make room, and say so to whoever waits for them."""
         for command_id in victims:
             held = self._held.pop(command_id, None)
-            await _on_disk(partial(self._spool.forget, command_id))
+            with contextlib.suppress(OSError):  # What stays is found again by `recover`.
+                await _on_disk(partial(self._spool.forget, command_id))
             if held is not None and isinstance(held.outcome, Captured):
                 message = "evicted to make room for newer captures before it was fetched"
                 self._report(command_id, Failed(Reason.QUOTA_EXCEEDED, message))
 
-    def _manifest(self, run: _Running, part: PartFile, taken: Taken) -> Manifest:
-        order, origin = run.order, self._origin()
-        finished_at_ms = self._now_ms()
-        return Manifest(
-            artifact_id=artifact_id(CommandId(order.command_id), order.profile.value),
-            request_id=order.request_id,
-            command_id=order.command_id,
-            node=origin.node,
-            pod=origin.pod,
-            role=origin.role,
-            profile=order.profile.value,
-            format=order.profile.facts.format.value,
-            size_bytes=part.size_bytes,
-            sha256=part.sha256,
-            samples=taken.samples,
-            started_at_ms=run.started_at_ms,
-            finished_at_ms=finished_at_ms,
-            duration_ms=round(order.duration_s * 1000),
-            warnings=taken.warnings,
-            agent_version=origin.agent_version,
-            incarnation=origin.incarnation,
-        )
+
+def _manifest(
+    run: _Running, part: PartFile, taken: Taken, origin: Origin, finished_at_ms: int
+) -> Manifest:
+    order = run.order
+    return Manifest(
+        artifact_id=artifact_id(CommandId(order.command_id), order.profile.value),
+        request_id=order.request_id,
+        command_id=order.command_id,
+        node=origin.node,
+        pod=origin.pod,
+        role=origin.role,
+        profile=order.profile.value,
+        format=order.profile.facts.format.value,
+        size_bytes=part.size_bytes,
+        sha256=part.sha256,
+        samples=taken.samples,
+        started_at_ms=run.started_at_ms,
+        finished_at_ms=finished_at_ms,
+        duration_ms=round(order.duration_s * 1000),
+        warnings=taken.warnings,
+        agent_version=origin.agent_version,
+        incarnation=origin.incarnation,
+    )
+
+
+class NoRoomError(FodcError):
+    """A running capture needs more room than there is or can be made."""
+
+    default_reason = Reason.QUOTA_EXCEEDED
+
+
+def _no_room(message: str) -> str:
+    return f"{message}. {advice(Reason.QUOTA_EXCEEDED)}"
 
 
 def _cancelled(order: Order, mode: CancelMode) -> Cancelled:

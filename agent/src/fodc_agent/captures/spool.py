@@ -47,9 +47,16 @@ class Held:
 class PartFile:
     """The bytes of a running capture: appended, counted and hashed as they come."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: Callable[[int], int] | None = None) -> None:
+        """Write to `path`; `more` is asked before the file grows beyond what it returned last.
+
+        It takes the size that is wanted and returns the one that is allowed, or raises what
+        `write` is to raise.
+        """
         self.path: Final = path
         self.size_bytes = 0
+        self._more = more
+        self._allowed_bytes = 0
         self._digest = hashlib.sha256()
         self._file: io.FileIO | None = None
 
@@ -64,7 +71,10 @@ class PartFile:
         return self._file
 
     def write(self, data: bytes) -> None:
-        """Append all of `data`; raises OSError when the disk is full."""
+        """Append all of `data`; raises OSError when the disk is full, and what `more` raises."""
+        wanted_bytes = self.size_bytes + len(data)
+        if self._more is not None and wanted_bytes > self._allowed_bytes:
+            self._allowed_bytes = self._more(wanted_bytes)
         _write(self._opened, data)
         self._digest.update(data)
         self.size_bytes += len(data)
@@ -113,9 +123,9 @@ class Spool:
 
     # ---- life of one capture ----------------------------------------------------------------
 
-    def part_of(self, order: Order) -> PartFile:
-        """Return the file, not opened yet, for the bytes of an order."""
-        return PartFile(self._path(order.command_id, _PART))
+    def part_of(self, order: Order, more: Callable[[int], int] | None = None) -> PartFile:
+        """Return the file, not opened yet, for the bytes of an order; `more` as for PartFile."""
+        return PartFile(self._path(order.command_id, _PART), more)
 
     def begin(self, part: PartFile, order: Order, started_at_ms: int) -> None:
         """Note that the order runs and open the file for its bytes.
