@@ -310,21 +310,27 @@ def test_no_more_than_four_captures_run_at_a_time(tmp_path):
 # ---- room (A8) --------------------------------------------------------------------------------
 
 
-def test_small_captures_do_not_evict_a_result_that_nobody_fetched(tmp_path):
-    """A8: each was promised 64 MiB, so the fourth evicted the first."""
+def test_four_small_captures_do_not_evict_a_result_that_nobody_fetched(tmp_path):
+    """A8: each was promised 64 MiB, so four of them filled the quota."""
 
     async def run():
-        desk = Desk(tmp_path, Scripted(b"x" * 4096), max_bytes=160 << 20)
+        desk = Desk(tmp_path, Scripted(b"x" * 4096), max_bytes=256 << 20)
         await desk.captures.recover()
-        for number in range(9):
+        desk.captures.start(order("first", 64 << 20))
+        await desk.end_of("first")
+        desk.profiler.release.clear()
+        for number in range(4):
             desk.captures.start(order(f"cmd-{number}", 64 << 20))
+        await asyncio.sleep(0)
+        desk.profiler.release.set()
+        for number in range(4):
             await desk.end_of(f"cmd-{number}")
         return desk
 
     desk = asyncio.run(run())
 
-    assert desk.captures.artifact_count == 9
-    assert len(desk.reports) == 9
+    assert desk.captures.artifact_count == 5
+    assert len(desk.reports) == 5
 
 
 def test_four_captures_run_at_once_in_a_small_quota(tmp_path):
