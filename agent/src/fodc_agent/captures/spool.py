@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from fodc_agent.captures.outcomes import Cancelled, Captured, Failed, Order, Outcome
+from fodc_agent.own_folder import make_own
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.ids import checked_id, is_id
@@ -179,7 +180,7 @@ class Spool:
         Orders that ran when the agent died become failed (AgentRestarted); bytes without a marker
         and markers that cannot be read are removed. Raises OSError when it cannot be written to.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own(self.directory)
         self.directory.chmod(0o700)
         for leftover in [*self.directory.glob("*" + _PART), *self.directory.glob("*" + _FRESH)]:
             leftover.unlink()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.own_folder import check_own, make_own
 from fodc_agent.recorder import journal_records as records
 from fodc_agent.recorder.journal_records import CorruptJournalError, Definition, Entry
 
@@ -69,7 +70,7 @@ class Journal:
         """
         self._problems.clear()
         self._read = 0
-        for path in self._paths():
+        for path in self._own_paths():
             try:
                 with path.open("rb") as segment:
                     yield from records.read_segment(segment)
@@ -80,7 +81,7 @@ class Journal:
     def times_ms(self) -> "array[int]":
         """Return the times of all rows that `replay` yields, without reading the rows."""
         times = array("q")
-        for path in self._paths():
+        for path in self._own_paths():
             with contextlib.suppress(CorruptJournalError, OSError), path.open("rb") as segment:
                 for at_ms in records.row_times(segment):
                     times.append(at_ms)
@@ -145,7 +146,7 @@ class Journal:
 
     def _next_segment(self) -> _Segment:
         self.close()
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own(self.directory)
         known = self._paths()
         number = int(known[-1].stem.partition("-")[2]) + 1 if known else 1
         path = self.directory / f"window-{number:010d}.journal"
@@ -178,6 +179,15 @@ class Journal:
         self.lost += 1
         self._pause = _RETRY_AFTER_APPENDS
         self.close()
+
+    def _own_paths(self) -> list[Path]:
+        """Return the segments, none of a folder that is not ours to read."""
+        try:
+            check_own(self.directory)
+        except OSError as fault:
+            self._problems.append(fault.strerror or str(fault))
+            return []
+        return self._paths()
 
     def _paths(self) -> list[Path]:
         found = self.directory.glob("window-*.journal")
