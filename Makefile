@@ -42,8 +42,8 @@ proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/golden.py
 
-test: $(BIN)/.ready ## all tests that need no cluster
-	$(BIN)/python -m pytest -q tests $(QUICK_SERVER_TESTS)
+test: $(BIN)/.ready ## all tests that need no cluster, on all cores
+	$(BIN)/python -m pytest -q -n auto --dist loadfile tests $(QUICK_SERVER_TESTS)
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
 	@$(BIN)/python -m e2e.images $(if $(PUSH),--push $(PUSH))
