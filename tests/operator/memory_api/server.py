@@ -267,14 +267,18 @@ async def serving(api: MemoryApi | None = None) -> AsyncIterator[tuple[MemoryApi
 
 
 async def _stop_listening(server: kmock.Server) -> None:
-    """Let every connection that was taken come to life, so that the server can close it.
-
-    asyncio makes a transport of it in a task; one that is cancelled before its first step, with
-    its loop, leaves an open socket behind.
-    """
     runner = server.server.runner
     assert runner is not None
     for site in list(runner.sites):
         await site.stop()
+    await until_taken()
+
+
+async def until_taken() -> None:
+    """Let every connection that was taken come to life, so that its server can close it.
+
+    asyncio makes a transport of it in a task; one that is cancelled before its first step, with
+    its loop, leaves an open socket behind.
+    """
     taking = [task for task in asyncio.all_tasks() if "_accept_connection" in str(task.get_coro())]
     await asyncio.gather(*taking, return_exceptions=True)

@@ -18,7 +18,7 @@ from fodc_operator.handlers.thread import (
     settings,
 )
 from tests.operator.memory_api.peers import a_request
-from tests.operator.memory_api.server import REQUESTS, MemoryApi, serving
+from tests.operator.memory_api.server import REQUESTS, MemoryApi, serving, until_taken
 
 SOON_S = 10.0
 
@@ -168,8 +168,11 @@ async def mute_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", came
     finally:
         server.close()
+        await until_taken()
         for writer in writers:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:

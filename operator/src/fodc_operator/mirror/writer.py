@@ -307,11 +307,11 @@ class Mirror:
 
     async def _write(self, key: Key) -> None:
         calls, node = _Calls(), self._nodes.get(key)
-        outcome = Outcome.FAILED
+        outcome, since_s = Outcome.FAILED, None
+        if node is not None:  # what is told from now on is news again
+            since_s, node.news_since_s = node.news_since_s, None
         try:
             outcome = Outcome.UNCHANGED if node is None else await self._bring(key, node, calls)
-            if node is not None and node.news_since_s is not None:
-                self._count_news(node, outcome)
         except NotFoundError as error:
             self._vanished(key, error)
         except ClusterError as error:
@@ -321,14 +321,18 @@ class Mirror:
         finally:
             self.metrics.writes[outcome.value] += 1
             self.metrics.calls += calls.made
+            self._count_news(node, since_s, outcome)
             self._budget.done(key, outcome, self._clock_s(), calls=max(1, calls.made))
             self._woken.set()
 
-    def _count_news(self, node: _Node, outcome: Outcome) -> None:
-        since_s, node.news_since_s = node.news_since_s, None
-        if outcome is Outcome.WRITTEN and since_s is not None:
+    def _count_news(self, node: _Node | None, since_s: float | None, outcome: Outcome) -> None:
+        if node is None or since_s is None:
+            return
+        if outcome is Outcome.WRITTEN:
             self.metrics.news += 1
             self.metrics.news_seconds += self._clock_s() - since_s
+        elif outcome is Outcome.FAILED:
+            node.news_since_s = since_s
 
     def _vanished(self, key: Key, error: NotFoundError) -> None:
         """The object went between two writes, or its namespace does not exist."""
