@@ -204,7 +204,12 @@ def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
     installed.kubectl(where, "rollout", "status", "deployment/fodc-remote-agent", "--timeout=120s")
 
     operators.wait_for("the node", lambda: "missed-0" in nodes(installed), 60)
-    installed.wait("fodcnode/missed-0", "jsonpath={.status.phase}=Online", NAMESPACE)
+    # Without process and cgroup in reach such a node is Degraded, and says why.
+    installed.wait("fodcnode/missed-0", "jsonpath={.status.phase}=Degraded", NAMESPACE)
+    installed.wait("fodcnode/missed-0", "condition=MetricsFresh", NAMESPACE)
+    status = installed.read(where, "fodcnode", "missed-0")["status"]
+    false = [(one["type"], one["reason"]) for one in status["conditions"] if is_false(one)]
+    assert (status["attachment"], false) == ("Remote", [("AgentInPod", "Remote")])
 
 
 # ---- out of the cluster -------------------------------------------------------------------------
@@ -264,6 +269,10 @@ def is_ready(pod: dict[str, Any]) -> bool:
     return any(
         one["type"] == "Ready" and one["status"] == "True" for one in pod["status"]["conditions"]
     )
+
+
+def is_false(condition: dict[str, Any]) -> bool:
+    return bool(condition["status"] == "False")
 
 
 def profile(machine: Machine, name: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_frames_of_a_later_version_are_skipped(tmp_path):
 def test_disconnected_agent_is_offline_at_once(tmp_path):
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0"):
-            assert proxy.link.is_linked("banyandb/pod-0")
+            await until(lambda: proxy.link.is_linked("banyandb/pod-0"))
         await until(lambda: not proxy.link.is_linked("banyandb/pod-0"))
         return proxy.registry.find("pod-0").phase
 
@@ -106,7 +106,7 @@ def test_newest_of_two_agents_of_one_pod_wins_and_the_older_is_told(tmp_path):
             code = await older.stream.code()
             await until(lambda: older.last is not None)
             member = proxy.registry.find("pod-0")
-            assert proxy.link.is_linked("banyandb/pod-0")
+            await until(lambda: proxy.link.is_linked("banyandb/pod-0"))
             return older.last.refusal, code, member, newer.agent_id
 
     refusal, code, member, newest = scene(tmp_path, play)
@@ -115,6 +115,62 @@ def test_newest_of_two_agents_of_one_pod_wins_and_the_older_is_told(tmp_path):
     assert code is grpc.StatusCode.ABORTED
     assert member.agent_id == newest
     assert [c.type for c in member.conditions] == ["PodConflict"]
+
+
+class Slow:
+    """A stream whose first write ends when it is let go; it takes no second one meanwhile."""
+
+    def __init__(self, *frames_in: bytes) -> None:
+        self.frames_in = list(frames_in)
+        self.written: list[bytes] = []
+        self.writes = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.is_broken = False
+        self.status = None
+
+    async def read(self) -> object:
+        if not self.frames_in:
+            await asyncio.Event().wait()
+        return self.frames_in.pop()
+
+    async def write(self, message: bytes) -> None:
+        assert not self.is_broken, "gRPC takes nothing after a write that was cancelled"
+        self.writes.set()
+        self.is_broken = True
+        await self.let_go.wait()
+        self.is_broken = False
+        self.written.append(message)
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        assert not self.is_broken, "gRPC takes nothing after a write that was cancelled"
+        self.status = code
+        raise grpc.aio.AbortError
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+
+def test_an_agent_that_is_superseded_while_it_is_welcomed_is_told(tmp_path):
+    """Seen under load: the write was cancelled, no status could be sent, the peer hung."""
+
+    async def play(proxy):
+        agent = LinkAgent(proxy, "pod-0", incarnation="a")
+        hello = link.AgentFrame(hello=agent.hello()).SerializeToString()
+        older = Slow(hello)
+        serving = asyncio.create_task(proxy.link.connect(None, older))
+        await older.writes.wait()
+        async with LinkAgent(proxy, "pod-0", incarnation="b"):
+            older.let_go.set()
+            await asyncio.wait([serving], timeout=10)
+        await agent.close()
+        return older, serving
+
+    older, serving = scene(tmp_path, play)
+    _, last = (link.ProxyFrame.FromString(one) for one in older.written)
+
+    assert isinstance(serving.exception(), grpc.aio.AbortError)
+    assert last.refusal.reason == "Superseded"
+    assert older.status is grpc.StatusCode.ABORTED
 
 
 def test_frames_of_commands_go_to_the_listener_and_back_by_the_port(tmp_path):

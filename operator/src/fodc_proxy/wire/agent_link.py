@@ -55,20 +55,44 @@ class Greeting:
 class _Link:
     """One linked agent."""
 
-    __slots__ = ("address", "agent_id", "outbox", "parting", "task")
+    __slots__ = ("address", "agent_id", "outbox", "parting", "reader")
 
-    def __init__(self, member: Member, outbox: Outbox, task: "asyncio.Task[object] | None") -> None:
+    def __init__(self, member: Member, outbox: Outbox) -> None:
         self.agent_id = member.agent_id
         self.address = member.address
         self.outbox = outbox
-        self.task = task
+        self.reader: asyncio.Task[object] | None = None
         self.parting: frames.Refusal | None = None
 
     def part(self, refusal: frames.Refusal) -> None:
         """End this stream from outside, telling why."""
-        if self.parting is None and self.task is not None:
+        if self.parting is None:
             self.parting = refusal
-            self.task.cancel()
+            if self.reader is not None:
+                self.reader.cancel()
+
+    async def read(self, context: Context) -> bytes | None:
+        """Return the next message, None at the end or when the stream is to part.
+
+        Reading alone is cancelled: after a write that was cancelled in its midst gRPC takes
+        neither a refusal nor a status any more, and the peer would wait for ever.
+        """
+        if self.is_parting():
+            return None
+        self.reader = reader = asyncio.current_task()
+        try:
+            return await read(context)
+        except asyncio.CancelledError:
+            if reader is None or not self.is_parting():
+                raise
+            reader.uncancel()
+            return None
+        finally:
+            self.reader = None
+
+    def is_parting(self) -> bool:
+        """Whether the stream is to end, with something to tell."""
+        return self.parting is not None
 
 
 class AgentLinkService:
@@ -188,7 +212,7 @@ class AgentLinkService:
     async def _serve(
         self, hello: frames.Hello, member: Member, outbox: Outbox, context: Context
     ) -> None:
-        link = _Link(member, outbox, asyncio.current_task())
+        link = _Link(member, outbox)
         self._links[member.agent_id] = link
         self._ramp.registered()
         is_up = False
@@ -199,13 +223,11 @@ class AgentLinkService:
                 is_up = True
                 self._listener.linked(link.address, hello)
                 await self._read_on(link, context)
+            if link.parting is not None:
+                await self._say_goodbye(link.parting, link.outbox, context)
         except WireError as error:
             self._telemetry.peer_refused(error.bound)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-        except asyncio.CancelledError:
-            if link.parting is None:
-                raise
-            await self._say_goodbye(link, context)
         finally:
             self._close(link, was_up=is_up)
 
@@ -220,18 +242,13 @@ class AgentLinkService:
             greeting.chunk_bytes,
         )
 
-    async def _say_goodbye(self, link: _Link, context: Context) -> None:
-        """Tell why the stream ends; the cancellation that brought us here was our own."""
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-        assert link.parting is not None
-        await link.outbox.write(encode_proxy_frame(link.parting))
-        await context.abort(grpc.StatusCode.ABORTED, link.parting.message)
+    async def _say_goodbye(self, parting: frames.Refusal, outbox: Outbox, context: Context) -> None:
+        """Tell why the stream ends."""
+        await outbox.write(encode_proxy_frame(parting))
+        await context.abort(grpc.StatusCode.ABORTED, parting.message)
 
     def _close(self, link: _Link, *, was_up: bool) -> None:
         link.outbox.close()
-        link.task = None
         self._links.pop(link.agent_id, None)
         self._registry.disconnected(link.agent_id)
         self._rounds.gone(link.agent_id)
@@ -241,7 +258,7 @@ class AgentLinkService:
                 self._listener.unlinked(link.address)
 
     async def _read_on(self, link: _Link, context: Context) -> None:
-        while (data := await read(context)) is not None:
+        while (data := await link.read(context)) is not None:
             lane = _LANES.get(largest_frame(data) or 0)
             if lane is not None:
                 self._rounds.arrived(link.agent_id, lane)
