@@ -43,7 +43,8 @@ proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 	$(BIN)/python proto/golden.py
 
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
-	$(BIN)/python -m pytest -q -n auto --dist loadfile tests $(QUICK_SERVER_TESTS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
+		$(QUICK_SERVER_TESTS) tests/interop tests
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
 	@$(BIN)/python -m e2e.images $(if $(PUSH),--push $(PUSH))

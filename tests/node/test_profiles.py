@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pprof port of the sample node."""
 
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,13 +108,10 @@ def test_unknown_profile_is_not_found(shared_node, path):
 
 
 @pytest.mark.parametrize("path", ["profile?seconds=1", "heap", "goroutine"])
-def test_go_tool_pprof_reads_the_profile(shared_node, tmp_path, path):
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("no Go tools")
+def test_go_tool_pprof_reads_the_profile(shared_node, tmp_path, path, go_pprof):
     file = tmp_path / "profile"
     file.write_bytes(profile(shared_node, path))
-    command = [go, "tool", "pprof", "-top", "-sample_index=0", str(file)]
+    command = [*go_pprof, "-top", "-sample_index=0", str(file)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "flat%" in printed.stdout
     assert len(printed.stdout.splitlines()) > 5

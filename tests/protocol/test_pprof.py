@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import itertools
 import re
-import shutil
 import subprocess
 import time
 import zlib
@@ -169,13 +168,9 @@ TOP_LINE = re.compile(
 UNITS = {"heap": "B", "profile-5s": "ns", "goroutine": "", "threadcreate": ""}
 
 
-@pytest.mark.skipif(
-    shutil.which("go") is None,
-    reason="NO GO TOOL HERE: hottest() is not compared with `go tool pprof -top`",
-)
 @pytest.mark.parametrize("name", UNITS)
-def test_hottest_agrees_with_go_tool_pprof(name, tmp_path):
-    command = ["go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0"]
+def test_hottest_agrees_with_go_tool_pprof(name, tmp_path, go_pprof):
+    command = [*go_pprof, "-top", "-nodecount=100000", "-nodefraction=0"]
     command += [f"-unit={UNITS[name]}"] if UNITS[name] else []
     done = subprocess.run(
         [*command, str(DATA / f"{name}.pb.gz")],
@@ -195,18 +190,20 @@ def test_hottest_agrees_with_go_tool_pprof(name, tmp_path):
 # ---- the same answers as Go's tool ----------------------------------------------------------
 
 CASES = DATA.parent / "pprof-cases"
-NEEDS_GO = pytest.mark.skipif(
-    shutil.which("go") is None, reason="NO GO TOOL HERE: nothing is compared with `go tool pprof`"
-)
 
 
-def go_top(data, folder, unit="minimum"):
+@pytest.fixture
+def go_top(go_pprof, tmp_path):
     """Return the table of `go tool pprof -top` in bare numbers, None when it refuses the bytes."""
+    return lambda data, unit="minimum": top_of(go_pprof, tmp_path, data, unit)
+
+
+def top_of(go_pprof, folder, data, unit):
     path = folder / "profile"
     path.write_bytes(data)
     options = ["-top", "-nodecount=100000", "-nodefraction=0", f"-unit={unit}"]
     done = subprocess.run(
-        ["go", "tool", "pprof", *options, str(path)],
+        [*go_pprof, *options, str(path)],
         capture_output=True,
         text=True,
         timeout=50,
@@ -297,19 +294,17 @@ AS_GO = {
 }
 
 
-@NEEDS_GO
 @pytest.mark.parametrize("data", AS_GO.values(), ids=AS_GO.keys())
-def test_every_profile_is_read_or_refused_as_go_tool_pprof_does(data, tmp_path):
+def test_every_profile_is_read_or_refused_as_go_tool_pprof_does(data, go_top):
     """A20: sums, refusals, gzip members and dropped frames."""
-    assert our_top(data) == go_top(data, tmp_path)
+    assert our_top(data) == go_top(data)
 
 
-@NEEDS_GO
 @pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir()))
-def test_every_case_is_read_or_refused_as_go_tool_pprof_does(name, tmp_path):
+def test_every_case_is_read_or_refused_as_go_tool_pprof_does(name, go_top):
     """A20: the files that came out wrong once."""
     data = (CASES / name).read_bytes()
-    assert our_top(data) == go_top(data, tmp_path, "ns")
+    assert our_top(data) == go_top(data, "ns")
 
 
 @pytest.mark.parametrize("name", ["mm_2_4.pb", "mm_4_2.pb"])

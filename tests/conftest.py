@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of several parts need of the machine."""
+
+import shutil
+import subprocess
+from typing import Final
+
+import pytest
+
+_BUILT_WITHIN_S: Final = 900.0
+
+
+@pytest.fixture(scope="session")
+def go_pprof() -> list[str]:
+    """Return the command of Go's own reader of profiles; skips where there is none."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("NO GO TOOL HERE: nothing is compared with `go tool pprof`")
+    return [go, "tool", "pprof"]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have Go build its tool before a test's time begins: it does so at the first use."""
+    go = shutil.which("go")
+    if go is not None and any("go_pprof" in vars(one)["fixturenames"] for one in session.items):
+        command = [go, "tool", "pprof", "-help"]
+        subprocess.run(command, capture_output=True, timeout=_BUILT_WITHIN_S, check=False)
