@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from fodc_agent.abilities import REMOTE_MESSAGE, abilities, remote_abilities, shown
+from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.capture_notes import held_capture, note_outcome
 from fodc_agent.captures.orders import Captures, Origin
@@ -79,6 +80,8 @@ _PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
 _NODE_LABELS: Final = "node-labels"
+# A node that is back is to be seen soon; one scrape at a time is nothing that overloads it.
+_PAGE_CAP_S: Final = 5.0
 _CHECK_EVERY_S: Final = 3600.0
 _FIRST_CHECK_S: Final = 2.0
 
@@ -138,12 +141,14 @@ class NodeAgent:
     # ---- life ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin everything; returns when it runs."""
+        """Begin everything, the scraping first; returns when it runs."""
         self._learned(self._discovery.facts)
+        self._start_collecting()
+        # The first page must not wait for a disk or a /proc that hangs.
+        await asyncio.sleep(0)
         if self._node is not None:
             await self._check_first(self._node)
-        held = await self._recovered()
-        self._start_tasks(held)
+        self._start_telling(await self._recovered())
 
     @property
     def has_failed(self) -> bool:
@@ -161,13 +166,16 @@ class NodeAgent:
         if self._journal is not None:
             self._journal.max_bytes = share.journal_bytes
 
-    def _start_tasks(self, held: Sequence[Held]) -> None:
+    def _start_collecting(self) -> None:
         crew = self._crew
         for one in self._sources:
-            self._coordinator.add(one.source)
-            work = partial(self._recording.record, one.source.name, one.interval_s)
-            crew.start(f"record {one.source.name}", work)
+            name = one.source.name
+            self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)
+            crew.start(f"record {name}", partial(self._recording.record, name, one.interval_s))
         crew.start("bus", self._coordinator.run)
+
+    def _start_telling(self, held: Sequence[Held]) -> None:
+        crew = self._crew
         crew.start("identity", self._discovery.run)
         crew.start("profiler", self._watch_profiler)
         crew.start("state", self._publish_state)
@@ -367,7 +375,12 @@ class NodeAgent:
             )
 
     def _missing_sources(self) -> tuple[str, ...]:
-        return tuple(sorted(self._recording.problems))
+        """Return the sources that fail now or have not answered yet."""
+        return tuple(sorted({*self._recording.problems, *self._unanswered()}))
+
+    def _unanswered(self) -> list[str]:
+        names = [one.source.name for one in self._sources]
+        return [name for name in names if name not in self._recording.answered]
 
     # ---- what is told --------------------------------------------------------------------------
 
@@ -446,7 +459,9 @@ class NodeAgent:
 
     def _scrape_problems(self) -> dict[str, str]:
         """Return what is wrong with the node's pages; other sources are capabilities."""
-        return {name: text for name, text in self._recording.problems.items() if is_page(name)}
+        pending = dict.fromkeys(filter(is_page, self._unanswered()), "no page has come yet")
+        failing = self._recording.problems.items()
+        return pending | {name: text for name, text in failing if is_page(name)}
 
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()
@@ -460,9 +475,8 @@ class NodeAgent:
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
         problems = self._scrape_problems()
-        scraped = self._recording.scraped.is_set() and not problems
         why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
-        checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
+        checks = [Check("node-scraped", not problems, why)]
         # A history that is less than wanted shows; it is no reason to take the pod out of service.
         window = [one.message for one in conditions_of(self._health()) if one.type in WINDOW]
         checks.append(Check("window", ok=True, message="; ".join(window)))
