@@ -398,7 +398,7 @@ class NodeAgent:
 
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
-        return self._report.checks(None if self._uplink is None else self._line())
+        return self._report.checks(self._line() if self.settings.proxy_endpoints else None)
 
 
 def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.Configuration:
