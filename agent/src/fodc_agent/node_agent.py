@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from fodc_agent.abilities import REMOTE_MESSAGE, abilities, remote_abilities, shown
+from fodc_agent.abilities import abilities, remote_abilities, shown
+from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.capture_notes import held_capture, note_outcome
 from fodc_agent.captures.orders import Captures, Origin
@@ -34,14 +35,7 @@ from fodc_agent.collecting import (
 from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
-from fodc_agent.node_state import (
-    WINDOW,
-    Health,
-    ProfilerFacts,
-    conditions_of,
-    profile_capabilities,
-    source_capability,
-)
+from fodc_agent.node_report import NodeReport
 from fodc_agent.profiler_probe import look_at_profiler
 from fodc_agent.recorder_assembly import journal_of, recorder_of
 from fodc_agent.recording import Recording
@@ -65,7 +59,6 @@ from fodc_agent.uplink.pace import chance
 from fodc_agent.uplink_assembly import Uplink, build_uplink
 from fodc_agent.version import VERSION
 from fodc_agent.web.routes import Check
-from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
@@ -79,6 +72,8 @@ _PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
 _NODE_LABELS: Final = "node-labels"
+# A node that is back is to be seen soon; one scrape at a time is nothing that overloads it.
+_PAGE_CAP_S: Final = 5.0
 _CHECK_EVERY_S: Final = 3600.0
 _FIRST_CHECK_S: Final = 2.0
 
@@ -109,7 +104,6 @@ class NodeAgent:
         self._started_s = time.monotonic()
         self._node = None if settings.is_remote else node_process(settings, self._check_again)
         self._check_due = asyncio.Event()
-        self._abilities = remote_abilities() if settings.is_remote else ()
         self._sources = sources_of(
             settings,
             self._client,
@@ -118,8 +112,6 @@ class NodeAgent:
             counters=(self._own_samples,),
         )
         self._profiler_url = pprof_url(settings)
-        self._profiler = ProfilerFacts()
-        self._spool_problem = ""
         self._quota = Quota(
             max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
         )
@@ -133,17 +125,29 @@ class NodeAgent:
             role=settings.node_role or UNSPECIFIED,
             labels=settings.node_labels,
         )
+        self._report = NodeReport(
+            settings,
+            [one.source.name for one in self._sources],
+            self._recorder,
+            self._journal,
+            self._recording,
+            self._captures,
+            self._discovery,
+            abilities=remote_abilities() if settings.is_remote else (),
+        )
         self._uplink: Uplink | None = None
 
     # ---- life ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin everything; returns when it runs."""
+        """Begin everything, the scraping first; returns when it runs."""
         self._learned(self._discovery.facts)
+        self._start_collecting()
+        # The first page must not wait for a disk or a /proc that hangs.
+        await asyncio.sleep(0)
         if self._node is not None:
             await self._check_first(self._node)
-        held = await self._recovered()
-        self._start_tasks(held)
+        self._start_telling(await self._recovered())
 
     @property
     def has_failed(self) -> bool:
@@ -161,13 +165,16 @@ class NodeAgent:
         if self._journal is not None:
             self._journal.max_bytes = share.journal_bytes
 
-    def _start_tasks(self, held: Sequence[Held]) -> None:
+    def _start_collecting(self) -> None:
         crew = self._crew
         for one in self._sources:
-            self._coordinator.add(one.source)
-            work = partial(self._recording.record, one.source.name, one.interval_s)
-            crew.start(f"record {one.source.name}", work)
+            name = one.source.name
+            self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)
+            crew.start(f"record {name}", partial(self._recording.record, name, one.interval_s))
         crew.start("bus", self._coordinator.run)
+
+    def _start_telling(self, held: Sequence[Held]) -> None:
+        crew = self._crew
         crew.start("identity", self._discovery.run)
         crew.start("profiler", self._watch_profiler)
         crew.start("state", self._publish_state)
@@ -216,10 +223,10 @@ class NodeAgent:
         try:
             held = await self._captures.recover()
         except OSError as error:
-            self._spool_problem = (
+            self._report.spool_problem = (
                 f"--capture-dir {self.settings.capture_dir}: {error.strerror or error}"
             )
-            _log.warning("captures_off reason=%r", self._spool_problem)
+            _log.warning("captures_off reason=%r", self._report.spool_problem)
             return []
         if held:
             _log.info("captures_recovered count=%d", len(held))
@@ -230,8 +237,8 @@ class NodeAgent:
             self.settings,
             identity=self._identity(),
             incarnation=self.incarnation,
-            state=self._state,
-            answers=Answers(self._recorder, self._configuration, self._missing_sources),
+            state=self._report.state,
+            answers=Answers(self._recorder, self._configuration, self._report.missing_sources),
             recorder=self._recorder,
             jobs=self._captures,
             held=[held_capture(one) for one in held],
@@ -260,7 +267,7 @@ class NodeAgent:
         if not self.settings.node_role:
             facts = await self._discovery.known(_ROLE_PATIENCE_S)
             if facts.role == UNSPECIFIED:
-                _log.warning("role_unknown problem=%r", self._role_problem())
+                _log.warning("role_unknown problem=%r", self._report.role_problem())
         try:
             await self._uplink.caller.run()
         finally:
@@ -291,17 +298,12 @@ class NodeAgent:
                 self._recorder.set_identity(one.source.name, own)
         self._tell_state()
 
-    def _role_problem(self) -> str:
-        if not self.settings.cluster_state_ports:
-            return "no --cluster-state-ports and no --node-role were given"
-        return self._discovery.problem or "the node names neither data nor liaison as its role"
-
     async def _watch_profiler(self) -> None:
         while True:
             facts = await look_at_profiler(self._client, self._profiler_url)
-            if facts != self._profiler:
+            if facts != self._report.profiler:
                 _log.info("profiler_seen url=%s problem=%r", self._profiler_url, facts.problem)
-                self._profiler = facts
+                self._report.profiler = facts
                 self._tell_state()
             await asyncio.sleep(_PROFILER_RETRY_S if facts.problem else _PROFILER_EVERY_S)
 
@@ -331,9 +333,9 @@ class NodeAgent:
         loop = asyncio.get_running_loop()
         facts = await loop.run_in_executor(None, read_facts, node, process)
         told = abilities(facts, self.settings.flavour)
-        if told != self._abilities:
+        if told != self._report.abilities:
             _log.info("self_check %s", shown(facts, told))
-            self._abilities = told
+            self._report.abilities = told
             self._tell_state()
 
     def _origin(self) -> Origin:
@@ -366,70 +368,11 @@ class NodeAgent:
                 {"hash": reading.hash},
             )
 
-    def _missing_sources(self) -> tuple[str, ...]:
-        return tuple(sorted(self._recording.problems))
-
     # ---- what is told --------------------------------------------------------------------------
-
-    def _state(self) -> frames.NodeState:
-        facts = self._facts()
-        extent = self._recorder.extent()
-        configuration = self._recording.configuration
-        window = frames.WindowExtent(
-            extent.oldest_ms, extent.newest_ms, extent.series, extent.bytes
-        )
-        return frames.NodeState(
-            node_role=facts.role,
-            labels=facts.labels,
-            capabilities=self._capabilities(),
-            window=window if extent.rows else None,
-            configuration_hash=configuration.hash if configuration is not None else "",
-            artifact_count=self._captures.artifact_count,
-            artifact_bytes=self._captures.artifact_bytes,
-            conditions=conditions_of(self._health()),
-        )
-
-    def _capabilities(self) -> tuple[frames.CapabilityState, ...]:
-        """Say what was found out beforehand, and of what was read what came of it."""
-        told = {one.kind: one for one in (*self._profiles(), *self._abilities)}
-        recording = self._recording
-        for source, gaps in recording.gaps.items():
-            problem = recording.problems.get(source, "")
-            missing = [(gap.reason, gap.message) for gap in gaps]
-            told[source] = source_capability(source, problem, missing)
-        configuration = self._configuration_capability()
-        return (*told.values(), configuration)
-
-    def _profiles(self) -> tuple[frames.CapabilityState, ...]:
-        return profile_capabilities(self._profiler, self._spool_problem)
-
-    def _configuration_capability(self) -> frames.CapabilityState:
-        reading = self._recording.configuration
-        if reading is None:
-            return frames.CapabilityState("config", CapabilityState.UNKNOWN)
-        gaps = [] if reading.epoch else [(one.reason, one.message) for one in reading.conditions]
-        if gaps and self.settings.is_remote:
-            gaps = [("Remote", text) for _, text in gaps]
-        return source_capability("config", "", gaps)
-
-    def _health(self) -> Health:
-        extent = self._recorder.extent()
-        return Health(
-            role_known=self._facts().role != UNSPECIFIED,
-            role_problem=self._role_problem(),
-            scrape_problems=self._scrape_problems(),
-            journal_problem=(self._journal.problem or "") if self._journal else "",
-            spool_problem=self._spool_problem,
-            refused_series=extent.refused,
-            reachable_s=extent.reachable_s,
-            target_s=extent.target_s,
-            budget_bytes=extent.budget_bytes,
-            remote=REMOTE_MESSAGE if self.settings.is_remote else "",
-        )
 
     def _tell_state(self) -> None:
         if self._uplink is not None:
-            self._uplink.link.state_changed(self._state())
+            self._uplink.link.state_changed(self._report.state())
 
     async def _publish_state(self) -> None:
         """Keep the proxy's picture of figures such as the window's extent up to date."""
@@ -444,10 +387,6 @@ class NodeAgent:
         yield from uplink_samples(self._line())
         yield from task_samples(self._crew.crashes)
 
-    def _scrape_problems(self) -> dict[str, str]:
-        """Return what is wrong with the node's pages; other sources are capabilities."""
-        return {name: text for name, text in self._recording.problems.items() if is_page(name)}
-
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()
 
@@ -459,20 +398,7 @@ class NodeAgent:
 
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
-        problems = self._scrape_problems()
-        scraped = self._recording.scraped.is_set() and not problems
-        why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
-        checks = [Check("node-scraped", scraped, why or ("" if scraped else "no reading yet"))]
-        # A history that is less than wanted shows; it is no reason to take the pod out of service.
-        window = [one.message for one in conditions_of(self._health()) if one.type in WINDOW]
-        checks.append(Check("window", ok=True, message="; ".join(window)))
-        known = self._facts().role != UNSPECIFIED
-        checks.append(Check("role-known", known, "" if known else self._role_problem()))
-        if self._uplink is not None:
-            line = self._line()
-            told = "" if line.up else line.problem or f"{line.phase} {line.endpoint}".strip()
-            checks.append(Check("proxy-linked", line.up, told))
-        return checks
+        return self._report.checks(self._line() if self.settings.proxy_endpoints else None)
 
 
 def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.Configuration:

@@ -6,7 +6,6 @@ wrong with it now is in `problems` until its next good reading. A reading that c
 whatever the reason, is counted in `failures` and is no reason to end (T-WD-18, W-04).
 """
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -46,7 +45,8 @@ class Recording:
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
         self.configuration: ConfigurationReading | None = None
-        self.scraped = asyncio.Event()
+        self.answered: set[str] = set()
+        """Sources of which a good reading was recorded at least once."""
         self._figures: dict[str, ScrapeFigures] = {}
         self._skipping: set[str] = set()
 
@@ -103,7 +103,6 @@ class Recording:
                 source, scrape.body, reading.at_ms, reading.arrived_ms
             )
             self._note_skipped(source, report)
-            self.scraped.set()
             self._recovered(source)
         finally:
             self._record_figures(source, scrape, report, reading)
@@ -147,8 +146,12 @@ class Recording:
             self._on_change()
 
     def _recovered(self, source: str) -> None:
+        is_first = source not in self.answered
+        self.answered.add(source)
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
+            self._on_change()
+        elif is_first and is_page(source):
             self._on_change()
 
     def _failed(self, source: str, error: str) -> None:

@@ -322,7 +322,7 @@ def test_unknown_and_double_names_are_clear_errors():
     virtual_time.run(main())
 
 
-def test_jitter_puts_the_first_tick_off():
+def test_a14_the_first_reading_is_taken_at_once_whatever_the_jitter():
     source = Fake()
 
     async def main():
@@ -336,4 +336,34 @@ def test_jitter_puts_the_first_tick_off():
         await runner
 
     virtual_time.run(main())
-    assert source.calls == [2.0, 10.0, 18.0]
+    assert source.calls == [0.0, 7.0, 15.0]
+
+
+class Refused:
+    """A payload that is a failure itself, with a figure."""
+
+    error = "refused"
+    attempts = 3
+
+
+class Refusing(Fake):
+    async def collect(self, at_ms):
+        await super().collect(at_ms)
+        return Refused()
+
+
+def test_a5_a_payload_that_is_a_failure_counts_as_one_and_opens_the_breaker():
+    source = Refusing()
+
+    async def main():
+        async with bus(source, breaker=Breaker(cap_s=60.0)) as one:
+            readings = one.subscribe("s", 1.0)
+            first = await anext(readings)
+            await asyncio.sleep(30)
+            return first, one.statistics()["s"]
+
+    first, statistics = virtual_time.run(main())
+    assert (first.error, first.ok, first.payload.attempts) == ("refused", False, 3)
+    assert (statistics.last_error, statistics.failures) == ("refused", len(source.calls))
+    assert (statistics.last_ok_age_s, statistics.breaker) == (None, BreakerState.OPEN)
+    assert len(source.calls) < 10

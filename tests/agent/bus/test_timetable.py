@@ -95,10 +95,17 @@ def test_skip_is_counted():
     assert one.skipped("s") == 1
 
 
-def test_phase_puts_the_first_tick_off():
+def test_a14_the_first_tick_is_at_once_and_the_phase_moves_those_that_follow():
     one = table(phase=0.5)
     one.subscribe("s", 10.0, 100.0)
-    assert (one.due(104.9), one.due(105.0), one.next_due_s()) == ([], ["s"], 115.0)
+    assert (one.due(100.0), one.next_due_s()) == (["s"], 107.5)
+    assert (one.due(107.5), one.next_due_s()) == (["s"], 117.5)
+
+
+def test_the_phase_does_not_undercut_the_floor():
+    one = table(phase=0.9, floor_s=8.0)
+    one.subscribe("s", 10.0, 0.0)
+    assert (one.due(0.0), one.next_due_s()) == (["s"], 8.0)
 
 
 @pytest.mark.parametrize("interval_s", [0.0, -1.0, float("nan"), float("inf")])

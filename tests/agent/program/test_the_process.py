@@ -38,6 +38,8 @@ class Node(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/debug/pprof/profile"):
             self.server.profiling.set()
             self.server.release.wait(20)
+        while self.path == "/metrics" and self.server.silent.is_set():
+            time.sleep(0.02)
         bodies = {"/metrics": PAGE, "/debug/pprof/cmdline": self.server.command}
         body = bodies.get(self.path, b"")
         self.send_response(200 if body else 404)
@@ -53,11 +55,13 @@ class Node(http.server.BaseHTTPRequestHandler):
 def node():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
     server.profiling, server.release = threading.Event(), threading.Event()
+    server.silent = threading.Event()
     server.command = b""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.release.set()
+    server.silent.clear()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -243,6 +247,33 @@ def test_the_agent_scrapes_links_and_says_so(node, tmp_path):
         agent.wait_for("/readyz", is_ready)
         page = agent.wait_for("/metrics", lambda _, body: "writes{" in body)
         assert 'writes{group="a",node_role="ROLE_DATA",pod_name="data-0"} 7\n' in page
+
+
+def test_a14_the_first_page_is_there_at_once_at_the_usual_interval(node, tmp_path):
+    flags = ("--poll-metrics-interval=10s",)
+    with Agent(node, tmp_path, None, *flags) as agent:
+        agent.wait_for("/healthz", lambda status, _: status == 200)
+        begun_s = time.monotonic()
+        agent.wait_for("/readyz", is_ready)
+        page = agent.get("/metrics")[1]
+        assert time.monotonic() - begun_s < 3
+    assert "writes{" in page
+
+
+def test_a14_an_agent_without_a_first_page_says_so(node, tmp_path):
+    node.silent.set()
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        state = proxy.hear("hello").hello.state
+        page = node.server_address[1]
+        told = [one.message for one in state.conditions if one.type == "NodeScraped"]
+        assert told == [f"metrics:{page}: no page has come yet"]
+        proxy.outgoing.put(pb.ProxyFrame(metrics_query=pb.MetricsQuery(query_id=1)))
+        assert f"metrics:{page}" in proxy.hear("metrics_page").metrics_page.missing_sources
+        body = agent.get("/readyz")[1]
+        assert f"metrics:{page}: no page has come yet" in body
+        node.silent.clear()
+        agent.wait_for("/readyz", is_ready)
 
 
 def test_the_first_words_to_the_proxy_tell_what_the_agent_can_do(node, tmp_path):

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from fodc_agent.bus.breaker import BreakerState
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.crew import Crew
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.scraping.client import Response
 from fodc_agent.scraping.faults import Fault, FetchError
-from fodc_agent.self_metrics import recording_samples
+from fodc_agent.self_metrics import recording_samples, source_samples
 from fodc_agent.settings import load
 from fodc_agent.sources.banyandb import MetricsSource
 from fodc_protocol.errors import OptionError
@@ -195,15 +196,15 @@ def test_t_wd_10_a_failing_recorder_is_named_until_it_works_again():
     async def main():
         async with running(Node(port_1=b"a 1\n"), recorder) as one:
             await asyncio.sleep(15)
-            during = dict(one.recording.problems), one.recording.scraped.is_set(), list(one.told)
+            during = dict(one.recording.problems), set(one.recording.answered), list(one.told)
             recorder.fault = None
             await asyncio.sleep(10)
-            return during, dict(one.recording.problems), one.recording.scraped.is_set(), one.told
+            return during, dict(one.recording.problems), one.recording.answered, one.told
 
-    during, after, scraped, told = virtual_time.run(main())
+    during, after, answered, told = virtual_time.run(main())
     text = "failed to forward metrics to the recorder: ValueError: no room"
-    assert during == ({"metrics:1": text}, False, ["changed"])
-    assert (after, scraped, told) == ({}, True, ["changed", "changed"])
+    assert during == ({"metrics:1": text}, set(), ["changed"])
+    assert (after, answered, told) == ({}, {"metrics:1"}, ["changed", "changed"])
 
 
 def test_t_wd_11_a_failing_poll_is_named_until_it_works_again():
@@ -330,3 +331,26 @@ def test_t_wd_25_ports_that_all_fail_are_each_named():
     text = "failed after 3 attempts: refused"
     assert problems == {"metrics:1": text, "metrics:2": text}
     assert told == {"fodc_agent_scrape_up": [0.0, 0.0], "fodc_agent_scrape_samples": [0.0, 0.0]}
+
+
+# ---- a failed scrape is a failure of its source -------------------------------------------------
+
+
+def test_a5_refused_scrapes_show_in_the_figures_and_the_breaker_of_their_source():
+    refused = FetchError(Fault.REFUSED, "refused")
+
+    async def main():
+        async with running(Node(port_1=refused)) as one:
+            await asyncio.sleep(45)
+            statistics = one.coordinator.statistics()
+            told = {s.series.name: s.value for s in source_samples(statistics)}
+            attempts = one.recorder.value("fodc_agent_scrape_attempts", {"port": "1"})
+            return told, statistics["metrics:1"].breaker, attempts
+
+    told, breaker, attempts = virtual_time.run(main())
+    assert told == {
+        "fodc_agent_source_up": 0.0,
+        "fodc_agent_source_collections_total": 5.0,
+        "fodc_agent_source_failures_total": 5.0,
+    }
+    assert (breaker is BreakerState.CLOSED, attempts) == (False, 3.0)

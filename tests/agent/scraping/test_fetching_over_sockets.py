@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import gc
+import gzip
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -461,3 +462,63 @@ def test_parse_url_splits(text, host, port, target):
 def test_parse_url_says_what_is_accepted_when_it_cannot_parse(text):
     with pytest.raises(ValueError, match="is not a URL such as"):
         parse_url(text)
+
+
+# ---- encodings that nobody asked for (A15) ----------------------------------------------------
+
+
+def encoded(body: bytes, encoding: str = "gzip") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_a15_a_body_in_gzip_is_decoded(encoding):
+    page = b"".join(b"a%d 1\n" % number for number in range(50_000))
+
+    assert fetched(answering(encoded(gzip.compress(page), encoding))).body == page
+
+
+def test_a15_gzip_of_several_members_is_one_body():
+    members = gzip.compress(b"a 1\n") + gzip.compress(b"b 2\n")
+
+    assert fetched(answering(encoded(members))).body == b"a 1\nb 2\n"
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 131_072])
+def test_a15_no_byte_is_lost_at_the_edge_of_a_piece(size):
+    assert fetched(answering(encoded(gzip.compress(b"x" * size)))).body == b"x" * size
+
+
+def test_a15_what_becomes_too_large_is_cut_off_early():
+    bomb = gzip.compress(bytes(50 << 20))
+
+    failure = failure_of(answering(encoded(bomb)), max_bytes=1 << 20)
+
+    assert failure.fault is Fault.TOO_LARGE
+    assert "more than 1048576 bytes came when decoded" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault", "text"),
+    [
+        (encoded(b"a 1\n"), Fault.CONTENT, "is said to be gzip and is not"),
+        (
+            encoded(gzip.compress(b"a 1\n" * 99, mtime=0)[:-9]),
+            Fault.TRUNCATED,
+            "the gzip of the answer ends",
+        ),
+        (encoded(b"", "gzip"), Fault.TRUNCATED, "the gzip of the answer ends after 0 bytes"),
+        (encoded(b"a 1\n", "br"), Fault.CONTENT, "encoded as br, which nobody asked for"),
+        (encoded(b"a 1\n", "deflate, gzip"), Fault.CONTENT, "encoded as deflate, gzip"),
+    ],
+)
+def test_a15_what_cannot_be_decoded_is_a_failure_that_says_so(answer, fault, text):
+    failure = failure_of(answering(answer))
+
+    assert failure.fault is fault
+    assert text in failure.message
+
+
+def test_identity_is_no_encoding():
+    assert fetched(answering(encoded(b"a 1\n", "identity"))).body == b"a 1\n"

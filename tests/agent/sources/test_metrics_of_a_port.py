@@ -149,6 +149,46 @@ def test_a_hung_node_costs_less_than_an_interval():
     assert scrape.error.startswith("failed after 2 attempts")
 
 
+@pytest.mark.parametrize(
+    ("page", "excerpt"),
+    [
+        (b"<!doctype html>\n<title>Sign in</title>\n<p>a 1\n", "<!doctype html> <title>Sign in"),
+        (b"  <html>up 1</html>", "<html>up 1</html>"),
+        (b'{"error": "not here", "code": 404}', '{"error": "not here", "code": 404}'),
+        (b"# HELP a what\n# TYPE a gauge\n", "# HELP a what # TYPE a gauge"),
+        (b"ok\n", "ok"),
+    ],
+)
+def test_a26_a_page_without_one_sample_is_a_failed_scrape_that_says_what_came(page, excerpt):
+    answers = Answers(page)
+
+    scrape = scraped(answers)
+
+    assert (scrape.up, scrape.body, scrape.attempts) == (False, None, 1)
+    assert f"not one sample in {len(page)} bytes of no content type" in scrape.error
+    assert excerpt in scrape.error
+    assert scrape.failure.fault is Fault.CONTENT
+
+
+def test_a26_what_came_is_told_without_its_secrets():
+    assert "s3cr3t" not in scraped(Answers(b"<p>password=s3cr3t</p>")).error
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"a 1\n",
+        b'\n\n# TYPE a gauge\n a{x="}"} NaN\n',
+        b"a{} -Inf",
+        b"# HELP a b\ra 1\r",
+        b'no sample here\na:b_total{q="1"} .5 17\n',
+        b" \n",
+    ],
+)
+def test_a26_one_sample_is_enough(page):
+    assert scraped(Answers(page)).body == page
+
+
 # ---- over sockets, through bus and recorder ---------------------------------------------------
 
 

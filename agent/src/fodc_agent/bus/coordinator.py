@@ -9,7 +9,7 @@ and two consumers of one source cost one collection.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from fodc_agent.bus.breaker import Breaker, BreakerState
 from fodc_agent.bus.mailbox import Mailbox, Policy
@@ -46,9 +46,21 @@ class Source(Protocol):
         """Take one reading; `at_ms` is the wall-clock time that it will carry."""
 
 
+@runtime_checkable
+class Fallible(Protocol):
+    """A payload that may be a failure and carries its figures all the same."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong, in words; empty when nothing did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading: `payload`, or `error` in words. `taken_s` is the bus clock at its start."""
+    """One reading: `payload`, or `error` in words, or a payload that is itself a failure.
+
+    `taken_s` is the bus clock at its start.
+    """
 
     source: str
     at_ms: int
@@ -172,8 +184,8 @@ class _Desk:
 class Coordinator:
     """Owner of all sources. `clock` in seconds never steps back, `wall_clock_ms` may.
 
-    `jitter` returns a number in [0, 1) per source: the part of an interval by which its first
-    tick is put off. Add sources, then keep `run` running; `aclose` ends everything.
+    `jitter` returns a number in [0, 1) per source, the phase of its plan. Add sources, then keep
+    `run` running; `aclose` ends everything.
     """
 
     def __init__(
@@ -368,7 +380,8 @@ class Coordinator:
             desk.breaker.succeeded()
         else:
             desk.failures += 1
-            desk.breaker.failed(self._clock())
+            # From its start on: a source that took its time has been left alone meanwhile.
+            desk.breaker.failed(reading.taken_s)
         pace_s = self._timetable.interval_s(desk.source.name) or 0.0
         takers = [one.offer(reading, pace_s) for one in list(desk.subscriptions.values())]
         desk.shared += max(0, sum(takers) - 1)
@@ -411,5 +424,6 @@ def _outcome(call: "asyncio.Task[object]") -> tuple[object | None, str | None]:
         return None, "the collection was cancelled"
     fault = call.exception()
     if fault is None:
-        return call.result(), None
+        result = call.result()
+        return result, (result.error or None) if isinstance(result, Fallible) else None
     return None, f"{type(fault).__name__}: {fault}"[:_ERROR_LENGTH]

@@ -25,8 +25,9 @@ class Tier(Enum):
 class Plan:
     """What a source declares: its usual pace, the fastest it bears, all in seconds.
 
-    `phase` in [0, 1) is the part of an interval by which its first tick is put off, so that not
-    every source of every agent ticks in the same instant.
+    The first tick comes at once: what an agent that dies soon has not read is lost. `phase` in
+    [0, 1) brings the second one forward by up to half an interval, so that not every source of
+    every agent ticks in the same instant.
     """
 
     name: str
@@ -48,6 +49,7 @@ class _Entry:
     next_s: float = _NEVER
     last_s: float = -_NEVER
     skipped: int = 0
+    ticked: bool = False
 
     @property
     def interval_s(self) -> float:
@@ -72,8 +74,8 @@ class Timetable:
     def subscribe(self, name: str, interval_s: float | None, now_s: float) -> int:
         """Add a subscriber and return its id; None asks for the usual pace of the source.
 
-        The first subscriber's first tick comes after the phase, at once without one. KeyError for
-        an unknown source, ValueError for an interval that is not above zero.
+        The first subscriber's first tick comes at once. KeyError for an unknown source, ValueError
+        for an interval that is not above zero.
         """
         entry = self._entry(name)
         wanted = entry.plan.tier.value if interval_s is None else interval_s
@@ -121,9 +123,8 @@ class Timetable:
     def _repace(self, entry: _Entry, now_s: float) -> None:
         interval = entry.interval_s
         if entry.next_s == _NEVER:
-            fresh = now_s + entry.plan.phase * interval
             # A source that was at rest for a moment must not beat its floor by resting.
-            entry.next_s = max(fresh, entry.last_s + entry.plan.floor_s)
+            entry.next_s = max(now_s, entry.last_s + entry.plan.floor_s)
         else:
             entry.next_s = min(entry.next_s, max(now_s, entry.last_s + interval))
 
@@ -134,5 +135,7 @@ class Timetable:
         passed = 0 if interval == 0 else int((now_s - entry.next_s) // interval)
         entry.skipped += passed
         entry.last_s = entry.next_s + passed * interval
-        entry.next_s = entry.last_s + interval
+        first = interval * (1 - entry.plan.phase / 2)
+        entry.next_s = entry.last_s + (interval if entry.ticked else max(first, entry.plan.floor_s))
+        entry.ticked = True
         return True

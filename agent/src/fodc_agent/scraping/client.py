@@ -8,6 +8,7 @@ one deadline from the name lookup to the last byte, and an upper limit of body b
 
 import asyncio
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,6 +29,7 @@ Sink: TypeAlias = Callable[[bytes], object]
 _READ_BYTES: Final = 64 * 1024
 _EXCERPT_BYTES: Final = 512
 _HEAD_BYTES: Final = 32 * 1024
+_GZIP: Final = 31  # zlib's word for "gzip, with its checksum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def parse_url(text: str) -> Url:
 class Response:
     """A complete answer with status 200; header names are lower case.
 
-    `body` is empty when the body went to a sink; `received_bytes` counts it in both cases.
+    `body` is empty when the body went to a sink; `received_bytes` counts it in both cases, as it
+    was sent. A body in gzip is decoded.
     """
 
     status: int
@@ -324,13 +327,66 @@ async def _read_body(
     announced = int(headers.get("content-length", "0"))
     if announced > max_bytes:
         raise _too_large(request, f"{announced} bytes are announced", max_bytes)
+    decoder = _decoder_of(request, headers, sink, max_bytes)
     received = 0
     while data := await _next_piece(connection, request, received):
         received += len(data)
         if received > max_bytes:
             raise _too_large(request, f"more than {max_bytes} bytes came", max_bytes)
-        sink(data)
+        sink(data) if decoder is None else decoder.take(data)
+    if decoder is not None:
+        decoder.end()
     return Response(head.status_code, headers, b"", received)
+
+
+def _decoder_of(
+    request: _Request, headers: Mapping[str, str], sink: Sink, max_bytes: int
+) -> "_Gunzip | None":
+    """Return what undoes the encoding of a body; raise FetchError for one that nobody asked for."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("identity", ""):
+        return None
+    if encoding in ("gzip", "x-gzip"):
+        return _Gunzip(request, sink, max_bytes)
+    told = redact_foreign(encoding, 60)
+    message = f"{request}: the answer is encoded as {told}, which nobody asked for"
+    raise FetchError(Fault.CONTENT, message, status=200)
+
+
+class _Gunzip:
+    """Undoes gzip on the way to a sink; one or several members, never more than `max_bytes`."""
+
+    def __init__(self, request: _Request, sink: Sink, max_bytes: int) -> None:
+        self._request = request
+        self._sink = sink
+        self._max_bytes = max_bytes
+        self._given = 0
+        self._member = zlib.decompressobj(_GZIP)
+
+    def take(self, data: bytes) -> None:
+        """Decode a piece; raises FetchError for what is no gzip or becomes too large."""
+        full = False
+        while data or full:
+            if self._member.eof:
+                self._member = zlib.decompressobj(_GZIP)
+            try:
+                plain = self._member.decompress(data, _READ_BYTES)
+            except zlib.error as error:
+                message = f"{self._request}: the answer is said to be gzip and is not: {error}"
+                raise FetchError(Fault.CONTENT, message, status=200) from error
+            data = self._member.unconsumed_tail or self._member.unused_data
+            full = len(plain) == _READ_BYTES and not self._member.eof
+            self._given += len(plain)
+            if self._given > self._max_bytes:
+                seen = f"more than {self._max_bytes} bytes came when decoded"
+                raise _too_large(self._request, seen, self._max_bytes)
+            self._sink(plain)
+
+    def end(self) -> None:
+        """Raise FetchError when the last member is not whole."""
+        if not self._member.eof:
+            message = f"{self._request}: the gzip of the answer ends after {self._given} bytes"
+            raise FetchError(Fault.TRUNCATED, message)
 
 
 async def _next_piece(connection: _Connection, request: _Request, received: int) -> bytes:

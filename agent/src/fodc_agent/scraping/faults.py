@@ -27,6 +27,8 @@ class Fault(StrEnum):
     """The connection ended inside the body."""
     PROTOCOL = "Protocol"
     """What came is not HTTP/1.1."""
+    CONTENT = "Content"
+    """The answer is whole, but it is not what was asked for, or nobody here can decode it."""
 
 
 class FetchError(FodcError):
@@ -62,7 +64,7 @@ def _reason_of(fault: Fault) -> Reason:
             return Reason.TOO_LARGE
         case Fault.TRUNCATED:
             return Reason.TRUNCATED
-        case Fault.STATUS | Fault.PROTOCOL:
+        case Fault.STATUS | Fault.PROTOCOL | Fault.CONTENT:
             return Reason.NODE_ERROR
         case _ as never:
             assert_never(never)
@@ -73,12 +75,17 @@ FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 
 
+def is_final(failure: FetchError) -> bool:
+    """Say whether another attempt would give the same: a 404, a body too large, another content."""
+    return failure.status == 404 or failure.fault in {Fault.TOO_LARGE, Fault.CONTENT}
+
+
 def pause_before_retry_s(attempt: int, failure: FetchError) -> float | None:
     """Return how long to wait after failed `attempt` (from 1), None to give up (§6.2).
 
-    Three attempts with 0.2 s and 0.4 s between them, never above 5 s. A 404 is an answer and a
-    body over the limit will be as large again: neither is asked for twice.
+    Three attempts with 0.2 s and 0.4 s between them, never above 5 s. What will be the same again
+    is not asked for twice.
     """
-    if attempt >= ATTEMPTS or failure.status == 404 or failure.fault is Fault.TOO_LARGE:
+    if attempt >= ATTEMPTS or is_final(failure):
         return None
     return min(FIRST_PAUSE_S * 2.0 ** (attempt - 1), LONGEST_PAUSE_S)

@@ -2,20 +2,23 @@
 """The metrics page of one port of the node.
 
 The one idea: the page stays bytes - the recorder parses them - and a failed scrape is a value with
-its own series (`fodc_agent_scrape_up`), so that a gap in the graphs is never silent (G-04).
+its own series (`fodc_agent_scrape_up`), so that a gap in the graphs is never silent (G-04). A page
+on which nothing is a sample is a failed scrape as well: it is somebody else's.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from fodc_agent.bus.timetable import Tier
-from fodc_agent.scraping.client import HttpClient
-from fodc_agent.scraping.faults import Fault, FetchError, pause_before_retry_s
+from fodc_agent.scraping.client import HttpClient, Response
+from fodc_agent.scraping.faults import Fault, FetchError, is_final, pause_before_retry_s
 from fodc_agent.sources.readings import gauge
 from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.redaction import redact_foreign
 
 ATTEMPT_S: Final = 5.0
 """Deadline of one attempt (§6.2)."""
@@ -113,12 +116,34 @@ class MetricsSource:
         answer = await self._client.get(
             self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes
         )
+        _check_page(self.url, answer)
         return answer.body
 
 
+_EXCERPT_CHARS: Final = 120
+_SAMPLE: Final = re.compile(
+    rb"^[ \t]*[a-zA-Z_:][a-zA-Z0-9_:]*[ \t]*(?:\{[^\n]*\}[ \t]*|[ \t])[+-]?(?:[0-9.]|[nN]a|[iI]nf)",
+    re.MULTILINE,
+)
+"""How a sample begins, near enough to tell a page of metrics from a page about something else."""
+
+
+def _check_page(url: str, answer: Response) -> None:
+    """Raise FetchError that says what came when it is no page; an empty one is one (T-WD-22)."""
+    body = answer.body
+    if not body or body.isspace():
+        return
+    is_markup = body[:64].lstrip().startswith(b"<")
+    if is_markup or not _SAMPLE.search(body.replace(b"\r", b"\n") if b"\n" not in body else body):
+        kind = redact_foreign(answer.headers.get("content-type", "no content type"), 60)
+        excerpt = redact_foreign(body, _EXCERPT_CHARS)
+        text = f"{url}: not one sample in {len(body)} bytes of {kind}, which begin: {excerpt}"
+        raise FetchError(Fault.CONTENT, text, status=answer.status, excerpt=excerpt)
+
+
 def _after(failure: FetchError, attempts: int) -> FetchError:
-    """Say how often it was tried (T-WD-03); a 404 or a page too large is final at once."""
-    if failure.status == 404 or failure.fault is Fault.TOO_LARGE:
+    """Say how often it was tried (T-WD-03)."""
+    if is_final(failure):
         return failure
     tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     return FetchError(

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told about one node: state for the proxy, checks for the own port.
+
+The one idea: here is gathered what `node_state` judges, so that link, log and `/readyz` say the
+same of the same facts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from fodc_agent.abilities import REMOTE_MESSAGE
+from fodc_agent.captures.orders import Captures
+from fodc_agent.identity.discovery import Discovery
+from fodc_agent.identity.roles import UNSPECIFIED
+from fodc_agent.node_state import (
+    WINDOW,
+    Health,
+    ProfilerFacts,
+    conditions_of,
+    profile_capabilities,
+    source_capability,
+)
+from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.recorder import Recorder
+from fodc_agent.recording import Recording
+from fodc_agent.scrape_figures import is_page
+from fodc_agent.settings import Settings
+from fodc_agent.uplink.caller import LineStatus
+from fodc_agent.web.routes import Check
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.link import frames
+
+NO_PAGE_YET: Final = "no page has come yet"
+
+
+@dataclass(slots=True)
+class NodeReport:
+    """Everything that the report is made of; the last three change while the agent runs."""
+
+    settings: Settings
+    sources: Sequence[str]
+    recorder: Recorder
+    journal: Journal | None
+    recording: Recording
+    captures: Captures
+    discovery: Discovery
+    abilities: tuple[frames.CapabilityState, ...] = ()
+    profiler: ProfilerFacts = field(default_factory=ProfilerFacts)
+    spool_problem: str = ""
+
+    def state(self) -> frames.NodeState:
+        """Return what the proxy is told of the node."""
+        facts = self.discovery.facts
+        extent = self.recorder.extent()
+        configuration = self.recording.configuration
+        window = frames.WindowExtent(
+            extent.oldest_ms, extent.newest_ms, extent.series, extent.bytes
+        )
+        return frames.NodeState(
+            node_role=facts.role,
+            labels=facts.labels,
+            capabilities=self._capabilities(),
+            window=window if extent.rows else None,
+            configuration_hash=configuration.hash if configuration is not None else "",
+            artifact_count=self.captures.artifact_count,
+            artifact_bytes=self.captures.artifact_bytes,
+            conditions=conditions_of(self._health()),
+        )
+
+    def checks(self, line: LineStatus | None) -> list[Check]:
+        """Return what is ready and what is not; `line` is None without a proxy."""
+        problems = self._page_problems()
+        why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
+        checks = [Check("node-scraped", not problems, why)]
+        # A history that is less than wanted shows; it is no reason to take the pod out of service.
+        window = [one.message for one in conditions_of(self._health()) if one.type in WINDOW]
+        checks.append(Check("window", ok=True, message="; ".join(window)))
+        known = self._role_known
+        checks.append(Check("role-known", known, "" if known else self.role_problem()))
+        if line is not None:
+            told = "" if line.up else line.problem or f"{line.phase} {line.endpoint}".strip()
+            checks.append(Check("proxy-linked", line.up, told))
+        return checks
+
+    def missing_sources(self) -> tuple[str, ...]:
+        """Return the sources that fail now or have not answered yet."""
+        return tuple(sorted({*self.recording.problems, *self._unanswered()}))
+
+    def role_problem(self) -> str:
+        """Return why the role of the node is not known."""
+        if not self.settings.cluster_state_ports:
+            return "no --cluster-state-ports and no --node-role were given"
+        return self.discovery.problem or "the node names neither data nor liaison as its role"
+
+    @property
+    def _role_known(self) -> bool:
+        return self.discovery.facts.role != UNSPECIFIED
+
+    def _unanswered(self) -> list[str]:
+        return [name for name in self.sources if name not in self.recording.answered]
+
+    def _page_problems(self) -> dict[str, str]:
+        """Return what is wrong with the node's pages; other sources are capabilities."""
+        pending = dict.fromkeys(filter(is_page, self._unanswered()), NO_PAGE_YET)
+        failing = self.recording.problems.items()
+        return pending | {name: text for name, text in failing if is_page(name)}
+
+    def _capabilities(self) -> tuple[frames.CapabilityState, ...]:
+        """Say what was found out beforehand, and of what was read what came of it."""
+        profiles = profile_capabilities(self.profiler, self.spool_problem)
+        told = {one.kind: one for one in (*profiles, *self.abilities)}
+        for source, gaps in self.recording.gaps.items():
+            problem = self.recording.problems.get(source, "")
+            missing = [(gap.reason, gap.message) for gap in gaps]
+            told[source] = source_capability(source, problem, missing)
+        return (*told.values(), self._configuration_capability())
+
+    def _configuration_capability(self) -> frames.CapabilityState:
+        reading = self.recording.configuration
+        if reading is None:
+            return frames.CapabilityState("config", CapabilityState.UNKNOWN)
+        gaps = [] if reading.epoch else [(one.reason, one.message) for one in reading.conditions]
+        if gaps and self.settings.is_remote:
+            gaps = [("Remote", text) for _, text in gaps]
+        return source_capability("config", "", gaps)
+
+    def _health(self) -> Health:
+        extent = self.recorder.extent()
+        return Health(
+            role_known=self._role_known,
+            role_problem=self.role_problem(),
+            scrape_problems=self._page_problems(),
+            journal_problem=(self.journal.problem or "") if self.journal else "",
+            spool_problem=self.spool_problem,
+            refused_series=extent.refused,
+            reachable_s=extent.reachable_s,
+            target_s=extent.target_s,
+            budget_bytes=extent.budget_bytes,
+            remote=REMOTE_MESSAGE if self.settings.is_remote else "",
+        )
