@@ -59,8 +59,8 @@ kind: $(BIN)/.ready ## the suite on kind, where Docker is (builds both images on
 cluster: $(BIN)/.ready ## a control plane with the operator and three agents (ONCE=1 ends by itself)
 	@$(BIN)/python -m e2e.cluster_demo $(if $(ONCE),--once)
 
-bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench.json
-	@$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY))
+bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench.json (README=1: in README.md too)
+	@$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(if $(README),--readme)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -28,15 +28,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.figures import Figure
+
 ROOT = Path(__file__).resolve().parent.parent
 SERIES = 3_000
 ROWS = 360
 PARTS = ("run", "quick", "page", "proxy", "journal")
 CPU_SPAN_S = 60.0
 SETTLE_S = 20.0
-GOAL_RSS_MIB = 30.0
+GOAL_RSS_MIB = 28.0
 GOAL_PEAK_MIB = 36.0
-GOAL_CPU_PERCENT = 0.3
+GOAL_CPU_PERCENT = 0.15
 MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -153,7 +155,10 @@ async def serve_proxy(every_s: float, window_after_s: float) -> None:
 def helper(*arguments: str) -> Iterator[int]:
     """Run this file as another process; yield the port that it prints."""
     process = subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bench.agent_memory", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     try:
         assert process.stdout is not None
@@ -266,7 +271,7 @@ def measure(*, cpu_span_s: float = CPU_SPAN_S, optimized: bool = False) -> dict[
     """Return memory in MiB and CPU in percent of a core."""
     with tempfile.TemporaryDirectory() as folder, helper("page", str(SERIES)) as page:
         directory = Path(folder)
-        own = [sys.executable, __file__, "journal", str(page)]
+        own = [sys.executable, "-m", "bench.agent_memory", "journal", str(page)]
         subprocess.run([*own, "--directory", str(directory / "journal")], check=True)
         with (
             helper("proxy", "10", str(SETTLE_S + cpu_span_s)) as proxy,
@@ -286,7 +291,7 @@ def measure(*, cpu_span_s: float = CPU_SPAN_S, optimized: bool = False) -> dict[
         return {"rss": rss_mib, "peak": peak_mib, "cpu": percent}
 
 
-def run(_names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+def run(_names: Sequence[str] = ()) -> dict[str, Figure]:
     """Return the figures by name, with unit, goal and method."""
     figures = measure(optimized=True)
     how = f"{SERIES} series, {ROWS} rows of 10 s, linked, journal on, settings of agent/Dockerfile"
@@ -304,8 +309,8 @@ def run(_names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
     }
 
 
-def entry(value: float, unit: str, goal: float, method: str) -> dict[str, object]:
-    return {"value": round(value, 2), "unit": unit, "goal": goal, "method": method}
+def entry(value: float, unit: str, goal: float, method: str) -> Figure:
+    return Figure(round(value, 2), unit, goal, method)
 
 
 def main() -> None:
@@ -326,7 +331,8 @@ def main() -> None:
             figures = measure(cpu_span_s=30.0, optimized=arguments.optimized)
             print(json.dumps(figures, indent=2))
         case _:
-            print(json.dumps(run(), indent=2))
+            for name, told in run().items():
+                print(name, told.told())
 
 
 if __name__ == "__main__":

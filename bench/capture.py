@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.figures import Figure
 from e2e import programs
 from e2e.node import running
 
@@ -76,20 +77,16 @@ def one_capture_s(http: str) -> float:
     return time.monotonic() - began
 
 
-def run(_names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+def run(_names: Sequence[str] = ()) -> dict[str, Figure]:
     with tempfile.TemporaryDirectory(prefix="fodc-bench-") as folder:
         measured = overheads_s(Path(folder))
-    return {
-        "capture_overhead_s": {
-            "value": round(statistics.median(measured), 3),
-            "unit": "s",
-            "goal": 1,
-            "method": f"median of {ROUNDS}: POST of a {SECONDS} s CPU profile of a loaded sample "
-            "node to Succeeded, less the profile's length; agent, proxy and node are real "
-            f"processes (all: {', '.join(f'{one:.3f}' for one in measured)})",
-        }
-    }
+    method = (
+        f"median of {ROUNDS}: POST of a {SECONDS} s CPU profile of a loaded sample node to "
+        "Succeeded, less the profile's length; agent, proxy and node are real processes (all: "
+        f"{', '.join(f'{one:.3f}' for one in measured)})"
+    )
+    return {"capture_overhead_s": Figure(round(statistics.median(measured), 3), "s", 1, method)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))
+    print(run()["capture_overhead_s"].told())

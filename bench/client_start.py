@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from bench.figures import Figure
+
 RUNS = 9
 GOAL_S = 0.15
 METHOD = (
@@ -28,7 +30,7 @@ def _cpu_s(arguments: Sequence[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def run(_wanted: Sequence[str]) -> dict[str, dict[str, object]]:
+def run(_wanted: Sequence[str]) -> dict[str, Figure]:
     """Return `client_start_s`."""
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
@@ -37,4 +39,4 @@ def run(_wanted: Sequence[str]) -> dict[str, dict[str, object]]:
         for command in commands:
             _cpu_s(command)
         worst = max(statistics.median(_cpu_s(command) for _ in range(RUNS)) for command in commands)
-    return {"client_start_s": {"value": worst, "unit": "CPU s", "goal": GOAL_S, "method": METHOD}}
+    return {"client_start_s": Figure(round(worst, 3), "CPU s", GOAL_S, METHOD)}

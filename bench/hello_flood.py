@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import grpc
 
-from bench.fleet import Process, proxy
+from bench.figures import Figure
+from bench.programs import Process, proxy
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 PEERS = 40
@@ -57,12 +58,10 @@ def growth_mib() -> float:
         return process.memory_mib("VmRSS") - before_mib
 
 
-def run(wanted: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+def run(wanted: Sequence[str] = ()) -> dict[str, Figure]:
     """Measure the one figure of this file, a quarter of a minute."""
     del wanted
-    value = round(growth_mib(), 3)
-    told = {"value": value, "unit": "MiB", "goal": 16, "method": TEXT}
-    return {"hello_flood_growth_mib": told}
+    return {"hello_flood_growth_mib": Figure(round(growth_mib(), 1), "MiB", 16, TEXT)}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable
 
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
@@ -24,6 +25,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 LINK_PATH = "/fodc.v1.AgentLink/Connect"
 FODC_PATH = "/banyandb.fodc.v1.FODCService/"
+BEAT_DEADLINE_S = 10.0
 DATA_STREAMS = (
     "StreamMetrics",
     "StreamClusterTopology",
@@ -164,23 +166,27 @@ class Connection(asyncio.Protocol):
 # ---- what agents say ----------------------------------------------------------------------------
 
 
+VARIANTS = 3
+"""How many pages an agent has, given by turns: values change from one scrape to the next."""
+
+
 def series_of(agent: int, count: int) -> list[tuple[str, int, dict[str, str]]]:
-    """Name, type and labels: 45 in 100 belong to histograms of 15 components."""
+    """Name, type and labels, each agent's own: 45 in 100 belong to histograms of 15 components."""
     base = {"pod_name": f"pod-{agent}", "container_name": "data", "node_role": "ROLE_DATA"}
     made = []
     for i in range(count):
         family = i // 15
         if i % 100 < 45:
-            own = {"le": str(0.005 * 2 ** (i % 15)), "group": f"g{family % 7}"}
+            own = {"le": str(0.005 * 2 ** (i % 15)), "group": f"g{agent}_{family % 7}"}
             made.append((f"banyandb_h_{family}_bucket", 3, {**base, **own}))
         else:
-            own = {"group": f"g{i % 15}", "kind": "x"}
+            own = {"group": f"g{agent}_{i % 15}", "kind": "x"}
             made.append((f"banyandb_g_{family}", 1, {**base, **own}))
     return made
 
 
-def link_page(agent: int, count: int) -> bytes:
-    chance = random.Random(agent)
+def link_page(agent: int, count: int, variant: int = 0) -> bytes:
+    chance = random.Random(agent * VARIANTS + variant)
     families: dict[str, link.Family] = {}
     for name, kind, labels in series_of(agent, count):
         base = name.removesuffix("_bucket")
@@ -196,9 +202,9 @@ def label_entry(name: str, value: str) -> bytes:
     return b"\x0a" + text(name) + b"\x12" + text(value)
 
 
-def fodc_page(agent: int, count: int, times: list[int] | None = None) -> bytes:
+def fodc_page(agent: int, count: int, variant: int = 0, times: list[int] | None = None) -> bytes:
     """Labels in random order, as the maps of Go give them."""
-    chance = random.Random(agent)
+    chance = random.Random(agent * VARIANTS + variant)
     page = view.StreamMetricsRequest()
     page.timestamp.seconds = 1_795_000_000
     for name, kind, labels in series_of(agent, count):
@@ -225,6 +231,18 @@ def window_part(agent: int, count: int, times: list[int]) -> bytes:
     return part.SerializeToString()
 
 
+def state_of(role: str) -> link.NodeState:
+    """What an agent of ours tells with every beat."""
+    names = ("cpu", "heap", "goroutine", "block", "mutex", "trace", "process", "cgroup")
+    return link.NodeState(
+        node_role=role,
+        labels={"type": "hot"},
+        capabilities=[link.Capability(kind=name, state="Supported") for name in names],
+        window=link.WindowExtent(oldest_ms=1, newest_ms=3_600_000, series=3000, bytes=6 << 20),
+        configuration_hash="0123456789abcdef",
+    )
+
+
 class LinkPeer:
     """One agent of our contract."""
 
@@ -235,15 +253,15 @@ class LinkPeer:
         self.ready = asyncio.get_running_loop().create_future()
         self.sent: dict[int, float] = {}
         self.sequence = 0
+        self.state = state_of(fleet.role)
 
     async def start(self) -> None:
         self.connection = await self.fleet.dial()
         self.stream = self.connection.open(LINK_PATH, self.heard)
-        state = link.NodeState(node_role=self.fleet.role, labels={"type": "hot"})
         pod = f"{self.fleet.prefix}-{self.number}"
         identity = link.Identity(pod_name=pod, namespace=str(self.fleet.told.get("namespace", "n")))
         hello = link.Hello(
-            protocol_min=1, protocol_max=1, identity=identity, incarnation="i", state=state
+            protocol_min=1, protocol_max=1, identity=identity, incarnation="i", state=self.state
         )
         self.say(hello=hello)
 
@@ -253,7 +271,7 @@ class LinkPeer:
     def beat(self, due: float) -> None:
         self.sequence += 1
         self.sent[self.sequence] = due
-        self.say(heartbeat=link.Heartbeat(sequence=self.sequence))
+        self.say(heartbeat=link.Heartbeat(sequence=self.sequence, state=self.state))
 
     def heard(self, data: bytes) -> None:
         said = link.ProxyFrame.FromString(data)
@@ -327,7 +345,7 @@ class Fleet:
         self.role = str(told.get("role", "ROLE_DATA"))
         self.latencies: list[float] = []
         self.peers: list[LinkPeer | FodcPeer] = []
-        self._pages: dict[int, bytes] = {}
+        self._pages: dict[int, deque[bytes]] = {}
         self._windows: dict[int, bytes] = {}
 
     async def dial(self) -> Connection:
@@ -341,7 +359,8 @@ class Fleet:
         raise ConnectionError("cannot connect")
 
     def page(self, number: int) -> bytes:
-        return self._pages[number]
+        self._pages[number].rotate()
+        return self._pages[number][0]
 
     def window(self, number: int) -> bytes:
         return self._windows[number]
@@ -353,10 +372,14 @@ class Fleet:
         times = [1_795_000_000 + 10 * i for i in range(points)]
         for number in range(int(self.told["agents"])):
             if points:
-                make = window_part if is_link else fodc_page
-                self._windows[number] = make(number, count, times)
+                self._windows[number] = (
+                    window_part(number, count, times)
+                    if is_link
+                    else fodc_page(number, count, times=times)
+                )
             elif count:
-                self._pages[number] = (link_page if is_link else fodc_page)(number, count)
+                make = link_page if is_link else fodc_page
+                self._pages[number] = deque(make(number, count, one) for one in range(VARIANTS))
 
     async def connect(self) -> dict[str, object]:
         kind = LinkPeer if self.told["contract"] == "link" else FodcPeer
@@ -372,7 +395,10 @@ class Fleet:
         return {"registered": sum(map(bool, outcomes)), "seconds": took_s}
 
     async def beats(self, seconds: float, period_s: float) -> dict[str, object]:
-        """Beat evenly spread; a latency counts from when the beat was due."""
+        """Beat evenly spread; a latency counts from when the beat was due to its answer.
+
+        A beat that is not answered within the deadline counts as the deadline.
+        """
         self.latencies.clear()
         started = time.perf_counter()
         step_s = period_s / len(self.peers)
@@ -382,17 +408,33 @@ class Fleet:
             pause_s = due - time.perf_counter()
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
-            self.peers[number % len(self.peers)].beat(max(due, time.perf_counter() - 0.002))
-        await asyncio.sleep(0.5)
-        got = sorted(self.latencies)
-        at = (lambda share: got[min(len(got) - 1, int(len(got) * share))] * 1000) if got else None
+            self.peers[number % len(self.peers)].beat(due)
+        await self._answered(total)
+        missing = total - len(self.latencies)
+        got = sorted([*self.latencies, *[BEAT_DEADLINE_S] * missing])
         return {
             "sent": total,
-            "acked": len(got),
-            "p50_ms": at(0.5) if at else None,
-            "p99_ms": at(0.99) if at else None,
-            "max_ms": got[-1] * 1000 if got else None,
+            "missing": missing,
+            "p50_ms": got[len(got) // 2] * 1000,
+            "p99_ms": got[min(len(got) - 1, int(len(got) * 0.99))] * 1000,
         }
+
+    async def _answered(self, total: int) -> None:
+        ends = time.perf_counter() + BEAT_DEADLINE_S
+        while len(self.latencies) < total and time.perf_counter() < ends:
+            await asyncio.sleep(0.05)
+
+    async def silent_beats(self, seconds: float, period_s: float) -> dict[str, object]:
+        """Beat evenly spread where the contract has no answer."""
+        started = time.perf_counter()
+        step_s = period_s / len(self.peers)
+        total = int(seconds / step_s)
+        for number in range(total):
+            pause_s = started + number * step_s - time.perf_counter()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+            self.peers[number % len(self.peers)].beat(0)
+        return {"sent": total}
 
     def lost(self) -> dict[str, object]:
         return {"lost": sum(peer.connection.lost for peer in self.peers)}
@@ -411,6 +453,8 @@ async def main() -> None:
                 answer = await fleet.connect()
             case "beats":
                 answer = await fleet.beats(command["seconds"], command["period_s"])
+            case "silent_beats":
+                answer = await fleet.silent_beats(command["seconds"], command["period_s"])
             case _:
                 answer = fleet.lost()
         print(json.dumps(answer), flush=True)

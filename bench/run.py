@@ -1,46 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the benchmarks, print what was measured and how, and keep the figures in build/bench.json.
 
-A benchmark is a module here with `run() -> dict[str, dict]`: for each name its value, unit, goal
-and method. Nothing fails on a slow machine; the table says which goals were met.
+A benchmark is a module here with `run(names) -> dict[str, Figure]`. Nothing fails on a slow
+machine; the table says which goals were met, and on which machine under which load.
 """
 
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict
+
+from bench import readme
+from bench.figures import Figure
 
 RESULTS = Path(__file__).parents[1] / "build" / "bench.json"
 
 
-class Figure(TypedDict):
-    """One measured figure."""
-
-    value: float
-    unit: str
-    goal: float
-    method: str
-
-
 # Which module measures which names; `--only` picks modules by the names that are wanted.
 CATALOG: dict[str, tuple[str, ...]] = {
-    "parse_store": ("parse_store_ms",),
+    "parse_store": ("parse_store_ms", "parse_store_stamped_ms"),
     "window_size": ("window_bytes_per_sample",),
     "agent_memory": ("agent_rss_mib", "agent_cpu_percent"),
     "fleet": (
         "metrics_page_link_s",
+        "metrics_page_link_cold_s",
         "metrics_page_fodc_s",
+        "metrics_page_fodc_cold_s",
         "metrics_growth_mib",
         "windows_page_s",
+        "windows_page_fodc_s",
         "windows_growth_mib",
+    ),
+    "beats": (
         "heartbeat_p99_ms",
+        "heartbeat_idle_p50_ms",
+        "beats_5000_cpu_percent",
+    ),
+    "storms": (
         "storm_lost",
         "storm_s",
+        "storm_cpu_s",
+        "storm_link_s",
         "proxy_kib_per_agent_link",
         "proxy_kib_per_agent_fodc",
+        "proxy_idle_rss_mib",
     ),
     "hello_flood": ("hello_flood_growth_mib",),
     "capture": ("capture_overhead_s",),
@@ -84,27 +91,33 @@ def table(figures: dict[str, Figure]) -> str:
     """Lay out name, value, goal and method."""
     rows = []
     for name, figure in sorted(figures.items()):
-        met = "met" if figure["value"] <= figure["goal"] else "MISSED"
-        goal = f"goal ≤ {figure['goal']:g} {met}"
-        rows.append(f"{name:26} {figure['value']:>10.3f} {figure['unit']:<10} {goal}")
-        rows.append(f"{'':26} {figure['method']}")
+        rows.append(f"{name:26} {figure.told()}")
+        rows.append(f"{'':26} {figure.method}")
     return "\n".join(rows)
 
 
 def keep(figures: dict[str, Figure]) -> None:
-    """Merge the figures into build/bench.json."""
+    """Merge the figures into build/bench.json, each with its day and the load at its end."""
     RESULTS.parent.mkdir(exist_ok=True)
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**before, **figures}, indent=2, sort_keys=True) + "\n")
+    taken = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "load": round(os.getloadavg()[2], 1)}
+    made = {name: {**figure.as_json(), **taken} for name, figure in figures.items()}
+    RESULTS.write_text(json.dumps({**before, **made}, indent=2, sort_keys=True) + "\n")
 
 
 def main() -> int:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--only", help="names, separated by commas")
-    figures = measure(chosen(parser.parse_args().only))
+    parser.add_argument(
+        "--readme", action="store_true", help="write what was measured into README.md"
+    )
+    arguments = parser.parse_args()
+    figures = measure(chosen(arguments.only))
     keep(figures)
     print(table(figures))
+    if arguments.readme:
+        readme.write(json.loads(RESULTS.read_text()))
     return 0
 
 

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from node_pages import NodePages
-
+from bench.figures import Figure
+from bench.node_pages import NodePages
 from fodc_agent.recorder.recorder import Recorder
 
 SERIES = 3000
@@ -76,9 +74,9 @@ def _measure() -> None:
     )
 
 
-def run(names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+def run(names: Sequence[str] = ()) -> dict[str, Figure]:
     """Measure and return memory figures, only `names` if there are any."""
-    command = [sys.executable, __file__, "measure"]
+    command = [sys.executable, "-m", "bench.window_size", "measure"]
     found = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
     if found["rows"] != ROWS:
         raise RuntimeError(f"the window holds {found['rows']} rows instead of {ROWS}")
@@ -92,8 +90,8 @@ def run(names: Sequence[str] = ()) -> dict[str, dict[str, object]]:
     return {name: figures[name] for name in names or figures}
 
 
-def _figure(value: float, unit: str, goal: float) -> dict[str, object]:
-    return {"value": round(value, 2), "unit": unit, "goal": goal, "method": METHOD}
+def _figure(value: float, unit: str, goal: float) -> Figure:
+    return Figure(round(value, 2), unit, goal, METHOD)
 
 
 if __name__ == "__main__":
@@ -105,4 +103,4 @@ if __name__ == "__main__":
         case _:
             print(METHOD)
             for name, figure in run().items():
-                print(f"{name}: {figure['value']} {figure['unit']} (goal {figure['goal']})")
+                print(name, figure.told())

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the table of figures in README.md from what was measured.
+
+What the Go implementation took is the reference's own measurement, on the same kind of machine.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+README: Final = Path(__file__).parents[1] / "README.md"
+BEGIN: Final = "<!-- figures: written by `make bench README=1` -->"
+END: Final = "<!-- end of figures -->"
+_HEAD: Final = "| name | what | ours | held against | Go |\n|---|---|---|---|---|"
+# What each name means to a person, and what the Go implementation took where it was measured.
+ROWS: Final[Mapping[str, tuple[str, str]]] = {
+    "agent_rss_mib": ("agent, 3,000 series, one hour at 10 s", "96 to 166 MiB"),
+    "agent_cpu_percent": ("the same agent at its usual pace", "0.30 to 0.45 %"),
+    "parse_store_ms": ("a warm scrape of 3,000 series, read and kept", "–"),
+    "metrics_page_link_s": ("`/metrics`, 100 agents × 2,000 series, our link, warm", "–"),
+    "metrics_page_link_cold_s": ("the first such scrape", "–"),
+    "metrics_page_fodc_s": ("the same by the existing contract, warm", "1.66 s"),
+    "metrics_page_fodc_cold_s": ("the first such scrape", "–"),
+    "metrics_growth_mib": ("what these pages cost the proxy in memory", "671 MiB at its highest"),
+    "windows_page_s": ("`/metrics-windows`, 1.2 million points, our link", "–"),
+    "windows_page_fodc_s": ("the same by the existing contract", "10 to 13 s"),
+    "windows_growth_mib": ("what these windows cost the proxy in memory", "3.7 GiB"),
+    "heartbeat_p99_ms": ("heartbeats while 100 × 2,000 series are scraped", "305 to 595 ms"),
+    "beats_5000_cpu_percent": ("5,000 agents of seven streams that beat every 10 s", "6 %"),
+    "storm_lost": ("5,000 agents that register at once: lost", "0"),
+    "storm_s": ("the same: seconds, seven streams each", "2.8 s"),
+    "storm_cpu_s": ("the same: processor time", "2.0 s"),
+    "storm_link_s": ("5,000 agents of our link that register at once", "–"),
+    "proxy_kib_per_agent_link": ("memory of the proxy per agent, our link", "–"),
+    "proxy_kib_per_agent_fodc": ("the same, seven streams", "107 KiB"),
+    "proxy_idle_rss_mib": ("memory of a proxy at rest", "16 MiB"),
+    "hello_flood_growth_mib": ("what 40 greetings of 16 MiB leave behind", "–"),
+    "capture_overhead_s": ("from request to stored artifact, beyond the profile itself", "–"),
+    "client_start_s": ("`fodc --help`, `fodc version`", "–"),
+    "leader_failover_s": ("a new leader after `kill -9` of the old", "no second proxy"),
+    "status_writes_per_s_1000_agents": ("status writes for 1,000 agents", "no operator"),
+    "transition_visible_s": ("a killed agent until its FodcNode says so", "no operator"),
+    "webhook_added_p99_ms": ("what the webhook adds to a pod's creation, p99", "no webhook"),
+}
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table in Markdown; what was not measured is left out."""
+    lines = [_HEAD]
+    for name, (what, theirs) in ROWS.items():
+        if name in found:
+            one = found[name]
+            ours = f"{one['value']:.3g} {one['unit']}"
+            lines.append(f"| `{name}` | {what} | {ours} | {_held(one)} | {theirs} |")
+    days = sorted({str(one.get("day", "?")) for one in found.values()})
+    loads = sorted(float(one.get("load", 0)) for one in found.values())
+    taken = f"Taken on {' and '.join(days)}, 2 cores, load average {loads[0]:g} to {loads[-1]:g}."
+    return "\n".join([taken, "", *lines])
+
+
+def _held(one: Mapping[str, Any]) -> str:
+    times, sign = one.get("times"), "≥" if one.get("at_least") else "≤"
+    judged = one["value"] if times is None else times
+    is_met = judged >= one["goal"] if one.get("at_least") else judged <= one["goal"]
+    words = "" if times is None else f"{times:.3g} × {one['of']}, "
+    return f"{words}goal {sign} {one['goal']:g}{'' if is_met else ', **missed**'}"
+
+
+def write(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the table between its two marks; raises ValueError where README.md lacks them."""
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{README} lacks {BEGIN!r} or {END!r}")
+    README.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}")
