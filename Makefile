@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test images e2e kind bench cluster clean
+.PHONY: help dev demo check fix proto test shipped images e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -45,6 +45,10 @@ proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
 		$(QUICK_SERVER_TESTS) tests/interop tests
+
+shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without asserts (-OO)
+	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n auto --dist loadfile \
+		-W ignore::pytest.PytestConfigWarning tests/agent tests/protocol
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
 	@$(BIN)/python -m e2e.images $(if $(PUSH),--push $(PUSH))

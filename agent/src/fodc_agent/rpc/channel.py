@@ -2,15 +2,16 @@
 """One HTTP/2 connection to a gRPC peer and its bidirectional streams of bytes.
 
 The one idea: messages are bytes here, so a codec decides what they mean and no stub is needed;
-every failure of the transport leaves as RpcError.
+every failure of the transport leaves as RpcError. How long a message may be is known before it is
+read: a peer that announces more loses the line, not the agent its memory.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from grpclib.client import Channel as _GrpcChannel
 from grpclib.client import Stream as _GrpcStream
@@ -18,9 +19,10 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
-from grpclib.stream import recv_message
+from grpclib.protocol import H2Protocol
 from h2.exceptions import H2Error
 
+from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_protocol.redaction import redact_foreign
 
@@ -36,6 +38,17 @@ _TOLD_CHARS: Final = 500
 """How much of a peer's error text is kept."""
 _RECEIVE_WINDOW_BYTES: Final = 256 * 1024
 _NOTHING: Final[Mapping[str, str]] = {}
+MESSAGE_BYTES: Final = 64 * 1024
+"""How long a message may be where the caller says nothing else."""
+_PREFIX_BYTES: Final = 5
+_HEAD_BYTES: Final = 16
+
+Limit = Callable[[bytes], int]
+"""Takes the first bytes of a message and returns how many it may have in all."""
+
+
+def _usual(head: bytes) -> int:  # noqa: ARG001 - the same for every kind
+    return MESSAGE_BYTES
 
 
 class _Bytes(CodecBase):
@@ -84,17 +97,20 @@ def _translated(what: str) -> Iterator[None]:
     except (StreamTerminatedError, ProtocolError, H2Error, OSError, AttributeError) as error:
         # An AttributeError is how grpclib and h2 fail on a connection that closed under them.
         raise RpcError(RpcFault.CUT, f"{what}: {error or type(error).__name__}") from error
-    except (AssertionError, NotImplementedError) as error:
-        # A message that is cut in its middle, or compressed although nobody offered that.
+    except AssertionError as error:
+        # How grpclib says that a message is cut in its middle.
         raise RpcError(RpcFault.CUT, f"{what}: broken message: {error}") from error
 
 
 class ByteStream:
     """One open bidirectional call; not safe for two concurrent senders or receivers."""
 
-    def __init__(self, stream: "_GrpcStream[bytes, bytes]", what: str) -> None:
+    def __init__(
+        self, stream: "_GrpcStream[bytes, bytes]", what: str, limit: Limit = _usual
+    ) -> None:
         self._stream = stream
         self._what = what
+        self._limit = limit
         self._ended = False
 
     async def send(self, message: bytes) -> None:
@@ -114,7 +130,12 @@ class ByteStream:
                 return await self._rest()
 
     async def _next(self) -> bytes | None:
-        message = await self._stream.recv_message()
+        stream = self._stream
+        if not stream._recv_initial_metadata_done:  # noqa: SLF001 - its only way
+            await stream.recv_initial_metadata()
+        # What grpclib's own recv_message does, but for the checks; its wrapper tells of a reset.
+        with stream._wrapper:  # noqa: SLF001 - see above
+            message = await read_message(stream._stream, self._what, self._limit)  # noqa: SLF001 - see above
         if message is None:
             # The peer's status counts, whether or not this side had already ended.
             self._stream._end_done = True  # noqa: SLF001 - its only way
@@ -127,7 +148,7 @@ class ByteStream:
         if call.trailers is None:
             self._stream._maybe_raise()  # noqa: SLF001 - what the trailers say
             raise StreamTerminatedError("stream reset by the peer")
-        message = await recv_message(call, _CODEC, bytes)
+        message = await read_message(call, self._what, self._limit)
         if message is None:
             self._stream._maybe_raise()  # noqa: SLF001 - what the trailers say
         return message
@@ -139,6 +160,53 @@ class ByteStream:
         self._ended = True
         with _translated(self._what):
             await self._stream.end()
+
+
+class Incoming(Protocol):
+    """Bytes of one call as they come in."""
+
+    async def recv_data(self, size: int) -> bytes:
+        """Return `size` bytes; fewer, or an AssertionError, where the call ends before."""
+
+
+async def read_message(call: Incoming, what: str, limit: Limit) -> bytes | None:
+    """Return the next message of a call, None at its end.
+
+    Raises RpcError for one that is cut, compressed, or longer than `limit` allows. Of the last one
+    only the beginning has been read: what is not read is not buffered beyond the receive window.
+    """
+    prefix = await call.recv_data(_PREFIX_BYTES)
+    if not prefix:
+        return None
+    if len(prefix) < _PREFIX_BYTES or prefix[0]:
+        problem = "compressed, which nobody offered" if prefix[0] else "cut in its length"
+        raise RpcError(RpcFault.CUT, f"{what}: broken message: {problem}")
+    length = int.from_bytes(prefix[1:], "big")
+    head = await call.recv_data(min(length, _HEAD_BYTES))
+    most = limit(head)
+    if length > most:
+        told = f"{what}: a message of {length} bytes, its kind may have {most}"
+        raise RpcError(RpcFault.OVERSIZED, told)
+    message = head + await call.recv_data(length - len(head))
+    if len(message) != length:
+        told = f"{what}: broken message: {len(message)} of {length} bytes"
+        raise RpcError(RpcFault.CUT, told)
+    return message
+
+
+class _Channel(_GrpcChannel):
+    """grpclib's channel that does not wait for an address which swallows what it is sent (A19)."""
+
+    async def _create_connection(self) -> H2Protocol:
+        _, protocol = await self._loop.create_connection(
+            self._protocol_factory,
+            self._host,
+            self._port,
+            ssl=self._ssl,
+            server_hostname=self._config.ssl_target_name_override if self._ssl else None,
+            happy_eyeballs_delay=NEXT_ADDRESS_S,
+        )
+        return protocol
 
 
 class RpcChannel:
@@ -167,7 +235,7 @@ class RpcChannel:
         so the short watch over a dead line is TCP's own (keepalive probes and the limit of
         unacknowledged data), which no peer can object to.
         """
-        channel = _GrpcChannel(
+        channel = _Channel(
             endpoint.host,
             endpoint.port,
             codec=_CODEC,
@@ -194,8 +262,12 @@ class RpcChannel:
         metadata: Mapping[str, str] | None = None,
         *,
         timeout_s: float | None = None,
+        limit: Limit = _usual,
     ) -> AsyncIterator[ByteStream]:
-        """Open a bidirectional call; leaving the block resets a call that has not ended."""
+        """Open a bidirectional call; leaving the block resets a call that has not ended.
+
+        `limit` says how long a message of the peer may be.
+        """
         call = self._channel.request(
             method,
             Cardinality.STREAM_STREAM,
@@ -211,15 +283,17 @@ class RpcChannel:
         try:
             with _translated(what):
                 await call.send_request()
-            yield ByteStream(call, what)
+            yield ByteStream(call, what, limit)
         finally:
             with contextlib.suppress(Exception):
                 await call.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
 
-    async def unary(self, method: str, request: bytes, *, timeout_s: float) -> bytes:
+    async def unary(
+        self, method: str, request: bytes, *, timeout_s: float, limit: Limit = _usual
+    ) -> bytes:
         """Ask one question; raise RpcError, LATE when the deadline passes."""
         try:
-            async with asyncio.timeout(timeout_s), self.open(method) as stream:
+            async with asyncio.timeout(timeout_s), self.open(method, limit=limit) as stream:
                 await stream.send(request)
                 await stream.end()
                 answer = await stream.receive()

@@ -21,6 +21,8 @@ class RpcFault(StrEnum):
     """The peer ended the call with another status than OK."""
     CUT = "Cut"
     """The connection or stream went away."""
+    OVERSIZED = "Oversized"
+    """The peer announced a message larger than its kind may be; nothing of it was kept."""
     LATE = "Late"
     """No answer before the deadline."""
 

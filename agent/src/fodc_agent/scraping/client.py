@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol.redaction import redact_foreign
 
@@ -244,7 +245,11 @@ class HttpClient:
         context = self._tls_context() if url.tls else None
         try:
             reader, writer = await asyncio.open_connection(
-                url.host, url.port, ssl=context, limit=_READ_BYTES
+                url.host,
+                url.port,
+                ssl=context,
+                limit=_READ_BYTES,
+                happy_eyeballs_delay=NEXT_ADDRESS_S,
             )
         except OSError as error:
             # A name that does not resolve and a failed TLS handshake are OSErrors as well.

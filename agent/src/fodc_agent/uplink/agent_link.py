@@ -90,7 +90,7 @@ class AgentLink:
 
         Raises RpcError when the peer or the line fails; `stop` ends it politely.
         """
-        async with channel.open(codec.METHOD) as stream:
+        async with channel.open(codec.METHOD, limit=codec.frame_limit) as stream:
             connection = self._connection = _Connection()
             tasks = self._start(stream, connection, stop)
             try:

@@ -225,6 +225,29 @@ def _event(frame: frames.Event) -> bytes:
 
 # ---- what the proxy says ------------------------------------------------------------------
 
+_KIB: Final = 1024
+_UNKNOWN_BYTES: Final = 256 * _KIB
+_MOST_BYTES: Final[Mapping[int, int]] = {
+    1: 16 * _KIB,  # welcome
+    2: 16 * _KIB,  # refusal
+    3: 1 * _KIB,  # heartbeat_ack
+    4: 64 * _KIB,  # metrics_query
+    5: 64 * _KIB,  # window_query
+    6: 64 * _KIB,  # configuration_query
+    7: 64 * _KIB,  # start_capture
+    8: 4 * _KIB,  # cancel_capture
+    9: 4 * _KIB,  # artifact_ack
+    10: 1 * _KIB,  # event_ack
+}
+
+
+def frame_limit(head: bytes) -> int:
+    """Return how many bytes a ProxyFrame with this beginning may have (A28).
+
+    A kind of a newer proxy has more than any that is known here.
+    """
+    return _MOST_BYTES.get(head[0] >> 3, _UNKNOWN_BYTES) if head else _UNKNOWN_BYTES
+
 
 def decode(data: bytes) -> frames.ProxyFrame | None:
     """Return the frame, None for a kind that is not known here; raise MalformedFrameError."""

@@ -42,6 +42,8 @@ class Limits:
     body_bytes: int = 64 * 1024
     connections: int = 64
     connections_per_peer: int = 16
+    probe_places: int = 4
+    """Connections beyond these for probes alone, where all others are busy."""
 
 
 class Conversation:

@@ -3,7 +3,8 @@
 
 The one idea: everything a stranger can make grow has a limit - connections in all and per peer,
 bytes of a head, time for a head, for an answer and between requests - because this process shares
-its memory with a database.
+its memory with a database. Who waits makes room for who comes, and where all are busy a few places
+are kept for probes: a kubelet that gets no answer would end a healthy pod.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import contextlib
 import logging
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import h11
@@ -24,6 +26,31 @@ from fodc_protocol.addresses import Address
 from fodc_protocol.errors import FodcError
 
 _log: Final = logging.getLogger(__name__)
+
+_PROBES: Final = frozenset({b"/healthz", b"/readyz"})
+_BUSY: Final = "too many connections"
+
+
+class _Place(Enum):
+    """What a connection may ask for."""
+
+    USUAL = "usual"
+    PROBE = "probe"
+    NONE = "none"
+
+
+@dataclass(slots=True, eq=False)
+class _Guest:
+    """One open connection; it is counted until it ends or has been sent away."""
+
+    peer: str
+    writer: asyncio.StreamWriter
+    place: _Place
+
+    def send_away(self) -> None:
+        """Close it while it waits; its task sees an end and returns."""
+        self.place = _Place.NONE
+        self.writer.close()
 
 
 class WebServer:
@@ -46,8 +73,9 @@ class WebServer:
         self._server: asyncio.Server | None = None
         self._routes: Mapping[str, Route] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: set[asyncio.Task[None]] = set()
-        self._peers: Counter[str] = Counter()
+        self._guests: set[_Guest] = set()
+        # In the order in which they began to wait for a request.
+        self._waiting: dict[_Guest, None] = {}
 
     def bind(self) -> Address:
         """Open the port and return its real address; raises ListenError.
@@ -74,16 +102,19 @@ class WebServer:
         """Stop accepting, give answers under way a moment, close; raises FodcError when idle."""
         if self._server is None:
             raise FodcError("server is not started")
-        self._server.close()
-        await self._server.wait_closed()
-        self._server = self._listener = None
-        for task in self._idle:
-            task.cancel()
+        server, self._server, self._listener = self._server, None, None
+        server.close()
+        for guest in self._waiting:
+            guest.send_away()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._limits.shutdown_s)
-        for task in self._tasks:
-            task.cancel()
+        for guest in self._guests:
+            guest.writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # From Python 3.12 on it waits for the connections as well, so they are ended before.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.shutdown_s):
+                await server.wait_closed()
 
     @property
     def is_started(self) -> bool:
@@ -103,48 +134,81 @@ class WebServer:
         assert task is not None
         peer = _peer_of(writer)
         task.set_name(f"web {peer}")
+        self._tasks.add(task)
         try:
-            with self._counted(task, peer) as has_room, contextlib.suppress(OSError, TimeoutError):
+            with self._seated(peer, writer) as guest, contextlib.suppress(OSError, TimeoutError):
                 conversation = Conversation(reader, writer, self._limits, self._clock)
-                if has_room:
-                    await self._converse(task, conversation)
+                if guest.place is _Place.NONE:
+                    await conversation.decline(_BUSY)
                 else:
-                    await conversation.decline("too many connections")
+                    await self._converse(guest, conversation)
         except Exception:  # noqa: BLE001 - a page that breaks halfway ends its connection only
             _log.exception("the answer to %s broke off", peer)
         finally:
+            self._tasks.discard(task)
             writer.close()
 
     @contextlib.contextmanager
-    def _counted(self, task: "asyncio.Task[None]", peer: str) -> Iterator[bool]:
-        limits = self._limits
-        has_room = (
-            len(self._tasks) < limits.connections
-            and self._peers[peer] < limits.connections_per_peer
-        )
-        self._tasks.add(task)
-        self._peers[peer] += 1
+    def _seated(self, peer: str, writer: asyncio.StreamWriter) -> Iterator[_Guest]:
+        guest = _Guest(peer, writer, self._place_for(peer))
+        self._guests.add(guest)
         try:
-            yield has_room
+            yield guest
         finally:
-            self._tasks.discard(task)
-            self._peers[peer] -= 1
-            if not self._peers[peer]:
-                del self._peers[peer]
+            self._guests.discard(guest)
 
-    async def _converse(self, task: "asyncio.Task[None]", conversation: Conversation) -> None:
-        """Answer one request after the other; between them the connection is idle."""
+    def _place_for(self, peer: str) -> _Place:
+        """Return the place of a new connection; one that waits for a request makes room."""
+        limits = self._limits
+        seated = [guest for guest in self._guests if guest.place is _Place.USUAL]
+        of_peer = sum(guest.peer == peer for guest in seated)
+        if of_peer >= limits.connections_per_peer:
+            return _Place.USUAL if self._made_room(peer) else self._place_for_probe()
+        if len(seated) >= limits.connections:
+            return _Place.USUAL if self._made_room(None) else self._place_for_probe()
+        return _Place.USUAL
+
+    def _made_room(self, peer: str | None) -> bool:
+        """Send away who has waited the longest, of one peer or of all; say whether there is one."""
+        for guest in self._waiting:
+            if guest.place is _Place.USUAL and peer in (None, guest.peer):
+                guest.send_away()
+                return True
+        return False
+
+    def _place_for_probe(self) -> _Place:
+        taken = [guest for guest in self._guests if guest.place is _Place.PROBE]
+        if len(taken) < self._limits.probe_places:
+            return _Place.PROBE
+        for guest in self._waiting:
+            if guest.place is _Place.PROBE:
+                guest.send_away()
+                return _Place.PROBE
+        return _Place.NONE
+
+    async def _converse(self, guest: _Guest, conversation: Conversation) -> None:
+        """Answer one request after the other; between them the connection only waits."""
         while self._server is not None:
-            self._idle.add(task)
+            self._waiting[guest] = None
             try:
                 request = await conversation.next_request()
             finally:
-                self._idle.discard(task)
+                del self._waiting[guest]
             if request is None:
+                return
+            if guest.place is _Place.PROBE:
+                await self._probed(request, conversation)
                 return
             await conversation.answer(self._reply_to(request))
             if not conversation.may_continue():
                 return
+
+    async def _probed(self, request: h11.Request, conversation: Conversation) -> None:
+        """Answer a probe and nothing else; the place is free again afterwards."""
+        if request.target.split(b"?", 1)[0] in _PROBES:
+            await conversation.answer(self._reply_to(request))
+        else:
+            await conversation.decline(_BUSY)
 
     def _reply_to(self, request: h11.Request) -> Reply:
         path = request.target.split(b"?", 1)[0].decode("latin-1")

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of a peer: whole, as the interpreter of the image reads them, and never too long."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fodc_agent.rpc.channel import Endpoint, RpcChannel, read_message
+from fodc_agent.rpc.faults import RpcError, RpcFault
+from fodc_agent.uplink.codec import METHOD, frame_limit
+from fodc_wire.fodc.v1 import agent_link_pb2 as pb
+
+# A peer that announces 100 bytes, sends some and ends the call with OK.
+CUT = """
+import asyncio, sys
+import h2.config, h2.connection, h2.events
+from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.faults import RpcError
+
+sent = int(sys.argv[1])
+
+async def serve(reader, writer):
+    line = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    line.initiate_connection()
+    writer.write(line.data_to_send())
+    while data := await reader.read(65536):
+        for event in line.receive_data(data):
+            if isinstance(event, h2.events.RequestReceived):
+                number = event.stream_id
+                head = [(":status", "200"), ("content-type", "application/grpc")]
+                line.send_headers(number, head)
+                line.send_data(number, b"\\0\\0\\0\\0\\x64" + b"x" * sent)
+                line.send_headers(number, [("grpc-status", "0")], end_stream=True)
+        writer.write(line.data_to_send())
+    writer.close()
+    over.set()
+
+async def main():
+    global over
+    over = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    channel = await RpcChannel.connect(Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]))
+    try:
+        async with channel.open("/any/Method") as stream:
+            await stream.end()
+            print("accepted", await stream.receive())
+    except RpcError as error:
+        print(error.fault, "broken message" in str(error))
+    channel.close()
+    await over.wait()
+    server.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("sent", ["0", "5", "99"])
+@pytest.mark.parametrize("optimised", [(), ("-OO",)])
+def test_a9_a_cut_message_is_refused_also_where_asserts_are_gone(sent, optimised):
+    run = subprocess.run(
+        [sys.executable, *optimised, "-c", CUT, sent],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == ("Cut True\n", "")
+
+
+class Call:
+    """Bytes of a call, and how many of them were asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.asked = 0
+
+    async def recv_data(self, size: int) -> bytes:
+        self.asked += size
+        taken, self.data = self.data[:size], self.data[size:]
+        return taken
+
+
+def read(call: Call, limit=frame_limit) -> bytes | None:
+    return asyncio.run(read_message(call, "proxy", limit))
+
+
+def framed(message: bytes, flag: bytes = b"\0") -> bytes:
+    return flag + len(message).to_bytes(4, "big") + message
+
+
+def test_messages_are_read_one_by_one_and_none_is_the_end():
+    call = Call(framed(b"") + framed(b"a" * 20) + framed(b"b"))
+    assert [read(call), read(call), read(call), read(call)] == [b"", b"a" * 20, b"b", None]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\0\0\0", "broken message: cut in its length"),
+        (framed(b"abc", b"\1"), "broken message: compressed, which nobody offered"),
+        (framed(b"a" * 20)[:-1], "broken message: 19 of 20 bytes"),
+    ],
+)
+def test_a9_what_is_no_whole_message_is_a_cut_that_says_so(data, text):
+    with pytest.raises(RpcError, match=text) as caught:
+        read(Call(data))
+    assert caught.value.fault is RpcFault.CUT
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("heartbeat_ack", 1024), ("event_ack", 1024), ("welcome", 16_384), ("start_capture", 65_536)],
+)
+def test_a28_each_kind_of_frame_has_its_length_and_a_longer_one_is_not_read(kind, most):
+    frame = pb.ProxyFrame(**{kind: {}}).SerializeToString()
+    call = Call(framed(frame.ljust(most + 1, b"x")))
+    with pytest.raises(RpcError, match=f"{most + 1} bytes, its kind may have {most}") as caught:
+        read(call)
+    assert caught.value.fault is RpcFault.OVERSIZED
+    assert call.asked < 64
+
+
+def test_a28_a_frame_of_a_newer_proxy_may_be_longer_than_any_known_one():
+    frame = b"\xfa\x07" + b"x" * 200_000
+    assert read(Call(framed(frame))) == frame
+
+
+def test_a28_a_huge_frame_of_garbage_ends_the_call_at_once(link_peer, run_async):
+    async def work():
+        peer = link_peer()
+        await peer.start()
+        channel = await RpcChannel.connect(Endpoint("127.0.0.1", peer.port))
+        begun_s = time.monotonic()
+        async with channel.open(METHOD, limit=frame_limit) as stream:
+            peer.outgoing.put_nowait(b"\x0a\xff" * (14 << 20))
+            with pytest.raises(RpcError, match="29360128 bytes, its kind may have") as caught:
+                await stream.receive()
+        channel.close()
+        assert caught.value.fault is RpcFault.OVERSIZED
+        assert time.monotonic() - begun_s < 5
+        await peer.stop()
+
+    run_async(work)
