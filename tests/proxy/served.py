@@ -32,6 +32,7 @@ def parts(**told: object) -> Parts:
         "last_known": LastKnown(),
         "coordinator": None,
         "store": None,
+        "unreadable_requests": tuple,
         "host_samples": list,
         "own_page": bytes,
         "checks": tuple,

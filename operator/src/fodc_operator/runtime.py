@@ -50,7 +50,7 @@ class Operator:
         self._api = api
         self.cluster = Cluster(api, identity=settings.lease.identity)
         self.leadership = Leadership(settings.lease, api)
-        self.proxy = Proxy(settings.proxy, Host(self._checks, self._samples, self._stands_by))
+        self.proxy = Proxy(settings.proxy, self._host())
         self._label = LeaderLabel(
             self.cluster, settings.own_namespace, settings.pod_name, settings.leader_label
         )
@@ -78,6 +78,9 @@ class Operator:
         self._handlers = self._handlers_thread()
         self._tasks: list[asyncio.Task[None]] = []
         self._holding: asyncio.Task[None] | None = None
+
+    def _host(self) -> Host:
+        return Host(self._checks, self._samples, self._stands_by, elected=True)
 
     def _handlers_thread(self) -> HandlersThread:
         thread = HandlersThread(self._access, self._settings.namespaces)

@@ -28,6 +28,7 @@ from fodc_proxy.http.table import ROUTES
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.settings import Settings
+from fodc_proxy.storage.errors import Trouble
 from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.outbox import Writers
@@ -102,6 +103,8 @@ class Host:
     samples: Callable[[], Iterable[Sample]] = _nothing
     # Whether it waits on purpose: such a replica is ready to take over, and serves nobody yet.
     stands_by: Callable[[], bool] = _serves
+    # Whether a vote decides who serves: then an older writer to the store is on its way out.
+    elected: bool = False
 
 
 class Proxy:
@@ -132,9 +135,12 @@ class Proxy:
         self.rounds.connect(Contract.LINK, self.link)
         self.rounds.connect(Contract.FODC, self.fodc)
         self._is_temporary = not settings.data_dir
+        self._is_lost = self._is_temporary and not settings.artifact_store
         self.data_dir = Path(settings.data_dir or tempfile.mkdtemp(prefix="fodc-proxy-"))
         self.diagnostics = assemble(
-            DiagnosticsSettings(self.data_dir),
+            DiagnosticsSettings(
+                self.data_dir, settings.artifact_store, retention=settings.retention
+            ),
             registry=self.registry,
             link=self.link,
             clock_ms=_unix_ms,
@@ -190,6 +196,7 @@ class Proxy:
             last_known=LastKnown(),
             coordinator=self.diagnostics.coordinator,
             store=self.diagnostics.store,
+            unreadable_requests=lambda: self.diagnostics.records.unreadable,
             host_samples=self.host_samples,
             own_page=self.telemetry.page,
             checks=self.ready_checks,
@@ -225,13 +232,37 @@ class Proxy:
         listening, waits = bool(self._grpc.address), self._host.stands_by()
         message = "opens when this replica leads" if waits else "does not listen yet"
         message = f"listens on {self._grpc.address}" if listening else message
-        kept = f"kept in {self.data_dir}"
-        lost = "kept in a temporary folder until the proxy ends; set --data-dir to keep them"
         return (
             Check("grpc", listening or waits, message),
-            Check("artifacts", ok=True, message=lost if self._is_temporary else kept),
+            self._artifacts_check(waits=waits),
             *self._host.checks(),
         )
+
+    def _artifacts_check(self, *, waits: bool) -> Check:
+        """Say how the store does.
+
+        A replica that a vote made the only one stays ready: agents and people need it for all that
+        works, such as to remove artifacts from a store that is full.
+        """
+        kept = self.diagnostics
+        if waits or (kept.coordinator.is_open and kept.objects.trouble is Trouble.NONE):
+            return Check("artifacts", ok=True, message=self._kept_where())
+        words = kept.objects.message or f"{kept.objects.place} is not open yet"
+        if self._host.elected and self._serves:
+            stays = "this replica stays ready, because it leads and agents and people need it"
+            return Check("artifacts", ok=True, message=f"DOES NOT WORK: {words}; {stays}")
+        return Check("artifacts", ok=False, message=f"{kept.objects.trouble}: {words}")
+
+    def _kept_where(self) -> str:
+        if self._is_lost:
+            return "kept in a temporary folder until the proxy ends; set --data-dir to keep them"
+        kept = [f"kept in {self.diagnostics.objects.place}"]
+        if damaged := self.diagnostics.store.damaged:
+            kept.append(f"{damaged} damaged: GET /artifacts says which")
+        if unreadable := self.diagnostics.unreadable:
+            first = f"{unreadable[0].key}: {unreadable[0].message}"
+            kept.append(f"{len(unreadable)} cannot be read, such as {first}")
+        return "; ".join(kept)
 
     def host_samples(self) -> Iterable[Sample]:
         """Return the families of the program that embeds this proxy."""
@@ -252,12 +283,24 @@ class Proxy:
         yield gauge("streams", "Agents with a stream.", streams, "contract")
         yield gauge("rounds_active", "Collections in flight.", rounds.active)
         yield gauge("window_bytes", "Bytes of windows that are held.", rounds.window_bytes)
+        yield from self._store_figures()
         yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
         yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
         yield counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped)
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
+
+    def _store_figures(self) -> Iterable[telemetry.Figure]:
+        kept, gauge = self.diagnostics, telemetry.gauge
+        states = [((str(one),), float(one is kept.objects.trouble)) for one in Trouble]
+        damaged = kept.store.damaged
+        counts = [(("Stored",), len(kept.store) - damaged), (("Damaged",), damaged)]
+        unreadable = len(kept.unreadable)
+        yield gauge("store_state", "How the artifact store does: 1 is how.", states, "state")
+        yield gauge("artifacts", "Artifacts that are kept.", counts, "state")
+        yield gauge("artifact_bytes", "Bytes of all artifacts.", kept.store.total_bytes)
+        yield gauge("unreadable_records", "Stored records that cannot be read.", unreadable)
 
     # ---- life -----------------------------------------------------------------------------------
 
@@ -278,12 +321,12 @@ class Proxy:
     async def serve(self) -> None:
         """Open what is stored, then let agents and callers in.
 
-        Raises OSError for an address that cannot be had, FodcError for a data folder that cannot
-        be used.
+        Raises OSError for an address that cannot be had, HeldError for a data folder that another
+        proxy uses.
         """
         grpc = self.settings.grpc_listen
         try:
-            await self.diagnostics.open()
+            await self.diagnostics.open(elected=self._host.elected)
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
             await self.stop()
@@ -291,7 +334,7 @@ class Proxy:
         self._serves = True
         self.registry.start()
         self.diagnostics.start()
-        if self._is_temporary:
+        if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
         _log.info("listening: grpc=%s http=%s", self.grpc_address, self.http_address)
 

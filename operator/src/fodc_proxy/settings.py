@@ -19,6 +19,8 @@ from fodc_protocol.options import (
 )
 from fodc_proxy.fleet.membership import Limits
 from fodc_proxy.http import hosts
+from fodc_proxy.storage.opening import wrong_url
+from fodc_proxy.storage.retention import Retention
 
 ENV_PREFIX: Final = "FODC_PROXY"
 PROGRAM: Final = "fodc-proxy"
@@ -101,6 +103,38 @@ OPTIONS: Final = (
         "DIR",
     ),
     Option(
+        "artifact-store",
+        Kind.STRING,
+        "",
+        "Where artifacts and requests are kept instead: s3://bucket/path, gs://…, az://… with "
+        "credentials from the environment, or file:///folder.",
+        "URL",
+        check=wrong_url,
+        secret=True,  # somebody may put a password into it, which is refused and not shown
+    ),
+    Option(
+        "artifact-retention",
+        Kind.DURATION,
+        "168h",
+        "How long an artifact is kept.",
+        check=positive,
+    ),
+    Option(
+        "artifact-retention-count",
+        Kind.INT,
+        "10000",
+        "How many artifacts are kept; the oldest go first.",
+        check=positive,
+    ),
+    Option(
+        "artifact-retention-bytes",
+        Kind.BYTES,
+        "0",
+        "How many bytes of artifacts are kept; 0 means 80 % of their file system and at most "
+        "8GiB, which fits the volume of the manifests.",
+        check=not_negative,
+    ),
+    Option(
         "log-level",
         Kind.ENUM,
         "info",
@@ -139,6 +173,8 @@ class Settings:
     heartbeat_interval_s: float = 10.0
     collection_timeout_s: float = 8.0
     data_dir: str = ""
+    artifact_store: str = ""
+    retention: Retention = field(default_factory=Retention)
     log_level: str = "info"
     log_format: str = "text"
     print_addresses: bool = False
@@ -172,6 +208,12 @@ def settings_of(values: Resolved) -> Settings:
         values.number("heartbeat-interval"),
         values.number("collection-timeout"),
         values.text("data-dir"),
+        values.text("artifact-store"),
+        Retention(
+            round(values.number("artifact-retention") * 1000),
+            values.integer("artifact-retention-bytes"),
+            values.integer("artifact-retention-count"),
+        ),
         values.text("log-level"),
         values.text("log-format"),
         values.flag("print-addresses"),

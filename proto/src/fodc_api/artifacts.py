@@ -6,7 +6,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from fodc_api.cluster import NodeFilter
+from fodc_api.problems import Unreadable
 from fodc_api.values import Answer, Count, Query, Seconds, Sha256, Time
+from fodc_api.words import ArtifactState
 
 
 class ArtifactsQuery(Query, frozen=True):
@@ -42,9 +44,14 @@ class Artifact(Answer, frozen=True):
     agent_version: str
     file_name: str
     download_path: str
+    state: ArtifactState
+    message: Annotated[str, Meta(description="What is damaged.")]
 
 
 class Artifacts(Answer, frozen=True):
     """GET /artifacts, the newest first."""
 
     artifacts: tuple[Artifact, ...]
+    unreadable: Annotated[
+        tuple[Unreadable, ...], Meta(description="Manifests that cannot be read.")
+    ] = ()

@@ -16,6 +16,13 @@ class ProblemDetail(Answer, frozen=True, omit_defaults=True):
     field: Annotated[str, Meta(description="Path of the input that is wrong.")] = ""
 
 
+class Unreadable(Answer, frozen=True):
+    """Something that is stored and cannot be understood; it is left alone and hides no other."""
+
+    name: Annotated[str, Meta(description="Its key in the artifact store.")]
+    message: str
+
+
 class Problem(Answer, frozen=True):
     """The body of every error in JSON."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta
 
 from fodc_api.cluster import NodeFilter
+from fodc_api.problems import Unreadable
 from fodc_api.values import Answer, Asked, Count, Query, RequestId, RuleError, Seconds, Sha256, Time
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
 from fodc_protocol.profiles import Profile
@@ -246,3 +247,6 @@ class Requests(Answer, frozen=True):
     """GET /diagnostics/requests, the newest first."""
 
     requests: tuple[RequestSummary, ...]
+    unreadable: Annotated[
+        tuple[Unreadable, ...], Meta(description="Records that cannot be read.")
+    ] = ()

@@ -60,6 +60,14 @@ class Phase(StrEnum):
         return self not in {Phase.PENDING, Phase.RUNNING}
 
 
+class ArtifactState(StrEnum):
+    """How the bytes of an artifact are."""
+
+    STORED = "Stored"
+    DAMAGED = "Damaged"
+    """They are short, or not those that were stored; its message says which."""
+
+
 class FailurePolicy(StrEnum):
     """What the first failed capture means for the others."""
 

@@ -243,7 +243,7 @@ class Play:
                 await scene(made, url)
             finally:
                 await made.stop()
-                await world.coordinator.stop()
+                await world.stop()
                 await client.close()
 
 

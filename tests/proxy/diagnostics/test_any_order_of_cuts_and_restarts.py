@@ -124,7 +124,7 @@ def test_every_command_ends_once_and_true(play, steps):
             assert len(set(agent.begun)) == len(agent.begun), "a capture was done twice"
             finished = {c: h for c, h in agent.spool.items() if h.state > CommandState.RUNNING}
             assert finished == {}
-        assert list((world.folder / "partial").iterdir()) == []
+        assert list((world.folder / "partial").glob("*.part")) == []
         assert world.coordinator._ledger._live == {}
 
     play(scene)

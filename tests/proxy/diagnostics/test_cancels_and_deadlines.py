@@ -88,7 +88,7 @@ def test_abort_during_the_transfer_discards_the_bytes(play):
         await world.deliver()
         assert only_result(world).phase is Phase.CANCELLED
         assert world.store.select() == ()
-        assert list((world.folder / "partial").iterdir()) == []
+        assert list((world.folder / "partial").glob("*.part")) == []
         assert agent.spool == {}
 
     play(scene)

@@ -45,7 +45,7 @@ def test_request_succeeds_when_every_agent_captures(play):
                 assert result.sha256 == hashlib.sha256(content).hexdigest()
                 assert result.received_bytes == result.size_bytes == len(content)
         assert all(agent.spool == {} for agent in world.agents.values())
-        assert list((world.folder / "partial").iterdir()) == []
+        assert list((world.folder / "partial").glob("*.part")) == []
         record = json.loads((world.folder / "store/requests/r1.json").read_bytes())
         assert record["request"]["phase"] == "Succeeded"
 
@@ -247,7 +247,7 @@ def test_wrong_checksum_is_fetched_once_more_and_then_is_a_failure(play):
         result = only_result(world)
         assert (result.phase, result.reason) == (Phase.FAILED, "ChecksumMismatch")
         assert world.store.select() == ()
-        assert list((world.folder / "partial").iterdir()) == []
+        assert list((world.folder / "partial").glob("*.part")) == []
         assert agent.spool == {}
 
     play(scene)

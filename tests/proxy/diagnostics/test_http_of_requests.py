@@ -8,9 +8,9 @@ import time
 import aiohttp
 import pytest
 
-from fodc_proxy.artifacts.errors import StorageError
 from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.listener import WebServer
+from fodc_proxy.storage.errors import StorageError
 
 from ..served import app_of  # noqa: TID252 - one folder's tests
 
@@ -69,7 +69,7 @@ def test_request_is_created_followed_and_read(play):
             (listed,) = (await answer.json())["requests"]
         assert "targets" not in listed
         async with http.get(PATH, params={"phase": "Running"}) as answer:
-            assert await answer.json() == {"requests": []}
+            assert await answer.json() == {"requests": [], "unreadable": []}
         async with http.get(PATH, params={"node_id": "id-of-pod-0"}) as answer:
             assert len((await answer.json())["requests"]) == 1
 

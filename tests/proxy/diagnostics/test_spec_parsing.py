@@ -240,12 +240,19 @@ def test_resource_can_be_made_of_any_request(request):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[:-3], "no JSON"),
-        (lambda text: text.replace(b'"version":1', b'"version":2'), "not of version 1"),
-        (lambda text: text.replace(b'"Pending"', b'"Dancing"'), "request.phase is no RequestPhase"),
-        (lambda text: text.replace(b'"revision":1', b'"revision":"1"'), "request.revision is no"),
-        (lambda text: text.replace(b'"tripped"', b'"tricked"'), "does not have the fields"),
-        (lambda text: b"[]", "not of version 1"),
+        (lambda text: text[:-3], "cannot be read: Input data was truncated"),
+        (lambda text: text.replace(b'"version":1', b'"version":2'), "of version 2, not 1"),
+        (
+            lambda text: text.replace(b'"Pending"', b'"Dancing"'),
+            r"Invalid enum value 'Dancing' - at `\$.request.phase`",
+        ),
+        (
+            lambda text: text.replace(b'"revision":1', b'"revision":"1"'),
+            r"at `\$.request.revision`",
+        ),
+        (lambda text: text.replace(b'"targets"', b'"tricked"'), "missing required field `targets`"),
+        (lambda text: b"[]", "Expected `object`"),
+        (lambda text: text.replace(b'"r1"', b'"\\ud800"'), "surrogate"),
     ],
 )
 def test_damaged_record_is_refused_with_its_place(damage, message):

@@ -16,17 +16,17 @@ from pathlib import Path
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.artifacts.errors import StorageError
-from fodc_proxy.artifacts.objects import ObstoreObjects, local_objects
-from fodc_proxy.artifacts.partials import Partials
-from fodc_proxy.artifacts.requests import Records
-from fodc_proxy.artifacts.store import ArtifactStore
 from fodc_proxy.diagnostics.coordinator import Coordinator
 from fodc_proxy.diagnostics.ledger import Limits
 from fodc_proxy.diagnostics.model import Request
 from fodc_proxy.diagnostics.parsing import parse_request
 from fodc_proxy.diagnostics.records import dump_request, load_request
 from fodc_proxy.diagnostics.targeting import Candidate
+from fodc_proxy.storage.artifacts import ArtifactStore
+from fodc_proxy.storage.errors import StorageError
+from fodc_proxy.storage.folder import FolderObjects
+from fodc_proxy.storage.partials import Partials
+from fodc_proxy.storage.records import Records
 
 START_MS = 1_800_000_000_000
 CHUNK_BYTES = 100
@@ -39,10 +39,10 @@ def artifact_bytes(command_id: str) -> bytes:
 class FlakyObjects:
     """The store on disk, with failures on demand."""
 
-    def __init__(self, inner: ObstoreObjects) -> None:
+    def __init__(self, inner: FolderObjects) -> None:
         self.inner = inner
         self.problem: Exception | None = None
-        self.fails_on = "put move get delete keys"
+        self.fails_on = "put get delete keys"
         self.fails_below = ""
         # Writes below this prefix wait for the gate.
         self.gate = asyncio.Event()
@@ -50,6 +50,16 @@ class FlakyObjects:
         self.operations = 0
         # Raise at this operation (counted from 1) and at all later ones, as a killed process would.
         self.dies_at = 0
+
+    @property
+    def place(self) -> str:
+        return self.inner.place
+
+    async def open(self, *, elected: bool = False) -> None:
+        await self.inner.open(elected=elected)
+
+    async def close(self) -> None:
+        await self.inner.close()
 
     def _step(self, what: str, key: str = "") -> None:
         self.operations += 1
@@ -68,10 +78,6 @@ class FlakyObjects:
     async def get(self, key: str) -> bytes:
         self._step("get")
         return await self.inner.get(key)
-
-    async def move(self, source: str, target: str) -> None:
-        self._step("move")
-        await self.inner.move(source, target)
 
     async def delete(self, key: str) -> None:
         self._step("delete")
@@ -243,7 +249,7 @@ class World:
         self.linked: set[str] = set()
         self.agents: dict[str, SimulatedAgent] = {}
         self.nodes: dict[str, Candidate] = {}
-        self.objects = FlakyObjects(local_objects(folder / "store"))
+        self.objects = FlakyObjects(FolderObjects(folder / "store"))
         self.coordinator = self._new_coordinator()
 
     def _new_coordinator(self) -> Coordinator:
@@ -291,6 +297,7 @@ class World:
 
     async def open(self) -> None:
         await self.partials.open()
+        await self.objects.open()
         await self.store.open()
         await self.coordinator.open()
 
@@ -301,9 +308,16 @@ class World:
             agent.to_agent.clear()
             agent.session.cut()
         self.linked.clear()
-        await self.coordinator.stop()
+        await self.stop()
+        self.objects.inner = FolderObjects(self.folder / "store")
         self.coordinator = self._new_coordinator()
         await self.open()
+
+    async def stop(self) -> None:
+        """End the proxy where it stands."""
+        await self.coordinator.stop()
+        await self.objects.close()
+        await self.partials.close()
 
     async def deliver(self) -> None:
         """Carry every frame to its end; captures are not finished by this."""
@@ -367,7 +381,7 @@ class Play:
             try:
                 await scene(world)
             finally:
-                await world.coordinator.stop()
+                await world.stop()
             return world
 
         return asyncio.run(run())

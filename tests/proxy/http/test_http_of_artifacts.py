@@ -11,20 +11,19 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fodc_proxy.artifacts.errors import StorageError
-from fodc_proxy.artifacts.objects import local_objects
 from fodc_proxy.http.artifacts import Span, asked_span
 from fodc_proxy.http.listener import WebServer
+from fodc_proxy.storage.errors import StorageError
 
-from ..artifacts.test_store import NOW_MS, manifest, store_on  # noqa: TID252 - one folder's tests
 from ..served import app_of  # noqa: TID252 - one folder's tests
+from ..storage.test_artifacts import NOW_MS, folder, manifest, store_on  # noqa: TID252 - one folder's tests
 
 CONTENT = bytes(range(256)) * 4000
 
 
 def served(tmp_path, scene):
     async def run():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         path = tmp_path / "content"
         path.write_bytes(CONTENT)
         await store.commit(manifest(content=CONTENT), path)
@@ -153,7 +152,7 @@ def test_list_and_manifest_tell_what_is_known(tmp_path):
         assert listed["created_at"] == "2027-01-15T08:00:00.000Z"
         assert NOW_MS == 1_800_000_000_000
         async with http.get("/artifacts", params={"profile": "trace"}) as answer:
-            assert await answer.json() == {"artifacts": []}
+            assert await answer.json() == {"artifacts": [], "unreadable": []}
 
     served(tmp_path, scene)
 
@@ -193,6 +192,44 @@ def test_bytes_that_vanished_are_told_before_the_head(tmp_path):
         (tmp_path / "s" / store.find("art-1").key).unlink()
         async with http.get("/artifacts/art-1") as answer:
             assert answer.status == 404
+
+    served(tmp_path, scene)
+
+
+def test_damaged_artifact_is_listed_told_and_never_sent_as_if_it_were_whole(tmp_path):
+    """Defect P12."""
+
+    async def scene(store, http):
+        path = tmp_path / "s" / store.find("art-1").key
+        path.write_bytes(b"X" + CONTENT[1:])
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with http.get("/artifacts/art-1") as answer:
+                await answer.read()
+        async with http.get("/artifacts") as answer:
+            (listed,) = (await answer.json())["artifacts"]
+        assert listed["state"] == "Damaged"
+        assert "its bytes are not those that were stored" in listed["message"]
+        async with http.get("/artifacts/art-1") as answer:
+            assert answer.status == 410
+            assert (await answer.json())["error"]["reason"] == "ChecksumMismatch"
+        assert path.exists()
+        async with http.delete("/artifacts/art-1") as answer:
+            assert answer.status == 204
+
+    served(tmp_path, scene)
+
+
+def test_manifest_that_cannot_be_read_is_listed_beside_the_others(tmp_path):
+    """Defect P2."""
+
+    async def scene(store, http):
+        beside = f"{store.find('art-1').key}x.manifest.json"
+        (tmp_path / "s" / beside).write_bytes(b'{"version":1')
+        await store.open()
+        async with http.get("/artifacts") as answer:
+            told = await answer.json()
+        assert [one["artifact_id"] for one in told["artifacts"]] == ["art-1"]
+        assert [one["name"] for one in told["unreadable"]] == [beside]
 
     served(tmp_path, scene)
 

@@ -83,6 +83,27 @@ def test_h04_address_in_use_is_told_and_fatal():
     assert taken.rpartition(":")[2] in second.stderr
 
 
+def test_a_second_proxy_on_a_data_folder_is_refused_and_told_whose_it_is(tmp_path):
+    """Defect P12."""
+    with program(*FREE, f"--data-dir={tmp_path}") as first:
+        first.stdout.readline()
+        second = ended(*FREE, f"--data-dir={tmp_path}")
+        assert second.returncode == 1
+        assert f"in use by process {first.pid} on " in second.stderr
+        assert "--data-dir" in second.stderr
+        first.kill()
+        first.wait(10)
+    with program(*FREE, f"--data-dir={tmp_path}") as third:
+        assert "grpc" in json.loads(third.stdout.readline())
+
+
+def test_a_retention_that_does_not_fit_is_told_at_the_start(tmp_path):
+    """Defect P17."""
+    told = ended(*FREE, f"--data-dir={tmp_path}", "--artifact-retention-bytes=8000000000GiB")
+    assert told.returncode == 1
+    assert "--artifact-retention-bytes is " in told.stderr
+
+
 def test_wrong_settings_end_with_two_and_name_every_flag():
     told = ended("--max-agents=0", "--agent-heartbeat-timeout=soon", "--nosuch=1")
 

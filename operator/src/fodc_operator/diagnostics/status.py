@@ -14,7 +14,6 @@ from fodc_operator.diagnostics import conditions
 from fodc_operator.resources.diagnostic_request import DEFAULT_TTL_S, Identity, RequestSpec
 from fodc_protocol.profiles import Profile
 from fodc_protocol.times import format_duration_ns, format_rfc3339, parse_rfc3339_ms
-from fodc_proxy.artifacts import links
 from fodc_proxy.diagnostics.model import (
     Counts,
     Phase,
@@ -24,6 +23,7 @@ from fodc_proxy.diagnostics.model import (
     Target,
     counts,
 )
+from fodc_proxy.storage import names
 
 Json: TypeAlias = dict[str, object]
 
@@ -260,7 +260,7 @@ def _result(result: Result) -> Json:
 def _stored(result: Result) -> Json:
     entry: Json = {
         "artifactID": result.artifact_id,
-        "downloadPath": links.download_path(result.artifact_id),
+        "downloadPath": names.download_path(result.artifact_id),
         "sizeBytes": result.size_bytes,
         "sha256": result.sha256,
         "format": result.format,

@@ -5,26 +5,32 @@ The one idea: the order of opening is a rule (store, partial bytes, then request
 one place.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from fodc_proxy.artifacts.objects import Objects, local_objects
-from fodc_proxy.artifacts.partials import Partials
-from fodc_proxy.artifacts.requests import Records
-from fodc_proxy.artifacts.store import ArtifactStore, Retention
+from fodc_protocol.errors import FodcError
 from fodc_proxy.diagnostics.coordinator import Coordinator
 from fodc_proxy.diagnostics.ledger import Limits
+from fodc_proxy.diagnostics.model import Request
 from fodc_proxy.diagnostics.ports import Link
 from fodc_proxy.diagnostics.records import dump_request, load_request
 from fodc_proxy.diagnostics.targeting import Ability, Candidate
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.fleet.naming import NodeIds
+from fodc_proxy.storage.artifacts import ArtifactStore
+from fodc_proxy.storage.errors import HeldError, StorageError, Trouble
+from fodc_proxy.storage.health import WatchedObjects
+from fodc_proxy.storage.opening import objects_at, room_bytes
+from fodc_proxy.storage.partials import Partials
+from fodc_proxy.storage.records import Records, Unreadable
+from fodc_proxy.storage.retention import Retention
 
-STORE_FOLDER = "store"
-PARTIAL_FOLDER = "partial"
+PARTIAL_FOLDER: Final = "partial"
+TRY_AGAIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -88,38 +94,90 @@ def _candidate(member: Member) -> Candidate:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosticsSettings:
-    """What can be set; `data_dir` holds partial bytes and, without another store, artifacts."""
+    """What can be set; `data_dir` holds partial bytes and, without a `store_url`, artifacts."""
 
     data_dir: Path
+    store_url: str = ""
     limits: Limits = field(default_factory=Limits)
     retention: Retention = field(default_factory=Retention)
 
 
-@dataclass(frozen=True, slots=True)
 class Diagnostics:
     """The parts that others use: give `coordinator` to the link as its listener."""
 
-    coordinator: Coordinator
-    store: ArtifactStore
-    partials: Partials
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        store: ArtifactStore,
+        partials: Partials,
+        objects: WatchedObjects,
+        records: Records[Request],
+    ) -> None:
+        self.coordinator = coordinator
+        self.store = store
+        self.objects = objects
+        self._partials = partials
+        self.records = records
+        self._keeper: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    @property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """What is stored and cannot be understood; it is left alone."""
+        return (*self.records.unreadable, *self.store.unreadable)
+
+    async def open(self, *, elected: bool = False) -> None:
         """Take over what an earlier life has left; before any agent is served.
 
-        Raises StorageError when the store or the data folder cannot be used.
+        A store that cannot be used now is tried again after `start`, and captures are refused until
+        then.  Raises HeldError when another proxy uses it; one that `elected` this one is waited
+        for or fenced.
         """
-        await self.partials.open()
+        try:
+            await self._open(elected=elected)
+        except HeldError:
+            raise
+        except StorageError as error:
+            self.objects.note(error)
+        except FodcError as error:
+            self.objects.note(StorageError(error.message))
+
+    async def _open(self, *, elected: bool) -> None:
+        await self._partials.open(elected=elected)
+        await self.objects.open(elected=elected)
         swept = await self.store.open()
-        _log.info("%d artifacts, %d leftovers removed", swept.artifacts, swept.leftovers)
+        told = (swept.artifacts, self.objects.place, swept.damaged, swept.leftovers)
+        _log.info("%d artifacts in %s, %d damaged; %d leftovers removed", *told)
         await self.coordinator.open()
 
     def start(self) -> None:
         """Begin to keep time."""
         self.coordinator.start()
+        self._keeper = asyncio.create_task(self._look_after(), name="artifact store")
+
+    async def _look_after(self) -> None:
+        """Try a store in trouble again, and read what was not read since the start."""
+        while True:
+            await asyncio.sleep(TRY_AGAIN_S if self.objects.trouble is not Trouble.NONE else 1.0)
+            try:
+                if not self.coordinator.is_open:
+                    await self.open()
+                elif self.objects.trouble is not Trouble.NONE:
+                    await self.objects.probe()
+                else:
+                    await self.store.verify_next()
+            except FodcError as error:
+                self.objects.note(StorageError(error.message))
+            except Exception:  # noqa: BLE001 - time goes on
+                _log.exception("looking after the artifact store failed")
 
     async def stop(self) -> None:
         """End all work; what is open goes on at the next start."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         await self.coordinator.stop()
+        await self.objects.close()
+        await self._partials.close()
 
 
 def assemble(
@@ -128,22 +186,27 @@ def assemble(
     registry: Members,
     link: Link,
     clock_ms: Callable[[], int],
-    objects: Objects | None = None,
 ) -> Diagnostics:
-    """Build the diagnostics; `objects` is the store to use instead of the data folder.
+    """Build the diagnostics.
 
-    Raises OSError when the data folder cannot be created.
+    Raises OSError or StorageError for a store that cannot be at all, OptionError for a retention
+    that does not fit there.
     """
-    kept = local_objects(settings.data_dir / STORE_FOLDER) if objects is None else objects
-    store = ArtifactStore(kept, retention=settings.retention, clock_ms=clock_ms)
+    objects = WatchedObjects(objects_at(settings.store_url, settings.data_dir))
+    room = room_bytes(settings.store_url, settings.data_dir)
+    max_bytes = settings.retention.bytes_within(room)
+    store = ArtifactStore(
+        objects, retention=settings.retention, max_bytes=max_bytes, clock_ms=clock_ms
+    )
     partials = Partials(settings.data_dir / PARTIAL_FOLDER)
+    records = Records(objects, dump_request, load_request)
     coordinator = Coordinator(
         fleet=RegistryFleet(registry),
         link=link,
         artifacts=store,
         partials=partials,
-        records=Records(kept, dump_request, load_request),
+        records=records,
         limits=settings.limits,
         clock_ms=clock_ms,
     )
-    return Diagnostics(coordinator, store, partials)
+    return Diagnostics(coordinator, store, partials, objects, records)

@@ -20,12 +20,13 @@ from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import effects as link_effects
 from fodc_protocol.link import frames
-from fodc_proxy.artifacts import links
 from fodc_proxy.diagnostics import desk, effects
 from fodc_proxy.diagnostics.ledger import Ledger, Limits, SubmitError
-from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase, Spec
+from fodc_proxy.diagnostics.model import ActiveCapture, CancelMode, Request, RequestPhase, Spec
 from fodc_proxy.diagnostics.ports import Artifacts, Fleet, Link, PartialBytes, RequestRecords
 from fodc_proxy.diagnostics.targeting import Candidate
+from fodc_proxy.storage import names
+from fodc_proxy.storage.errors import StorageError
 
 TICK_S: Final = 1.0
 RETENTION_S: Final = 60.0
@@ -40,15 +41,6 @@ class UnknownRequestError(FodcError):
     """There is no such request."""
 
     default_reason = Reason.NOT_FOUND
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveCapture:
-    """A capture that runs now, as the fleet's view shows it."""
-
-    request_id: str
-    profile: str
-    started_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +99,9 @@ class Coordinator:
         self._command_requests: dict[str, str] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._waiters = 0
+        self.is_open = False
+        # Who linked before the store was open.
+        self._early: dict[str, frames.Hello] = {}
         self._watchers: list[Callable[[Request], None]] = []
         self._tasks: set[asyncio.Task[object]] = set()
         self._timekeeper: asyncio.Task[None] | None = None
@@ -127,6 +122,10 @@ class Coordinator:
         opened = [effect.command.command_id for effect in asked if isinstance(effect, effects.Open)]
         await self._partials.sweep(opened)
         await self._do(asked)
+        self.is_open = True
+        early, self._early = self._early, {}
+        for address, hello in early.items():
+            self.linked(address, hello)
 
     def start(self) -> None:
         """Begin to keep time in the background."""
@@ -173,6 +172,8 @@ class Coordinator:
 
         Never waits for the store: time goes on while it hangs.
         """
+        if not self.is_open:
+            return
         self._spawn(self._do(self._ledger.tick(self.now_ms())))
         for address, one in tuple(self._desks.items()):
             if one.has_commands:
@@ -204,6 +205,8 @@ class Coordinator:
         Raises ConflictError, SubmitError, and StorageError when it cannot be stored: then nothing
         has begun.
         """
+        if not self.is_open:
+            raise StorageError("the artifact store cannot be used now; /readyz says why")
         candidates = self._fleet.candidates() if among is None else among
         request, is_new = self._ledger.submit(request_id, spec, candidates, self.now_ms())
         saving = self._saving.setdefault(request_id, _Saving())
@@ -281,6 +284,9 @@ class Coordinator:
 
     def linked(self, address: str, hello: frames.Hello) -> None:
         """A link stands."""
+        if not self.is_open:
+            self._early[address] = hello
+            return
         if self._heard_events.get(address, ("", 0))[0] != hello.incarnation:
             self._heard_events[address] = (hello.incarnation, 0)
         while len(self._heard_events) > MAX_PODS:
@@ -290,6 +296,9 @@ class Coordinator:
 
     def unlinked(self, address: str) -> None:
         """The link of this pod is gone."""
+        if not self.is_open:
+            self._early.pop(address, None)
+            return
         self._ledger.unlinked(address)
         self._desk(address).post(desk.Unlinked())
 
@@ -299,7 +308,7 @@ class Coordinator:
         """The agent sent a frame of a command, or an event."""
         if isinstance(frame, frames.Event):
             self._note_event(address, frame)
-        else:
+        elif self.is_open:
             self._desk(address).post(desk.Heard(frame))
 
     def _note_event(self, address: str, event: frames.Event) -> None:
@@ -351,7 +360,7 @@ class Coordinator:
         target, result = self._ledger.target_of(live)
         version, incarnation = self._fleet.program_of(target.address)
         countable = artifact.format == "pprof"
-        name = result.profile + links.extension(result.profile)
+        name = result.profile + names.extension(result.profile)
         return Manifest(
             artifact_id=ids.artifact_id(ids.CommandId(command_id), name),
             request_id=live.place.request_id,

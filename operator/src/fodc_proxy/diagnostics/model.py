@@ -209,6 +209,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class ActiveCapture:
+    """A capture that runs now, as the fleet's view shows it."""
+
+    request_id: str
+    profile: str
+    started_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How many targets stand where."""
 

@@ -14,13 +14,15 @@ from typing import Final, NoReturn
 from aiohttp import web
 
 from fodc_api import artifacts as api
+from fodc_api.problems import Unreadable
 from fodc_api.values import time_of
-from fodc_protocol.errors import FodcError
-from fodc_proxy.artifacts import links
-from fodc_proxy.artifacts.errors import MissingError
-from fodc_proxy.artifacts.store import Stored
+from fodc_api.words import ArtifactState
+from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.http.answers import problem
 from fodc_proxy.http.routes import Call, NothingAsked, Parts
+from fodc_proxy.storage import names
+from fodc_proxy.storage.artifacts import Stored
+from fodc_proxy.storage.errors import MissingError, StorageError
 
 # "The last 0 bytes", which the library takes for "from byte 0 on".
 _NO_BYTES: Final = re.compile(r"=-0+$")
@@ -44,7 +46,10 @@ async def listed(parts: Parts, call: Call[api.ArtifactsQuery]) -> api.Artifacts:
     found = parts.store.select(
         node_id=call.asked.node_id, request_id=call.asked.request_id, profile=call.asked.profile
     )
-    return api.Artifacts(tuple(artifact_of(stored) for stored in found))
+    return api.Artifacts(
+        tuple(artifact_of(stored) for stored in found),
+        tuple(Unreadable(one.key, one.message) for one in parts.store.unreadable),
+    )
 
 
 async def manifest(parts: Parts, call: Call[NothingAsked]) -> api.Artifact:
@@ -61,6 +66,8 @@ async def remove(parts: Parts, call: Call[NothingAsked]) -> web.Response:
 async def download(parts: Parts, call: Call[NothingAsked]) -> web.StreamResponse:
     """Send the bytes, whole or a range of them; of HEAD only what would be said about them."""
     stored, request = _find(parts, call), call.request
+    if stored.damage:
+        raise StorageError(_damaged(stored), reason=Reason.CHECKSUM_MISMATCH)
     headers, size = _headers(stored), stored.manifest.size_bytes
     if _is_known(request, stored.manifest.sha256):
         kept = {name: headers[name] for name in ("ETag", "Cache-Control")}
@@ -133,7 +140,7 @@ async def _send(
     # The first block before the head: a store that fails is told with a status.
     block = await anext(blocks, b"")
     await response.prepare(request)
-    left = span.end - span.start
+    left, is_whole = span.end - span.start, True
     try:
         while block:
             await response.write(block)
@@ -141,7 +148,8 @@ async def _send(
             block = await anext(blocks, b"")
     except FodcError as error:
         _log.warning("download of %s broke off: %s", stored.key, error.message)
-    if left:
+        is_whole = False
+    if left or not is_whole:
         _break_off(request)
     await response.write_eof()
     return response
@@ -158,14 +166,22 @@ def _headers(stored: Stored) -> dict[str, str]:
     told = stored.manifest
     digest = base64.b64encode(bytes.fromhex(told.sha256)).decode()
     return {
-        "Content-Type": links.content_type(told),
-        "Content-Disposition": f'attachment; filename="{links.file_name(told)}"',
+        "Content-Type": names.content_type(told),
+        "Content-Disposition": f'attachment; filename="{names.file_name(told)}"',
         "ETag": f'"{told.sha256}"',
         "Repr-Digest": f"sha-256=:{digest}:",
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _damaged(stored: Stored) -> str:
+    told = stored.manifest
+    return (
+        f"artifact {told.artifact_id} is damaged: {stored.damage}; capture again, or look into "
+        f"{stored.key} in the store and remove it"
+    )
 
 
 def artifact_of(stored: Stored) -> api.Artifact:
@@ -192,6 +208,8 @@ def artifact_of(stored: Stored) -> api.Artifact:
         truncated=told.truncated,
         warnings=told.warnings,
         agent_version=told.agent_version,
-        file_name=links.file_name(told),
-        download_path=links.download_path(told.artifact_id),
+        file_name=names.file_name(told),
+        download_path=names.download_path(told.artifact_id),
+        state=ArtifactState.DAMAGED if stored.damage else ArtifactState.STORED,
+        message=_damaged(stored) if stored.damage else "",
     )

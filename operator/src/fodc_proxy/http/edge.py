@@ -32,6 +32,7 @@ _EXISTING: Final = web.AppKey("existing", frozenset)
 _STATUSES: Final = {
     Reason.BAD_REQUEST: 400,
     Reason.NOT_FOUND: 404,
+    Reason.CHECKSUM_MISMATCH: 410,
     Reason.TOO_LARGE: 413,
     Reason.BUSY: 503,
     Reason.THROTTLED: 503,

@@ -5,12 +5,13 @@ import secrets
 from typing import Final
 
 from fodc_api import requests as api
+from fodc_api.problems import Unreadable
 from fodc_api.values import time_of, time_or_none
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
-from fodc_proxy.artifacts import links
 from fodc_proxy.diagnostics import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
+from fodc_proxy.storage import names
 
 COLLECTION: Final = "/diagnostics/requests"
 
@@ -38,7 +39,8 @@ async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
     found = parts.coordinator.select(
         phase=None if phase is None else model.RequestPhase(phase), node_id=call.asked.node_id
     )
-    return api.Requests(tuple(_summary(one) for one in found))
+    unreadable = (Unreadable(one.key, one.message) for one in parts.unreadable_requests())
+    return api.Requests(tuple(_summary(one) for one in found), tuple(unreadable))
 
 
 async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:
@@ -197,7 +199,7 @@ def _result(result: model.Result) -> api.Result:
         samples=result.samples,
         format=result.format or None,
         artifact_id=result.artifact_id or None,
-        download_path=links.download_path(result.artifact_id) if stored else None,
+        download_path=names.download_path(result.artifact_id) if stored else None,
         empty=result.empty,
         truncated=result.truncated,
         warnings=result.warnings,

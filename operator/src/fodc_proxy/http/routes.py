@@ -21,12 +21,13 @@ from fodc_api.values import Query
 from fodc_api.words import Right
 from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.artifacts.store import ArtifactStore
 from fodc_proxy.diagnostics.coordinator import Coordinator
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.queries.pages.configuration import LastKnown
+from fodc_proxy.storage.artifacts import ArtifactStore
+from fodc_proxy.storage.records import Unreadable
 
 AskedT = TypeVar("AskedT", bound=msgspec.Struct)
 
@@ -52,6 +53,7 @@ class Parts:
     last_known: LastKnown
     coordinator: Coordinator
     store: ArtifactStore
+    unreadable_requests: Callable[[], Sequence[Unreadable]]
     host_samples: Callable[[], Iterable[Sample]]
     own_page: Callable[[], bytes]
     checks: Callable[[], Sequence[Check]]
@@ -120,6 +122,7 @@ ERRORS: Final[Mapping[int, str]] = {
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "The id is taken by a request that asks for something else.",
+    410: "The bytes of the artifact are damaged.",
     413: "The body is too large.",
     415: "The body is no JSON.",
     416: "The artifact has no such bytes.",

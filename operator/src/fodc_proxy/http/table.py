@@ -226,7 +226,10 @@ _ARTIFACTS: Final = (
         Right.PROFILER,
         NothingAsked,
         None,
-        told({200: _BYTES, 206: _BYTES, 304: Told("The caller has it.", _EMPTY)}, (400, 404, 416)),
+        told(
+            {200: _BYTES, 206: _BYTES, 304: Told("The caller has it.", _EMPTY)},
+            (400, 404, 410, 416),
+        ),
         querying(NothingAsked, artifacts.download),
         headers=("Range", "If-Range", "If-None-Match"),
     ),

@@ -2,22 +2,19 @@
 """Artifacts on disk: whole or not there, through every interruption."""
 
 import asyncio
-import errno
 import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from obstore import exceptions
-from obstore.store import MemoryStore
 
 from fodc_protocol.artifacts import Manifest
-from fodc_proxy.artifacts import links
-from fodc_proxy.artifacts.errors import MissingError, StorageError, told_as_storage_error
-from fodc_proxy.artifacts.objects import ObstoreObjects, local_objects
-from fodc_proxy.artifacts.partials import Partials
-from fodc_proxy.artifacts.store import ArtifactStore, Retention
+from fodc_proxy.storage import names
+from fodc_proxy.storage.artifacts import ArtifactStore
+from fodc_proxy.storage.errors import StorageError
+from fodc_proxy.storage.folder import FolderObjects
+from fodc_proxy.storage.retention import Retention
 
 CONTENT = b"profile" * 100
 NOW_MS = 1_800_000_000_000
@@ -46,7 +43,7 @@ def manifest(name: str = "art-1", *, content: bytes = CONTENT, **facts: object) 
 class Dying:
     """Raises at the n-th operation and at all later ones, as a killed process would."""
 
-    def __init__(self, inner: ObstoreObjects, dies_at: int) -> None:
+    def __init__(self, inner: FolderObjects, dies_at: int) -> None:
         self.inner = inner
         self.left = dies_at
 
@@ -62,10 +59,6 @@ class Dying:
     async def get(self, key: str) -> bytes:
         self._step()
         return await self.inner.get(key)
-
-    async def move(self, source: str, target: str) -> None:
-        self._step()
-        await self.inner.move(source, target)
 
     async def delete(self, key: str) -> None:
         self._step()
@@ -91,13 +84,22 @@ def store_on(objects, clock=None, **retention: int) -> ArtifactStore:
     return ArtifactStore(objects, retention=Retention(**retention), clock_ms=clock or Clock())
 
 
+async def folder(tmp_path: Path) -> FolderObjects:
+    """The folder of a test, as a new life of the program finds it."""
+    objects = FolderObjects(tmp_path / "s")
+    await asyncio.to_thread(objects._open)
+    objects._lock.release()  # the one before is dead, and its lock with it
+    return objects
+
+
 async def read(store: ArtifactStore, artifact_id: str) -> bytes:
     stored = store.find(artifact_id)
     return b"".join([b async for b in store.stream(stored, 0, stored.manifest.size_bytes)])
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if name != "lock")
 
 
 @pytest.fixture
@@ -109,15 +111,15 @@ def content(tmp_path):
 
 def test_committed_artifact_is_listed_read_and_found_after_a_restart(tmp_path, content):
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         await store.commit(manifest(), content)
         assert files(tmp_path / "s") == [
             "artifacts/r1/pod-0/cpu-art-1.pb.gz",
             "artifacts/r1/pod-0/cpu-art-1.pb.gz.manifest.json",
         ]
-        again = store_on(local_objects(tmp_path / "s"))
+        again = store_on(await folder(tmp_path))
         swept = await again.open()
-        assert (swept.artifacts, swept.leftovers, swept.damaged) == (1, 0, ())
+        assert (swept.artifacts, swept.leftovers, swept.damaged) == (1, 0, 0)
         assert again.find("art-1") == store.find("art-1")
         assert await read(again, "art-1") == CONTENT
         assert again.by_command() == {"cmd-art-1": manifest()}
@@ -125,15 +127,15 @@ def test_committed_artifact_is_listed_read_and_found_after_a_restart(tmp_path, c
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("dies_at", [1, 2, 3])
+@pytest.mark.parametrize("dies_at", [1, 2])
 def test_death_between_two_steps_of_a_commit_leaves_nothing(tmp_path, content, dies_at):
     async def scene():
-        store = store_on(Dying(local_objects(tmp_path / "s"), dies_at))
+        store = store_on(Dying(await folder(tmp_path), dies_at))
         with pytest.raises(StorageError):
             await store.commit(manifest(), content)
         assert store.select() == ()
         assert store.find("art-1") is None
-        again = store_on(local_objects(tmp_path / "s"))
+        again = store_on(await folder(tmp_path))
         await again.open()
         assert again.select() == ()
         assert files(tmp_path / "s") == []
@@ -146,13 +148,13 @@ def test_death_between_two_steps_of_a_commit_leaves_nothing(tmp_path, content, d
 @pytest.mark.parametrize("dies_at", [1, 2])
 def test_death_between_two_steps_of_a_removal_leaves_all_or_nothing(tmp_path, content, dies_at):
     async def scene():
-        await store_on(local_objects(tmp_path / "s")).commit(manifest(), content)
-        store = store_on(Dying(local_objects(tmp_path / "s"), 10**6))
+        await store_on(await folder(tmp_path)).commit(manifest(), content)
+        store = store_on(Dying(await folder(tmp_path), 10**6))
         await store.open()
         store._objects.left = dies_at
         with pytest.raises(StorageError):
             await store.delete("art-1")
-        again = store_on(local_objects(tmp_path / "s"))
+        again = store_on(await folder(tmp_path))
         await again.open()
         if again.find("art-1") is None:
             assert files(tmp_path / "s") == []
@@ -162,45 +164,116 @@ def test_death_between_two_steps_of_a_removal_leaves_all_or_nothing(tmp_path, co
     asyncio.run(scene())
 
 
-def test_manifest_without_its_bytes_or_with_other_bytes_is_no_artifact(tmp_path, content):
+def test_bytes_that_are_gone_or_short_make_an_artifact_damaged_and_delete_nothing(
+    tmp_path, content
+):
+    """Defect P12: the manifest was deleted at INFO while its request said Succeeded."""
+
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
-        for name in ("art-1", "art-2"):
+        store = store_on(await folder(tmp_path))
+        for name in ("art-1", "art-2", "art-3"):
             await store.commit(manifest(name), content)
         (tmp_path / "s" / store.find("art-1").key).unlink()
         (tmp_path / "s" / store.find("art-2").key).write_bytes(b"half")
-        again = store_on(local_objects(tmp_path / "s"))
-        await again.open()
-        assert again.select() == ()
-        assert files(tmp_path / "s") == []
+        before = files(tmp_path / "s")
+        again = store_on(await folder(tmp_path))
+        swept = await again.open()
+        assert (swept.artifacts, swept.damaged, swept.leftovers) == (3, 2, 0)
+        assert again.find("art-1").damage == "its bytes are gone"
+        assert again.find("art-2").damage == "4 of 700 bytes are there"
+        assert again.find("art-3").damage == ""
+        assert files(tmp_path / "s") == before
+        assert again.by_command().keys() == {"cmd-art-3"}
 
     asyncio.run(scene())
 
 
-def test_damaged_manifest_is_told_and_left_alone_with_its_bytes(tmp_path, content):
+def test_altered_bytes_are_found_when_they_are_read_and_the_last_block_is_kept_back(
+    tmp_path, content
+):
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         await store.commit(manifest(), content)
-        key = links.manifest_key(store.find("art-1").key)
-        (tmp_path / "s" / key).write_bytes(b'{"version":1,"manifest":{')
-        again = store_on(local_objects(tmp_path / "s"))
-        swept = await again.open()
-        assert swept.damaged == (key,)
-        assert again.select() == ()
-        assert len(files(tmp_path / "s")) == 2
+        (tmp_path / "s" / store.find("art-1").key).write_bytes(CONTENT[:-1] + b"X")
+        with pytest.raises(StorageError, match="SHA-256 differs"):
+            await read(store, "art-1")
+        assert "not those that were stored" in store.find("art-1").damage
+
+    asyncio.run(scene())
+
+
+def test_everything_is_read_once_after_a_start_so_altered_bytes_are_known_before_they_are_wanted(
+    tmp_path, content
+):
+    async def scene():
+        store = store_on(await folder(tmp_path))
+        await store.commit(manifest("art-1"), content)
+        await store.commit(manifest("art-2"), content)
+        (tmp_path / "s" / store.find("art-2").key).write_bytes(b"X" * len(CONTENT))
+        again = store_on(await folder(tmp_path))
+        assert (await again.open()).damaged == 0
+        assert [await again.verify_next() for _ in range(3)] == [True, True, False]
+        assert [bool(again.find(one).damage) for one in ("art-1", "art-2")] == [False, True]
+
+    asyncio.run(scene())
+
+
+def test_a_damaged_artifact_is_whole_again_when_its_agent_sends_the_bytes_again(tmp_path, content):
+    async def scene():
+        store = store_on(await folder(tmp_path))
+        await store.commit(manifest(), content)
+        (tmp_path / "s" / store.find("art-1").key).write_bytes(b"half")
+        again = store_on(await folder(tmp_path))
+        await again.open()
+        await again.commit(manifest(), content)
+        assert (again.damaged, await read(again, "art-1")) == (0, CONTENT)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"version":1,"manifest":{',
+        b"[]",
+        b'{"version":2}',
+        b'{"version":1,"stored_at_ms":"now","manifest":{}}',
+        b'{"version":1,"stored_at_ms":1,"manifest":[]}',
+        b'{"version":1,"stored_at_ms":1,"manifest":{"node":"\\ud800"}}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_told_hides_no_other_and_is_left_alone(
+    tmp_path, content, damage
+):
+    """Defect P2, its half of stored records."""
+
+    async def scene():
+        store = store_on(await folder(tmp_path))
+        await store.commit(manifest("art-1"), content)
+        await store.commit(manifest("art-2"), content)
+        key = names.manifest_key(store.find("art-1").key)
+        (tmp_path / "s" / key).write_bytes(damage)
+        again = store_on(await folder(tmp_path))
+        await again.open()
+        assert [one.key for one in again.unreadable] == [key]
+        assert again.unreadable[0].message
+        assert [one.manifest.artifact_id for one in again.select()] == ["art-2"]
+        assert len(files(tmp_path / "s")) == 4
 
     asyncio.run(scene())
 
 
 def test_manifest_cannot_point_to_other_bytes(tmp_path, content):
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         await store.commit(manifest(), content)
         stored = store.find("art-1")
-        path = tmp_path / "s" / links.manifest_key(stored.key)
+        path = tmp_path / "s" / names.manifest_key(stored.key)
         document = json.loads(path.read_bytes())
         path.write_text(json.dumps(document | {"key": "requests/secret.json"}))
-        again = store_on(local_objects(tmp_path / "s"))
+        again = store_on(await folder(tmp_path))
         await again.open()
         assert again.find("art-1").key == stored.key
 
@@ -209,7 +282,7 @@ def test_manifest_cannot_point_to_other_bytes(tmp_path, content):
 
 def test_second_commit_of_the_same_content_changes_nothing(tmp_path, content):
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         await store.commit(manifest(), content)
         store._objects = None
         assert await store.commit(manifest(), content) == manifest()
@@ -219,7 +292,7 @@ def test_second_commit_of_the_same_content_changes_nothing(tmp_path, content):
 
 def test_commit_of_other_content_replaces_the_artifact(tmp_path, content):
     async def scene():
-        store = store_on(local_objects(tmp_path / "s"))
+        store = store_on(await folder(tmp_path))
         await store.commit(manifest(), content)
         content.write_bytes(b"new")
         await store.commit(manifest(content=b"new"), content)
@@ -232,7 +305,7 @@ def test_commit_of_other_content_replaces_the_artifact(tmp_path, content):
 def test_filters_are_combined_and_the_newest_comes_first(tmp_path, content):
     async def scene():
         clock = Clock()
-        store = store_on(local_objects(tmp_path / "s"), clock)
+        store = store_on(await folder(tmp_path), clock)
         for name, facts in {
             "art-1": {},
             "art-2": {"node": "pod-1", "pod": "pod-1"},
@@ -266,7 +339,7 @@ def test_filters_are_combined_and_the_newest_comes_first(tmp_path, content):
 def test_retention_ends_the_oldest_first(tmp_path, content, limits, left):
     async def scene():
         clock = Clock()
-        store = store_on(local_objects(tmp_path / "s"), clock, **limits)
+        store = store_on(await folder(tmp_path), clock, **limits)
         for n in range(1, 5):
             clock.now_ms += 1000
             await store.commit(manifest(f"art-{n}"), content)
@@ -280,7 +353,7 @@ def test_retention_ends_the_oldest_first(tmp_path, content, limits, left):
 def test_retention_spares_running_requests(tmp_path, content):
     async def scene():
         clock = Clock()
-        store = store_on(local_objects(tmp_path / "s"), clock, max_count=1)
+        store = store_on(await folder(tmp_path), clock, max_count=1)
         for n in range(1, 4):
             clock.now_ms += 1
             await store.commit(manifest(f"art-{n}", request_id=f"r{n}"), content)
@@ -289,118 +362,7 @@ def test_retention_spares_running_requests(tmp_path, content):
     asyncio.run(scene())
 
 
-def test_any_store_of_obstore_serves(content):
-    async def scene():
-        memory = MemoryStore()
-        store = store_on(ObstoreObjects(memory))
-        await store.commit(manifest(), content)
-        again = store_on(ObstoreObjects(memory))
-        await again.open()
-        assert await read(again, "art-1") == CONTENT
-        await again.delete("art-1")
-        with pytest.raises(MissingError):
-            await again.delete("art-1")
-
-    asyncio.run(scene())
-
-
 def test_names_from_a_node_cannot_leave_their_folder():
     wild = manifest("art-1", node="../../etc", request_id="a/b", profile="../x")
-    assert links.data_key(wild) == "artifacts/a_b/_._.._etc/_._x-art-1.bin"
-    assert links.file_name(manifest(pod='a"b\r\n/c')) == "a_b___c-cpu-20270115T080000Z.pb.gz"
-
-
-# ---- partial bytes ------------------------------------------------------------------------------
-
-
-def test_partial_bytes_grow_are_verified_and_dropped(tmp_path):
-    async def scene():
-        partials = Partials(tmp_path / "p")
-        await partials.open()
-        await partials.append("c", 0, b"abc")
-        await partials.append("c", 3, b"def")
-        assert await partials.size("c") == 6
-        digest = hashlib.sha256(b"abcdef").hexdigest()
-        assert (await partials.verify("c", 6, digest)).read_bytes() == b"abcdef"
-        for size, sha256 in ((5, digest), (6, "0" * 64)):
-            with pytest.raises(StorageError) as caught:
-                await partials.verify("c", size, sha256)
-            assert caught.value.reason == "ChecksumMismatch"
-        await partials.discard("c")
-        await partials.discard("c")
-        assert await partials.size("c") == 0
-
-    asyncio.run(scene())
-
-
-def test_partial_bytes_of_a_failed_write_are_written_over(tmp_path):
-    async def scene():
-        partials = Partials(tmp_path / "p")
-        await partials.open()
-        await partials.append("c", 0, b"abcXX")
-        await partials.append("c", 3, b"def")
-        assert partials.path("c").read_bytes() == b"abcdef"
-        with pytest.raises(StorageError, match="has 6 bytes, the next belong at 9"):
-            await partials.append("c", 9, b"x")
-
-    asyncio.run(scene())
-
-
-def test_partial_bytes_are_for_their_owner_only(tmp_path):
-    async def scene():
-        partials = Partials(tmp_path / "p")
-        await partials.open()
-        await partials.append("c", 0, b"x")
-        assert (tmp_path / "p").stat().st_mode & 0o777 == 0o700
-        assert partials.path("c").stat().st_mode & 0o777 == 0o600
-
-    asyncio.run(scene())
-
-
-def test_full_or_forbidden_storage_is_told_with_what_to_do(tmp_path):
-    async def scene():
-        full = Partials(Path("/dev"))
-        full.path = lambda command_id: Path("/dev/full")
-        with pytest.raises(StorageError, match="is full; remove artifacts or give it more space"):
-            await full.append("c", 0, b"x" * 100)
-        (tmp_path / "file").write_text("")
-        with pytest.raises(StorageError, match="artifact store failed"):
-            await Partials(tmp_path / "file" / "p").open()
-
-    asyncio.run(scene())
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OSError(errno.ENOSPC, "x"), "is full; remove artifacts"),
-        (OSError(errno.EROFS, "x"), "check permissions and credentials"),
-        (exceptions.GenericError("No space left on device (os error 28)"), "is full"),
-        (exceptions.PermissionDeniedError("x"), "check permissions"),
-        (exceptions.GenericError("<Code>AccessDenied</Code>"), "check permissions"),
-        (exceptions.GenericError("first line\nDebug source: long"), "store failed: first line"),
-        (TimeoutError(), "did not answer in time"),
-    ],
-)
-def test_cause_of_a_storage_failure_is_told_in_one_line(error, message):
-    with pytest.raises(StorageError, match=message) as caught, told_as_storage_error("writing x"):
-        raise error
-    assert "\n" not in caught.value.message
-
-
-def test_missing_object_is_told_as_missing(tmp_path):
-    async def scene():
-        objects = local_objects(tmp_path / "s")
-        with pytest.raises(MissingError):
-            await objects.get("artifacts/nothing")
-        await objects.delete("artifacts/nothing")
-
-    asyncio.run(scene())
-
-
-def test_leftover_of_an_interrupted_write_is_removed_at_the_start(tmp_path):
-    staged = tmp_path / "s" / "incoming" / "art-1#1"
-    staged.parent.mkdir(parents=True)
-    staged.write_bytes(b"half")
-    local_objects(tmp_path / "s")
-    assert not staged.exists()
+    assert names.data_key(wild) == "artifacts/a_b/_._.._etc/_._x-art-1.bin"
+    assert names.file_name(manifest(pod='a"b\r\n/c')) == "a_b___c-cpu-20270115T080000Z.pb.gz"

@@ -10,8 +10,9 @@ from fodc_protocol.artifacts import Manifest
 from fodc_protocol.profiles import Profile
 
 ARTIFACTS = "artifacts"
-INCOMING = "incoming"
 REQUESTS = "requests"
+PROBE = "probe"
+"""Written to see whether the store takes writes again."""
 MANIFEST_SUFFIX = ".manifest.json"
 
 
@@ -31,11 +32,6 @@ def data_key(manifest: Manifest) -> str:
 def manifest_key(key: str) -> str:
     """Key of the manifest that makes the bytes under `key` an artifact."""
     return key + MANIFEST_SUFFIX
-
-
-def incoming_key(artifact_id: str) -> str:
-    """Temporary key of bytes on their way."""
-    return f"{INCOMING}/{ids.safe_name(artifact_id)}"
 
 
 def request_key(request_id: str) -> str:
@@ -59,31 +55,3 @@ def file_name(manifest: Manifest) -> str:
 def content_type(manifest: Manifest) -> str:
     """Media type of the bytes; what is compressed stays so."""
     return "application/gzip" if manifest.format == "pprof" else "application/octet-stream"
-
-
-def resource(manifest: Manifest, stored_at_ms: int) -> dict[str, object]:
-    """The manifest as the API shows it; times are RFC 3339."""
-    return {
-        "artifact_id": manifest.artifact_id,
-        "request_id": manifest.request_id,
-        "command_id": manifest.command_id,
-        "node_id": manifest.node,
-        "pod_name": manifest.pod,
-        "namespace": manifest.namespace or None,
-        "role": manifest.role,
-        "profile": manifest.profile,
-        "format": manifest.format,
-        "size_bytes": manifest.size_bytes,
-        "sha256": manifest.sha256,
-        "samples": manifest.samples,
-        "started_at": times.format_rfc3339_ms(manifest.started_at_ms),
-        "finished_at": times.format_rfc3339_ms(manifest.finished_at_ms),
-        "created_at": times.format_rfc3339_ms(stored_at_ms),
-        "duration_seconds": manifest.duration_ms / 1000,
-        "empty": manifest.empty,
-        "truncated": manifest.truncated,
-        "warnings": list(manifest.warnings),
-        "agent_version": manifest.agent_version,
-        "file_name": file_name(manifest),
-        "download_path": download_path(manifest.artifact_id),
-    }

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of requests beside the artifacts, one object each.
+
+The one idea: an object is replaced whole, so a crash leaves the older or the newer record; one that
+cannot be read hides no other, stays where it is, and is told of.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fodc_protocol.errors import FodcError
+from fodc_proxy.storage import names
+from fodc_proxy.storage.objects import Objects
+
+T = TypeVar("T")
+_READERS = 16
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object that is there and cannot be understood."""
+
+    key: str
+    message: str
+
+
+class Records(Generic[T]):
+    """Records under requests/; the two functions say how one is written and read."""
+
+    def __init__(
+        self, objects: Objects, dump: Callable[[T], bytes], load: Callable[[bytes], T]
+    ) -> None:
+        self._objects = objects
+        self._dump = dump
+        self._load = load
+        self.unreadable: tuple[Unreadable, ...] = ()
+
+    async def save(self, record_id: str, record: T) -> None:
+        """Store or replace a record; raises StorageError."""
+        # A record of many targets takes a while to write down; it is frozen, so a thread may.
+        data = await asyncio.to_thread(self._dump, record)
+        await self._objects.put(names.request_key(record_id), data)
+
+    async def remove(self, record_id: str) -> None:
+        """Remove a record; raises StorageError."""
+        await self._objects.delete(names.request_key(record_id))
+
+    async def load_all(self) -> list[T]:
+        """All records that can be read; `unreadable` has the others. Raises StorageError."""
+        keys = await self._objects.keys(names.REQUESTS)
+        gate = asyncio.Semaphore(_READERS)
+        read = await asyncio.gather(*(self._read(key, gate) for key in keys))
+        self.unreadable = tuple(one for one in read if isinstance(one, Unreadable))
+        return [one for one in read if not isinstance(one, Unreadable)]
+
+    async def _read(self, key: str, gate: asyncio.Semaphore) -> T | Unreadable:
+        async with gate:
+            data = await self._objects.get(key)
+        try:
+            return self._load(data)
+        except FodcError as error:
+            _log.warning("%s cannot be read and is left alone: %s", key, error.message)
+            return Unreadable(key, error.message)
