@@ -223,6 +223,37 @@ def test_it_ends_at_once_whenever_it_is_asked(
     assert warnings_of(caplog) == []
 
 
+def test_an_event_that_comes_while_the_operator_stops_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its handler was told of as failed, with a traceback; the next leader looks at it anyhow."""
+
+    class Closed(Bridge):
+        refused = 0
+
+        async def call(self, *told: Any, **more: Any) -> Any:
+            try:
+                return await super().call(*told, **more)
+            finally:
+                self.refused += 1
+
+    async def run() -> None:
+        async with serving() as (api, url):
+            bridge = Closed(asyncio.get_running_loop())
+            bridge.close()
+            thread = HandlersThread(lambda: Access(url), ())
+            diagnostics.register(thread.registry, Seen(), bridge)
+            thread.start()
+            api.store(REQUESTS).create("a", a_request(name="r-1"))
+            async with asyncio.timeout(SOON_S):
+                while not bridge.refused:
+                    await asyncio.sleep(0.005)
+            await thread.stop()
+
+    asyncio.run(run())
+    assert warnings_of(caplog) == []
+
+
 def test_kopf_is_heard_again_after_an_end() -> None:
     async def run() -> None:
         async with handling() as (_, _, thread):

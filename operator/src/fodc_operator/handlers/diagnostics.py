@@ -48,12 +48,17 @@ def register(registry: kopf.OperatorRegistry, requests: Requests, bridge: Caller
 
 
 async def _call(bridge: Caller, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Wait for room when a flood of events fills the bridge; what is lost a resync finds."""
-    for _ in range(BUSY_ATTEMPTS - 1):
+    """Wait for room when a flood of events fills the bridge; what is lost a resync finds.
+
+    An event that comes while this operator stops is the next leader's, and no error.
+    """
+    for left in reversed(range(BUSY_ATTEMPTS)):
         try:
             return await bridge.call(make)
         except BridgeError as error:
-            if error.reason is not Reason.BUSY:
+            if error.reason is Reason.CANCELLED:
+                return None
+            if error.reason is not Reason.BUSY or not left:
                 raise
         await asyncio.sleep(BUSY_PAUSE_S)
-    return await bridge.call(make)
+    return None
