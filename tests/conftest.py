@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of several parts need of the machine."""
 
+import os
 import shutil
 import subprocess
 from typing import Final
 
 import pytest
+
+# gRPC's clients say on standard error that a server has ended, which many tests mean to see.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 _BUILT_WITHIN_S: Final = 900.0
 

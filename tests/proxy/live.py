@@ -43,9 +43,10 @@ class Reply:
     text: str
 
 
-async def fetch(proxy: Proxy, path: str, method: str = "GET") -> Reply:
+async def fetch(proxy: Proxy, path: str, method: str = "GET", **headers: str) -> Reply:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(headers=told) as session,
         session.request(method, f"http://{proxy.http_address}{path}") as response,
     ):
         return Reply(response.status, dict(response.headers), await response.text())

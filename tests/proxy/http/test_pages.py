@@ -176,6 +176,26 @@ def test_m13_w3_hung_agent_costs_the_deadline_once_and_the_page_names_it(tmp_pat
     assert 'pod_name="pod-2"} 42.5' in healed.text
 
 
+def test_scrape_ends_within_the_time_that_prometheus_has_told(tmp_path):
+    """P19: the first hung agent cost eight seconds, and Prometheus lost the whole page."""
+
+    async def play(proxy):
+        async with LinkAgent(proxy, "pod-0"), LinkAgent(proxy, "pod-1") as hung:
+            hung.hung = True
+            started = time.monotonic()
+            page = await fetch(proxy, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="2")
+            took_s = time.monotonic() - started
+            hung.hung = False
+            await hung.answer(hung.queries[0])
+            return page, took_s
+
+    page, took_s = scene(tmp_path, play, collection_timeout_s=30.0)
+
+    assert 'pod_name="pod-0"} 1' in page.text
+    assert page.headers["X-FODC-Missing"] == "pod-1"
+    assert took_s < 2
+
+
 def test_w2_overlapping_scrapes_all_succeed(tmp_path):
     """Upstream loses one of two that start within half a second."""
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -71,6 +72,36 @@ def test_w14_sigterm_ends_the_program_within_two_seconds_with_agents_attached(tm
 
     assert child.returncode == 0
     assert took_s < 2
+
+
+def test_both_listeners_speak_ipv6_and_a_name_may_be_allowed(tmp_path):
+    """P20, P21: the brackets of a gRPC address were lost; a foreign name is refused."""
+    listen = ("--grpc-listen-addr=[::1]:0", "--http-listen-addr=[::1]:0", "--print-addresses")
+    allowed = "--http-allowed-hosts=fodc.example.com"
+
+    async def registered(address: str) -> bool:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = channel.stream_stream("/banyandb.fodc.v1.FODCService/RegisterAgent")()
+            request = fodc.RegisterAgentRequest(node_role="R", pod_name="p")
+            await call.write(request.SerializeToString())
+            reply = fodc.RegisterAgentResponse.FromString(await call.read())
+            call.cancel()
+            return reply.success
+
+    def status(address: str, host: str) -> int:
+        connection = http.client.HTTPConnection("::1", int(address.rpartition(":")[2]), timeout=10)
+        connection.request("GET", "/healthz", headers={"Host": host})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
+
+    with program(*listen, allowed, f"--data-dir={tmp_path}") as child:
+        addresses = json.loads(child.stdout.readline())
+        assert asyncio.run(registered(addresses["grpc"]))
+        told = [status(addresses["http"], host) for host in ("fodc.example.com", "evil.example")]
+
+    assert told == [200, 421]
 
 
 def test_h04_address_in_use_is_told_and_fatal():
