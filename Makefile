@@ -15,10 +15,15 @@ QUICK_SERVER_TESTS := e2e/test_controlplane.py e2e/test_crds.py e2e/test_injecti
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/.ready: pyproject.toml constraints.txt
+# The tests' own S3 server, see there.
+S3_SERVER := tests/proxy/storage/s3-server.txt
+
+$(BIN)/.ready: pyproject.toml constraints.txt $(S3_SERVER)
 	@echo "preparing $(VENV) (about a minute the first time) …"
 	@$(PYTHON) -m venv $(VENV)
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(PYTHON) -m venv $(VENV)/s3-server
+	@$(VENV)/s3-server/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(S3_SERVER)
 	@touch $@
 
 dev: $(BIN)/.ready ## an environment with everything

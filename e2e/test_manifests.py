@@ -61,24 +61,22 @@ def test_a_second_apply_changes_nothing(installed: ControlPlane) -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
-def test_the_ha_overlay_has_two_replicas_on_one_shared_claim(control_plane: ControlPlane) -> None:
+def test_the_ha_overlay_has_two_replicas_on_a_bucket_and_shares_no_volume(
+    control_plane: ControlPlane,
+) -> None:
     documents = render(control_plane, "overlays/ha")
-    claims = [d for d in documents if d["kind"] == "PersistentVolumeClaim"]
     (deployment,) = (d for d in documents if d["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
 
-    assert [(c["metadata"]["name"], c["spec"]["accessModes"]) for c in claims] == [
-        ("fodc-artifacts-shared", ["ReadWriteMany"])
-    ]
+    assert not [d for d in documents if d["kind"] == "PersistentVolumeClaim"]
     assert deployment["spec"]["replicas"] == 2
     assert deployment["spec"]["strategy"]["type"] == "RollingUpdate"
     assert pod["volumes"] == [
-        {
-            "name": "artifacts",
-            "persistentVolumeClaim": {"claimName": "fodc-artifacts-shared"},
-        },
+        {"name": "artifacts", "emptyDir": {"sizeLimit": "4Gi"}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}},
     ]
+    (container,) = pod["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "fodc-artifact-store"}}]
 
 
 def test_the_monitoring_overlay_adds_three_objects_to_the_default(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fodc_api.words import ArtifactState
 from fodc_operator import settings
 from fodc_operator.injection import marks, remote_targets
 from fodc_operator.injection.outcome import SkipReason
@@ -491,6 +492,8 @@ def test_every_family_of_an_alert_is_one_that_the_programs_have() -> None:
 
 def test_every_word_of_an_alert_about_pods_is_one_of_the_operator() -> None:
     rule = yaml.safe_dump(one("PrometheusRule", "fodc", among=everything()))
+    of_pods = re.findall(r'injection_pods\{state="(\w+)"', rule)
 
-    assert set(re.findall(r'state="(\w+)"', rule)) <= {str(state) for state in PodState}
+    assert set(of_pods) <= {str(state) for state in PodState}
+    assert set(re.findall(r'fodc_proxy_artifacts\{state="(\w+)"', rule)) <= set(ArtifactState)
     assert set(re.findall(r'reason="(\w+)"', rule)) <= {str(reason) for reason in SkipReason}

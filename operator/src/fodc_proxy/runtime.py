@@ -248,7 +248,8 @@ class Proxy:
         if waits or (kept.coordinator.is_open and kept.objects.trouble is Trouble.NONE):
             return Check("artifacts", ok=True, message=self._kept_where())
         words = kept.objects.message or f"{kept.objects.place} is not open yet"
-        if self._host.elected and self._serves:
+        is_needed = self._host.elected and self._serves
+        if is_needed and kept.objects.trouble is not Trouble.FENCED:
             stays = "this replica stays ready, because it leads and agents and people need it"
             return Check("artifacts", ok=True, message=f"DOES NOT WORK: {words}; {stays}")
         return Check("artifacts", ok=False, message=f"{kept.objects.trouble}: {words}")

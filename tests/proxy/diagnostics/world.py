@@ -25,6 +25,7 @@ from fodc_proxy.diagnostics.targeting import Candidate
 from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.errors import StorageError
 from fodc_proxy.storage.folder import FolderObjects
+from fodc_proxy.storage.objects import Objects
 from fodc_proxy.storage.partials import Partials
 from fodc_proxy.storage.records import Records
 
@@ -39,7 +40,7 @@ def artifact_bytes(command_id: str) -> bytes:
 class FlakyObjects:
     """The store on disk, with failures on demand."""
 
-    def __init__(self, inner: FolderObjects) -> None:
+    def __init__(self, inner: Objects) -> None:
         self.inner = inner
         self.problem: Exception | None = None
         self.fails_on = "put get delete keys"
@@ -249,8 +250,12 @@ class World:
         self.linked: set[str] = set()
         self.agents: dict[str, SimulatedAgent] = {}
         self.nodes: dict[str, Candidate] = {}
-        self.objects = FlakyObjects(FolderObjects(folder / "store"))
+        self.objects = FlakyObjects(self.next_store())
         self.coordinator = self._new_coordinator()
+
+    def next_store(self) -> Objects:
+        """The store as the next life of the proxy opens it."""
+        return FolderObjects(self.folder / "store")
 
     def _new_coordinator(self) -> Coordinator:
         clock = lambda: self.now_ms  # noqa: E731 - one expression
@@ -309,7 +314,7 @@ class World:
             agent.session.cut()
         self.linked.clear()
         await self.stop()
-        self.objects.inner = FolderObjects(self.folder / "store")
+        self.objects.inner = self.next_store()
         self.coordinator = self._new_coordinator()
         await self.open()
 

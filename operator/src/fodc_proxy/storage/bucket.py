@@ -9,6 +9,7 @@ that this writer knows; so an older writer finds out before it changes anything.
 import asyncio
 import contextlib
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -180,7 +181,7 @@ class BucketObjects:
 
     async def _write_mark(self, version: Version | None) -> Version:
         data = msgspec.json.encode(self._writer)
-        with self._told_but_conflicts(f"writing {WRITER_KEY}"):
+        with self._writing(WRITER_KEY):
             async with asyncio.timeout(self._patience.timeout_s):
                 put = await obstore.put_async(
                     self._store, WRITER_KEY, data, mode="create" if version is None else version
@@ -188,13 +189,17 @@ class BucketObjects:
         return _version(put)
 
     @contextmanager
-    def _told_but_conflicts(self, what: str) -> Iterator[None]:
+    def _writing(self, key: str) -> Iterator[None]:
+        """Tell what a write failed of, but for conflicts, which are answers."""
         conflict: Exception | None = None
-        with self._told(what):
+        with self._told(f"writing {key}"):
             try:
                 yield
             except _CONFLICTS as error:
                 conflict = error
+            except FileNotFoundError as error:
+                message = f"writing {key}: there is no such bucket: {self._place}"
+                raise StorageError(message, trouble=Trouble.DENIED) from error
         if conflict is not None:
             raise conflict
 
@@ -257,7 +262,7 @@ class BucketObjects:
 
     async def _put_file(self, key: str, path: Path) -> None:
         """Store the bytes of an artifact in parts: their manifest says what they must be."""
-        with self._told(f"writing {key}"):
+        with self._writing(key):
             async with asyncio.timeout(self._patience.timeout_s * 5):
                 await obstore.put_async(self._store, key, path)
 
@@ -266,7 +271,7 @@ class BucketObjects:
         for _ in range(_TAKES):
             known = self._versions.get(key)
             try:
-                with self._told_but_conflicts(f"writing {key}"):
+                with self._writing(key):
                     async with asyncio.timeout(self._patience.timeout_s):
                         put = await obstore.put_async(
                             self._store, key, data, mode=known or "create", use_multipart=False
@@ -341,7 +346,12 @@ def bucket_at(url: str, writer: Writer) -> BucketObjects:
     try:
         store = from_url(
             url,
-            client_options={"timeout": "60s", "connect_timeout": "5s"},
+            client_options={
+                "timeout": "60s",
+                "connect_timeout": "5s",
+                # Options of ours take the place of all that the library reads for itself.
+                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true",
+            },
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)},
         )
     except (obstore_errors.BaseError, ValueError) as error:
