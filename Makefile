@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The tests' own S3 server, see there.
-S3_SERVER := tests/proxy/storage/s3-server.txt
+S3_SERVER := e2e/s3_server.txt
 
 $(BIN)/.ready: pyproject.toml constraints.txt $(S3_SERVER)
 	@echo "preparing $(VENV) (about a minute the first time) …"

@@ -27,6 +27,7 @@ from e2e.kubelet import databases, images, installation, site
 from e2e.kubelet.installation import SYSTEM, Machine
 from e2e.kubelet.node import node as running_node
 from e2e.kubelet.volumes import make_volumes
+from e2e.s3_server import S3Server
 
 pytestmark = pytest.mark.timeout(600)
 NAMESPACE = "banyandb"
@@ -147,15 +148,28 @@ def test_the_operators_pod_is_killed_and_all_goes_on(installed: Machine) -> None
 # ---- every overlay and component ----------------------------------------------------------------
 
 
-def test_two_replicas_of_the_ha_overlay_become_ready(installed: Machine, tmp_path: Path) -> None:
-    apply_overlay(installed, tmp_path / "own", "ha")
-    pods = installed.read(f"--namespace={SYSTEM}", "pods", f"--selector={PART_OF}")["items"]
+def test_two_replicas_of_the_ha_overlay_share_a_bucket_and_lose_nothing(
+    installed: Machine, tmp_path: Path
+) -> None:
+    """No volume is shared: what one replica has stored the other one serves."""
+    with S3Server(installed.node.place.host_ip) as bucket:
+        bucket.make_bucket("artifacts")
+        store = {"FODC_OPERATOR_ARTIFACT_STORE": "s3://artifacts/banyandb", **bucket.environment}
+        installed.apply(secret("fodc-artifact-store", store))
+        apply_overlay(installed, tmp_path / "own", "ha")
+        pods = installed.read(f"--namespace={SYSTEM}", "pods", f"--selector={PART_OF}")["items"]
+        there = [is_ready(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        assert there == [True, True]
 
-    assert [is_ready(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]] == [
-        True,
-        True,
-    ]
-    still_works(installed)
+        still_works(installed)
+        earlier = profile(installed, "into-the-bucket")
+        before = installed.leader()["metadata"]["name"]
+        installed.system("delete", "pod", before, "--grace-period=0", "--force")
+        installed.operator_runs()
+        assert installed.leader()["metadata"]["name"] != before
+        url = installed.http() + earlier["downloadPath"]
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert hashlib.sha256(answer.read()).hexdigest() == earlier["sha256"]
 
 
 def test_the_monitoring_overlay_becomes_ready(installed: Machine, tmp_path: Path) -> None:
@@ -274,6 +288,11 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 def is_false(condition: dict[str, Any]) -> bool:
     return bool(condition["status"] == "False")
+
+
+def secret(name: str, content: dict[str, str]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": SYSTEM}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content}
 
 
 def profile(machine: Machine, name: str) -> dict[str, Any]:

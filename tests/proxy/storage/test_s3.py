@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from e2e.s3_server import S3Server
 from fodc_proxy.diagnostics.model import RequestPhase
 from fodc_proxy.runtime import Host, Proxy
 from fodc_proxy.settings import Settings
@@ -17,7 +18,6 @@ from fodc_proxy.storage.errors import FencedError, HeldError
 
 from ..diagnostics.world import World  # noqa: TID252 - one folder's tests
 from ..live import ANYWHERE, fetch  # noqa: TID252 - one folder's tests
-from .s3 import S3Server
 from .test_artifacts import manifest, read, store_on
 
 URL = "s3://artifacts/of/one/cluster"

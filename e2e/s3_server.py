@@ -14,23 +14,27 @@ PROGRAM = Path(sys.prefix) / "s3-server/bin/moto_server"
 START_S = 20.0
 
 
-def free_port() -> int:
+def free_port(host: str) -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind((host, 0))
         return int(taken.getsockname()[1])
 
 
 class S3Server:
     """moto's server; its buckets live as long as it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """Not started yet; `host` is an address of this machine."""
         assert PROGRAM.exists(), f"{PROGRAM} is not there: run make dev"
-        self.port = free_port()
+        self.host = host
+        self.port = free_port(host)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,7 +48,8 @@ class S3Server:
         }
 
     def start(self) -> None:
-        command = [str(PROGRAM), "-H", "127.0.0.1", "-p", str(self.port)]
+        """Start it and wait until it answers."""
+        command = [str(PROGRAM), "-H", self.host, "-p", str(self.port)]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         until_s = time.monotonic() + START_S
@@ -59,10 +64,12 @@ class S3Server:
                 return
 
     def make_bucket(self, name: str) -> None:
+        """Make an empty bucket."""
         asked = urllib.request.Request(f"{self.url}/{name}", method="PUT")
         urllib.request.urlopen(asked, timeout=10).close()
 
     def stop(self) -> None:
+        """End it; what it held is gone."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
