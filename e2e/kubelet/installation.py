@@ -106,9 +106,10 @@ class Machine:
         """Wait until the Deployment is complete and one pod leads; tells what pods said if not."""
         try:
             self.system("rollout", "status", "deployment/fodc-operator", PATIENCE)
-            leading = "--selector=fodc.banyandb.dev/leader=true"
-            operators.wait_for("a leader", lambda: self._names(leading), 60)
-            self.system("wait", "pod", leading, "--for=condition=Ready", PATIENCE)
+            # The one before may still be on its way out.
+            operators.wait_for("one leader that stays", lambda: len(self._leaders()) == 1, 60)
+            name = self.leader()["metadata"]["name"]
+            self.system("wait", f"pod/{name}", "--for=condition=Ready", PATIENCE)
         except (CommandError, TimeoutError) as error:
             raise CommandError(f"{error}\n{self.words()}") from None
 
@@ -127,10 +128,13 @@ class Machine:
 
     def leader(self) -> dict[str, Any]:
         """Return the pod that leads."""
+        (one,) = self._leaders()
+        return one
+
+    def _leaders(self) -> list[dict[str, Any]]:
         selector = "--selector=fodc.banyandb.dev/leader=true"
         items = self.read(f"--namespace={SYSTEM}", "pods", selector)["items"]
-        (one,) = (pod for pod in items if "deletionTimestamp" not in pod["metadata"])
-        return dict(one)
+        return [dict(pod) for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
     def http(self) -> str:
         """Return the address of the proxy's HTTP port as pods reach it."""
