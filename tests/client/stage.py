@@ -292,6 +292,12 @@ class Stage:
         """Return how many artifacts the proxy has."""
         return len(self.proxy.diagnostics.store.select())
 
+    def alter(self, content: bytes) -> None:
+        """Change the stored bytes of an artifact behind the proxy's back."""
+        files = (path for path in self._folder.rglob("*") if path.is_file())
+        (path,) = (path for path in files if path.read_bytes() == content)
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
     def close(self) -> None:
         """End agents and proxy."""
         for agent in self._agents:

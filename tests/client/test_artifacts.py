@@ -144,6 +144,38 @@ def test_get_needs_ids_or_a_request(fodc_alone):
     assert fodc_alone("artifacts", "get", "art-1", "--request", "req-1").code == 2
 
 
+def test_damaged_artifact_is_refused_and_said_in_every_place(
+    fodc, stage, heap, recorded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fodc_client.downloads._PAUSE_S", 0.01)
+    stage.alter(recorded("heap"))
+
+    ran = fodc("artifacts", "get", heap["artifact_id"], "--output-dir", tmp_path)
+
+    said = f"artifact {heap['artifact_id']} is damaged: its bytes are not those that were stored"
+    assert ran.code == 1
+    assert said in ran.err
+    assert "fetch it again" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+    assert said in fodc("artifacts", "list").err
+    assert "Damaged" in fodc("artifacts", "list", "-o", "wide").out
+    assert said in " ".join(fodc("doctor").out.split())
+
+
+def test_record_that_cannot_be_read_hides_no_other_and_is_told(fodc, relay, heap):
+    def spoilt(path, data):
+        return data.replace(b'"unreadable":[]', b'"unreadable":[{"name":"k","message":"no JSON"}]')
+
+    relay.altered = spoilt
+
+    ran = fodc("artifacts", "list")
+
+    assert heap["artifact_id"] in ran.out
+    assert ran.err == "k in the store cannot be read: no JSON\n"
+    assert fodc("requests", "list").err == "k in the store cannot be read: no JSON\n"
+    assert "record k" in fodc("doctor").out
+
+
 def test_delete_removes_what_is_there_and_names_what_is_not(fodc, heap):
     ran = fodc("artifacts", "delete", heap["artifact_id"], "art-2")
 

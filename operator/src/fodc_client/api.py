@@ -40,6 +40,7 @@ from fodc_client.errors import (
     BadAnswerError,
     BadUsageError,
     ClientError,
+    DownloadError,
     LostError,
     NotFoundError,
     RefusedError,
@@ -371,6 +372,8 @@ def _refusal(status: int, data: bytes, where: str, asked: Mapping[str, str]) -> 
             return UnknownNodeError(asked.get(told.field, ""))
         case 404:
             return NotFoundError(message)
+        case 410:
+            return DownloadError(message)
         case 400 | 413 | 422:
             return BadUsageError(wording.of_option(told.field, message))
         case _:

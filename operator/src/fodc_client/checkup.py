@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from fodc_api.artifacts import Artifacts
 from fodc_api.cluster import Capability, Cluster, Node
 from fodc_api.configuration import Configurations
 from fodc_api.proxy import Readiness
-from fodc_api.words import Contract, NodePhase
+from fodc_api.requests import Requests
+from fodc_api.words import ArtifactState, Contract, NodePhase
 from fodc_client.formats import counted, passed_s, span
 from fodc_client.output import Json
 from fodc_client.reasons import advice_for, because
@@ -85,6 +87,21 @@ def of_clock(apart_s: float, round_trip_s: float) -> Iterator[Finding]:
         yield problem(
             "proxy", "clock", f"it is {span(abs(apart_s))} {side} this machine",
             "Synchronize the clocks (NTP): times of windows and captures would mislead.",
+        )  # fmt: skip
+
+
+def of_store(artifacts: Artifacts, requests: Requests) -> Iterator[Finding]:
+    """Yield what is stored and cannot be used."""
+    for artifact in artifacts.artifacts:
+        if artifact.state is ArtifactState.DAMAGED:
+            yield problem(
+                "proxy", f"artifact {artifact.artifact_id}", artifact.message,
+                f"Remove it: fodc artifacts delete {artifact.artifact_id}",
+            )  # fmt: skip
+    for unreadable in (*artifacts.unreadable, *requests.unreadable):
+        yield problem(
+            "proxy", f"record {unreadable.name}", unreadable.message,
+            "Look into the artifact store; a record that cannot be read is left alone.",
         )  # fmt: skip
 
 

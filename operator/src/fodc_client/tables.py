@@ -47,12 +47,12 @@ class Table:
 
 
 _TONES: Final = {
-    "green": ("Online", "Succeeded", "Supported", "ok"),
+    "green": ("Online", "Succeeded", "Supported", "Stored", "ok"),
     "cyan": ("Running", "Queued", "Finalizing"),
     "yellow": (
         *("Degraded", "PartiallySucceeded", "Skipped", "Cancelled", "Disabled", "Unknown", "note"),
     ),
-    "red": ("Offline", "Failed", "Rejected", "Unsupported", "problem", "drift"),
+    "red": ("Offline", "Failed", "Rejected", "Unsupported", "Damaged", "problem", "drift"),
 }
 _CODES: Final = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "cyan": "\x1b[36m"}
 TONES: Final = {word: tone for tone, words in _TONES.items() for word in words}

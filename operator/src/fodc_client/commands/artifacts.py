@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fodc_api.artifacts import Artifact
+from fodc_api.words import ArtifactState
 from fodc_client import collecting, completing
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_directory, add_verb, completed, word_of
@@ -31,6 +32,7 @@ _COLUMNS = (
 )
 _WIDE_COLUMNS = (
     *_COLUMNS,
+    Column("STATE", toned=True, rank=1),
     Column("STACKS", right=True, rank=4),
     Column("FORMAT", rank=5),
     Column("SHA256", rank=6),
@@ -122,6 +124,11 @@ async def run_list(args: argparse.Namespace, settings: Settings, output: Output)
         output.message(
             "no artifact fits" if filtered else "no artifacts; `fodc capture` makes some"
         )
+    for damaged in answer.value.artifacts:
+        if damaged.state is ArtifactState.DAMAGED:
+            output.warning(damaged.message)
+    for unreadable in answer.value.unreadable:
+        output.warning(f"{unreadable.name} in the store cannot be read: {unreadable.message}")
     return ExitCode.OK
 
 
@@ -236,4 +243,4 @@ def _row(artifact: Artifact) -> tuple[str, ...]:
 
 def _more(artifact: Artifact) -> tuple[str, ...]:
     samples = NOTHING if artifact.samples is None else str(artifact.samples)
-    return samples, artifact.format, artifact.sha256
+    return artifact.state, samples, artifact.format, artifact.sha256

@@ -43,6 +43,7 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
         findings = [
             *await _of_proxy(client),
+            *await _of_store(client),
             *await _of_cluster(client),
             *await _of_configuration(client),
         ]
@@ -62,6 +63,16 @@ async def _of_proxy(client: ProxyClient) -> list[Finding]:
         return [_unexpected("readiness", error)]
     found = checkup.of_proxy(readiness, proxy_version=theirs, own_version=own_version())
     return list(found)
+
+
+async def _of_store(client: ProxyClient) -> list[Finding]:
+    try:
+        artifacts = (await client.artifacts()).value
+        return list(checkup.of_store(artifacts, (await client.requests()).value))
+    except UnreachableError:
+        raise
+    except ClientError as error:
+        return [_unexpected("store", error)]
 
 
 async def _of_cluster(client: ProxyClient) -> list[Finding]:

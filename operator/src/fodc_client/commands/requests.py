@@ -130,6 +130,8 @@ async def run_list(args: argparse.Namespace, settings: Settings, output: Output)
     else:
         filtered = args.phase or args.node
         output.message("no request fits" if filtered else "no requests; `fodc capture` makes one")
+    for unreadable in answer.value.unreadable:
+        output.warning(f"{unreadable.name} in the store cannot be read: {unreadable.message}")
     return ExitCode.OK
 
 
