@@ -368,7 +368,9 @@ class Relay:
             return self._vanish(asked, self.vanish_s)
         for word, (status, data) in self.instead.items():
             if asked.path == word or word in asked.query:
-                return web.Response(status=status, body=data, content_type="application/json")
+                kind = "application/json" if data[:1] in b"{[" else "text/plain"
+                headers = {"X-Content-Type-Options": "nosniff"}
+                return web.Response(status=status, body=data, content_type=kind, headers=headers)
         wanted = {n: v for n, v in asked.headers.items() if n.lower() != "host"}
         async with self._session.request(
             asked.method, self.goal + asked.path_qs, data=body or None, headers=wanted

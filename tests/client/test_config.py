@@ -146,10 +146,11 @@ def test_diff_check_exits_with_1_on_drift_only(fodc, drifted):
 
 def test_diff_of_an_unknown_role_is_wrong_usage(fodc, drifted):
     """C3: it exited with 0."""
-    ran = fodc("config", "diff", "--role", "nope")
+    ran = fodc("config", "diff", "--role", "dta")
 
     assert ran.code == 2
-    assert "got 'nope'" in ran.err
+    assert ran.err.startswith("fodc: --role must be a role (data, liaison, meta), a tier")
+    assert ran.err.endswith("got 'dta'. Did you mean data?\n")
 
 
 def test_diff_of_a_role_that_no_node_has_says_so(fodc, drifted):

@@ -114,6 +114,10 @@ def test_role_that_means_nothing_is_wrong_usage_and_says_what_there_is(fodc, mix
     assert "got 'nope'" in ran.err
 
 
+def test_role_that_is_misspelt_comes_with_what_was_meant(fodc, mixed):
+    assert fodc("nodes", "--role", "laison").err.endswith("got 'laison'. Did you mean liaison?\n")
+
+
 def test_role_that_leaves_out_a_named_node_says_so(fodc, mixed):
     """C3: `--role ROLE_DATA` with a liaison said that there is no such node."""
     ran = fodc("nodes", "--role", "ROLE_DATA", "liaison-0")

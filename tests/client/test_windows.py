@@ -130,7 +130,7 @@ def test_windows_says_when_the_node_does_not_answer(fodc, node):
 
     ran = fodc("windows", "data-0", "up_bytes")
 
-    assert ran.code == 4
+    assert ran.code == 1
     assert ran.err == "fodc: data-0 did not answer; see: fodc doctor\n"
 
 
@@ -140,6 +140,18 @@ def test_windows_reads_a_value_that_json_cannot_carry_as_a_gap(fodc, stage):
     stage.agent("data-0", series=[(name, labels, points)])
 
     assert " 2 points" in fodc("windows", "data-0", "up_bytes").out
+
+
+def test_windows_pass_on_what_the_proxy_says_in_plain_text(fodc, relay, node):
+    """The existing contract's routes answer so; it is no other product."""
+    relay.instead["/metrics-windows"] = (503, b"too many windows at once; come back in 5 s\n")
+
+    ran = fodc("windows", "data-0", "up_bytes")
+
+    assert (ran.code, ran.err) == (
+        1,
+        "fodc: the proxy refused: too many windows at once; come back in 5 s\n",
+    )
 
 
 # ---- charts -----------------------------------------------------------------------------------

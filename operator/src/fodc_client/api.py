@@ -47,10 +47,9 @@ from fodc_client.errors import (
     UnknownNodeError,
     UnreachableError,
 )
-from fodc_client.names import no_such_node, node_names
+from fodc_client.names import no_such_node, node_names, role_hint
 from fodc_client.output import Json
 from fodc_client.reasons import with_advice
-from fodc_protocol.errors import Reason
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 10.0
@@ -294,7 +293,7 @@ class ProxyClient:
             ) as response:
                 if not response.ok and response.status != also_fine:
                     data = await response.read()
-                    raise _refusal(response.status, data, self._where(response), asked)
+                    raise _refusal(response, data, self._where(response), asked)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
@@ -360,14 +359,15 @@ def _read_as(kind: type[T], data: bytes, where: str) -> T:
         raise BadAnswerError(f"{where}: the answer is no JSON but {begin!r}. {_OTHER}") from None
 
 
-def _refusal(status: int, data: bytes, where: str, asked: Mapping[str, str]) -> ClientError:
+def _refusal(
+    response: aiohttp.ClientResponse, data: bytes, where: str, asked: Mapping[str, str]
+) -> ClientError:
     """Return the error that a bad status means; our proxy says which field, others only a text."""
     told = _problem(data)
     if told is None:
-        text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
-        return BadAnswerError(f"{where}: HTTP {status} {text!r}. {_OTHER}")
+        return _text_refusal(response, data, where)
     message = told.message[:_LONGEST_MESSAGE]
-    match status:
+    match response.status:
         case 404 if told.field in _NODE_FIELDS:
             return UnknownNodeError(asked.get(told.field, ""))
         case 404:
@@ -375,12 +375,20 @@ def _refusal(status: int, data: bytes, where: str, asked: Mapping[str, str]) -> 
         case 410:
             return DownloadError(message)
         case 400 | 413 | 422:
-            return BadUsageError(wording.of_option(told.field, message))
+            hint = role_hint(asked.get("role", "")) if told.field == "role" else ""
+            return BadUsageError(wording.of_option(told.field, message) + hint)
         case _:
-            advised = (
-                message if told.reason == Reason.BAD_REQUEST else with_advice(message, told.reason)
-            )
+            advised = with_advice(message, told.reason)
             return RefusedError(f"the proxy refused ({told.reason}): {advised}")
+
+
+def _text_refusal(response: aiohttp.ClientResponse, data: bytes, where: str) -> ClientError:
+    """Return the error of a plain text, as the routes of the existing contract write it."""
+    text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
+    is_told = response.headers.get("X-Content-Type-Options") == "nosniff"
+    if is_told and response.content_type == "text/plain" and response.status in {400, 503}:
+        return RefusedError(f"the proxy refused: {text}")
+    return BadAnswerError(f"{where}: HTTP {response.status} {text!r}. {_OTHER}")
 
 
 def _problem(data: bytes) -> ProblemDetail | None:

@@ -15,7 +15,7 @@ from fodc_api.requests import SelectorAsked
 from fodc_client.errors import BadUsageError, NotFoundError
 from fodc_client.suggestions import did_you_mean
 from fodc_protocol.errors import BadRequestError
-from fodc_protocol.roles import RoleFilter, plain, role_filter
+from fodc_protocol.roles import KNOWN_ROLES, KNOWN_TIERS, RoleFilter, plain, role_filter
 
 _LISTED: Final = 8
 
@@ -55,10 +55,19 @@ def named(nodes: Sequence[Node], names: Sequence[str]) -> list[Node]:
 def filters_of(words: Iterable[str], nodes: Sequence[Node]) -> list[RoleFilter]:
     """Return what the words of `--role` mean; raises BadUsageError for one that means nothing."""
     present = [(node.role, node.tier or "") for node in nodes]
-    try:
-        return [role_filter(word, present) for word in words]
-    except BadRequestError as error:
-        raise BadUsageError(f"--role {error.message}") from None
+    found = []
+    for word in words:
+        try:
+            found.append(role_filter(word, present))
+        except BadRequestError as error:
+            raise BadUsageError(f"--role {error.message}{role_hint(word)}") from None
+    return found
+
+
+def role_hint(word: str) -> str:
+    """Return what a wrong word for a role was probably meant to be, to be put behind a sentence."""
+    hint = did_you_mean(word, (*KNOWN_ROLES, *KNOWN_TIERS))
+    return f". {hint}" if hint else ""
 
 
 def of_roles(nodes: Sequence[Node], filters: Sequence[RoleFilter]) -> list[Node]:

@@ -198,10 +198,10 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     directory = args.output_dir if args.no_wait else prepare_directory(args.output_dir)
     limit_s = min(settings.answer_timeout_s, 30.0)
     async with ProxyClient(settings.proxy_url, timeout_s=limit_s) as client:
+        nodes = (await client.cluster()).value.nodes
+        spec = spec_of(args, settings, f"cli-{secrets.token_hex(6)}", nodes)
         patience = Patience(output)
         with Interrupts() as interrupts:
-            nodes = (await client.cluster()).value.nodes
-            spec = spec_of(args, settings, f"cli-{secrets.token_hex(6)}", nodes)
             created = await interrupts.unless(2, _create(client, patience, spec))
             if args.no_wait:
                 return _left_alone(created, output)

@@ -59,19 +59,23 @@ def _show(args: argparse.Namespace, data: bytes, profile: str, output: Output) -
     if args.folded:
         output.lines(hottest.folded_lines(data, profile=profile, value=args.value))
         return ExitCode.OK
-    table, doubt = hottest.shown(
-        data, args.file.name, profile=profile, value=args.value, count=args.top
-    )
-    if not output.format.is_table:
-        found = hottest.found(data, profile=profile, value=args.value, count=args.top)
-        output.document({"file": str(args.file), **found})
-    elif table.rows:
+    if output.format.is_table:
+        name, count = args.file.name, args.top
+        table, doubt = hottest.shown(data, name, profile=profile, value=args.value, count=count)
+        _refuse_empty(args.file, has_rows=bool(table.rows))
         output.table(table)
-    if not table.rows:
-        raise ClientError(f"{args.file}: the profile is empty: nothing was sampled")
-    if doubt:
-        output.warning(doubt)
+        if doubt:
+            output.warning(doubt)
+        return ExitCode.OK
+    found = hottest.found(data, profile=profile, value=args.value, count=args.top)
+    output.document({"file": str(args.file), **found})
+    _refuse_empty(args.file, has_rows=bool(found.get("functions") or found.get("places")))
     return ExitCode.OK
+
+
+def _refuse_empty(file: Path, *, has_rows: bool) -> None:
+    if not has_rows:
+        raise ClientError(f"{file}: the profile is empty: nothing was sampled")
 
 
 def _read(path: Path) -> bytes:

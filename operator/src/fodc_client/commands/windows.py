@@ -13,7 +13,7 @@ from fodc_client import charts, completing
 from fodc_client.api import Coverage, ProxyClient
 from fodc_client.arguments import Settings, add_verb, completed, duration, pair, positive
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import ExitCode, NotFoundError
+from fodc_client.errors import ClientError, ExitCode, NotFoundError
 from fodc_client.formats import counted, printable, quantity, span
 from fodc_client.output import Json, Output
 from fodc_client.suggestions import did_you_mean
@@ -68,7 +68,7 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
         answer = await client.windows(args.node, start=start)
     found = matching(answer.series, args.metric, dict(args.label))
     if not found:
-        raise NotFoundError(absence(answer.series, answer.coverage, args))
+        raise absence(answer.series, answer.coverage, args)
     if not output.format.is_table:
         output.document(document_of(found, rate=args.rate))
         return ExitCode.OK
@@ -122,16 +122,18 @@ def matching(
     return sorted(found, key=lambda each: sorted(each.labels.items()))
 
 
-def absence(series: Sequence[WindowSeries], coverage: Coverage, args: argparse.Namespace) -> str:
-    """Say why there is nothing to draw and what to try."""
+def absence(
+    series: Sequence[WindowSeries], coverage: Coverage, args: argparse.Namespace
+) -> ClientError:
+    """Return the error that says why there is nothing to draw and what to try."""
     if coverage.missing or not coverage.answered:
-        return f"{args.node} did not answer; see: fodc doctor"
+        return ClientError(f"{args.node} did not answer; see: fodc doctor")
     names = sorted({each.name for each in series})
     if args.metric in names:
-        return f"{args.node}: {args.metric} has no series with these labels"
+        return NotFoundError(f"{args.node}: {args.metric} has no series with these labels")
     span_ = "its window" if args.since is None else f"the last {span(args.since)}"
     said = f"{args.node}: no samples of {args.metric} in {span_}."
-    return f"{said} {did_you_mean(args.metric, names) or _some(names)}"
+    return NotFoundError(f"{said} {did_you_mean(args.metric, names) or _some(names)}")
 
 
 def _some(names: Sequence[str]) -> str:
