@@ -34,7 +34,7 @@ def shell(program, tmp_path, fodc_alone):
         script = tmp_path / "script"
         script.write_text(fodc_alone("completion", name).out)
         plain = {"bash": ["--norc", "-c"], "zsh": ["-f", "-c"], "fish": ["--no-config", "-c"]}
-        home = {"HOME": str(tmp_path), "FODC_PROXY": proxy}
+        home = {"HOME": str(tmp_path), "FODC_PROXY": proxy, "TERM": "xterm"}
         environment = {**os.environ, **home, "PATH": f"{program}:{os.environ['PATH']}"}
         command = [path, *plain[name], lines.replace("SCRIPT", str(script))]
         ran = subprocess.run(
@@ -156,3 +156,21 @@ def test_fish_completes_with_what_the_words_mean(shell, stage):
 
     assert verbs == "nodes\tlist the nodes, their phase and what runs on them\n"
     assert nodes.split() == ["data-0"]
+
+
+def test_zsh_completes_at_its_prompt(shell, stage):
+    """Zsh completes in its line editor only, so one runs in a pseudo terminal of another."""
+    stage.agent("data-0")
+    loading = "autoload -U compinit; compinit -u -D; source SCRIPT; print LOA''DED"
+    lines = [
+        "zmodload zsh/zpty",
+        "zpty inner zsh -f",
+        f'zpty -w inner "{loading}"',
+        "zpty -r inner seen '*LOADED*'",
+        "zpty -n -w inner $'fodc config show d\\t'",
+        "zpty -r inner seen '*show data-0*'",
+        "zpty -d inner",
+        "print completed",
+    ]
+
+    assert shell("zsh", "\n".join(lines), proxy=stage.url) == "completed\n"

@@ -81,13 +81,15 @@ def test_doctor_says_once_what_several_nodes_have_in_common(fodc, stage, finding
 
 def test_doctor_only_notes_what_a_new_agent_has_not_read_yet(fodc, stage):
     """C4: right after the start it said Unknown, as a problem."""
-    unknown = ("config", "Unknown", "NotRead", "the configuration was not read yet")
-    stage.agent("data-0", capabilities=[unknown], window=None)
+    unknown = [
+        (kind, "Unknown", "", "the pprof port was not asked yet") for kind in ("cpu", "heap")
+    ]
+    stage.agent("data-0", capabilities=unknown, window=None)
 
     ran = fodc("doctor")
 
     assert ran.code == 0
-    assert "config: not read yet" in ran.out
+    assert "  cpu, heap: not read yet  the pprof port was not asked yet" in ran.out
     assert "the flight recorder holds nothing yet" in ran.out
     assert "Wait a moment" in ran.out
     assert ran.err == "0 problems, 2 notes\n"

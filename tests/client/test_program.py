@@ -8,8 +8,14 @@ import socket
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from fodc_api.artifacts import ArtifactsQuery
+from fodc_api.cluster import ClusterQuery
+from fodc_api.requests import CancelQuery, RequestSpec, RequestsQuery
+from fodc_api.windows import WindowsQuery
+from fodc_client import wording
 from fodc_client.__main__ import build_parser, main
 
 
@@ -169,3 +175,34 @@ def test_answer_that_cannot_be_read_names_the_place(fodc, relay, body, says):
     assert ran.code == 1
     assert says in ran.err
     assert f"GET {relay.url}/cluster" in ran.err
+
+
+# ---- words ------------------------------------------------------------------------------------
+
+
+def fields_of(kind, path=""):
+    """Yield the path of each field of a Struct, places in lists left out."""
+    for field in msgspec.inspect.type_info(kind).fields:
+        inside = field.type
+        while not isinstance(inside, msgspec.inspect.StructType):
+            inside = getattr(inside, "type", None) or getattr(inside, "item_type", None)
+            if inside is None:
+                break
+        yield f"{path}{field.encode_name}"
+        if inside is not None:
+            yield from fields_of(inside.cls, f"{path}{field.encode_name}.")
+
+
+def test_every_field_that_is_put_into_words_is_one_of_the_api():
+    """C2: a table of words for fields that are called otherwise would say nothing."""
+    queries = (ArtifactsQuery, CancelQuery, ClusterQuery, RequestsQuery, WindowsQuery)
+    known = {path for kind in (RequestSpec, *queries) for path in fields_of(kind)}
+
+    assert set(wording.OPTIONS) - known == set()
+
+
+@pytest.mark.parametrize("name", ["duration_seconds", "gc", "profile"])
+def test_a_place_in_a_list_is_no_part_of_the_words(name):
+    said = wording.of_option(f"captures[7].{name}", f"captures[7].{name} is wrong")
+
+    assert said == f"{wording.OPTIONS[f'captures.{name}']} is wrong"

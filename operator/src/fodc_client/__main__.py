@@ -27,7 +27,7 @@ _EPILOG = """\
 examples:
   fodc nodes
   fodc capture cpu --node banyandb-data-0 --seconds 10
-  fodc capture heap --role ROLE_DATA --output-dir profiles
+  fodc capture heap --role datanode-hot --output-dir profiles
   fodc doctor
 
 exit codes:

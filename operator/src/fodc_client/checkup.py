@@ -220,11 +220,24 @@ def of_configuration(configurations: Configurations) -> Iterator[Finding]:
 
 
 def joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Return problems first, and once what several nodes have in common, with all their names."""
+    """Return problems first, and once what nodes, or matters of a node, have in common."""
     places: dict[Finding, list[str]] = {}
     for finding in sorted(findings, key=lambda finding: finding.level is not Level.PROBLEM):
         places.setdefault(replace(finding, where=""), []).append(finding.where)
-    return [replace(finding, where=", ".join(names)) for finding, names in places.items()]
+    matters: dict[Finding, list[str]] = {}
+    for finding, names in places.items():
+        row = replace(finding, where=", ".join(names), matter="")
+        matters.setdefault(row, []).append(finding.matter)
+    return [replace(row, matter=_together(words)) for row, words in matters.items()]
+
+
+def _together(matters: Sequence[str]) -> str:
+    """Return `cpu, heap: Disabled` for `cpu: Disabled` and `heap: Disabled`."""
+    kinds = dict.fromkeys(matter.partition(": ")[0] for matter in matters)
+    states = dict.fromkeys(matter.partition(": ")[2] for matter in matters)
+    if len(states) > 1:
+        return ", ".join(matters)
+    return ": ".join(word for word in (", ".join(kinds), *states) if word)
 
 
 def table_of(findings: Iterable[Finding]) -> Table:
@@ -232,7 +245,7 @@ def table_of(findings: Iterable[Finding]) -> Table:
     columns = (
         Column("LEVEL", toned=True),
         Column("WHERE", wraps=True, whole=True),
-        Column("WHAT"),
+        Column("WHAT", wraps=True),
         Column("WHY", wraps=True),
         Column("ADVICE", wraps=True),
     )

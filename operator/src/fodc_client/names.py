@@ -121,7 +121,7 @@ def selector_of(chosen: Chosen, nodes: Sequence[Node]) -> SelectorAsked:
     meant = of_roles(of_roles(named(nodes, chosen.names), roles), tiers)
     if not meant:
         raise NotFoundError(_nobody(chosen, nodes))
-    if parts := _as_product([*roles], [*tiers]):
+    if parts := _as_product(roles, tiers):
         return SelectorAsked(chosen.names, *parts, include_offline=chosen.include_offline)
     names = tuple(dict.fromkeys(node.node_id for node in meant))
     return SelectorAsked(names, include_offline=chosen.include_offline)

@@ -7,7 +7,7 @@ The one idea: a person typed `--seconds`, so no message says `captures[0].durati
 import re
 from typing import Final
 
-_OPTIONS: Final = {
+OPTIONS: Final = {
     "captures": "PROFILE",
     "captures.profile": "PROFILE",
     "captures.duration_seconds": "--seconds",
@@ -33,7 +33,7 @@ _PLACE: Final = re.compile(r"\[\d+\]")
 
 def of_option(field: str, message: str) -> str:
     """Return a message about a field of the API as one about the option that filled it."""
-    option = _OPTIONS.get(_PLACE.sub("", field))
+    option = OPTIONS.get(_PLACE.sub("", field))
     if option is None:
         named = f"{field}: {message}" if field and field not in message else message
         return f"the proxy refused: {named}"
