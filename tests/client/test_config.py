@@ -1,142 +1,178 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fodc config`: one node's settings, and drift between nodes of a role."""
+"""`fodc config`: what one node was told, and drift between nodes of a role."""
 
 import json
 
 import pytest
 
+SETTINGS = [
+    ("logging-level", "info", "flag"),
+    ("etcd-password", "hunter2", "environment"),
+]
+
 SHOW = """\
-SETTING          VALUE            SOURCE
-etcd-password    ****** (redacted)  flag
-logging-level    info             default
+SETTING        VALUE           SOURCE
+etcd-password  *** (redacted)  environment
+logging-level  info            flag
 """
 
 DIFF = """\
 ROLE_DATA: 3 nodes
-SETTING         KIND   VALUE         NODES
-cache-max-size  drift  1GiB (most)   data-0, data-1
-                       (not set)     data-2
+SETTING         KIND   VALUE        NODES
+cache-max-size  drift  1GiB (most)  data-0, data-1
+                       (not set)    data-2
 """
 
 
-def entry(name, value, source="default", *, redacted=False):
-    return {"name": name, "value": value, "source": source, "redacted": redacted}
+@pytest.fixture
+def told():
+    return {"collection_timeout_s": 0.4}
 
 
 @pytest.fixture
-def configured(proxy):
-    entries = [
-        entry("logging-level", "info"),
-        entry("etcd-password", "******", "flag", redacted=True),
-    ]
-    proxy.configuration = {
-        "asked": 1,
-        "answered": 1,
-        "missing": [],
-        "nodes": [
-            {
-                "node_id": "data-0",
-                "role": "ROLE_DATA",
-                "hash": "abcdef0123456789",
-                "epoch": 3,
-                "collected_at": "2026-11-21T07:06:39.000Z",
-                "stale": False,
-                "entries": entries,
-                "conditions": [],
-            }
-        ],
-    }
-    return proxy.configuration
+def configured(stage):
+    return stage.agent("data-0", settings=SETTINGS)
 
 
-def test_show_lists_settings_by_name_and_marks_secrets(fodc, proxy, configured):
+def test_show_lists_settings_by_name_and_masks_secrets(fodc, configured):
     ran = fodc("config", "show", "data-0")
 
-    assert [line.split() for line in ran.out.splitlines()] == [
-        line.split() for line in SHOW.splitlines()
-    ]
-    assert ran.err == ("data-0: 2 settings, collected 2026-11-21 07:06:39 UTC, hash abcdef012345\n")
-    assert proxy.asked == ["GET /cluster/config?node_id=data-0"]
+    assert ran.out == SHOW
+    assert "hunter2" not in ran.out
+    assert ran.code == 0
+
+
+def test_show_says_that_defaults_are_not_known(fodc, configured):
+    """C8: it promised the effective configuration and knew only what the node was told."""
+    ran = fodc("config", "show", "data-0")
+
+    assert ran.err.startswith("data-0: 2 settings told, collected 20")
+    assert "hash abcdef012345; what nobody set has the node's default and is not listed" in ran.err
+
+
+def test_show_does_not_promise_the_effective_configuration(fodc_alone, capsys):
+    """C8: the help did."""
+    with pytest.raises(SystemExit):
+        fodc_alone("config", "show", "--help")
+
+    text = capsys.readouterr().out
+    assert "effective" not in text
+    assert "told by flags, environment and files" in " ".join(text.split())
 
 
 def test_show_says_when_the_answer_is_stale(fodc, configured):
-    configured["nodes"][0]["stale"] = True
+    fodc("config", "show", "data-0")
+    configured.hung = True
 
-    assert "STALE: the node has not answered since" in fodc("config", "show", "data-0").err
+    ran = fodc("config", "show", "data-0")
+
+    assert "STALE: the node has not answered since" in ran.err
+    assert ran.out == SHOW
 
 
 def test_show_says_not_found_for_an_unknown_node(fodc, configured):
-    configured["nodes"] = []
+    ran = fodc("config", "show", "dat-0")
 
-    assert fodc("config", "show", "data-9").code == 4
+    assert ran.code == 4
+    assert ran.err == "fodc: no such node: dat-0. Did you mean data-0?\n"
 
 
 def test_show_fails_with_the_reason_when_the_node_does_not_answer(fodc, configured):
-    configured["nodes"] = []
-    configured["missing"] = [{"node_id": "data-0", "reason": "Offline", "message": "gone"}]
+    configured.hung = True
 
     ran = fodc("config", "show", "data-0")
 
     assert ran.code == 1
-    assert "data-0 did not answer: Offline: gone. No heartbeat" in ran.err
+    assert ran.err.startswith("data-0 did not answer: DeadlineExceeded: ")
+    assert ran.err.count("Allow more time") == 1
 
 
 @pytest.fixture
-def drifted(proxy):
-    drift = {
-        "name": "cache-max-size",
-        "kind": "drift",
-        "majority": "1GiB",
-        "values": [
-            {"value": "1GiB", "nodes": ["data-0", "data-1"]},
-            {"value": None, "nodes": ["data-2"]},
-        ],
-    }
-    identity = {
-        "name": "node-host",
-        "kind": "identity",
-        "majority": None,
-        "values": [{"value": "10.0.0.7", "nodes": ["data-0"]}],
-    }
-    role = {
-        "role": "ROLE_DATA",
-        "nodes": ["data-0", "data-1", "data-2"],
-        "differences": [drift, identity],
-    }
-    proxy.configuration = {"asked": 3, "answered": 3, "missing": [], "roles": [role]}
-    return proxy.configuration
+def drifted(stage):
+    """Three nodes: one setting has drifted, three differ as they must."""
+    agents = []
+    for number in range(3):
+        own = [
+            ("grpc-host", f"10.0.0.{number}", "flag"),
+            ("grpc-port", str(17912 + number), "flag"),
+            ("measure-root-path", f"/data/{number}", "flag"),
+        ]
+        size = [("cache-max-size", "1GiB", "flag")] if number < 2 else []
+        agents.append(stage.agent(f"data-{number}", settings=own + size))
+    return agents
 
 
-def test_diff_shows_drift_and_marks_the_majority(fodc, proxy, drifted):
-    ran = fodc("config", "diff", "--role", "ROLE_DATA")
+def test_diff_shows_drift_and_marks_the_majority(fodc, drifted):
+    ran = fodc("config", "diff", "--role", "datanode-HOT")
 
-    assert [line.split() for line in ran.out.splitlines()] == [
-        line.split() for line in DIFF.splitlines()
-    ]
+    assert ran.out == DIFF
     assert ran.code == 0
-    assert proxy.asked == ["GET /cluster/config?role=ROLE_DATA&diff=role"]
 
 
-def test_diff_shows_what_must_differ_only_when_wide(fodc, drifted):
-    assert "node-host" not in fodc("config", "diff").out
-    assert "node-host" in fodc("config", "diff", "-o", "wide").out
+def test_diff_says_how_many_expected_differences_it_hides_and_how_to_see_them(fodc, drifted):
+    """C8: folders, names and addresses were left out without a word, and ports called drift."""
+    ran = fodc("config", "diff")
+
+    assert ran.err == (
+        "ROLE_DATA: 3 nodes, 1 difference; 3 expected differences (names, addresses, ports, "
+        "folders) hidden, --all shows\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["--all"], ["-o", "wide"]], ids=" ".join)
+def test_diff_shows_expected_differences_when_asked(fodc, drifted, words):
+    ran = fodc("config", "diff", *words)
+
+    kinds = {line.split()[0]: line.split()[1] for line in ran.out.splitlines()[2:]}
+    assert {name: kind for name, kind in kinds.items() if kind in {"drift", "identity"}} == {
+        "cache-max-size": "drift",
+        "grpc-host": "identity",
+        "grpc-port": "identity",
+        "measure-root-path": "identity",
+    }
+    assert "hidden" not in ran.err
 
 
 def test_diff_check_exits_with_1_on_drift_only(fodc, drifted):
     assert fodc("config", "diff", "--check").code == 1
-    del drifted["roles"][0]["differences"][0]
+    for agent in drifted:
+        agent.settings = [each for each in agent.settings if each[0] != "cache-max-size"]
 
     ran = fodc("config", "diff", "--check")
 
     assert ran.code == 0
-    assert ran.err == "ROLE_DATA: no drift between 3 nodes\n"
+    assert ran.err.startswith("ROLE_DATA: no drift between 3 nodes; 3 expected differences")
 
 
-def test_diff_is_partial_when_nodes_are_missing(fodc, drifted):
-    drifted["missing"] = [{"node_id": "data-3", "reason": "DeadlineExceeded", "message": "10 s"}]
+def test_diff_of_an_unknown_role_is_wrong_usage(fodc, drifted):
+    """C3: it exited with 0."""
+    ran = fodc("config", "diff", "--role", "dta")
 
-    ran = fodc("config", "diff", "-o", "json")
+    assert ran.code == 2
+    assert ran.err.startswith("fodc: --role must be a role (data, liaison, meta), a tier")
+    assert ran.err.endswith("got 'dta'. Did you mean data?\n")
+
+
+def test_diff_of_a_role_that_no_node_has_says_so(fodc, drifted):
+    assert fodc("config", "diff", "--role", "meta").err == (
+        "no node has this role; see: fodc nodes\n"
+    )
+
+
+def test_diff_is_partial_when_nodes_are_missing_and_advises_once(fodc, drifted):
+    """C4: the same advice stood behind every node."""
+    drifted[1].hung = drifted[2].hung = True
+
+    ran = fodc("config", "diff")
 
     assert ran.code == 5
-    assert json.loads(ran.out) == drifted
-    assert "data-3 did not answer" in ran.err
+    assert "data-1 did not answer" in ran.err
+    assert "data-2 did not answer" in ran.err
+    assert ran.err.count("Allow more time") == 1
+
+
+def test_diff_json_is_the_proxys_document(fodc, drifted):
+    document = json.loads(fodc("config", "diff", "-o", "json").out)
+
+    assert document["asked"] == document["answered"] == 3
+    assert document["roles"][0]["differences"][0]["majority"] == "1GiB"

@@ -2,26 +2,33 @@
 """`fodc doctor`: what is found, how bad it is, and that each finding has advice."""
 
 import json
-from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
+from fodc_api.cluster import (
+    ArtifactsHeld,
+    Capability,
+    Cluster,
+    ClusterSummary,
+    Condition,
+    Node,
+    ProxyFacts,
+    WindowExtent,
+)
+from fodc_api.words import Contract, NodePhase
 from fodc_client import checkup
 from fodc_client.__main__ import main
-from fodc_client.commands import doctor
 from fodc_protocol.errors import Reason, advice
+from fodc_proxy.fleet.membership import Limits
+from tests.client.stage import Gives
+
+NOW = "2026-11-21T08:00:00.000Z"
 
 
-@pytest.fixture(autouse=True)
-def same_clock(monkeypatch):
-    """The fake proxy's time is 2026-11-21T08:00:00Z: let this machine agree."""
-
-    class Frozen(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
-
-    monkeypatch.setattr(doctor, "datetime", Frozen)
+@pytest.fixture
+def told():
+    return {"collection_timeout_s": 0.4, "limits": Limits(heartbeat_timeout_ms=10_000)}
 
 
 @pytest.fixture
@@ -33,59 +40,186 @@ def findings(fodc):
     return examine
 
 
-def test_doctor_says_that_all_is_well(fodc):
+# ---- as a person meets it -----------------------------------------------------------------------
+
+
+def test_doctor_says_that_all_is_well(fodc, stage):
+    stage.agent("data-0")
+
     ran = fodc("doctor")
 
-    assert ran.code == 0
-    assert ran.out == ""
+    assert (ran.code, ran.out) == (0, "")
     assert ran.err == "all is well: proxy ready, all nodes online and whole\n"
 
 
-def test_doctor_prints_problems_first_and_counts(fodc, proxy, make):
-    disabled = {"kind": "block", "state": "Disabled", "reason": "RateZero", "message": "no rate"}
-    proxy.nodes = [
-        make.node("a", capabilities=[disabled]),
-        make.node("b", phase="Offline", heartbeat_age_seconds=95),
-    ]
+def test_doctor_prints_problems_first_and_counts(fodc, stage):
+    stage.agent("a", capabilities=[("block", "Disabled", "RateZero", "no rate")])
+    stage.leave(stage.agent("b"))
 
     ran = fodc("doctor")
 
-    lines = ran.out.splitlines()
+    lines = [line.split() for line in ran.out.splitlines()]
     assert ran.code == 1
-    assert lines[1].split()[:3] == ["problem", "b", "offline"]
-    assert "1m35s ago" in lines[1]
-    assert lines[2].split()[:4] == ["note", "a", "block:", "Disabled"]
-    assert ran.err == "1 problem, 1 note\n"
+    assert ["problem", "b", "offline", "last", "heartbeat:"] in [line[:5] for line in lines]
+    assert lines[-1][:4] == ["note", "a", "block:", "Disabled"]
+    assert ran.err.endswith("1 note\n")
+
+
+def test_doctor_says_once_what_several_nodes_have_in_common(fodc, stage, findings):
+    """C4: three notes were repeated for each node."""
+    for number in range(3):
+        disabled = ("block", "Disabled", "RateZero", "no rate")
+        stage.agent(f"data-{number}", capabilities=[disabled])
+
+    ran = fodc("doctor")
+
+    assert len(ran.out.splitlines()) == 2
+    assert "data-0, data-1, data-2" in ran.out
+    assert ran.err == "0 problems, 1 note\n"
+    assert [each["where"] for each in findings()[1]] == ["data-0", "data-1", "data-2"]
+
+
+def test_doctor_only_notes_what_a_new_agent_has_not_read_yet(fodc, stage):
+    """C4: right after the start it said Unknown, as a problem."""
+    unknown = [
+        (kind, "Unknown", "", "the pprof port was not asked yet") for kind in ("cpu", "heap")
+    ]
+    stage.agent("data-0", capabilities=unknown, window=None)
+
+    ran = fodc("doctor")
+
+    assert ran.code == 0
+    assert "  cpu, heap: not read yet  the pprof port was not asked yet" in ran.out
+    assert "the flight recorder holds nothing yet" in ran.out
+    assert "Wait a moment" in ran.out
+    assert ran.err == "0 problems, 2 notes\n"
+
+
+def test_doctor_does_not_refer_to_a_name_that_no_message_has(fodc, stage):
+    """C4: "the message names it" stood behind messages that named nothing."""
+    disabled = ("block", "Disabled", "RateZero", "its sampling rate is zero")
+    stage.agent("data-0", capabilities=[disabled])
+
+    assert "the message names" not in fodc("doctor").out
+
+
+def test_doctor_finds_an_empty_fleet(findings):
+    code, found = findings()
+
+    assert code == 1
+    assert found[0]["why"] == "no agent has registered"
+
+
+def test_doctor_finds_nodes_that_do_not_tell_their_configuration(findings, stage):
+    stage.agent("data-0")
+    stage.agent("data-1").hung = True
+
+    code, found = findings()
+
+    assert code == 1
+    assert [(each["where"], each["matter"]) for each in found] == [("data-1", "configuration")]
+    assert found[0]["why"].startswith("DeadlineExceeded: ")
+
+
+def test_doctor_notes_an_agent_that_declares_nothing(findings, stage):
+    stage.go_agent("old")
+
+    code, found = findings()
+
+    assert code == 0
+    assert "capabilities" in {each["matter"] for each in found}
+    assert findings("--strict")[0] == 1
+
+
+def test_doctor_finds_a_proxy_that_is_not_ready(findings, relay, stage):
+    stage.agent("data-0")
+    check = {"name": "artifacts", "ok": False, "message": "the directory is read-only"}
+    body = {"ready": False, "checks": [check]}
+    relay.instead["/readyz"] = (503, json.dumps(body).encode())
+
+    code, found = findings()
+
+    assert code == 1
+    assert found[0]["matter"] == "readiness: artifacts"
+    assert found[0]["why"] == "the directory is read-only"
+
+
+def test_doctor_exits_with_3_when_nobody_answers(capsys):
+    assert main(["doctor", "--proxy", "http://127.0.0.1:1"]) == 3
+    assert "cannot reach the proxy at http://127.0.0.1:1: connection refused" in (
+        capsys.readouterr().err
+    )
+
+
+def test_doctor_still_works_after_a_capture(fodc, stage, recorded, tmp_path):
+    stage.agent("data-0", plans={"cpu": Gives(recorded("cpu"))})
+    fodc("capture", "cpu", "--all", "--output-dir", tmp_path)
+
+    assert fodc("doctor").code == 0
+
+
+# ---- as rules -----------------------------------------------------------------------------------
+
+
+def node(**changes):
+    """A node that is well and has been there for an hour."""
+    well = Node(
+        node_id="data-0",
+        agent_id="agent-0",
+        pod_name="data-0",
+        namespace="banyandb",
+        role="ROLE_DATA",
+        tier="hot",
+        phase=NodePhase.ONLINE,
+        contract=Contract.LINK,
+        agent_version="0.1.0",
+        registered_at="2026-11-21T07:00:00.000Z",
+        last_heartbeat_at="2026-11-21T07:59:57.000Z",
+        heartbeat_age_seconds=3.0,
+        labels={},
+        container_names=("data",),
+        addresses=(),
+        capabilities=(Capability("cpu", "Supported"),),
+        window=WindowExtent("2026-11-21T07:05:00.000Z", NOW, 381, 1 << 20),
+        configuration_hash="0123",
+        artifacts=ArtifactsHeld(0, 0),
+        conditions=(),
+        active_captures=(),
+        reconnects=0,
+    )
+    return msgspec.structs.replace(well, **changes)
+
+
+def cluster(*nodes):
+    summary = ClusterSummary(len(nodes), len(nodes), 0, 0, {})
+    return Cluster(NOW, ProxyFacts("0.1.0", "i", 7200), summary, nodes)
 
 
 CHANGES = {
     "an old heartbeat": {"heartbeat_age_seconds": 45.0},
     "an unknown role": {"role": "ROLE_UNSPECIFIED"},
     "no window": {"window": None},
-    "a degraded node": {"phase": "Degraded"},
-    "a condition": {"conditions": [{"type": "NodeUnreachable", "reason": "Odd", "message": "m"}]},
-    "an unknown capability": {"capabilities": [{"kind": "cpu", "state": "Unknown"}]},
+    "a degraded node": {"phase": NodePhase.DEGRADED},
+    "a condition": {"conditions": (Condition("NodeUnreachable", "Odd", "m"),)},
+    "an unknown capability": {"capabilities": (Capability("cpu", "Unknown"),)},
     "a clock ahead": {
-        "window": {
-            "oldest": "2026-11-21T07:00:00Z",
-            "newest": "2026-11-21T08:00:30Z",
-            "series": 1,
-            "bytes": 1,
-        }
+        "window": WindowExtent("2026-11-21T07:00:00.000Z", "2026-11-21T08:00:30.000Z", 1, 1)
     },
+    "a node that is away": {"phase": NodePhase.OFFLINE, "heartbeat_age_seconds": 95.0},
 }
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_doctor_finds_a_problem_of_a_node_and_advises(findings, proxy, make, changes):
-    proxy.nodes = [make.node("data-0", **changes)]
+def test_doctor_finds_a_problem_of_a_node_and_advises(changes):
+    (found,) = checkup.of_cluster(cluster(node(**changes)))
 
-    code, found = findings()
+    assert (found.level, found.where) == (checkup.Level.PROBLEM, "data-0")
+    assert found.advice
+    assert found.why
 
-    assert code == 1
-    assert [(each["level"], each["where"]) for each in found] == [("problem", "data-0")]
-    assert found[0]["advice"]
-    assert found[0]["why"]
+
+def test_doctor_finds_nothing_of_a_node_that_is_well():
+    assert list(checkup.of_cluster(cluster(node()))) == []
 
 
 @pytest.mark.parametrize(
@@ -95,75 +229,18 @@ def test_doctor_finds_a_problem_of_a_node_and_advises(findings, proxy, make, cha
         *("AmbiguousProcess", "NotShared", "OutsideNamespace", "PermissionDenied", "Remote"),
     ],
 )
-def test_doctor_advises_on_what_an_agent_cannot_see(findings, proxy, make, reason):
-    told = {"kind": "process", "state": "Unsupported", "reason": reason, "message": "why"}
-    proxy.nodes = [make.node(capabilities=[told])]
+def test_doctor_advises_on_what_an_agent_cannot_see(reason):
+    told = Capability("process", "Unsupported", reason, "why")
 
-    _, found = findings()
+    (found,) = checkup.of_cluster(cluster(node(capabilities=(told,))))
 
-    assert [each["why"] for each in found] == [f"{reason}: why"]
-    assert found[0]["advice"] not in {"", advice(Reason.UNSUPPORTED), "See the agent's log."}
-
-
-def test_doctor_notes_an_agent_that_declares_nothing(findings, proxy, make):
-    proxy.nodes = [make.node(contract="fodc", capabilities=[], window=None)]
-
-    code, found = findings()
-
-    assert code == 0
-    assert [each["matter"] for each in found] == ["capabilities"]
-    assert findings("--strict")[0] == 1
-
-
-def test_doctor_finds_an_empty_fleet(findings, proxy):
-    proxy.nodes = []
-
-    assert findings()[0] == 1
-
-
-def test_doctor_finds_a_proxy_that_is_not_ready(findings, proxy):
-    proxy.checks = [{"name": "artifacts", "ok": False, "message": "the directory is read-only"}]
-
-    code, found = findings()
-
-    assert code == 1
-    assert found[0]["matter"] == "readiness: artifacts"
-    assert found[0]["why"] == "the directory is read-only"
-
-
-def test_doctor_finds_nodes_that_do_not_tell_their_configuration(findings, proxy):
-    missing = {"node_id": "data-1", "reason": "DeadlineExceeded", "message": "no answer in 10 s"}
-    proxy.configuration = {"asked": 2, "answered": 1, "missing": [missing]}
-
-    code, found = findings()
-
-    assert code == 1
-    assert found[0]["where"] == "data-1"
-    assert found[0]["matter"] == "configuration"
-
-
-def test_doctor_only_notes_that_configuration_is_not_supported(findings, proxy):
-    missing = {"node_id": "data-1", "reason": "Unsupported", "message": "an old agent"}
-    proxy.configuration = {"asked": 2, "answered": 1, "missing": [missing]}
-
-    code, found = findings()
-
-    assert code == 0
-    assert [(each["level"], each["where"]) for each in found] == [("note", "data-1")]
+    assert found.why == f"{reason}: why"
+    assert found.advice not in {"", advice(Reason.UNSUPPORTED), "See the agent's log."}
 
 
 def test_clock_of_the_proxy_is_compared_with_this_machine():
-    here = datetime(2026, 11, 21, 8, tzinfo=UTC)
-
-    late = list(checkup.of_clock(here - timedelta(seconds=30), here, 0.1))
-    fine = list(checkup.of_clock(here + timedelta(seconds=4), here, 0.1))
+    late = list(checkup.of_clock(-30.0, 0.1))
+    fine = list(checkup.of_clock(4.0, 0.1))
 
     assert [finding.why for finding in late] == ["it is 30s behind this machine"]
     assert fine == []
-
-
-def test_doctor_exits_with_3_when_nobody_answers(capsys):
-    assert main(["doctor", "--proxy", "http://127.0.0.1:1"]) == 3
-    assert "cannot reach the proxy at http://127.0.0.1:1: connection refused" in (
-        capsys.readouterr().err
-    )

@@ -4,6 +4,10 @@
 import signal
 import time
 
+import pytest
+
+from tests.client.stage import Gives, Holds
+
 
 def wait_until(condition, limit_s=20.0):
     end = time.monotonic() + limit_s
@@ -12,79 +16,68 @@ def wait_until(condition, limit_s=20.0):
         time.sleep(0.02)
 
 
-def running(proxy, make):
-    proxy.steps = [make.request(1, "Running", make.target("data-0", "Running", make.result()))]
+@pytest.fixture
+def running(stage, relay, spawn):
+    """Start a capture that runs until somebody ends it, and wait until the program follows it."""
+    stage.agent("data-0", plans={"cpu": Holds()})
+
+    def start(*words):
+        process = spawn(*words, text=True)
+        wait_until(lambda: any("after_revision" in each for each in relay.asked))
+        return process
+
+    return start
 
 
-def polled(proxy):
-    return any("after_revision" in each for each in proxy.asked)
-
-
-def test_first_interrupt_aborts_the_request_and_says_what_happened(proxy, make, spawn):
-    running(proxy, make)
-    proxy.aborted = [
-        make.request(
-            2, "Cancelled", make.target("data-0", "Cancelled", make.result(phase="Cancelled"))
-        )
-    ]
-    process = spawn("capture", "cpu", "--all", text=True)
-    wait_until(lambda: polled(proxy))
+def test_first_interrupt_aborts_the_request_and_says_what_happened(running, relay):
+    process = running("capture", "cpu", "--all")
 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert "DELETE /diagnostics/requests/req-1?mode=abort" in proxy.asked
+    assert any(each.startswith("DELETE /diagnostics/requests/cli-") for each in relay.asked)
     assert "aborting; Ctrl-C again leaves without waiting" in err
-    assert "request req-1 ended: Cancelled, 0 targets had succeeded" in err
+    assert "ended: Cancelled, 0 targets had succeeded" in err
     assert out == ""
     assert "Traceback" not in err
     assert "Warning" not in err
 
 
-def test_second_interrupt_leaves_and_names_the_request(proxy, make, spawn):
-    running(proxy, make)
-    process = spawn("capture", "cpu", "--all", text=True)
-    wait_until(lambda: polled(proxy))
+def test_second_interrupt_leaves_and_names_the_request(running, relay, stage):
+    process = running("capture", "cpu", "--all")
+    stage.deaf("data-0")
 
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: any(each.startswith("DELETE") for each in proxy.asked))
+    wait_until(lambda: any(each.startswith("DELETE") for each in relay.asked))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert "left. Request req-1 may go on" in err
-    assert "fodc requests cancel req-1" in err
+    assert "left. Request cli-" in err
+    assert "fodc requests cancel cli-" in err
     assert "Traceback" not in err
     assert "Warning" not in err
 
 
-def test_aborted_capture_points_at_what_was_stored_before(proxy, make, spawn, tmp_path):
-    running(proxy, make)
-    content = make.recorded("cpu")
-    proxy.aborted = [
-        make.request(
-            2,
-            "Cancelled",
-            make.target("data-0", "Succeeded", make.stored("cpu", content, "art-1")),
-            make.target("data-1", "Cancelled"),
-        )
-    ]
-    process = spawn("capture", "cpu", "--all", text=True)
-    wait_until(lambda: polled(proxy))
+def test_aborted_capture_points_at_what_was_stored_before(
+    stage, running, recorded, spawn, tmp_path
+):
+    stage.agent("data-1", plans={"cpu": Gives(recorded("cpu"))})
+    process = running("capture", "cpu", "--all")
+    wait_until(lambda: stage.stored() == 1)
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
 
     assert "1 target had succeeded" in err
-    assert "stored before: fodc artifacts get --request req-1" in err
+    assert "stored before: fodc artifacts get --request cli-" in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupt_of_another_verb_ends_it_quietly(proxy, make, spawn):
-    running(proxy, make)
-    process = spawn("requests", "show", "req-1", "--wait", text=True)
-    wait_until(lambda: polled(proxy))
+def test_interrupt_of_another_verb_ends_it_quietly(running, fodc):
+    request_id = fodc("capture", "cpu", "--all", "--no-wait").out.strip()
+    process = running("requests", "show", request_id, "--wait")
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)

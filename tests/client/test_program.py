@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program as a whole: help, global options, exit codes, completion, version."""
+"""The program as a whole: help, global options, exit codes, version."""
 
 import argparse
 import json
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from fodc_api.artifacts import ArtifactsQuery
+from fodc_api.cluster import ClusterQuery
+from fodc_api.requests import CancelQuery, RequestSpec, RequestsQuery
+from fodc_api.windows import WindowsQuery
+from fodc_client import wording
 from fodc_client.__main__ import build_parser, main
-from fodc_client.completion import places_of
 
 
 def parsers(parser, path=()):
@@ -62,10 +66,11 @@ def test_module_runs_as_a_program():
     assert ran.stdout.startswith("fodc ")
 
 
-def test_version_names_both_programs(fodc, proxy):
+def test_version_names_both_programs(fodc, stage):
     ran = fodc("version")
 
-    assert ran.out.splitlines()[1] == f"proxy 0.1.0 at {proxy.url}"
+    ours, theirs = ran.out.splitlines()
+    assert theirs == f"proxy {ours.removeprefix('fodc ')} at {stage.url}"
     assert set(json.loads(fodc("version", "-o", "json").out)) == {"client", "proxy"}
 
 
@@ -74,15 +79,16 @@ def test_version_is_no_failure_without_a_proxy(capsys):
     assert "cannot reach the proxy" in capsys.readouterr().err
 
 
-def test_global_options_stand_before_or_after_the_verb(proxy, capsys):
-    assert main(["--proxy", proxy.url, "-o", "json", "nodes"]) == 0
+def test_global_options_stand_before_or_after_the_verb(stage, capsys):
+    assert main(["--proxy", stage.url, "-o", "json", "artifacts", "list"]) == 0
     before = capsys.readouterr().out
-    assert main(["nodes", "-o", "json", "--proxy", proxy.url]) == 0
+    assert main(["artifacts", "list", "-o", "JSON", "--proxy", stage.url]) == 0
     assert capsys.readouterr().out == before
+    assert json.loads(before)["artifacts"] == []
 
 
-def test_proxy_is_taken_from_the_environment(proxy, capsys, monkeypatch):
-    monkeypatch.setenv("FODC_PROXY", proxy.url.removeprefix("http://"))
+def test_proxy_is_taken_from_the_environment(stage, capsys, monkeypatch):
+    monkeypatch.setenv("FODC_PROXY", stage.url.removeprefix("http://"))
 
     assert main(["nodes"]) == 0
 
@@ -111,73 +117,92 @@ def test_silent_proxy_is_given_up_after_the_timeout(capsys):
     assert "did not answer within 0.3 s" in capsys.readouterr().err
 
 
-def test_wrong_usage_points_at_the_help(capsys):
-    assert main(["artifacts", "get", "--color"]) == 2
-    assert "fodc" in capsys.readouterr().err
-    assert main(["nodes", "-o", "xml"]) == 2
-    assert "'xml' is none of: table, wide, json, yaml" in capsys.readouterr().err
-    assert main([]) == 2
+@pytest.mark.parametrize(
+    ("argv", "says", "program"),
+    [
+        (
+            ["artifacts", "get", "--color"],
+            "--color is no option here. Did you mean --no-color?",
+            "",
+        ),
+        (["nodes", "-o", "xml"], "-o 'xml' is unknown. There are: table, wide, json, yaml", ""),
+        (["node"], "COMMAND 'node' is unknown. Did you mean nodes?", ""),
+        (["artifacts", "ls"], "COMMAND 'ls' is unknown.", "artifacts"),
+        (["requests", "cancel", "x", "--mode", "kill"], "--mode 'kill' is unknown.", "requests"),
+    ],
+)
+def test_wrong_usage_says_what_was_meant_and_points_at_the_help(fodc_alone, argv, says, program):
+    """C2: no suggestion for `fodc node`."""
+    ran = fodc_alone(*argv)
+
+    assert ran.code == 2
+    assert ran.err.startswith(f"fodc: {says}")
+    assert f"See `fodc {program}" in ran.err
+    assert ran.err.endswith("--help`.\n")
 
 
-def test_proxy_of_another_product_is_recognized(fodc, proxy):
-    ran = fodc("nodes", "--proxy", "unused")  # the fixture's --proxy comes last and wins
+@pytest.mark.parametrize("argv", [[], ["artifacts"], ["requests"], ["config"]], ids=" ".join)
+def test_word_that_only_stands_before_others_shows_them(argv, capsys):
+    """C2: bare `fodc` was an error."""
+    assert main(argv) == 0
 
-    assert ran.code == 0
-    proxy_url = f"{proxy.url}/elsewhere"
-    assert main(["nodes", "--proxy", proxy_url]) == 1
-
-
-# ---- completion -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def script(fodc):
-    return lambda shell: fodc("completion", shell).out
+    shown = capsys.readouterr()
+    assert shown.out.startswith(" ".join(["usage: fodc", *argv]))
+    assert "commands:" in shown.out
+    assert shown.err == ""
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script_parses(script, shell, tmp_path):
-    path = tmp_path / "script"
-    path.write_text(script(shell))
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
+def test_proxy_of_another_product_is_recognized(stage, capsys):
+    assert main(["nodes", "--proxy", f"{stage.url}/elsewhere"]) == 1
 
-    subprocess.run([program, "-n", str(path)], check=True, timeout=10)
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script_knows_every_verb_and_option(script, shell):
-    text = script(shell)
-
-    for place in places_of(build_parser()):
-        for word in (*place.words, *place.options):
-            assert word.text.lstrip("-") in text
+    assert "Is --proxy the address of a FODC proxy of this product?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("body", "says"),
     [
-        (["fodc", "no"], ["nodes"]),
-        (["fodc", "artifacts", ""], ["list", "get", "delete"]),
-        (["fodc", "--no-color", "artifacts", "g"], ["get"]),
-        (["fodc", "requests", "cancel", "--mo"], ["--mode"]),
-        (["fodc", "capture", "go"], ["goroutine"]),
-        (["fodc", "nodes", "-o", "j"], ["json"]),
-        (["fodc", "completion", ""], ["bash", "zsh", "fish"]),
+        (b"<html>", "the answer is no JSON but '<html>'"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"nodes": []}', "Object missing required field `generated_at`"),
+        (b"\xff", "the answer is no JSON"),
     ],
 )
-def test_bash_completes(script, tmp_path, words, expected):
-    path = tmp_path / "script"
-    path.write_text(script("bash"))
-    quoted = " ".join(f"'{word}'" for word in words)
-    program = (
-        f"source {path}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _fodc; "
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
+def test_answer_that_cannot_be_read_names_the_place(fodc, relay, body, says):
+    relay.instead["/cluster"] = (200, body)
 
-    ran = subprocess.run(
-        ["bash", "--norc", "-c", program], capture_output=True, text=True, timeout=10, check=True
-    )
+    ran = fodc("nodes")
 
-    assert ran.stdout.split() == expected
+    assert ran.code == 1
+    assert says in ran.err
+    assert f"GET {relay.url}/cluster" in ran.err
+
+
+# ---- words ------------------------------------------------------------------------------------
+
+
+def fields_of(kind, path=""):
+    """Yield the path of each field of a Struct, places in lists left out."""
+    for field in msgspec.inspect.type_info(kind).fields:
+        inside = field.type
+        while not isinstance(inside, msgspec.inspect.StructType):
+            inside = getattr(inside, "type", None) or getattr(inside, "item_type", None)
+            if inside is None:
+                break
+        yield f"{path}{field.encode_name}"
+        if inside is not None:
+            yield from fields_of(inside.cls, f"{path}{field.encode_name}.")
+
+
+def test_every_field_that_is_put_into_words_is_one_of_the_api():
+    """C2: a table of words for fields that are called otherwise would say nothing."""
+    queries = (ArtifactsQuery, CancelQuery, ClusterQuery, RequestsQuery, WindowsQuery)
+    known = {path for kind in (RequestSpec, *queries) for path in fields_of(kind)}
+
+    assert set(wording.OPTIONS) - known == set()
+
+
+@pytest.mark.parametrize("name", ["duration_seconds", "gc", "profile"])
+def test_a_place_in_a_list_is_no_part_of_the_words(name):
+    said = wording.of_option(f"captures[7].{name}", f"captures[7].{name} is wrong")
+
+    assert said == f"{wording.OPTIONS[f'captures.{name}']} is wrong"

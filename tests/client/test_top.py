@@ -7,39 +7,109 @@ import pytest
 
 
 @pytest.fixture
-def recorded(tmp_path, make):
+def written(tmp_path, recorded):
     def write(profile, name=None):
         path = tmp_path / (name or f"n-{profile}-20261121T070639Z.pb.gz")
-        path.write_bytes(make.recorded(profile))
+        path.write_bytes(recorded(profile))
         return path
 
     return write
 
 
-CPU = """\
-n-cpu-20261121T070639Z.pb.gz: hottest by cpu
+@pytest.fixture
+def thin(tmp_path):
+    """A CPU profile of twelve samples."""
+    path = tmp_path / "n-cpu-20261121T070639Z.pb"
+    path.write_bytes(profile_of(12, seconds=5))
+    return path
+
+
+def varint(number):
+    more = number >> 7
+    return bytes([number & 127 | (128 if more else 0)]) + (varint(more) if more else b"")
+
+
+def message(field, content):
+    return varint(field << 3 | 2) + varint(len(content)) + content
+
+
+def profile_of(samples, seconds):
+    """A profile (profile.proto) of one function with samples/count and cpu/nanoseconds."""
+    texts = ["", "samples", "count", "cpu", "nanoseconds", "main.work"]
+    parts = [
+        message(1, b"\x08\x01\x10\x02"),
+        message(1, b"\x08\x03\x10\x04"),
+        message(2, b"\x0a\x01\x01" + message(2, varint(samples) + varint(samples * 10_000_000))),
+        message(4, b"\x08\x01" + message(4, b"\x08\x01")),
+        message(5, b"\x08\x01\x10\x05"),
+        *(message(6, text.encode()) for text in texts),
+        varint(10 << 3) + varint(seconds * 1_000_000_000),
+    ]
+    return b"".join(parts)
+
+
+WHOLE = "3.05 s in 305 samples over 5s, 61.0% of a core; 24.9% of it shown"
+CPU = f"""\
+n-cpu-20261121T070639Z.pb.gz: hottest by cpu; {WHOLE}
   FLAT  FLAT%     CUM   CUM%  FUNCTION
 440 ms  14.4%  450 ms  14.8%  github.com/klauspost/compress/s2.s2Decode
 320 ms  10.5%  580 ms  19.0%  runtime.tryDeferToSpanScan
 """
 
 
-def test_top_shows_the_hottest_functions(fodc, recorded):
-    ran = fodc("top", recorded("cpu"), "--top", "2")
+def test_top_shows_the_hottest_functions(fodc_alone, written):
+    ran = fodc_alone("top", written("cpu"), "--top", "2")
 
     assert ran.out == CPU
     assert ran.code == 0
 
 
-def test_top_of_goroutines_ranks_callers_and_not_the_scheduler(fodc, recorded):
-    ran = fodc("top", recorded("goroutine"), "-o", "json")
+def test_top_of_goroutines_counts_where_they_wait(fodc_alone, written):
+    """C9: 98 % of them stood in `runtime.gopark`, which parks them all."""
+    ran = fodc_alone("top", written("goroutine"), "-o", "json")
 
-    cumulated = [each["cum"] for each in json.loads(ran.out)["functions"]]
-    assert cumulated == sorted(cumulated, reverse=True)
+    document = json.loads(ran.out)
+    assert document["total"] == 200
+    assert document["places"][2] == {
+        "function": "github.com/apache/skywalking-banyandb/pkg/run.(*Group).Run.func5.1",
+        "waits_in": "runtime.chanrecv1",
+        "count": 12,
+        "percent": 6.0,
+    }
+    assert all("gopark" not in each["function"] for each in document["places"])
 
 
-def test_top_takes_another_column(fodc, recorded):
-    ran = fodc("top", recorded("heap", "x.pb.gz"), "--value", "alloc_space", "-o", "json")
+def test_top_of_goroutines_by_a_column_ranks_functions(fodc_alone, written):
+    ran = fodc_alone("top", written("goroutine"), "--value", "goroutine", "-o", "json")
+
+    assert json.loads(ran.out)["functions"][0]["name"] == "runtime.gopark"
+
+
+def test_top_warns_of_an_order_that_is_chance(fodc_alone, thin):
+    """C9: single samples were ranked without a word."""
+    ran = fodc_alone("top", thin)
+
+    assert ran.code == 0
+    assert ran.err == (
+        "only 12 samples: a row of one or two is chance; capture longer or under load\n"
+    )
+
+
+def test_top_of_many_samples_warns_of_nothing(fodc_alone, written):
+    assert fodc_alone("top", written("cpu")).err == ""
+    assert fodc_alone("top", written("heap")).err == ""
+
+
+def test_top_refuses_to_show_no_functions(fodc_alone, written):
+    """C4: `--top 0` called the profile empty."""
+    ran = fodc_alone("top", written("cpu"), "--top", "0")
+
+    assert ran.code == 2
+    assert "--top: must be at least 1" in ran.err
+
+
+def test_top_takes_another_column(fodc_alone, written):
+    ran = fodc_alone("top", written("heap", "x.pb.gz"), "--value", "alloc_space", "-o", "json")
 
     document = json.loads(ran.out)
     assert document["value"] == "alloc_space"
@@ -47,31 +117,31 @@ def test_top_takes_another_column(fodc, recorded):
     assert document["functions"][0]["name"] == "github.com/klauspost/compress/s2.Decode"
 
 
-def test_top_lists_the_columns_when_one_is_unknown(fodc, recorded):
-    ran = fodc("top", recorded("heap"), "--value", "time")
+def test_top_lists_the_columns_when_one_is_unknown(fodc_alone, written):
+    ran = fodc_alone("top", written("heap"), "--value", "time")
 
     assert ran.code == 2
     assert "alloc_objects, alloc_space, inuse_objects, inuse_space" in ran.err
 
 
-def test_top_prints_folded_stacks(fodc, recorded):
-    ran = fodc("top", recorded("cpu"), "--folded")
+def test_top_prints_folded_stacks(fodc_alone, written):
+    ran = fodc_alone("top", written("cpu"), "--folded")
 
     assert all(line.rpartition(" ")[2].isdigit() for line in ran.out.splitlines())
     assert ";runtime." in ran.out
 
 
-def test_top_says_that_a_profile_is_empty(fodc, recorded):
-    ran = fodc("top", recorded("block"))
+def test_top_says_that_a_profile_is_empty(fodc_alone, written):
+    ran = fodc_alone("top", written("block"))
 
     assert ran.code == 1
     assert "the profile is empty: nothing was sampled" in ran.err
 
 
-def test_top_says_what_is_no_profile(fodc, tmp_path):
+def test_top_says_what_is_no_profile(fodc_alone, tmp_path):
     path = tmp_path / "x.pb.gz"
     path.write_text("<html>")
 
-    assert fodc("top", path).code == 1
-    assert fodc("top", tmp_path / "missing").code == 4
-    assert fodc("top", tmp_path).code == 1
+    assert fodc_alone("top", path).code == 1
+    assert fodc_alone("top", tmp_path / "missing").code == 4
+    assert fodc_alone("top", tmp_path).code == 1

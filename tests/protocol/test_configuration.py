@@ -140,5 +140,8 @@ def test_roles_are_compared_among_themselves():
 
 
 def test_identity_names():
+    """C8: ports were drift while the addresses that hold them were not."""
     names = ["grpc-host", "measure-root-path", "pprof-listener-addr", "node-labels", "grpc-port"]
-    assert [is_identity(name) for name in names] == [True, True, True, True, False]
+    assert [is_identity(name) for name in names] == [True, True, True, True, True]
+    assert not is_identity("transport-timeout")
+    assert not is_identity("port-range-check")

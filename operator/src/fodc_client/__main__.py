@@ -8,26 +8,31 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fodc_client.arguments import Ending, Parser, Settings, global_options, settings_of
+from fodc_client import completing
+from fodc_client.arguments import (
+    Ending,
+    Parser,
+    Settings,
+    global_options,
+    helping,
+    settings_of,
+)
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadUsageError, ClientError, ExitCode
 from fodc_client.output import Output, open_output
-
-if TYPE_CHECKING:
-    from fodc_client.arguments import Subparsers
+from fodc_protocol.errors import FodcError
 
 _EPILOG = """\
 examples:
   fodc nodes
   fodc capture cpu --node banyandb-data-0 --seconds 10
-  fodc capture heap --role ROLE_DATA --output-dir profiles
+  fodc capture heap --role datanode-hot --output-dir profiles
   fodc doctor
 
 exit codes:
   0    all went well
-  1    something failed: every target failed, or `doctor` found problems
+  1    something failed: every target failed, or a check (`doctor`, `--check`) found problems
   2    wrong usage, or the proxy refused a field
   3    the proxy cannot be reached
   4    no such node, request, artifact or metric
@@ -51,21 +56,14 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
         parents=[global_options()],
         allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=helping(parser), parser=parser)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in SUMMARIES.items():
         if words is None or name in words:
-            _load(name, verbs, parser)
+            import_module(f"fodc_client.commands.{name}").add(verbs)
         else:
             verbs.add_parser(name, help=summary)
     return parser
-
-
-def _load(name: str, verbs: "Subparsers", root: Parser) -> None:
-    module = import_module(f"fodc_client.commands.{name}")
-    if name == "completion":
-        module.add(verbs, root)
-    else:
-        module.add(verbs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,10 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed_and_run(argv: Sequence[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        completing.complete(build_parser(os.environ.get("COMP_LINE", "").split()))
     try:
-        # The script that completes knows the words of every verb.
-        words = None if "completion" in argv else argv
-        args = build_parser(words).parse_args(argv)
+        args, rest = build_parser(argv).parse_known_args(argv)
+        if rest:
+            args.parser.not_understood(rest)
         settings = settings_of(args, os.environ)
     except BadUsageError as error:
         sys.stderr.write(f"fodc: {error}\n")
@@ -111,6 +111,9 @@ def _run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCo
     except ClientError as error:
         output.error(str(error))
         return error.exit_code
+    except FodcError as error:
+        output.error(f"{error}. Do the versions differ? See `fodc version`.")
+        return ExitCode.FAILED
     return code
 
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxy's HTTP interface with types: one method per route, one error class per kind of failure.
 
-The one idea: each answer comes twice, as the document that the proxy sent (for `-o json`) and as
-frozen values (for everything else), and every failure is already a sentence for people.
+The one idea: what is asked and answered are the Structs of `fodc_api`, which the proxy itself
+answers with; the bytes are kept beside them for `-o json`, and every failure is already a sentence
+for people, in the words of the command line.
 """
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,33 +16,60 @@ from typing import Final, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
-from fodc_client import resources
+from fodc_api.artifacts import Artifact, Artifacts, ArtifactsQuery
+from fodc_api.cluster import Cluster, ClusterQuery
+from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.problems import Problem, ProblemDetail
+from fodc_api.proxy import Readiness, Version
+from fodc_api.requests import (
+    CancelQuery,
+    Request,
+    RequestQuery,
+    Requests,
+    RequestSpec,
+    RequestsQuery,
+)
+from fodc_api.values import Query
+from fodc_api.windows import WindowSeries, WindowsQuery
+from fodc_api.words import CancelMode, RequestPhase
+from fodc_client import wording
 from fodc_client.addresses import UNREACHABLE_HINT, normal_url
 from fodc_client.errors import (
     BadAnswerError,
     BadUsageError,
     ClientError,
+    DownloadError,
     LostError,
     NotFoundError,
     RefusedError,
+    UnknownNodeError,
     UnreachableError,
 )
-from fodc_client.reading import Fields, Json
+from fodc_client.names import no_such_node, node_names, role_hint
+from fodc_client.output import Json
 from fodc_client.reasons import with_advice
 
 T = TypeVar("T")
-Query = Mapping[str, str | int | None]
 _CONNECT_TIMEOUT_S: Final = 10.0
 _LONGEST_MESSAGE: Final = 500
+_NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
+_NO_QUERY: Final = Query()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What the proxy said, read (`value`) and as it came (`document`)."""
+    """What the proxy said, read (`value`) and as it came (`data`)."""
 
     value: T
-    document: Json
+    data: bytes
+
+    @property
+    def document(self) -> Json:
+        """The whole answer, with what a newer proxy says beyond our types."""
+        document: Json = msgspec.json.decode(self.data)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +85,7 @@ class Coverage:
 class Windows:
     """GET /metrics-windows: the series and who is in them."""
 
-    series: tuple[resources.WindowSeries, ...]
+    series: tuple[WindowSeries, ...]
     coverage: Coverage
 
 
@@ -100,83 +127,70 @@ class ProxyClient:
 
     # ---- fleet and configuration
 
-    async def cluster(
-        self, *, role: str | None = None, node: str | None = None
-    ) -> Answer[resources.Cluster]:
+    async def cluster(self, *, role: str = "", node: str = "") -> Answer[Cluster]:
         """GET /cluster, the whole fleet or one role or node of it."""
-        query: Query = {"role": role, "node_id": node}
-        return await self._read("GET", "/cluster", resources.read_cluster, query=query)
+        return await self._read("GET", "/cluster", Cluster, ClusterQuery(role, node))
 
-    async def configurations(
-        self, *, node: str | None = None, role: str | None = None, diff: bool = False
-    ) -> Answer[resources.Configurations]:
-        """GET /cluster/config, or its comparison within each role."""
-        query: Query = {"node_id": node, "role": role, "diff": "role" if diff else None}
-        return await self._read(
-            "GET", "/cluster/config", resources.read_configurations, query=query
-        )
+    async def configurations(self, *, node: str = "", role: str = "") -> Answer[Configurations]:
+        """GET /cluster/config: what the nodes were told."""
+        query = ConfigurationQuery(node, role)
+        return await self._read("GET", "/cluster/config", Configurations, query)
 
-    async def windows(self, node: str, metric: str, start: str, end: str) -> Answer[Windows]:
-        """GET /metrics-windows of one pod between two RFC 3339 times.
+    async def drift(self, *, role: str = "") -> Answer[Configurations]:
+        """GET /cluster/config, compared within each role."""
+        query = ConfigurationQuery(role=role, diff="role")
+        return await self._read("GET", "/cluster/config", Configurations, query)
 
-        `name` is a hint for proxies that know it; others send everything.
-        """
-        query: Query = {"start_time": start, "end_time": end, "pod_name": node, "name": metric}
-        async with self._exchange("GET", "/metrics-windows", query=query) as response:
-            document = await _json(response, self._where(response))
+    async def windows(self, node: str, *, start: str = "") -> Windows:
+        """GET /metrics-windows of one node, from an RFC 3339 time on or the whole of it."""
+        query = WindowsQuery(pod_name=node, start_time=start)
+        async with self._exchange("GET", "/metrics-windows", query) as response:
+            data = await response.read()
             coverage = _coverage(response.headers)
-        series = _understood(resources.read_windows, {"series": document}, self._where(response))
-        return Answer(Windows(series, coverage), document)
+            where = self._where(response)
+        return Windows(_read_as(tuple[WindowSeries, ...], data, where), coverage)
 
     # ---- requests
 
-    async def create_request(self, spec: Json) -> Answer[resources.Request]:
+    async def create_request(self, spec: RequestSpec) -> Answer[Request]:
         """POST /diagnostics/requests; the same id with an equal spec may be sent again."""
-        return await self._read("POST", "/diagnostics/requests", resources.read_request, body=spec)
+        return await self._read("POST", "/diagnostics/requests", Request, body=spec)
 
     async def requests(
-        self, *, phase: str | None = None, node: str | None = None
-    ) -> Answer[tuple[resources.Request, ...]]:
+        self, *, phase: RequestPhase | None = None, node: str = ""
+    ) -> Answer[Requests]:
         """GET /diagnostics/requests, without their targets."""
-        query: Query = {"phase": phase, "node_id": node}
         return await self._read(
-            "GET", "/diagnostics/requests", resources.read_requests, query=query
+            "GET", "/diagnostics/requests", Requests, RequestsQuery(phase, node)
         )
 
     async def request(
-        self, request_id: str, *, after_revision: int | None = None, wait_s: float = 0
-    ) -> Answer[resources.Request]:
+        self, request_id: str, *, after_revision: int | None = None, wait_s: int = 0
+    ) -> Answer[Request]:
         """GET one request; with `after_revision` wait up to `wait_s` for a newer one."""
-        query: Query = {}
-        if after_revision is not None:
-            query = {"after_revision": after_revision, "wait_seconds": f"{wait_s:g}"}
+        waiting = after_revision is not None
+        query = RequestQuery(wait_s, after_revision or 0) if waiting else RequestQuery()
         path = f"/diagnostics/requests/{quote(request_id, safe='')}"
-        return await self._read(
-            "GET", path, resources.read_request, query=query, extra_wait_s=wait_s
-        )
+        return await self._read("GET", path, Request, query, extra_wait_s=wait_s)
 
-    async def cancel_request(self, request_id: str, mode: str) -> Answer[resources.Request]:
+    async def cancel_request(self, request_id: str, mode: CancelMode) -> Answer[Request]:
         """DELETE one request: `stop` keeps what was recorded, `abort` discards it."""
         path = f"/diagnostics/requests/{quote(request_id, safe='')}"
-        return await self._read("DELETE", path, resources.read_request, query={"mode": mode})
+        return await self._read("DELETE", path, Request, CancelQuery(mode))
 
     # ---- artifacts
 
     async def artifacts(
-        self,
-        *,
-        node: str | None = None,
-        request_id: str | None = None,
-        profile: str | None = None,
-    ) -> Answer[tuple[resources.Artifact, ...]]:
+        self, *, node: str = "", request_id: str = "", profile: str = ""
+    ) -> Answer[Artifacts]:
         """GET /artifacts."""
-        query: Query = {"node_id": node, "request_id": request_id, "profile": profile}
-        return await self._read("GET", "/artifacts", resources.read_artifacts, query=query)
+        query = ArtifactsQuery(node, request_id, profile)
+        return await self._read("GET", "/artifacts", Artifacts, query)
 
-    async def artifact(self, artifact_id: str) -> Answer[resources.Artifact]:
+    async def artifact(self, artifact_id: str) -> Answer[Artifact]:
         """GET the manifest of one artifact."""
         path = f"/artifacts/{quote(artifact_id, safe='')}/manifest"
-        return await self._read("GET", path, resources.read_artifact)
+        return await self._read("GET", path, Artifact)
 
     async def delete_artifact(self, artifact_id: str) -> None:
         """DELETE one artifact."""
@@ -207,13 +221,13 @@ class ProxyClient:
 
     # ---- the proxy itself
 
-    async def readiness(self) -> Answer[resources.Readiness]:
+    async def readiness(self) -> Answer[Readiness]:
         """GET /readyz; "not ready" is an answer too."""
-        return await self._read("GET", "/readyz", resources.read_readiness, also_fine=503)
+        return await self._read("GET", "/readyz", Readiness, also_fine=503)
 
-    async def version(self) -> Answer[str]:
+    async def version(self) -> Answer[Version]:
         """GET /version."""
-        return await self._read("GET", "/version", resources.read_version)
+        return await self._read("GET", "/version", Version)
 
     # ---- one exchange
 
@@ -221,27 +235,38 @@ class ProxyClient:
         self,
         method: str,
         path: str,
-        read: Callable[[Fields], T],
+        kind: type[T],
+        query: Query = _NO_QUERY,
         *,
-        query: Query | None = None,
-        body: Json = None,
+        body: RequestSpec | None = None,
         extra_wait_s: float = 0,
         also_fine: int = 0,
     ) -> Answer[T]:
-        async with self._exchange(
-            method, path, query=query, body=body, extra_wait_s=extra_wait_s, also_fine=also_fine
-        ) as response:
-            document = await _json(response, self._where(response))
-        return Answer(_understood(read, document, self._where(response)), document)
+        try:
+            async with self._exchange(
+                method, path, query, body=body, extra_wait_s=extra_wait_s, also_fine=also_fine
+            ) as response:
+                data, where = await response.read(), self._where(response)
+        except UnknownNodeError as error:
+            raise await self._with_suggestions(error) from None
+        return Answer(await asyncio.to_thread(_read_as, kind, data, where), data)
+
+    async def _with_suggestions(self, error: UnknownNodeError) -> NotFoundError:
+        """Return the error with the names that come close, where the proxy tells names at all."""
+        try:
+            nodes = (await self.cluster()).value.nodes
+        except ClientError:
+            return error
+        return no_such_node([error.name], node_names(nodes))
 
     @asynccontextmanager
     async def _exchange(
         self,
         method: str,
         path: str,
+        query: Query = _NO_QUERY,
         *,
-        query: Query | None = None,
-        body: Json = None,
+        body: RequestSpec | None = None,
         headers: Mapping[str, str] | None = None,
         extra_wait_s: float = 0,
         also_fine: int = 0,
@@ -254,18 +279,21 @@ class ProxyClient:
             sock_connect=min(_CONNECT_TIMEOUT_S, self._timeout_s),
             sock_read=self._timeout_s + extra_wait_s,
         )
+        asked = _parameters(query)
+        json = {"Content-Type": "application/json"} if body else {}
         try:
             async with self._session.request(
                 method,
                 self.url + path,
-                params=_parameters(query or {}),
-                json=body,
-                headers=headers,
+                params=asked,
+                data=msgspec.json.encode(body) if body else None,
+                headers={**json, **(headers or {})},
                 timeout=limit,
                 allow_redirects=False,
             ) as response:
                 if not response.ok and response.status != also_fine:
-                    raise _refusal(response.status, await response.read(), self._where(response))
+                    data = await response.read()
+                    raise _refusal(response, data, self._where(response), asked)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
@@ -294,9 +322,10 @@ class ProxyClient:
         return f"{response.method} {self.url}{response.url.path}"
 
 
-def _parameters(query: Query) -> list[tuple[str, str]]:
-    """Spell out a query; None leaves a name out."""
-    return [(name, str(value)) for name, value in query.items() if value is not None]
+def _parameters(query: Query) -> dict[str, str]:
+    """Spell out a query; what has its default is left out."""
+    given: dict[str, object] = msgspec.to_builtins(query)
+    return {name: str(value) for name, value in given.items()}
 
 
 def _broken(error: Exception) -> str:
@@ -314,55 +343,59 @@ def _os_reason(error: aiohttp.ClientConnectorError) -> str:
     return text[:1].lower() + text[1:]
 
 
-async def _json(response: aiohttp.ClientResponse, where: str) -> Json:
-    data = await response.read()
-    try:
-        document: Json = await asyncio.to_thread(json.loads, data)
-    except ValueError:
-        begin = data[:60].decode("utf-8", "replace")
-        raise BadAnswerError(f"{where}: the answer is no JSON but {begin!r}. {_OTHER}") from None
-    return document
-
-
 _OTHER: Final = "Is --proxy the address of a FODC proxy of this product?"
 
 
-def _understood(read: Callable[[Fields], T], document: Json, where: str) -> T:
-    """Read a document; put the address in front of what could not be read."""
+def _read_as(kind: type[T], data: bytes, where: str) -> T:
+    """Read an answer; the error has the address and what could not be read."""
     try:
-        return read(Fields(document, ""))
-    except BadAnswerError as error:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
         raise BadAnswerError(
             f"{where}: {error}. Do the versions differ? See `fodc version`."
         ) from None
+    except (msgspec.DecodeError, ValueError):
+        begin = data[:60].decode("utf-8", "replace")
+        raise BadAnswerError(f"{where}: the answer is no JSON but {begin!r}. {_OTHER}") from None
 
 
-def _refusal(status: int, data: bytes, where: str) -> ClientError:
+def _refusal(
+    response: aiohttp.ClientResponse, data: bytes, where: str, asked: Mapping[str, str]
+) -> ClientError:
     """Return the error that a bad status means; our proxy says which field, others only a text."""
-    reason, field, message = _read_error(data)
-    if not reason:
-        text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
-        return BadAnswerError(f"{where}: HTTP {status} {text!r}. {_OTHER}")
-    named = f"{field}: {message}" if field and field not in message else message
-    match status:
-        case 400 | 413 | 422:
-            return BadUsageError(f"the proxy refused: {named}")
+    told = _problem(data)
+    if told is None:
+        return _text_refusal(response, data, where)
+    message = told.message[:_LONGEST_MESSAGE]
+    match response.status:
+        case 404 if told.field in _NODE_FIELDS:
+            return UnknownNodeError(asked.get(told.field, ""))
         case 404:
-            return NotFoundError(named)
+            return NotFoundError(message)
+        case 410:
+            return DownloadError(message)
+        case 400 | 413 | 422:
+            hint = role_hint(asked.get("role", "")) if told.field == "role" else ""
+            return BadUsageError(wording.of_option(told.field, message) + hint)
         case _:
-            return RefusedError(f"the proxy refused ({reason}): {with_advice(named, reason)}")
+            advised = with_advice(message, told.reason)
+            return RefusedError(f"the proxy refused ({told.reason}): {advised}")
 
 
-def _read_error(data: bytes) -> tuple[str, str, str]:
+def _text_refusal(response: aiohttp.ClientResponse, data: bytes, where: str) -> ClientError:
+    """Return the error of a plain text, as the routes of the existing contract write it."""
+    text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
+    is_told = response.headers.get("X-Content-Type-Options") == "nosniff"
+    if is_told and response.content_type == "text/plain" and response.status in {400, 503}:
+        return RefusedError(f"the proxy refused: {text}")
+    return BadAnswerError(f"{where}: HTTP {response.status} {text!r}. {_OTHER}")
+
+
+def _problem(data: bytes) -> ProblemDetail | None:
     try:
-        error = Fields(json.loads(data), "").child("error")
-        return (
-            error.text("reason"),
-            error.text_or("field"),
-            error.text_or("message")[:_LONGEST_MESSAGE],
-        )
-    except (ValueError, BadAnswerError):
-        return "", "", ""
+        return msgspec.json.decode(data, type=Problem).error
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def _coverage(headers: Mapping[str, str]) -> Coverage:

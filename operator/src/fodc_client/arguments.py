@@ -8,12 +8,16 @@ argparse (it would let the second place overwrite the first) but filled in by `s
 import argparse
 import re
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias
 
+from fodc_client import completing
 from fodc_client.addresses import normal_url
 from fodc_client.errors import BadUsageError, ExitCode
 from fodc_client.output import Format, Output
+from fodc_client.suggestions import did_you_mean
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.times import parse_duration_s
 
@@ -58,6 +62,22 @@ class Parser(argparse.ArgumentParser):
         """Write the help; unlike argparse's own, a failed write is an OSError."""
         (file or sys.stdout).write(self.format_help())
 
+    def not_understood(self, words: Sequence[str]) -> NoReturn:
+        """Raise BadUsageError about words that nothing takes."""
+        option = words[0].partition("=")[0]
+        if option.startswith("-"):
+            hint = did_you_mean(option, self._option_string_actions)
+            self.error(f"{option} is no option here. {hint}".rstrip())
+        self.error(f"nothing takes {' '.join(words)!r} here; names stand together, before options")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+        hint = did_you_mean(str(value), known) or f"There are: {', '.join(known)}"
+        self.error(f"{name} {str(value)!r} is unknown. {hint}")
+
 
 def global_options() -> Parser:
     """Return the options that each verb and the program itself take."""
@@ -73,7 +93,8 @@ def global_options() -> Parser:
         "-o",
         dest="format",
         metavar="FORMAT",
-        type=_format,
+        type=word_of(Format),
+        choices=tuple(Format),
         help="table, wide, json or yaml (default: table); wide is a table with more columns",
     )
     group.add_argument("--no-color", action="store_true", help="no colors; the same as NO_COLOR=1")
@@ -100,9 +121,31 @@ def add_verb(
         parents=[global_options()],
         allow_abbrev=False,
     )
-    if run is not None:
-        parser.set_defaults(run=run)
+    parser.set_defaults(run=run or helping(parser), parser=parser)
     return parser
+
+
+def helping(parser: Parser) -> Run:
+    """Return what a word does that only stands before others: it shows which."""
+
+    def run(_args: argparse.Namespace, _settings: Settings, _output: Output) -> ExitCode:
+        parser.print_help()
+        return ExitCode.OK
+
+    return run
+
+
+def add_directory(parser: "argparse._ActionsContainer") -> None:
+    """Add `--output-dir`."""
+    option = parser.add_argument(
+        "--output-dir", type=Path, default=Path(), metavar="DIR", help="where files go (default: .)"
+    )
+    completed(option, completing.directories)
+
+
+def completed(action: argparse.Action, completer: completing.Completer) -> None:
+    """Say who knows the words that may stand here, for shells that complete."""
+    action.completer = completer  # type: ignore[attr-defined]  # where argcomplete looks
 
 
 def _indented(text: str) -> str:
@@ -163,12 +206,28 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _format(text: str) -> Format:
-    try:
-        return Format(text)
-    except ValueError:
-        accepted = ", ".join(Format)
-        raise argparse.ArgumentTypeError(f"{text!r} is none of: {accepted}") from None
+def word_of(words: type[StrEnum]) -> Callable[[str], str]:
+    """Return a reader of one of these words in any case; for argparse, with `choices`."""
+
+    def word(text: str) -> str:
+        return next((each for each in words if each.lower() == text.lower()), text)
+
+    return word
+
+
+def comma_list(text: str) -> list[str]:
+    """Return the words of `a,b`; for argparse."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as a,b")
+    return words
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1 on; for argparse."""
+    if not count(text):
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
 
 
 def _proxy(text: str) -> str:

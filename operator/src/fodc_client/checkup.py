@@ -5,20 +5,27 @@ The one idea: every finding is a row with a place, a matter, a reason and advice
 that something which should work does not; a `note` is a choice or a limit that people should know.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from fodc_client.formats import span
-from fodc_client.reading import Json
+from fodc_api.artifacts import Artifacts
+from fodc_api.cluster import Capability, Cluster, Node
+from fodc_api.configuration import Configurations
+from fodc_api.proxy import Readiness
+from fodc_api.requests import Requests
+from fodc_api.words import ArtifactState, Contract, NodePhase
+from fodc_client.formats import counted, passed_s, span
+from fodc_client.output import Json
 from fodc_client.reasons import advice_for, because
-from fodc_client.resources import Capability, Cluster, Configurations, Node, Readiness
 from fodc_client.tables import Column, Table
 
 HEARTBEAT_LIMIT_S: Final = 30.0
 CLOCK_LIMIT_S: Final = 5.0
+SETTLING_S: Final = 60.0
+"""So long after it registered an agent may not have read everything yet."""
+_WAIT: Final = "Wait a moment: the agent registered less than a minute ago."
 
 
 class Level(StrEnum):
@@ -30,7 +37,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row of the report; `where` is a node, or "proxy" or "here"."""
+    """One row of the report; `where` is a node, or "proxy"."""
 
     level: Level
     where: str
@@ -73,16 +80,28 @@ def of_proxy(readiness: Readiness, *, proxy_version: str, own_version: str) -> I
         )  # fmt: skip
 
 
-def of_clock(proxy_time: datetime | None, here: datetime, round_trip_s: float) -> Iterator[Finding]:
-    """Yield a finding when this machine and the proxy disagree about the time."""
-    if proxy_time is None:
-        return
-    apart_s = (proxy_time - here).total_seconds()
+def of_clock(apart_s: float, round_trip_s: float) -> Iterator[Finding]:
+    """Yield a finding when the proxy's clock is `apart_s` ahead of this machine's (or behind)."""
     if abs(apart_s) > CLOCK_LIMIT_S + round_trip_s:
         side = "ahead of" if apart_s > 0 else "behind"
         yield problem(
             "proxy", "clock", f"it is {span(abs(apart_s))} {side} this machine",
             "Synchronize the clocks (NTP): times of windows and captures would mislead.",
+        )  # fmt: skip
+
+
+def of_store(artifacts: Artifacts, requests: Requests) -> Iterator[Finding]:
+    """Yield what is stored and cannot be used."""
+    for artifact in artifacts.artifacts:
+        if artifact.state is ArtifactState.DAMAGED:
+            yield problem(
+                "proxy", f"artifact {artifact.artifact_id}", artifact.message,
+                f"Remove it: fodc artifacts delete {artifact.artifact_id}",
+            )  # fmt: skip
+    for unreadable in (*artifacts.unreadable, *requests.unreadable):
+        yield problem(
+            "proxy", f"record {unreadable.name}", unreadable.message,
+            "Look into the artifact store; a record that cannot be read is left alone.",
         )  # fmt: skip
 
 
@@ -100,12 +119,13 @@ def of_cluster(cluster: Cluster) -> Iterator[Finding]:
         yield from of_node(node, cluster.generated_at)
 
 
-def of_node(node: Node, generated_at: datetime | None) -> Iterator[Finding]:
+def of_node(node: Node, generated_at: str) -> Iterator[Finding]:
     """Yield what is wrong with one node; of an offline one only that, all else is old news."""
-    if node.phase == "Offline":
+    if node.phase is NodePhase.OFFLINE:
         yield _offline(node)
         return
-    yield from _life(node)
+    is_new = passed_s(node.registered_at, generated_at) < SETTLING_S
+    yield from _life(node, is_new=is_new)
     yield from _clock_of_node(node, generated_at)
     for condition in node.conditions:
         yield problem(
@@ -116,22 +136,22 @@ def of_node(node: Node, generated_at: datetime | None) -> Iterator[Finding]:
         )
     for capability in node.capabilities:
         if capability.state != "Supported":
-            yield _capability(node, capability)
+            yield _capability(node, capability, is_new=is_new)
 
 
 def _offline(node: Node) -> Finding:
-    age = "none was seen" if node.heartbeat_age_s is None else f"{span(node.heartbeat_age_s)} ago"
-    return problem(node.node_id, "offline", f"last heartbeat: {age}", advice_for("Offline"))
+    age = span(node.heartbeat_age_seconds)
+    return problem(node.node_id, "offline", f"last heartbeat: {age} ago", advice_for("Offline"))
 
 
-def _life(node: Node) -> Iterator[Finding]:
-    age_s = node.heartbeat_age_s
-    if age_s is not None and age_s > HEARTBEAT_LIMIT_S:
+def _life(node: Node, *, is_new: bool) -> Iterator[Finding]:
+    age_s = node.heartbeat_age_seconds
+    if age_s > HEARTBEAT_LIMIT_S:
         yield problem(
             node.node_id, "heartbeat", f"the last one came {span(age_s)} ago",
             "The agent is slow or cut off: look at its CPU limit and at the network between.",
         )  # fmt: skip
-    if node.phase == "Degraded" and not node.conditions:
+    if node.phase is NodePhase.DEGRADED and not node.conditions:
         yield problem(
             node.node_id, "degraded", "the agent names no condition", "Read the agent's log."
         )
@@ -140,11 +160,11 @@ def _life(node: Node) -> Iterator[Finding]:
             node.node_id, "role", "the agent does not know the role of its node",
             "Check that the agent reaches the node's gRPC port, or set the role by hand.",
         )  # fmt: skip
-    if node.window is None and node.contract != "fodc":
-        yield problem(
-            node.node_id, "window", "the flight recorder holds nothing",
-            "Check that the agent reaches the node's /metrics; a new agent needs a few seconds.",
-        )  # fmt: skip
+    if node.window is None and node.contract is not Contract.FODC:
+        level = Level.NOTE if is_new else Level.PROBLEM
+        advice = _WAIT if is_new else "Check that the agent reaches the node's /metrics."
+        why = "the flight recorder holds nothing yet" if is_new else "the flight recorder is empty"
+        yield Finding(level, node.node_id, "window", why, advice)
     if not node.capabilities:
         yield note(
             node.node_id, "capabilities", "the agent declares none (existing Go agent)",
@@ -152,12 +172,9 @@ def _life(node: Node) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _clock_of_node(node: Node, generated_at: datetime | None) -> Iterator[Finding]:
+def _clock_of_node(node: Node, generated_at: str) -> Iterator[Finding]:
     """Samples from the future show a clock that runs ahead; behind cannot be told from silence."""
-    newest = node.window.newest if node.window else None
-    if newest is None or generated_at is None:
-        return
-    ahead_s = (newest - generated_at).total_seconds()
+    ahead_s = passed_s(generated_at, node.window.newest) if node.window else 0.0
     if ahead_s > CLOCK_LIMIT_S:
         yield problem(
             node.node_id, "clock", f"its newest sample is {span(ahead_s)} in the proxy's future",
@@ -165,10 +182,12 @@ def _clock_of_node(node: Node, generated_at: datetime | None) -> Iterator[Findin
         )  # fmt: skip
 
 
-def _capability(node: Node, capability: Capability) -> Finding:
-    level = Level.PROBLEM if capability.state == "Unknown" else Level.NOTE
+def _capability(node: Node, capability: Capability, *, is_new: bool) -> Finding:
+    is_unknown = capability.state == "Unknown"
+    if is_unknown and is_new:
+        return note(node.node_id, f"{capability.kind}: not read yet", capability.message, _WAIT)
     return Finding(
-        level,
+        Level.PROBLEM if is_unknown else Level.NOTE,
         node.node_id,
         f"{capability.kind}: {capability.state}",
         _because(capability.reason, capability.message),
@@ -200,23 +219,52 @@ def of_configuration(configurations: Configurations) -> Iterator[Finding]:
 # ---- the report -----------------------------------------------------------------------------
 
 
+def joined(findings: Iterable[Finding]) -> list[Finding]:
+    """Return problems first, and once what nodes, or matters of a node, have in common."""
+    places: dict[Finding, list[str]] = {}
+    for finding in sorted(findings, key=lambda finding: finding.level is not Level.PROBLEM):
+        places.setdefault(replace(finding, where=""), []).append(finding.where)
+    matters: dict[Finding, list[str]] = {}
+    for finding, names in places.items():
+        row = replace(finding, where=", ".join(names), matter="")
+        matters.setdefault(row, []).append(finding.matter)
+    return [replace(row, matter=_together(words)) for row, words in matters.items()]
+
+
+def _together(matters: Sequence[str]) -> str:
+    """Return `cpu, heap: Disabled` for `cpu: Disabled` and `heap: Disabled`."""
+    kinds = dict.fromkeys(matter.partition(": ")[0] for matter in matters)
+    states = dict.fromkeys(matter.partition(": ")[2] for matter in matters)
+    if len(states) > 1:
+        return ", ".join(matters)
+    return ": ".join(word for word in (", ".join(kinds), *states) if word)
+
+
 def table_of(findings: Iterable[Finding]) -> Table:
     """Return the report, problems first, each group in the order in which it was found."""
     columns = (
         Column("LEVEL", toned=True),
-        Column("WHERE"),
-        Column("WHAT"),
+        Column("WHERE", wraps=True, whole=True),
+        Column("WHAT", wraps=True),
         Column("WHY", wraps=True),
         Column("ADVICE", wraps=True),
     )
-    ordered = sorted(findings, key=lambda finding: finding.level is not Level.PROBLEM)
     rows = (
         (finding.level.value, finding.where, finding.matter, finding.why, finding.advice)
-        for finding in ordered
+        for finding in joined(findings)
     )
     return Table(columns, tuple(rows))
 
 
+def summary_of(findings: Sequence[Finding]) -> str:
+    """Return the line under the report."""
+    if not findings:
+        return "all is well: proxy ready, all nodes online and whole"
+    rows = joined(findings)
+    problems = sum(finding.level is Level.PROBLEM for finding in rows)
+    return f"{counted(problems, 'problem')}, {counted(len(rows) - problems, 'note')}"
+
+
 def document_of(findings: Iterable[Finding]) -> list[Json]:
-    """Return the report for `-o json`."""
+    """Return the report for `-o json`, one entry per node and matter."""
     return [dict(asdict(finding)) for finding in findings]

@@ -7,16 +7,18 @@ everything else is named with its reason and with what to do.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from fodc_api.requests import Request, Result, Target
+from fodc_api.words import Phase, RequestPhase
+from fodc_client import wording
 from fodc_client.api import ProxyClient
 from fodc_client.downloads import Saved, Wanted, save
 from fodc_client.errors import ClientError, ExitCode
-from fodc_client.reading import Json
-from fodc_client.reasons import because, with_advice
-from fodc_client.resources import Request, Result, Target
+from fodc_client.output import Json, Output
+from fodc_client.reasons import advice_for, because
 from fodc_protocol.errors import Reason
 
 _AT_ONCE: Final = 4
@@ -33,20 +35,20 @@ def wanted_of(request: Request) -> tuple[Wanted, ...]:
             node_id=target.node_id,
             profile=result.profile,
             size_bytes=result.size_bytes,
-            sha256=result.sha256,
+            sha256=result.sha256 or "",
             captured_at=target.started_at or request.started_at or request.created_at,
         )
         for target in request.targets
         for result in target.results
-        if result.artifact_id and result.phase == "Succeeded"
+        if result.artifact_id and result.phase is Phase.SUCCEEDED
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that a person asked for and did not get; `node_id` is "" for the whole request."""
+    """Something that a person asked for and did not get; no `nodes` means the whole request."""
 
-    node_id: str
+    nodes: tuple[str, ...]
     profile: str
     phase: str
     reason: str
@@ -54,43 +56,80 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """The problem in words, with advice where the reason is known."""
-        who = " ".join(word for word in (self.node_id, self.profile, self.phase) if word)
+        """The problem in words, without advice."""
+        who = " ".join(word for word in (", ".join(self.nodes), self.profile, self.phase) if word)
         why = because(self.reason, self.message)
-        return with_advice(f"{who}: {why}" if why else who, self.reason)
+        return f"{who}: {why}" if why else who
 
 
 def problems_of(request: Request) -> tuple[Problem, ...]:
-    """Return everything of a request that is no success."""
+    """Return everything of a request that is no success; what nodes have in common stands once."""
     found = [problem for target in request.targets for problem in _of_target(target)]
-    if not found and request.phase not in {"Succeeded", "Cancelled"}:
-        found.append(Problem("", "", request.phase, request.reason, request.message))
-    return tuple(found)
+    fine = {RequestPhase.SUCCEEDED, RequestPhase.CANCELLED}
+    if not found and request.phase.ended and request.phase not in fine:
+        found.append(Problem((), "", request.phase, request.reason, request.message))
+    return _joined(found)
+
+
+def _joined(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    nodes: dict[Problem, list[str]] = {}
+    for problem in problems:
+        nodes.setdefault(replace(problem, nodes=()), []).extend(problem.nodes)
+    return tuple(replace(problem, nodes=tuple(found)) for problem, found in nodes.items())
 
 
 def _of_target(target: Target) -> list[Problem]:
     found = [_of_result(target, result) for result in target.results if _is_problem(result)]
-    if not found and target.phase != "Succeeded":
-        found = [Problem(target.node_id, "", target.phase, target.reason, target.message)]
+    if not found and target.phase.ended and target.phase is not Phase.SUCCEEDED:
+        message = wording.of_message(target.message)
+        found = [Problem((target.node_id,), "", target.phase, target.reason, message)]
     return found
 
 
 def _is_problem(result: Result) -> bool:
-    return result.phase != "Succeeded" or result.empty
+    return result.phase.ended and (result.phase is not Phase.SUCCEEDED or result.empty)
 
 
 def _of_result(target: Target, result: Result) -> Problem:
     reason = result.reason or (Reason.EMPTY_PROFILE.value if result.empty else target.reason)
-    phase = "is empty" if result.empty and result.phase == "Succeeded" else result.phase
+    is_empty = result.empty and result.phase is Phase.SUCCEEDED
     message = result.message or ("" if result.reason or result.empty else target.message)
-    return Problem(target.node_id, result.profile, phase, reason, message)
+    return Problem(
+        (target.node_id,),
+        result.profile,
+        "is empty" if is_empty else result.phase,
+        reason,
+        wording.of_message(message),
+    )
 
 
-def exit_code(request: Request, *, good: int, bad: int) -> ExitCode:
-    """Return the code for `good` saved profiles and `bad` problems."""
-    if bad == 0 and request.phase == "Succeeded":
+def tell(problems: Sequence[Problem], output: Output) -> None:
+    """Say each problem, and after those of one reason once what to do about it."""
+    for reason in dict.fromkeys(problem.reason for problem in problems):
+        for problem in problems:
+            if problem.reason == reason:
+                output.error(problem.sentence)
+        if advice := advice_for(reason):
+            output.message(f"  {advice}")
+
+
+def advise(problems: Sequence[Problem], output: Output) -> None:
+    """Say once for each reason what to do; the problems themselves stand in a table already."""
+    for reason in dict.fromkeys(problem.reason for problem in problems):
+        if advice := advice_for(reason):
+            output.message(f"{reason}: {advice}")
+
+
+def exit_code(request: Request, *, good: int, problems: Sequence[Problem], lost: int) -> ExitCode:
+    """Return the code for `good` saved profiles, what was not captured and `lost` downloads."""
+    if not problems and not lost and request.phase is RequestPhase.SUCCEEDED:
         return ExitCode.OK
-    return ExitCode.PARTIAL if good else ExitCode.FAILED
+    if good:
+        return ExitCode.PARTIAL
+    nowhere = {Reason.NOT_FOUND.value, Reason.NO_TARGETS.value}
+    if problems and all(problem.reason in nowhere for problem in problems):
+        return ExitCode.NOT_FOUND
+    return ExitCode.FAILED
 
 
 def good_files(request: Request, saved: Sequence[Saved]) -> int:

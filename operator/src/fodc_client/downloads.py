@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,14 +26,17 @@ _PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An artifact to fetch and what is known about it; an empty `sha256` means unknown."""
+    """An artifact to fetch and what is known about it; an empty `sha256` means unknown.
+
+    `captured_at` is a time of the API.
+    """
 
     artifact_id: str
     node_id: str
     profile: str
     size_bytes: int | None
     sha256: str
-    captured_at: datetime | None
+    captured_at: str | None
 
 
 @dataclass(frozen=True, slots=True)

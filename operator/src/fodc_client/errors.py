@@ -6,9 +6,10 @@ ClientError
  ├─ UnreachableError     nobody answers                                           3
  │   └─ LostError        somebody did, and went away or did not answer in time    3
  ├─ NotFoundError        the proxy knows no such node, request or artifact        4
+ │   └─ UnknownNodeError it knows no node of this name                           4
  ├─ RefusedError         the proxy understood and said no (busy, conflict, …)     1
  ├─ BadAnswerError       the answer is not what this program can read             1
- └─ DownloadError        bytes or checksum of an artifact are wrong               1
+ └─ DownloadError        an artifact is damaged, or did not arrive as announced   1
 """
 
 from enum import IntEnum
@@ -53,6 +54,14 @@ class NotFoundError(ClientError):
     """The proxy does not know what was asked for."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class UnknownNodeError(NotFoundError):
+    """No node of the proxy has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no such node: {name}. `fodc nodes` lists what there is.")
+        self.name = name
 
 
 class RefusedError(ClientError):

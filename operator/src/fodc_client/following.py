@@ -10,13 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from fodc_api.requests import Request
 from fodc_client.api import Answer, ProxyClient
 from fodc_client.errors import ClientError, NotFoundError, UnreachableError
 from fodc_client.output import Output
-from fodc_client.resources import Request
 
 T = TypeVar("T")
-_POLL_S: Final = 20.0
+_POLL_S: Final = 20
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 3.0
 PATIENCE_S: Final = 120.0
@@ -69,7 +69,7 @@ async def follow(
     """
     answer = first
     show(answer.value)
-    while not answer.value.ended:
+    while not answer.value.phase.ended:
         known = answer.value
 
         async def poll(known: Request = known) -> Answer[Request]:
@@ -83,6 +83,6 @@ async def follow(
                 "What was stored: fodc artifacts list"
             ) from None
         show(answer.value)
-        if answer.value.revision == known.revision and not answer.value.ended:
+        if answer.value.revision == known.revision and not answer.value.phase.ended:
             await asyncio.sleep(_FIRST_PAUSE_S)  # a proxy that answers at once must not be hammered
     return answer

@@ -6,8 +6,9 @@ an escape sequence to the terminal.
 """
 
 import math
-from datetime import UTC, datetime
 from typing import Final
+
+from fodc_protocol.times import parse_rfc3339_ms
 
 NOTHING: Final = "-"
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -56,14 +57,19 @@ def span(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def moment(time: datetime | None) -> str:
-    """Return a time in UTC to the second: 2026-11-21 07:06:39."""
-    return NOTHING if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+def moment(time: str | None) -> str:
+    """Return a time of the API, which is in UTC, to the second: 2026-11-21 07:06:39."""
+    return NOTHING if time is None else time[:19].replace("T", " ")
 
 
-def stamp(time: datetime) -> str:
-    """Return a time fit for a file name: 20261121T070639Z."""
-    return f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+def stamp(time: str) -> str:
+    """Return a time of the API fit for a file name: 20261121T070639Z."""
+    return f"{time[:19].replace('-', '').replace(':', '')}Z"
+
+
+def passed_s(start: str, end: str) -> float:
+    """Return the seconds between two times of the API."""
+    return (parse_rfc3339_ms(end) - parse_rfc3339_ms(start)) / 1000
 
 
 def short_seconds(value: float) -> str:
@@ -106,6 +112,6 @@ def percent(share: float) -> str:
     return f"{share:.1f}%"
 
 
-def or_nothing(text: str) -> str:
+def or_nothing(text: str | None) -> str:
     """Return `text`, or a dash where there is none."""
     return text or NOTHING

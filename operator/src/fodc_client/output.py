@@ -11,16 +11,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 from fodc_client.formats import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fodc_client.reading import Json
     from fodc_client.tables import Table
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 _COLORS: Final = {"yellow": "\x1b[33m", "red": "\x1b[31m"}
 
 
@@ -39,7 +39,7 @@ class Format(StrEnum):
 
 
 class Output:
-    """Both streams of the program and the wanted format; rich is loaded when something is drawn."""
+    """Both streams of the program and the wanted format; rich is loaded for what moves."""
 
     def __init__(self, wanted: Format, *, plain: bool) -> None:
         """Write to this process's streams; `plain` forbids colors."""
@@ -47,31 +47,42 @@ class Output:
         self._plain = plain
 
     @cached_property
-    def out(self) -> "Console":
-        """Standard output as rich draws on it."""
-        return _console(sys.stdout, plain=self._plain)
-
-    @cached_property
     def err(self) -> "Console":
         """Standard error as rich draws on it."""
         return _console(sys.stderr, plain=self._plain)
 
-    def table(self, table: "Table") -> None:
-        """Write a table: drawn on a terminal, plain lines elsewhere."""
-        from fodc_client import tables  # noqa: PLC0415 - costs rich, which others need not pay
+    @property
+    def columns(self) -> int | None:
+        """Width of the terminal that standard output is, None for files and pipes."""
+        if not sys.stdout.isatty():
+            return None
+        import shutil  # noqa: PLC0415 - brings compression along, which --help must not pay for
 
-        if self.out.is_terminal:
-            width = max(self.out.width, tables.least_width(table))
-            self.out.print(tables.drawing(table), width=width, crop=False, soft_wrap=False)
-        else:
+        return shutil.get_terminal_size().columns
+
+    def table(self, table: "Table") -> None:
+        """Write a table: into the width of a terminal, as plain lines elsewhere."""
+        from fodc_client import tables  # noqa: PLC0415 - only verbs with tables pay for it
+
+        width = self.columns
+        if width is None:
             self.lines(tables.lines(table))
+            return
+        fitted = tables.fitted(table, width)
+        self.lines(tables.drawing(fitted.table, width, colored=not self._plain))
+        if fitted.left_out:
+            needed = tables.least_width(table)
+            self.message(
+                f"no room in {width} columns for {', '.join(fitted.left_out)}; "
+                f"a width of {needed}, a pipe or -o json shows all"
+            )
 
     def lines(self, lines: Iterable[str]) -> None:
         """Write lines as they are, never wrapped or colored."""
         for line in lines:
             sys.stdout.write(line + "\n")
 
-    def document(self, document: "Json") -> None:
+    def document(self, document: Json) -> None:
         """Write a document as JSON or YAML with the keys in the order in which they came."""
         if self.format is Format.YAML:
             import yaml  # noqa: PLC0415 - only this format pays for it

@@ -17,9 +17,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fodc_api.requests import Request, Result, Target
+from fodc_api.words import Phase
+from fodc_client import wording
 from fodc_client.formats import printable, size, span
 from fodc_client.reasons import because
-from fodc_client.resources import ENDED_PHASES, Request, Result, Target
 from fodc_client.tables import TONES
 
 # ---- pure -----------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ class Row:
 
     node_id: str
     profile: str
-    phase: str
+    phase: Phase
     share: float | None
     elapsed_s: float
     received_bytes: int
@@ -40,7 +42,7 @@ class Row:
     @property
     def ended(self) -> bool:
         """Whether the row will not change any more."""
-        return self.phase in ENDED_PHASES
+        return self.phase.ended
 
 
 def rows_of(request: Request) -> tuple[Row, ...]:
@@ -51,25 +53,25 @@ def rows_of(request: Request) -> tuple[Row, ...]:
 def _rows_of_target(request: Request, target: Target) -> tuple[Row, ...]:
     if target.results:
         return tuple(_row(target, result) for result in target.results)
-    note = because(target.reason, target.message)
+    note = because(target.reason, wording.of_message(target.message))
     return tuple(
-        Row(target.node_id, profile, target.phase, None, 0.0, 0, note)
-        for profile in request.profiles
+        Row(target.node_id, capture.profile, target.phase, None, 0.0, 0, note)
+        for capture in request.captures
     )
 
 
 def _row(target: Target, result: Result) -> Row:
-    done = result.phase == "Succeeded"
+    done = result.phase is Phase.SUCCEEDED
     return Row(
         node_id=target.node_id,
         profile=result.profile,
         phase=result.phase,
-        share=1.0 if done else share_of(result.elapsed_s, result.duration_s),
-        elapsed_s=result.elapsed_s,
+        share=1.0 if done else share_of(result.elapsed_seconds, result.duration_seconds),
+        elapsed_s=result.elapsed_seconds,
         received_bytes=(result.size_bytes or 0) if done else result.received_bytes,
         note="empty: nothing was sampled"
         if result.empty
-        else because(result.reason, result.message),
+        else because(result.reason, wording.of_message(result.message)),
     )
 
 
@@ -80,18 +82,18 @@ def share_of(elapsed_s: float, duration_s: float) -> float | None:
 
 def later(row: Row, seconds: float, duration_s: float) -> Row:
     """Return a running row as it must look `seconds` after the proxy's last word."""
-    if row.phase != "Running":
+    if row.phase is not Phase.RUNNING:
         return row
     elapsed_s = row.elapsed_s + seconds
     return replace(row, elapsed_s=elapsed_s, share=share_of(elapsed_s, duration_s))
 
 
 def line(row: Row) -> str:
-    """Return a row as one line of a log."""
+    """Return a row as one line of a log; why something failed is told at the end, once."""
     words = [row.node_id, row.profile, row.phase]
-    if row.phase == "Succeeded":
+    if row.phase is Phase.SUCCEEDED:
         words.append(f"{size(row.received_bytes)} in {span(row.elapsed_s)}")
-    return " ".join(words) + (f" ({row.note})" if row.note else "")
+    return " ".join(words) + (f" ({row.note})" if row.note and not row.ended else "")
 
 
 def changed_lines(shown: Mapping[tuple[str, str], str], rows: tuple[Row, ...]) -> list[Row]:
@@ -99,7 +101,7 @@ def changed_lines(shown: Mapping[tuple[str, str], str], rows: tuple[Row, ...]) -
     return [
         row
         for row in rows
-        if shown.get((row.node_id, row.profile)) != row.phase and row.phase != "Pending"
+        if shown.get((row.node_id, row.profile)) != row.phase and row.phase is not Phase.PENDING
     ]
 
 
@@ -200,16 +202,16 @@ class Bars:
 
 def _durations(request: Request) -> dict[tuple[str, str], float]:
     return {
-        (target.node_id, result.profile): result.duration_s
+        (target.node_id, result.profile): result.duration_seconds
         for target in request.targets
         for result in target.results
     }
 
 
 def draw(grid: RichTable, row: Row) -> None:
-    """Add one row to a grid: node, profile, bar, state, elapsed, bytes, note."""
+    """Add one row to a grid: node, profile, bar, state, elapsed, bytes, what it waits for."""
     share = row.share if row.share is not None else 1.0 if row.ended else None
-    pulse = share is None and row.phase == "Running"
+    pulse = share is None and row.phase is Phase.RUNNING
     bar = ProgressBar(total=1.0, completed=share or 0.0, width=20, pulse=pulse)
     grid.add_row(
         Text(printable(row.node_id)),
@@ -218,5 +220,5 @@ def draw(grid: RichTable, row: Row) -> None:
         Text(row.phase, style=TONES.get(row.phase, "")),
         Text(span(row.elapsed_s) if row.elapsed_s else "", justify="right"),
         Text(size(row.received_bytes) if row.received_bytes else "", justify="right"),
-        Text(printable(row.note), style="dim"),
+        Text("" if row.ended else printable(row.note), style="dim"),
     )

@@ -122,8 +122,8 @@ def canonical_hash(command: Sequence[str], entries: Iterable[ConfigEntry]) -> st
 
 # Settings that rightly differ from node to node.
 _IDENTITY: Final = re.compile(
-    r"(^|[-_.])(host|hostname|addr|address|addresses|root-path|node-name|node-id|pod-name|"
-    r"node-labels|dir|advertise-[a-z-]+)$"
+    r"(^|[-_.])(host|hostname|addr|address|addresses|port|ports|root-path|node-name|node-id|"
+    r"pod-name|node-labels|dir|advertise-[a-z-]+)$"
 )
 
 

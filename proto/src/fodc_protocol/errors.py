@@ -94,7 +94,8 @@ _ADVICE: Final[dict[Reason, str]] = {
     Reason.GUARD_TRIPPED: "A guard protects the database; repeat when the load is lower or ask for "
     "a wider limit.",
     Reason.UNSUPPORTED: "This node, kernel or agent version cannot do it; see its capabilities.",
-    Reason.DISABLED: "It is switched off by a setting; the message names it.",
+    Reason.DISABLED: "It is switched off by a setting of the node or of its agent; nothing is "
+    "wrong where that is meant.",
     Reason.BAD_REQUEST: "Correct the field that the message names.",
     Reason.NOT_FOUND: "Check the name; list what there is first.",
     Reason.UNAUTHENTICATED: "Send a valid token or client certificate.",

@@ -3,31 +3,39 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from fodc_client import collecting
+from fodc_api.artifacts import Artifact
+from fodc_api.words import ArtifactState
+from fodc_client import collecting, completing
 from fodc_client.api import ProxyClient
-from fodc_client.arguments import Settings, add_verb
+from fodc_client.arguments import Settings, add_directory, add_verb, completed, word_of
 from fodc_client.commands import SUMMARIES
 from fodc_client.downloads import Saved, Wanted, prepare_directory
 from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError, UnreachableError
-from fodc_client.formats import moment, or_nothing, size
-from fodc_client.output import Format, Output
-from fodc_client.reading import Json
-from fodc_client.resources import Artifact
+from fodc_client.formats import NOTHING, moment, or_nothing, size
+from fodc_client.output import Format, Json, Output
 from fodc_client.tables import Column, Table
+from fodc_protocol.profiles import Profile
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
 
+_OF_REQUEST: Final = "all of this request"
 _COLUMNS = (
     Column("ARTIFACT"),
     Column("NODE"),
     Column("PROFILE"),
-    Column("SIZE", right=True),
-    Column("CAPTURED"),
-    Column("REQUEST"),
+    Column("SIZE", right=True, rank=2),
+    Column("CAPTURED", rank=1),
+    Column("REQUEST", rank=3),
+)
+_WIDE_COLUMNS = (
+    *_COLUMNS,
+    Column("STATE", toned=True, rank=1),
+    Column("STACKS", right=True, rank=4),
+    Column("FORMAT", rank=5),
+    Column("SHA256", rank=6),
 )
 
 
@@ -41,7 +49,7 @@ def add(verbs: "Subparsers") -> None:
             fodc artifacts list --node banyandb-data-0
             fodc artifacts get --request cli-0a1b2c3d4e5f""",
     )
-    inner = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    inner = group.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(inner)
     _add_get(inner)
     _add_delete(inner)
@@ -57,9 +65,18 @@ def _add_list(verbs: "Subparsers") -> None:
             fodc artifacts list --profile heap -o json""",
         run=run_list,
     )
-    parser.add_argument("--node", metavar="NODE", help="only of this node")
-    parser.add_argument("--request", metavar="ID", help="only of this request")
-    parser.add_argument("--profile", metavar="PROFILE", help="only of this kind")
+    node = parser.add_argument("--node", default="", metavar="NODE", help="only of this node")
+    completed(node, completing.nodes)
+    request = parser.add_argument("--request", default="", metavar="ID", help=_OF_REQUEST)
+    completed(request, completing.requests)
+    parser.add_argument(
+        "--profile",
+        default="",
+        type=word_of(Profile),
+        choices=tuple(Profile),
+        metavar="PROFILE",
+        help=f"only of this kind: {', '.join(Profile)}",
+    )
 
 
 def _add_get(verbs: "Subparsers") -> None:
@@ -72,11 +89,11 @@ def _add_get(verbs: "Subparsers") -> None:
             fodc artifacts get --request cli-0a1b2c3d4e5f --output-dir profiles""",
         run=run_get,
     )
-    parser.add_argument("ids", nargs="*", metavar="ID", help="the artifacts")
-    parser.add_argument("--request", metavar="ID", help="all artifacts of this request")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path(), metavar="DIR", help="where files go (default: .)"
-    )
+    ids = parser.add_argument("ids", nargs="*", metavar="ID", help="the artifacts")
+    completed(ids, completing.artifacts)
+    request = parser.add_argument("--request", default="", metavar="ID", help=_OF_REQUEST)
+    completed(request, completing.requests)
+    add_directory(parser)
 
 
 def _add_delete(verbs: "Subparsers") -> None:
@@ -88,7 +105,8 @@ def _add_delete(verbs: "Subparsers") -> None:
             fodc artifacts delete art-0123456789ab""",
         run=run_delete,
     )
-    parser.add_argument("ids", nargs="+", metavar="ID", help="the artifacts")
+    ids = parser.add_argument("ids", nargs="+", metavar="ID", help="the artifacts")
+    completed(ids, completing.artifacts)
 
 
 async def run_list(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
@@ -99,10 +117,18 @@ async def run_list(args: argparse.Namespace, settings: Settings, output: Output)
         )
     if not output.format.is_table:
         output.document(answer.document)
-    elif answer.value:
-        output.table(table_of(answer.value, wide=output.format is Format.WIDE))
+    elif answer.value.artifacts:
+        output.table(table_of(answer.value.artifacts, wide=output.format is Format.WIDE))
     else:
-        output.message("no artifacts match; `fodc capture` makes some")
+        filtered = args.node or args.request or args.profile
+        output.message(
+            "no artifact fits" if filtered else "no artifacts; `fodc capture` makes some"
+        )
+    for damaged in answer.value.artifacts:
+        if damaged.state is ArtifactState.DAMAGED:
+            output.warning(damaged.message)
+    for unreadable in answer.value.unreadable:
+        output.warning(f"{unreadable.name} in the store cannot be read: {unreadable.message}")
     return ExitCode.OK
 
 
@@ -128,7 +154,7 @@ async def _manifests(
 ) -> tuple[list[Artifact], list[ClientError]]:
     """Return the manifests of all that is wanted and an error for each that is not there."""
     if args.request:
-        stored = (await client.artifacts(request_id=args.request)).value
+        stored = (await client.artifacts(request_id=args.request)).value.artifacts
         if not stored:
             raise NotFoundError(f"no artifacts of request {args.request}; see: fodc artifacts list")
         return list(stored), []
@@ -193,24 +219,28 @@ def _wanted(artifact: Artifact) -> Wanted:
         profile=artifact.profile,
         size_bytes=artifact.size_bytes,
         sha256=artifact.sha256,
-        captured_at=artifact.created_at,
+        captured_at=artifact.started_at,
     )
 
 
 def table_of(artifacts: Sequence[Artifact], *, wide: bool) -> Table:
     """Return one row per artifact, newest first."""
-    ordered = sorted(artifacts, key=lambda artifact: moment(artifact.created_at), reverse=True)
-    columns = (*_COLUMNS, Column("FORMAT"), Column("SHA256")) if wide else _COLUMNS
-    return Table(columns, tuple(_row(each, wide=wide) for each in ordered))
+    ordered = sorted(artifacts, key=lambda artifact: artifact.started_at, reverse=True)
+    rows = tuple(_row(each) + (_more(each) if wide else ()) for each in ordered)
+    return Table(_WIDE_COLUMNS if wide else _COLUMNS, rows)
 
 
-def _row(artifact: Artifact, *, wide: bool) -> tuple[str, ...]:
-    row = (
+def _row(artifact: Artifact) -> tuple[str, ...]:
+    return (
         artifact.artifact_id,
-        or_nothing(artifact.node_id),
-        or_nothing(artifact.profile),
+        artifact.node_id,
+        artifact.profile,
         size(artifact.size_bytes),
-        moment(artifact.created_at),
+        moment(artifact.started_at),
         or_nothing(artifact.request_id),
     )
-    return (*row, or_nothing(artifact.format), or_nothing(artifact.sha256)) if wide else row
+
+
+def _more(artifact: Artifact) -> tuple[str, ...]:
+    samples = NOTHING if artifact.samples is None else str(artifact.samples)
+    return artifact.state, samples, artifact.format, artifact.sha256

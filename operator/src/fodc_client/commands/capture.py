@@ -8,21 +8,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fodc_client import collecting, hottest
+import msgspec
+
+from fodc_api.bad_input import read_body
+from fodc_api.cluster import Node
+from fodc_api.requests import CaptureAsked, ExecutionAsked, Request, RequestSpec
+from fodc_api.values import RuleError
+from fodc_api.words import CancelMode
+from fodc_client import collecting, completing, hottest, names, wording
 from fodc_client.api import Answer, ProxyClient
-from fodc_client.arguments import Settings, add_verb, count, duration
+from fodc_client.arguments import (
+    Settings,
+    add_directory,
+    add_verb,
+    comma_list,
+    completed,
+    count,
+    duration,
+    word_of,
+)
 from fodc_client.commands import SUMMARIES
 from fodc_client.downloads import Saved, prepare_directory
 from fodc_client.errors import BadUsageError, ExitCode, LostError, RefusedError, UnreachableError
 from fodc_client.following import Patience, follow
 from fodc_client.formats import NOTHING, counted, size, span
 from fodc_client.interrupts import InterruptedByUserError, Interrupts
-from fodc_client.output import Output
+from fodc_client.output import Json, Output
 from fodc_client.progress import view_for
-from fodc_client.reading import Json
-from fodc_client.resources import Request
 from fodc_client.tables import Column, Table
-from fodc_protocol.errors import BadRequestError, FodcError
+from fodc_protocol.errors import FieldError, FodcError
 from fodc_protocol.profiles import Profile
 
 if TYPE_CHECKING:
@@ -41,15 +55,16 @@ def add(verbs: "Subparsers") -> None:
         summary=SUMMARIES["capture"],
         examples="""
             fodc capture cpu --node banyandb-data-0 --seconds 10
-            fodc capture heap --role ROLE_DATA --gc --output-dir profiles
+            fodc capture heap --role datanode-hot --gc --output-dir profiles
             fodc capture cpu goroutine --all --parallelism 2 --reason "slow queries since 10:00"
-            fodc capture trace --node banyandb-data-0 --seconds 5 --no-wait""",
+            fodc capture --node banyandb-data-0,banyandb-data-1 trace --seconds 5 --no-wait""",
         run=run,
     )
     parser.add_argument(
         "profiles",
         nargs="+",
         metavar="PROFILE",
+        type=word_of(Profile),
         choices=tuple(Profile),
         help=", ".join(Profile),
     )
@@ -58,14 +73,27 @@ def add(verbs: "Subparsers") -> None:
 
 
 def _add_targets(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which nodes (at least one of)")
-    for flag, meta, what in (
-        ("--node", "NODE", "these nodes"),
-        ("--role", "ROLE", "nodes of these roles"),
-        ("--tier", "TIER", "nodes of these tiers, such as hot or warm"),
+    group = parser.add_argument_group("which nodes (at least one of; a list a,b is one word)")
+    for flag, what, completer in (
+        ("--node", "these nodes", completing.nodes),
+        ("--role", "role, tier or both: data, hot, datanode-hot", completing.roles),
+        ("--tier", "nodes of these tiers, such as hot or warm", completing.tiers),
     ):
-        group.add_argument(flag, nargs="+", action="extend", default=[], metavar=meta, help=what)
-    group.add_argument("--all", action="store_true", help="every node that is online")
+        option = group.add_argument(
+            flag,
+            type=comma_list,
+            action="extend",
+            default=[],
+            metavar=flag.removeprefix("--").upper(),
+            help=what,
+        )
+        completed(option, completer)
+    group.add_argument("--all", action="store_true", help="every node")
+    group.add_argument(
+        "--include-offline",
+        action="store_true",
+        help="wait for nodes whose agent is away, instead of skipping them",
+    )
 
 
 def _add_ways(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +104,13 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
         "--parallelism", type=count, default=4, metavar="N", help="nodes at once (default: 4)"
     )
     group.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+    add_directory(group)
     group.add_argument(
-        "--output-dir", type=Path, default=Path(), metavar="DIR", help="where files go (default: .)"
-    )
-    group.add_argument(
-        "--top", type=count, default=10, metavar="N", help="hottest functions to show (default: 10)"
+        "--top",
+        type=count,
+        default=10,
+        metavar="N",
+        help="hottest functions to show, 0 for none (default: 10)",
     )
     group.add_argument(
         "--folded", action="store_true", help="also write folded stacks, for flame graphs"
@@ -102,58 +132,61 @@ def _seconds_help() -> str:
 # ---- what is asked: pure --------------------------------------------------------------------
 
 
-def request_of(args: argparse.Namespace, settings: Settings, request_id: str) -> dict[str, Json]:
-    """Return the body of POST /diagnostics/requests; raises BadUsageError that names the option."""
+def chosen_of(args: argparse.Namespace) -> names.Chosen:
+    """Return whom to ask; raises BadUsageError when nobody or everybody and some are meant."""
+    chosen = names.Chosen(
+        names=tuple(dict.fromkeys(args.node)),
+        roles=tuple(dict.fromkeys(args.role)),
+        tiers=tuple(dict.fromkeys(args.tier)),
+        everyone=args.all,
+        include_offline=args.include_offline,
+    )
+    chosen.check()
+    return chosen
+
+
+def spec_of(
+    args: argparse.Namespace, settings: Settings, request_id: str, nodes: Sequence[Node]
+) -> RequestSpec:
+    """Return the body of POST /diagnostics/requests, as the proxy would check it.
+
+    Raises BadUsageError that names the option, NotFoundError for nodes that are not there.
+    """
     deadline_s = settings.timeout_s or _DEFAULT_DEADLINE_S
-    execution: dict[str, Json] = {
-        "parallelism": args.parallelism,
-        "active_deadline_seconds": max(1, round(deadline_s)),
-    }
-    body: dict[str, Json] = {
-        "id": request_id,
-        "target": _target_of(args),
-        "captures": _captures_of(args),
-        "execution": execution,
-    }
-    return {**body, "reason": args.reason} if args.reason else body
+    try:
+        spec = RequestSpec(
+            id=request_id,
+            target=names.selector_of(chosen_of(args), nodes),
+            captures=captures_of(args),
+            execution=ExecutionAsked(
+                parallelism=args.parallelism, active_deadline_seconds=max(1, round(deadline_s))
+            ),
+            reason=args.reason,
+        )
+        return read_body(msgspec.json.encode(spec), RequestSpec)
+    except FieldError as error:
+        raise BadUsageError(wording.of_option(error.field, error.message)) from None
+    except RuleError as error:
+        raise BadUsageError(wording.of_option(error.field, str(error))) from None
 
 
-def _target_of(args: argparse.Namespace) -> dict[str, Json]:
-    chosen = bool(args.node or args.role or args.tier)
-    if args.all and chosen:
-        raise BadUsageError("--all stands for every node; leave out --node, --role and --tier")
-    if not args.all and not chosen:
-        raise BadUsageError("which nodes? Say --node, --role, --tier or --all")
-    if args.all:
-        return {"all": True}
-    given = {"names": args.node, "roles": args.role, "tiers": args.tier}
-    return {name: list(values) for name, values in given.items() if values}
-
-
-def _captures_of(args: argparse.Namespace) -> list[Json]:
+def captures_of(args: argparse.Namespace) -> tuple[CaptureAsked, ...]:
+    """Return a capture of each kind once; raises BadUsageError that names the option."""
     kinds = [Profile(name) for name in dict.fromkeys(args.profiles)]
     if args.gc and Profile.HEAP not in kinds:
         raise BadUsageError("--gc is for heap: only there it changes the profile")
-    timed = any(kind.facts.timed for kind in kinds)
-    if args.seconds is not None and not timed:
+    if args.seconds is not None and not any(kind.facts.timed for kind in kinds):
         raise BadUsageError(f"--seconds: {', '.join(kinds)} is taken in an instant; leave it out")
-    return [_capture_of(kind, args) for kind in kinds]
+    return tuple(_capture_of(kind, args) for kind in kinds)
 
 
-def _capture_of(kind: Profile, args: argparse.Namespace) -> dict[str, Json]:
-    capture: dict[str, Json] = {"profile": kind.value}
-    if kind.facts.timed:
-        try:
-            capture["duration_seconds"] = _whole(kind.facts.duration_s(args.seconds))
-        except BadRequestError as error:
-            raise BadUsageError(f"--seconds: {error}") from None
-    if args.gc and kind is Profile.HEAP:
-        capture["gc"] = True
-    return capture
-
-
-def _whole(seconds: float) -> float:
-    return int(seconds) if seconds == int(seconds) else seconds
+def _capture_of(kind: Profile, args: argparse.Namespace) -> CaptureAsked:
+    seconds = args.seconds if kind.facts.timed else None
+    try:
+        return CaptureAsked(kind, seconds, gc=args.gc and kind is Profile.HEAP)
+    except RuleError as error:
+        field = f"captures.{error.field}"
+        raise BadUsageError(wording.of_option(field, f"{field} {error.problem}")) from None
 
 
 # ---- running --------------------------------------------------------------------------------
@@ -161,13 +194,15 @@ def _whole(seconds: float) -> float:
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Create the request, follow it to its end, save what it gave."""
-    body = request_of(args, settings, f"cli-{secrets.token_hex(6)}")
+    chosen_of(args), captures_of(args)  # wrong usage is told before anything is asked
     directory = args.output_dir if args.no_wait else prepare_directory(args.output_dir)
     limit_s = min(settings.answer_timeout_s, 30.0)
     async with ProxyClient(settings.proxy_url, timeout_s=limit_s) as client:
+        nodes = (await client.cluster()).value.nodes
+        spec = spec_of(args, settings, f"cli-{secrets.token_hex(6)}", nodes)
         patience = Patience(output)
         with Interrupts() as interrupts:
-            created = await interrupts.unless(2, _create(client, patience, body))
+            created = await interrupts.unless(2, _create(client, patience, spec))
             if args.no_wait:
                 return _left_alone(created, output)
             wait_s = (settings.timeout_s or _DEFAULT_DEADLINE_S) + _QUEUE_SLACK_S
@@ -178,14 +213,12 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
             return await interrupts.unless(1, _bring_home(client, ended, directory, args, output))
 
 
-async def _create(
-    client: ProxyClient, patience: Patience, body: dict[str, Json]
-) -> Answer[Request]:
+async def _create(client: ProxyClient, patience: Patience, spec: RequestSpec) -> Answer[Request]:
     """Create the request; after a cut send it again: the id makes sure that it is one request."""
     try:
-        return await client.create_request(body)
+        return await client.create_request(spec)
     except LostError:
-        return await patience.insist(lambda: client.create_request(body))
+        return await patience.insist(lambda: client.create_request(spec))
 
 
 def _left_alone(created: Answer[Request], output: Output) -> ExitCode:
@@ -215,8 +248,9 @@ class _Run:
     async def to_its_end(self, created: Answer[Request]) -> Answer[Request]:
         """Return the ended request; raises when it is left behind."""
         request = created.value
-        nodes = counted(request.counts.targets or len(request.targets), "node")
-        self._output.message(f"request {request.id}: {', '.join(request.profiles)} on {nodes}")
+        kinds = ", ".join(capture.profile for capture in request.captures)
+        nodes = counted(request.counts.targets, "node")
+        self._output.message(f"request {request.id}: {kinds} on {nodes}")
         try:
             async with asyncio.timeout(self._wait_s):
                 return await self._followed(created)
@@ -246,7 +280,7 @@ class _Run:
     ) -> Answer[Request]:
         request_id = created.value.id
         asked = await self._patience.insist(
-            lambda: self._client.cancel_request(request_id, "abort")
+            lambda: self._client.cancel_request(request_id, CancelMode.ABORT)
         )
         return await follow(self._client, asked, patience=self._patience, show=show)
 
@@ -288,10 +322,11 @@ async def _bring_home(
     else:
         files: list[Json] = [collecting.file_document(file) for file in got.saved]
         output.document({"request": ended.document, "files": files})
-    for text in (*(problem.sentence for problem in problems), *got.errors):
+    collecting.tell(problems, output)
+    for text in got.errors:
         output.error(text)
     good = collecting.good_files(request, got.saved)
-    return collecting.exit_code(request, good=good, bad=len(problems) + len(got.errors))
+    return collecting.exit_code(request, good=good, problems=problems, lost=len(got.errors))
 
 
 def _show(saved: Sequence[Saved], request: Request, top: int, output: Output) -> None:
@@ -303,17 +338,20 @@ def _show(saved: Sequence[Saved], request: Request, top: int, output: Output) ->
 
 
 def _show_hottest(file: Saved, top: int, output: Output) -> None:
-    if not top or file.wanted.profile == Profile.TRACE:
+    profile = file.wanted.profile
+    if not top or profile == Profile.TRACE:
         return
+    title = f"{profile} of {file.wanted.node_id}"
     try:
-        hot = hottest.hotness(file.path.read_bytes(), profile=file.wanted.profile, count=top)
+        table, doubt = hottest.shown(file.path.read_bytes(), title, profile=profile, count=top)
     except (FodcError, ValueError) as error:
         output.warning(f"{file.path}: {error}")
         return
-    if hot.functions:
-        title = f"{file.wanted.profile} of {file.wanted.node_id}: hottest by {hot.kind}"
+    if table.rows:
         output.lines([""])
-        output.table(hottest.table_of(hot, title))
+        output.table(table)
+    if table.rows and doubt:
+        output.warning(f"{file.wanted.node_id} {profile}: {doubt}")
 
 
 def _show_warnings(request: Request, output: Output) -> None:
@@ -348,9 +386,9 @@ def files_table(saved: Sequence[Saved], request: Request) -> Table:
     columns = (
         Column("NODE"),
         Column("PROFILE"),
-        Column("SIZE", right=True),
-        Column("SAMPLES", right=True),
-        Column("FILE", wraps=True),
+        Column("SIZE", right=True, rank=1),
+        Column("STACKS", right=True, rank=2),
+        Column("FILE"),
     )
     rows = (
         (

@@ -2,10 +2,11 @@
 """`fodc completion`: a script that teaches a shell the words of this program."""
 
 import argparse
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from fodc_client import completion
-from fodc_client.arguments import Parser, Settings, add_verb
+from fodc_client import completing
+from fodc_client.arguments import Settings, add_verb, word_of
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode
 from fodc_client.output import Output
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
 
 
-def add(verbs: "Subparsers", root: Parser) -> None:
-    """Tell argparse about the verb; `root` is the whole program's parser."""
+class Shell(StrEnum):
+    """Shells that can be taught."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def add(verbs: "Subparsers") -> None:
+    """Tell argparse about the verb."""
     parser = add_verb(
         verbs,
         "completion",
@@ -26,12 +35,16 @@ def add(verbs: "Subparsers", root: Parser) -> None:
             fodc completion fish | source""",
         run=run,
     )
-    parser.add_argument("shell", choices=tuple(completion.Shell), help="which shell")
-    parser.set_defaults(root=root)
+    parser.add_argument(
+        "shell",
+        type=word_of(Shell),
+        choices=tuple(Shell),
+        metavar="SHELL",
+        help=f"which shell: {', '.join(Shell)}",
+    )
 
 
-async def run(args: argparse.Namespace, _settings: Settings, output: Output) -> ExitCode:
+def run(args: argparse.Namespace, _settings: Settings, output: Output) -> ExitCode:
     """Print the script; needs no proxy."""
-    places = completion.places_of(args.root)
-    output.lines([completion.script(completion.Shell(args.shell), places).rstrip("\n")])
+    output.lines([completing.script(args.shell).strip("\n")])
     return ExitCode.OK

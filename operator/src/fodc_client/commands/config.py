@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fodc config`: the effective configuration of a node, and in what nodes of a role differ."""
+"""`fodc config`: what a node was told, and in what nodes of a role differ."""
 
 import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fodc_api.configuration import (
+    Configurations,
+    Difference,
+    Missing,
+    NodeConfiguration,
+    RoleDrift,
+)
+from fodc_api.words import DifferenceKind
+from fodc_client import completing
 from fodc_client.api import ProxyClient
-from fodc_client.arguments import Settings, add_verb
+from fodc_client.arguments import Settings, add_verb, completed
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import ExitCode, NotFoundError
+from fodc_client.errors import ExitCode
 from fodc_client.formats import counted, moment, or_nothing
 from fodc_client.output import Format, Output
-from fodc_client.reasons import because, with_advice
-from fodc_client.resources import Configurations, Difference, Missing, NodeConfiguration, RoleDrift
+from fodc_client.reasons import advice_for, because
 from fodc_client.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -29,17 +37,17 @@ def add(verbs: "Subparsers") -> None:
             fodc config show banyandb-data-0
             fodc config diff""",
     )
-    inner = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    inner = group.add_subparsers(title="commands", metavar="COMMAND")
     show = add_verb(
         inner,
         "show",
-        summary="show the effective configuration of a node; secrets are redacted by the agent",
+        summary="show what a node was told by flags, environment and files; secrets are masked",
         examples="""
             fodc config show banyandb-data-0
             fodc config show banyandb-data-0 -o yaml""",
         run=run_show,
     )
-    show.add_argument("node", metavar="NODE", help="the node")
+    completed(show.add_argument("node", metavar="NODE", help="the node"), completing.nodes)
     _add_diff(inner)
 
 
@@ -50,11 +58,19 @@ def _add_diff(verbs: "Subparsers") -> None:
         summary="show settings in which the nodes of one role differ",
         examples="""
             fodc config diff
-            fodc config diff --role ROLE_DATA -o wide
+            fodc config diff --role data --all
             fodc config diff --check || echo 'the nodes have drifted'""",
         run=run_diff,
     )
-    parser.add_argument("--role", metavar="ROLE", help="only this role")
+    role = parser.add_argument(
+        "--role", default="", metavar="ROLE", help="only this role, tier or both (datanode-hot)"
+    )
+    completed(role, completing.roles)
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="show expected differences too: names, addresses, ports and folders of a node",
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 when there is drift")
 
 
@@ -62,11 +78,9 @@ async def run_show(args: argparse.Namespace, settings: Settings, output: Output)
     """Show the configuration of one node."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
         answer = await client.configurations(node=args.node)
-    _warn_missing(answer.value.missing, output)
+    _tell_missing(answer.value.missing, output)
     if not answer.value.nodes:
-        if answer.value.missing:
-            return ExitCode.FAILED
-        raise NotFoundError(f"no such node: {args.node}. `fodc nodes` lists what there is.")
+        return ExitCode.FAILED
     if not output.format.is_table:
         output.document(answer.document)
     else:
@@ -79,8 +93,9 @@ def _show_all(nodes: Sequence[NodeConfiguration], output: Output) -> None:
         output.table(entries_table(node))
         stale = "; STALE: the node has not answered since" if node.stale else ""
         output.message(
-            f"{node.node_id}: {counted(len(node.entries), 'setting')}, collected "
-            f"{moment(node.collected_at)} UTC, hash {or_nothing(node.hash[:12])}{stale}"
+            f"{node.node_id}: {counted(len(node.entries), 'setting')} told, collected "
+            f"{moment(node.collected_at)} UTC, hash {or_nothing(node.hash[:12])}{stale}; "
+            "what nobody set has the node's default and is not listed"
         )
         for condition in node.conditions:
             output.warning(f"{node.node_id}: {condition.reason}: {condition.message}")
@@ -89,35 +104,37 @@ def _show_all(nodes: Sequence[NodeConfiguration], output: Output) -> None:
 async def run_diff(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show in what nodes of one role differ."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.configurations(role=args.role, diff=True)
+        answer = await client.drift(role=args.role)
     drift = answer.value
     if not output.format.is_table:
         output.document(answer.document)
     else:
-        _show_drift(drift, output)
-    _warn_missing(drift.missing, output)
-    if args.check and any(
-        each.kind == "drift" for role in drift.roles for each in role.differences
-    ):
+        _show_drift(drift, output, whole=args.all or output.format is Format.WIDE)
+    _tell_missing(drift.missing, output)
+    if args.check and any(differences_of(role, whole=False) for role in drift.roles):
         return ExitCode.FAILED
     return ExitCode.PARTIAL if drift.missing else ExitCode.OK
 
 
-def _show_drift(drift: Configurations, output: Output) -> None:
+def _show_drift(drift: Configurations, output: Output, *, whole: bool) -> None:
     if not drift.roles:
-        output.message("no node has told its configuration")
+        told = "no node has told its configuration" if drift.asked else "no node has this role"
+        output.message(f"{told}; see: fodc nodes")
     for role in drift.roles:
-        differences = shown(role, wide=output.format is Format.WIDE)
+        differences = differences_of(role, whole=whole)
         if differences:
             output.table(differences_table(role, differences))
-        else:
-            output.message(f"{role.role}: no drift between {counted(len(role.nodes), 'node')}")
+        output.message(summary_of(role, len(differences)))
 
 
-def _warn_missing(missing: Sequence[Missing], output: Output) -> None:
-    for each in missing:
-        why = because(each.reason, each.message)
-        output.warning(with_advice(f"{each.node_id} did not answer: {why}", each.reason))
+def _tell_missing(missing: Sequence[Missing], output: Output) -> None:
+    for reason in dict.fromkeys(each.reason for each in missing):
+        for each in missing:
+            if each.reason == reason:
+                why = because(each.reason, each.message)
+                output.warning(f"{each.node_id} did not answer: {why}")
+        if advice := advice_for(reason):
+            output.message(f"  {advice}")
 
 
 # ---- pure -----------------------------------------------------------------------------------
@@ -125,7 +142,7 @@ def _warn_missing(missing: Sequence[Missing], output: Output) -> None:
 
 def entries_table(node: NodeConfiguration) -> Table:
     """Return one row per setting."""
-    columns = (Column("SETTING"), Column("VALUE", wraps=True), Column("SOURCE"))
+    columns = (Column("SETTING"), Column("VALUE", wraps=True), Column("SOURCE", rank=1))
     rows = (
         (
             entry.name,
@@ -137,18 +154,33 @@ def entries_table(node: NodeConfiguration) -> Table:
     return Table(columns, tuple(rows))
 
 
-def shown(role: RoleDrift, *, wide: bool) -> tuple[Difference, ...]:
-    """Return the differences to show: what must differ (identity) only in the wide format."""
-    return tuple(each for each in role.differences if wide or each.kind == "drift")
+def differences_of(role: RoleDrift, *, whole: bool) -> tuple[Difference, ...]:
+    """Return the drift of a role, with `whole` also what is expected to differ."""
+    return tuple(each for each in role.differences if whole or each.kind is DifferenceKind.DRIFT)
+
+
+def summary_of(role: RoleDrift, shown: int) -> str:
+    """Return the line under a role's table: what there is beside what is shown."""
+    hidden = len(role.differences) - shown
+    said = f"{role.role}: " + ("" if shown else "no drift between ")
+    said += counted(len(role.nodes), "node") + (
+        f", {counted(shown, 'difference')}" if shown else ""
+    )
+    if role.stale_nodes:
+        said += f"; of {', '.join(role.stale_nodes)} only what was told earlier"
+    if hidden:
+        expected = counted(hidden, "expected difference")
+        said += f"; {expected} (names, addresses, ports, folders) hidden, --all shows"
+    return said
 
 
 def differences_table(role: RoleDrift, differences: Sequence[Difference]) -> Table:
     """Return a row per value of each setting; the majority's value is marked."""
     columns = (
         Column("SETTING"),
-        Column("KIND", toned=True),
+        Column("KIND", toned=True, rank=1),
         Column("VALUE", wraps=True),
-        Column("NODES", wraps=True),
+        Column("NODES", wraps=True, whole=True),
     )
     rows = [row for difference in differences for row in _difference_rows(difference)]
     return Table(columns, tuple(rows), f"{role.role}: {counted(len(role.nodes), 'node')}")

@@ -4,9 +4,9 @@
 import argparse
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fodc_api.values import time_of
 from fodc_client import checkup
 from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
@@ -14,7 +14,7 @@ from fodc_client.checkup import Finding, Level
 from fodc_client.commands import SUMMARIES
 from fodc_client.commands.version import own_version
 from fodc_client.errors import ClientError, ExitCode, UnreachableError
-from fodc_client.formats import counted
+from fodc_client.formats import passed_s
 from fodc_client.output import Output
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
         findings = [
             *await _of_proxy(client),
+            *await _of_store(client),
             *await _of_cluster(client),
             *await _of_configuration(client),
         ]
@@ -54,7 +55,7 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
 
 async def _of_proxy(client: ProxyClient) -> list[Finding]:
     try:
-        theirs = (await client.version()).value
+        theirs = (await client.version()).value.version
         readiness = (await client.readiness()).value
     except UnreachableError:
         raise
@@ -64,8 +65,18 @@ async def _of_proxy(client: ProxyClient) -> list[Finding]:
     return list(found)
 
 
+async def _of_store(client: ProxyClient) -> list[Finding]:
+    try:
+        artifacts = (await client.artifacts()).value
+        return list(checkup.of_store(artifacts, (await client.requests()).value))
+    except UnreachableError:
+        raise
+    except ClientError as error:
+        return [_unexpected("store", error)]
+
+
 async def _of_cluster(client: ProxyClient) -> list[Finding]:
-    started_s, here = time.monotonic(), datetime.now(UTC)
+    started_s, here_ms = time.monotonic(), time.time_ns() // 1_000_000
     try:
         cluster = (await client.cluster()).value
     except UnreachableError:
@@ -73,7 +84,8 @@ async def _of_cluster(client: ProxyClient) -> list[Finding]:
     except ClientError as error:
         return [_unexpected("nodes", error)]
     round_trip_s = time.monotonic() - started_s
-    clock = checkup.of_clock(cluster.generated_at, here, round_trip_s)
+    apart_s = passed_s(time_of(here_ms), cluster.generated_at)
+    clock = checkup.of_clock(apart_s, round_trip_s)
     return [*clock, *checkup.of_cluster(cluster)]
 
 
@@ -97,8 +109,4 @@ def _print(findings: Sequence[Finding], output: Output) -> None:
         return
     if findings:
         output.table(checkup.table_of(findings))
-    output.message(
-        f"{counted(problems, 'problem')}, {counted(len(findings) - problems, 'note')}"
-        if findings
-        else "all is well: proxy ready, all nodes online and whole"
-    )
+    output.message(checkup.summary_of(findings))

@@ -2,18 +2,23 @@
 """`fodc nodes`: which nodes there are and how they are."""
 
 import argparse
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fodc_client.api import ProxyClient
-from fodc_client.arguments import Settings, add_verb
+import msgspec
+
+from fodc_api.cluster import Cluster, ClusterSummary, Node
+from fodc_api.words import NodePhase
+from fodc_client import completing, names
+from fodc_client.api import Answer, ProxyClient
+from fodc_client.arguments import Settings, add_verb, comma_list, completed
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode, NotFoundError
-from fodc_client.formats import NOTHING, counted, or_nothing, printable, size, span
-from fodc_client.output import Format, Output
-from fodc_client.reading import Json
-from fodc_client.resources import Cluster, Node
+from fodc_client.formats import NOTHING, counted, or_nothing, passed_s, printable, size, span
+from fodc_client.output import Format, Json, Output
 from fodc_client.tables import Column, Table
+from fodc_protocol.roles import plain
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -21,24 +26,24 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("NODE"),
     Column("ROLE"),
-    Column("TIER"),
+    Column("TIER", rank=1),
     Column("PHASE", toned=True),
-    Column("HEARTBEAT", right=True),
-    Column("WINDOW", right=True),
-    Column("RUNNING"),
-    Column("AGENT"),
+    Column("HEARTBEAT", right=True, rank=2),
+    Column("WINDOW", right=True, rank=3),
+    Column("RUNNING", rank=4),
+    Column("AGENT", rank=5),
 )
 _WIDE_COLUMNS = (
     *_COLUMNS,
-    Column("NAMESPACE"),
-    Column("ADDRESS"),
-    Column("CONTRACT"),
-    Column("ARTIFACTS", right=True),
-    Column("RECONNECTS", right=True),
-    Column("CONFIG"),
-    Column("CANNOT", wraps=True),
-    Column("CONDITIONS", wraps=True),
-    Column("AGENT ID"),
+    Column("NAMESPACE", rank=8),
+    Column("ADDRESS", rank=11),
+    Column("CONTRACT", rank=9),
+    Column("UNFETCHED", right=True, rank=7),
+    Column("RECONNECTS", right=True, rank=10),
+    Column("CONFIG", rank=12),
+    Column("CANNOT", wraps=True, rank=6),
+    Column("CONDITIONS", wraps=True, rank=1),
+    Column("AGENT ID", rank=13),
 )
 
 
@@ -50,54 +55,49 @@ def add(verbs: "Subparsers") -> None:
         summary=SUMMARIES["nodes"],
         examples="""
             fodc nodes
-            fodc nodes --role ROLE_DATA -o wide
+            fodc nodes --role data -o wide
             fodc nodes banyandb-data-0 -o json""",
         run=run,
     )
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="only these nodes")
-    parser.add_argument(
+    chosen = parser.add_argument("nodes", nargs="*", metavar="NODE", help="only these nodes")
+    completed(chosen, completing.nodes)
+    role = parser.add_argument(
         "--role",
-        action="append",
+        type=comma_list,
+        action="extend",
         default=[],
         metavar="ROLE",
-        help="only nodes of this role; may be repeated",
+        help="only of this role, tier or both, such as data, hot, datanode-hot; a list a,b too",
     )
+    completed(role, completing.roles)
 
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
-    """List the nodes; one role or node is chosen by the proxy, several are chosen here."""
-    roles = [role_of(text) for text in args.role]
+    """List the nodes; what is shown is what is counted."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.cluster(role=_only(roles), node=_only(args.nodes))
-    cluster = answer.value
-    nodes = selected(cluster.nodes, roles, args.nodes)
-    _require_all(args.nodes, nodes)
+        answer = await client.cluster()
+    cluster = chosen_of(answer.value, args.nodes, args.role)
     if not output.format.is_table:
-        output.document(only_nodes(answer.document, {node.node_id for node in nodes}))
-    elif nodes:
-        output.table(table_of(nodes, wide=output.format is Format.WIDE))
+        output.document(_document(answer, cluster))
+    elif cluster.nodes:
+        output.table(table_of(cluster.nodes, wide=output.format is Format.WIDE))
         output.message(summary_of(cluster))
     else:
-        output.message(_nobody(filtered=bool(args.role)))
+        output.message(_nobody(answer.value.nodes))
     return ExitCode.OK
 
 
-def _only(values: Sequence[str]) -> str | None:
-    return values[0] if len(values) == 1 else None
+def _document(answer: Answer[Cluster], chosen: Cluster) -> Json:
+    if chosen is answer.value:
+        return answer.document
+    document: Json = msgspec.to_builtins(chosen)
+    return document
 
 
-def _require_all(wanted: Sequence[str], nodes: Sequence[Node]) -> None:
-    known = {name for node in nodes for name in names_of(node)}
-    unknown = sorted(set(wanted) - known)
-    if unknown:
-        raise NotFoundError(
-            f"no such node: {', '.join(unknown)}. `fodc nodes` lists what there is."
-        )
-
-
-def _nobody(*, filtered: bool) -> str:
-    if filtered:
-        return "no node has this role; `fodc nodes` lists what there is"
+def _nobody(nodes: Sequence[Node]) -> str:
+    if nodes:
+        kinds = ", ".join(sorted({names.role_and_tier(node) for node in nodes}))
+        return f"no node has this role; there are: {kinds}"
     return (
         "no agent has registered with this proxy yet; check that agents run and that their "
         "proxy address points here"
@@ -107,35 +107,32 @@ def _nobody(*, filtered: bool) -> str:
 # ---- pure -----------------------------------------------------------------------------------
 
 
-def role_of(text: str) -> str:
-    """Return a role as agents name it: `data` means ROLE_DATA."""
-    return text if text.startswith("ROLE_") else f"ROLE_{text.upper()}"
+def chosen_of(cluster: Cluster, wanted: Sequence[str], roles: Sequence[str]) -> Cluster:
+    """Return the cluster with the chosen nodes only, counted anew; itself when all are meant.
+
+    Raises NotFoundError for a name that no node has, or whose node has another role.
+    """
+    if not wanted and not roles:
+        return cluster
+    filters = names.filters_of(roles, cluster.nodes)
+    of_name = names.named(cluster.nodes, wanted)
+    nodes = names.of_roles(of_name, filters)
+    if wanted and len(nodes) < len(of_name):
+        others = [node for node in of_name if node not in nodes]
+        told = ", ".join(f"{node.node_id} ({names.role_and_tier(node)})" for node in others)
+        raise NotFoundError(f"--role {','.join(roles)} leaves out {told}")
+    return msgspec.structs.replace(cluster, nodes=tuple(nodes), summary=_counted(nodes))
 
 
-def names_of(node: Node) -> tuple[str, ...]:
-    """Return every name that a person may use for a node."""
-    return node.node_id, node.agent_id, node.pod_name, f"{node.namespace}/{node.pod_name}"
-
-
-def selected(nodes: Sequence[Node], roles: Sequence[str], names: Sequence[str]) -> list[Node]:
-    """Return the nodes of the given roles and names; none given means all."""
-    return [
-        node
-        for node in nodes
-        if (not roles or node.role in roles)
-        and (not names or any(name in names for name in names_of(node)))
-    ]
-
-
-def only_nodes(document: Json, node_ids: Container[str]) -> Json:
-    """Return the proxy's document with only these nodes in its list; all else as it came."""
-    nodes = document.get("nodes") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(nodes, list):
-        return document
-    kept: list[Json] = [
-        node for node in nodes if isinstance(node, dict) and node["node_id"] in node_ids
-    ]
-    return {**document, "nodes": kept}
+def _counted(nodes: Sequence[Node]) -> ClusterSummary:
+    phases = Counter(node.phase for node in nodes)
+    return ClusterSummary(
+        total=len(nodes),
+        online=phases[NodePhase.ONLINE],
+        degraded=phases[NodePhase.DEGRADED],
+        offline=phases[NodePhase.OFFLINE],
+        by_role=dict(sorted(Counter(node.role for node in nodes).items())),
+    )
 
 
 def table_of(nodes: Sequence[Node], *, wide: bool) -> Table:
@@ -147,49 +144,41 @@ def table_of(nodes: Sequence[Node], *, wide: bool) -> Table:
 
 def _row(node: Node) -> tuple[str, ...]:
     running = ",".join(capture.profile for capture in node.active_captures)
-    heartbeat = NOTHING if node.heartbeat_age_s is None else f"{span(node.heartbeat_age_s)} ago"
     return (
         node.node_id,
-        or_nothing(node.role.removeprefix("ROLE_").lower()),
+        or_nothing(plain(node.role).role),
         or_nothing(node.tier),
         node.phase,
-        heartbeat,
-        _window(node),
+        f"{span(node.heartbeat_age_seconds)} ago",
+        span(passed_s(node.window.oldest, node.window.newest)) if node.window else NOTHING,
         or_nothing(running),
         or_nothing(node.agent_version),
     )
-
-
-def _window(node: Node) -> str:
-    window = node.window
-    if window is None or window.oldest is None or window.newest is None:
-        return NOTHING
-    return span((window.newest - window.oldest).total_seconds())
 
 
 def _more(node: Node) -> tuple[str, ...]:
     addresses = (f"{address.host}:{address.port}" for address in node.addresses)
     cannot = (each.kind for each in node.capabilities if each.state != "Supported")
     conditions = (each.type or each.reason for each in node.conditions)
-    stored = f"{node.artifact_count} ({size(node.artifact_bytes)})" if node.artifact_count else "0"
+    held = node.artifacts
     return (
         or_nothing(node.namespace),
         or_nothing(",".join(addresses)),
-        or_nothing(node.contract),
-        stored,
+        node.contract,
+        f"{held.count} ({size(held.bytes)})" if held.count else "0",
         str(node.reconnects),
-        or_nothing(node.configuration_hash[:12]),
-        or_nothing(",".join(cannot)),
-        or_nothing(",".join(conditions)),
-        or_nothing(node.agent_id),
+        or_nothing((node.configuration_hash or "")[:12]),
+        or_nothing(", ".join(cannot)),
+        or_nothing(", ".join(conditions)),
+        node.agent_id,
     )
 
 
 def summary_of(cluster: Cluster) -> str:
     """Return the line under the table."""
-    parts = [f"{cluster.online} online"]
-    parts += [f"{cluster.degraded} degraded"] if cluster.degraded else []
-    parts += [f"{cluster.offline} offline"] if cluster.offline else []
-    version = f"; proxy {printable(cluster.proxy_version)}" if cluster.proxy_version else ""
-    total = counted(cluster.total, "node")
-    return f"{total}: {', '.join(parts)}{version}, up {span(cluster.uptime_s)}"
+    summary, proxy = cluster.summary, cluster.proxy
+    parts = [f"{summary.online} online"]
+    parts += [f"{summary.degraded} degraded"] if summary.degraded else []
+    parts += [f"{summary.offline} offline"] if summary.offline else []
+    told = f"proxy {printable(proxy.version)}, up {span(proxy.uptime_seconds)}"
+    return f"{counted(summary.total, 'node')}: {', '.join(parts)}; {told}"

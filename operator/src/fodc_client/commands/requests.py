@@ -5,17 +5,18 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fodc_client import collecting
+from fodc_api.requests import Request, RequestSummary, Result, Target
+from fodc_api.words import CancelMode, RequestPhase
+from fodc_client import collecting, completing, wording
 from fodc_client.api import Answer, ProxyClient
-from fodc_client.arguments import Settings, add_verb
+from fodc_client.arguments import Settings, add_verb, completed, word_of
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import ExitCode
 from fodc_client.following import Patience, follow
-from fodc_client.formats import NOTHING, moment, or_nothing, size, span
+from fodc_client.formats import NOTHING, moment, or_nothing, passed_s, size, span
 from fodc_client.output import Format, Output
 from fodc_client.progress import view_for
 from fodc_client.reasons import because
-from fodc_client.resources import Request, Result, Target
 from fodc_client.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -24,21 +25,25 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("REQUEST"),
     Column("PROFILES"),
-    Column("PROGRESS", right=True),
+    Column("PROGRESS", right=True, rank=1),
     Column("PHASE", toned=True),
-    Column("CREATED"),
-    Column("TOOK", right=True),
+    Column("CREATED", rank=2),
+    Column("TOOK", right=True, rank=3),
 )
-_WIDE_COLUMNS = (*_COLUMNS, Column("WHY", wraps=True), Column("ASKED FOR", wraps=True))
+_WIDE_COLUMNS = (
+    *_COLUMNS,
+    Column("WHY", wraps=True, rank=4),
+    Column("ASKED FOR", wraps=True, rank=5),
+)
 _RESULT_COLUMNS = (
     Column("NODE"),
     Column("PROFILE"),
     Column("PHASE", toned=True),
-    Column("ELAPSED", right=True),
-    Column("SIZE", right=True),
-    Column("SAMPLES", right=True),
-    Column("ARTIFACT"),
-    Column("WHY", wraps=True),
+    Column("ELAPSED", right=True, rank=4),
+    Column("SIZE", right=True, rank=3),
+    Column("STACKS", right=True, rank=5),
+    Column("ARTIFACT", rank=1),
+    Column("WHY", wraps=True, rank=2),
 )
 
 
@@ -52,7 +57,7 @@ def add(verbs: "Subparsers") -> None:
             fodc requests list
             fodc requests show cli-0a1b2c3d4e5f""",
     )
-    inner = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    inner = group.add_subparsers(title="commands", metavar="COMMAND")
     _add_list(inner)
     _add_show(inner)
     _add_cancel(inner)
@@ -68,8 +73,15 @@ def _add_list(verbs: "Subparsers") -> None:
             fodc requests list --phase Running -o wide""",
         run=run_list,
     )
-    parser.add_argument("--phase", metavar="PHASE", help="only this phase, such as Running")
-    parser.add_argument("--node", metavar="NODE", help="only requests with this node")
+    parser.add_argument(
+        "--phase",
+        type=word_of(RequestPhase),
+        choices=tuple(RequestPhase),
+        metavar="PHASE",
+        help=f"only this phase: {', '.join(RequestPhase)}",
+    )
+    node = parser.add_argument("--node", default="", metavar="NODE", help="only with this node")
+    completed(node, completing.nodes)
 
 
 def _add_show(verbs: "Subparsers") -> None:
@@ -82,7 +94,7 @@ def _add_show(verbs: "Subparsers") -> None:
             fodc requests show cli-0a1b2c3d4e5f --wait""",
         run=run_show,
     )
-    parser.add_argument("id", metavar="ID", help="the request")
+    completed(parser.add_argument("id", metavar="ID", help="the request"), completing.requests)
     parser.add_argument("--wait", action="store_true", help="watch it until it ends")
 
 
@@ -96,11 +108,13 @@ def _add_cancel(verbs: "Subparsers") -> None:
             fodc requests cancel cli-0a1b2c3d4e5f --mode stop""",
         run=run_cancel,
     )
-    parser.add_argument("id", metavar="ID", help="the request")
+    completed(parser.add_argument("id", metavar="ID", help="the request"), completing.requests)
     parser.add_argument(
         "--mode",
-        choices=("stop", "abort"),
-        default="abort",
+        type=word_of(CancelMode),
+        choices=tuple(CancelMode),
+        default=CancelMode.ABORT,
+        metavar="MODE",
         help="stop keeps what was recorded so far, abort discards it (default: abort)",
     )
 
@@ -108,13 +122,16 @@ def _add_cancel(verbs: "Subparsers") -> None:
 async def run_list(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """List the requests."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.requests(phase=args.phase, node=args.node)
+        answer = await client.requests(phase=_phase(args.phase), node=args.node)
     if not output.format.is_table:
         output.document(answer.document)
-    elif answer.value:
-        output.table(list_table(answer.value, wide=output.format is Format.WIDE))
+    elif answer.value.requests:
+        output.table(list_table(answer.value.requests, wide=output.format is Format.WIDE))
     else:
-        output.message("no requests; `fodc capture` makes one")
+        filtered = args.phase or args.node
+        output.message("no request fits" if filtered else "no requests; `fodc capture` makes one")
+    for unreadable in answer.value.unreadable:
+        output.warning(f"{unreadable.name} in the store cannot be read: {unreadable.message}")
     return ExitCode.OK
 
 
@@ -131,18 +148,22 @@ async def run_show(args: argparse.Namespace, settings: Settings, output: Output)
         return ExitCode.OK
     problems = collecting.problems_of(answer.value)
     good = answer.value.counts.succeeded
-    return collecting.exit_code(answer.value, good=good, bad=len(problems))
+    return collecting.exit_code(answer.value, good=good, problems=problems, lost=0)
+
+
+def _phase(word: str | None) -> RequestPhase | None:
+    return None if word is None else RequestPhase(word)
 
 
 async def run_cancel(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """End a request and say what became of it."""
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.cancel_request(args.id, args.mode)
+        answer = await client.cancel_request(args.id, CancelMode(args.mode))
     if not output.format.is_table:
         output.document(answer.document)
         return ExitCode.OK
     request = answer.value
-    if request.ended:
+    if request.phase.ended:
         output.message(f"request {request.id} has ended: {request.phase}")
     else:
         output.message(f"request {request.id}: {args.mode} was asked for, now {request.phase}")
@@ -155,24 +176,23 @@ def _print(answer: Answer[Request], output: Output) -> None:
         return
     output.lines(head_lines(answer.value))
     output.table(results_table(answer.value))
-    for problem in collecting.problems_of(answer.value) if answer.value.ended else ():
-        output.warning(problem.sentence)
+    collecting.advise(collecting.problems_of(answer.value), output)
 
 
 # ---- pure -----------------------------------------------------------------------------------
 
 
-def list_table(requests: Sequence[Request], *, wide: bool) -> Table:
+def list_table(requests: Sequence[RequestSummary], *, wide: bool) -> Table:
     """Return one row per request, newest first."""
-    ordered = sorted(requests, key=lambda request: moment(request.created_at), reverse=True)
+    ordered = sorted(requests, key=lambda request: request.created_at, reverse=True)
     rows = tuple(_row(request) + (_more(request) if wide else ()) for request in ordered)
     return Table(_WIDE_COLUMNS if wide else _COLUMNS, rows)
 
 
-def _row(request: Request) -> tuple[str, ...]:
+def _row(request: RequestSummary) -> tuple[str, ...]:
     return (
         request.id,
-        ",".join(request.profiles),
+        ",".join(capture.profile for capture in request.captures),
         request.progress,
         request.phase,
         moment(request.created_at),
@@ -180,14 +200,14 @@ def _row(request: Request) -> tuple[str, ...]:
     )
 
 
-def _more(request: Request) -> tuple[str, ...]:
+def _more(request: RequestSummary) -> tuple[str, ...]:
     return _why(request.reason, request.message), or_nothing(request.requested_reason)
 
 
-def _took(request: Request) -> str:
+def _took(request: RequestSummary) -> str:
     if request.started_at is None or request.finished_at is None:
         return NOTHING
-    return span((request.finished_at - request.started_at).total_seconds())
+    return span(passed_s(request.started_at, request.finished_at))
 
 
 def head_lines(request: Request) -> list[str]:
@@ -225,7 +245,7 @@ def _result_row(target: Target, result: Result) -> tuple[str, ...]:
         target.node_id,
         result.profile,
         result.phase,
-        span(result.elapsed_s),
+        span(result.elapsed_seconds),
         size(result.size_bytes),
         NOTHING if result.samples is None else str(result.samples),
         or_nothing(result.artifact_id),
@@ -234,4 +254,4 @@ def _result_row(target: Target, result: Result) -> tuple[str, ...]:
 
 
 def _why(reason: str, message: str) -> str:
-    return because(reason, message) or NOTHING
+    return because(reason, wording.of_message(message)) or NOTHING

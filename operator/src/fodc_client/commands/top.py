@@ -5,8 +5,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fodc_client import hottest
-from fodc_client.arguments import Settings, add_verb, count
+from fodc_client import completing, hottest
+from fodc_client.arguments import Settings, add_verb, completed, positive
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError
 from fodc_client.output import Output
@@ -28,38 +28,54 @@ def add(verbs: "Subparsers") -> None:
             fodc top cpu.pb.gz --folded > cpu.folded""",
         run=run,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a pprof file, gzipped or plain")
+    file = parser.add_argument(
+        "file", type=Path, metavar="FILE", help="a pprof file, gzipped or plain"
+    )
+    completed(file, completing.files)
     parser.add_argument(
         "--value", default="", metavar="NAME", help="column, such as inuse_space or alloc_objects"
     )
     parser.add_argument(
-        "--top", type=count, default=20, metavar="N", help="how many functions (default: 20)"
+        "--top", type=positive, default=20, metavar="N", help="how many functions (default: 20)"
     )
     parser.add_argument(
         "--folded", action="store_true", help="print folded stacks instead, for flame graphs"
     )
 
 
-async def run(args: argparse.Namespace, _settings: Settings, output: Output) -> ExitCode:
+def run(args: argparse.Namespace, _settings: Settings, output: Output) -> ExitCode:
     """Show what is hot; needs no proxy."""
     data = _read(args.file)
     profile = kind_of(args.file.name)
     try:
-        if args.folded:
-            output.lines(hottest.folded_lines(data, profile=profile, value=args.value))
-            return ExitCode.OK
-        hot = hottest.hotness(data, profile=profile, value=args.value, count=args.top)
+        return _show(args, data, profile, output)
     except FodcError as error:
         raise ClientError(f"{args.file}: {error}. {error.advice}") from error
     except ValueError as error:
         raise BadUsageError(f"--value: {error}") from error
-    if not output.format.is_table:
-        output.document({"file": str(args.file), **hottest.document_of(hot)})
-    elif hot.functions:
-        output.table(hottest.table_of(hot, f"{args.file.name}: hottest by {hot.kind}"))
-    if not hot.functions:
-        raise ClientError(f"{args.file}: the profile is empty: nothing was sampled")
+
+
+def _show(args: argparse.Namespace, data: bytes, profile: str, output: Output) -> ExitCode:
+    if args.folded:
+        output.lines(hottest.folded_lines(data, profile=profile, value=args.value))
+        return ExitCode.OK
+    if output.format.is_table:
+        name, count = args.file.name, args.top
+        table, doubt = hottest.shown(data, name, profile=profile, value=args.value, count=count)
+        _refuse_empty(args.file, has_rows=bool(table.rows))
+        output.table(table)
+        if doubt:
+            output.warning(doubt)
+        return ExitCode.OK
+    found = hottest.found(data, profile=profile, value=args.value, count=args.top)
+    output.document({"file": str(args.file), **found})
+    _refuse_empty(args.file, has_rows=bool(found.get("functions") or found.get("places")))
     return ExitCode.OK
+
+
+def _refuse_empty(file: Path, *, has_rows: bool) -> None:
+    if not has_rows:
+        raise ClientError(f"{file}: the profile is empty: nothing was sampled")
 
 
 def _read(path: Path) -> bytes:

@@ -6,30 +6,20 @@ one GET of the standard library is enough.
 """
 
 import argparse
-import http.client
 import json
-import socket
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from fodc_client.addresses import UNREACHABLE_HINT
+from fodc_client import plain_http
 from fodc_client.arguments import Settings, add_verb
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import (
-    BadAnswerError,
-    ClientError,
-    ExitCode,
-    LostError,
-    UnreachableError,
-)
+from fodc_client.errors import BadAnswerError, ClientError, ExitCode
 from fodc_client.output import Output
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
 
 _PROXY_TIMEOUT_S: Final = 3.0
-_LONGEST_ANSWER_BYTES: Final = 65536
 
 
 def add(verbs: "Subparsers") -> None:
@@ -61,43 +51,12 @@ def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCod
 def _proxy_version(settings: Settings, output: Output) -> str | None:
     wait_s = min(settings.answer_timeout_s, _PROXY_TIMEOUT_S)
     try:
-        return _version_in(_answer(settings.proxy_url, wait_s), settings.proxy_url)
+        return _version_in(
+            plain_http.get(settings.proxy_url, "/version", wait_s=wait_s), settings.proxy_url
+        )
     except ClientError as error:
         output.warning(str(error))
         return None
-
-
-def _answer(url: str, wait_s: float) -> bytes:
-    """GET /version of the proxy; raises a ClientError that says why there is none."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=wait_s)
-    try:
-        connection.request("GET", f"{parts.path}/version", headers={"Accept": "application/json"})
-        response = connection.getresponse()
-        data = response.read(_LONGEST_ANSWER_BYTES)
-    except TimeoutError:
-        raise LostError(f"the proxy at {url} did not answer within {wait_s:g} s.") from None
-    except OSError as error:
-        raise UnreachableError(
-            f"cannot reach the proxy at {url}: {_why(error)}. {UNREACHABLE_HINT}"
-        ) from None
-    except http.client.HTTPException:
-        raise UnreachableError(
-            f"what answers at {url} is no HTTP server. {UNREACHABLE_HINT}"
-        ) from None
-    finally:
-        connection.close()
-    if response.status != http.client.OK:
-        raise BadAnswerError(f"the proxy at {url} did not tell its version ({response.status}).")
-    return data
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "no such host"
-    return (error.strerror or str(error)).lower()
 
 
 def _version_in(data: bytes, url: str) -> str:

@@ -2,22 +2,22 @@
 """`fodc windows`: how a metric of a node went, drawn in the terminal."""
 
 import argparse
-import difflib
 import math
+import sys
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fodc_client import charts
+from fodc_api.windows import WindowSeries
+from fodc_client import charts, completing
 from fodc_client.api import Coverage, ProxyClient
-from fodc_client.arguments import Settings, add_verb, count, duration, pair
+from fodc_client.arguments import Settings, add_verb, completed, duration, pair, positive
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import ExitCode, NotFoundError
+from fodc_client.errors import ClientError, ExitCode, NotFoundError
 from fodc_client.formats import counted, printable, quantity, span
-from fodc_client.output import Output
-from fodc_client.reading import Json
-from fodc_client.resources import WindowSeries
-from fodc_protocol.times import format_rfc3339_ms
+from fodc_client.output import Json, Output
+from fodc_client.suggestions import did_you_mean
+from fodc_protocol.times import format_rfc3339, format_rfc3339_ms, parse_rfc3339_ms
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -37,10 +37,14 @@ def add(verbs: "Subparsers") -> None:
             fodc windows banyandb-data-0 banyandb_system_disk --label kind=used -o json""",
         run=run,
     )
-    parser.add_argument("node", metavar="NODE", help="the node")
-    parser.add_argument("metric", metavar="METRIC", help="exact name of the samples")
+    completed(parser.add_argument("node", metavar="NODE", help="the node"), completing.nodes)
+    metric = parser.add_argument("metric", metavar="METRIC", help="exact name of the samples")
+    completed(metric, completing.metrics)
     parser.add_argument(
-        "--since", type=duration, default=1800.0, metavar="TIME", help="how far back (default: 30m)"
+        "--since",
+        type=duration,
+        metavar="TIME",
+        help="how far back, such as 10m (default: all that the flight recorder holds)",
     )
     parser.add_argument(
         "--label",
@@ -52,41 +56,46 @@ def add(verbs: "Subparsers") -> None:
     )
     parser.add_argument("--rate", action="store_true", help="increase per second, for counters")
     parser.add_argument(
-        "--limit", type=count, default=4, metavar="N", help="series to draw (default: 4)"
+        "--limit", type=positive, default=4, metavar="N", help="series to draw (default: 4)"
     )
 
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Draw the series, or give their points."""
-    end = datetime.now(UTC)
-    start = end - timedelta(seconds=args.since)
+    start = "" if args.since is None else format_rfc3339(int(time.time() - args.since))
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.windows(args.node, args.metric, _rfc3339(start), _rfc3339(end))
-    found = matching(answer.value.series, args.node, args.metric, dict(args.label))
+        await client.cluster(node=args.node)  # an unknown node is told with names that come close
+        answer = await client.windows(args.node, start=start)
+    found = matching(answer.series, args.metric, dict(args.label))
     if not found:
-        raise NotFoundError(absence(answer.value.series, answer.value.coverage, args))
+        raise absence(answer.series, answer.coverage, args)
     if not output.format.is_table:
         output.document(document_of(found, rate=args.rate))
         return ExitCode.OK
-    for series in found[: args.limit]:
-        output.lines(_drawn(series, (start.timestamp(), end.timestamp()), args, output))
+    _draw(found, args, output)
+    return ExitCode.OK
+
+
+def _draw(found: Sequence[WindowSeries], args: argparse.Namespace, output: Output) -> None:
+    shown = found[: args.limit]
+    times = extent_of(shown)
+    for series in shown:
+        output.lines(_drawn(series, times, args, output))
+    held_s = times[1] - times[0]
+    if args.since is not None and held_s < 0.9 * args.since:
+        output.message(f"the window holds {span(held_s)} of the {span(args.since)} asked for")
     if len(found) > args.limit:
         output.message(
             f"{len(found) - args.limit} more series are not drawn; narrow with --label "
             "or raise --limit"
         )
-    return ExitCode.OK
-
-
-def _rfc3339(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _drawn(
     series: WindowSeries, times: tuple[float, float], args: argparse.Namespace, output: Output
 ) -> list[str]:
-    width = max(20, min(_WIDEST, output.out.width if output.out.is_terminal else 80) - 14)
-    ascii_only = not (output.out.encoding or "").lower().startswith("utf")
+    width = max(20, min(_WIDEST, output.columns or 80) - 14)
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
     unit = unit_of(series.name)
     points = values_of(series, rate=args.rate)
     lines = charts.chart(
@@ -104,37 +113,47 @@ def _drawn(
 
 
 def matching(
-    series: Sequence[WindowSeries], node: str, metric: str, labels: Mapping[str, str]
+    series: Sequence[WindowSeries], metric: str, labels: Mapping[str, str]
 ) -> list[WindowSeries]:
-    """Return the series of one node and metric with the given labels, ordered by labels."""
+    """Return the series of one metric with the given labels, ordered by labels."""
     found = [
-        each
-        for each in series
-        if each.name == metric
-        and (not each.pod_name or each.pod_name in {node, node.rpartition("/")[2]})
-        and labels.items() <= each.labels.items()
+        each for each in series if each.name == metric and labels.items() <= each.labels.items()
     ]
     return sorted(found, key=lambda each: sorted(each.labels.items()))
 
 
-def absence(series: Sequence[WindowSeries], coverage: Coverage, args: argparse.Namespace) -> str:
-    """Say why there is nothing to draw and what to try."""
-    if coverage.asked == 0:
-        return f"no such node: {args.node}. `fodc nodes` lists what there is."
-    if args.node in coverage.missing:
-        return f"{args.node} did not answer; see: fodc doctor"
+def absence(
+    series: Sequence[WindowSeries], coverage: Coverage, args: argparse.Namespace
+) -> ClientError:
+    """Return the error that says why there is nothing to draw and what to try."""
+    if coverage.missing or not coverage.answered:
+        return ClientError(f"{args.node} did not answer; see: fodc doctor")
     names = sorted({each.name for each in series})
     if args.metric in names:
-        return f"{args.node}: {args.metric} has no series with these labels"
-    close = difflib.get_close_matches(args.metric, names, n=3, cutoff=0.5)
-    hint = f" Did you mean: {', '.join(close)}?" if close else ""
-    return f"{args.node}: no samples of {args.metric} in the last {span(args.since)}.{hint}"
+        return NotFoundError(f"{args.node}: {args.metric} has no series with these labels")
+    span_ = "its window" if args.since is None else f"the last {span(args.since)}"
+    said = f"{args.node}: no samples of {args.metric} in {span_}."
+    return NotFoundError(f"{said} {did_you_mean(args.metric, names) or _some(names)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    if not names:
+        return "It has no samples at all."
+    return f"It has {counted(len(names), 'metric')}, such as {', '.join(names[:3])}."
+
+
+def extent_of(series: Sequence[WindowSeries]) -> tuple[float, float]:
+    """Return the first and the last time of any point, in seconds since 1970."""
+    times = [time for each in series for time, _ in values_of(each, rate=False)]
+    return (min(times), max(times)) if times else (0.0, 0.0)
 
 
 def values_of(series: WindowSeries, *, rate: bool) -> list[charts.PlotPoint]:
-    """Return the points to draw; what the node could not express as a number is left out."""
+    """Return the points to draw; what JSON has no number for is left out."""
     points = [
-        (point.time.timestamp(), point.value) for point in series.points if point.value is not None
+        (parse_rfc3339_ms(point.timestamp) / 1000, float(point.value))
+        for point in series.data
+        if not isinstance(point.value, str)
     ]
     return charts.rates(points) if rate else points
 

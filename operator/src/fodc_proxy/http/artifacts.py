@@ -20,6 +20,7 @@ from fodc_api.words import ArtifactState
 from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.http.answers import problem
 from fodc_proxy.http.routes import Call, NothingAsked, Parts
+from fodc_proxy.http.selecting import known
 from fodc_proxy.storage import names
 from fodc_proxy.storage.artifacts import Stored
 from fodc_proxy.storage.errors import MissingError, StorageError
@@ -43,11 +44,13 @@ class Span:
 
 async def listed(parts: Parts, call: Call[api.ArtifactsQuery]) -> api.Artifacts:
     """List manifests, the newest first."""
+    asked = call.asked
     found = parts.store.select(
-        node_id=call.asked.node_id, request_id=call.asked.request_id, profile=call.asked.profile
+        node_id=asked.node_id, request_id=asked.request_id, profile=asked.profile
     )
+    shown = known(parts.registry, asked.node_id, found)
     return api.Artifacts(
-        tuple(artifact_of(stored) for stored in found),
+        tuple(artifact_of(stored) for stored in shown),
         tuple(Unreadable(one.key, one.message) for one in parts.store.unreadable),
     )
 

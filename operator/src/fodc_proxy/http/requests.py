@@ -11,6 +11,7 @@ from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
 from fodc_proxy.diagnostics import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
+from fodc_proxy.http.selecting import known
 from fodc_proxy.storage import names
 
 COLLECTION: Final = "/diagnostics/requests"
@@ -39,8 +40,9 @@ async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
     found = parts.coordinator.select(
         phase=None if phase is None else model.RequestPhase(phase), node_id=call.asked.node_id
     )
+    shown = known(parts.registry, call.asked.node_id, found)
     unreadable = (Unreadable(one.key, one.message) for one in parts.unreadable_requests())
-    return api.Requests(tuple(_summary(one) for one in found), tuple(unreadable))
+    return api.Requests(tuple(_summary(one) for one in shown), tuple(unreadable))
 
 
 async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the words of a query to nodes: one meaning of role, tier and node on every route."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from fodc_protocol.errors import BadRequestError, FieldError, FodcError, Reason, shown
 from fodc_protocol.roles import RoleFilter, role_filter
 from fodc_proxy.fleet.membership import Member
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.queries.results import Selection
+
+T = TypeVar("T")
 
 
 class UnknownNodeError(FodcError):
@@ -36,6 +41,16 @@ def node_of(registry: Registry, text: str) -> Member | None:
     if member is None:
         raise UnknownNodeError("node_id", text)
     return member
+
+
+def known(registry: Registry, node_id: str, found: Sequence[T]) -> Sequence[T]:
+    """Return what was found of a node; raises UnknownNodeError when there is nothing and no node.
+
+    What a node left behind is shown after it has gone.
+    """
+    if not found:
+        node_of(registry, node_id)
+    return found
 
 
 def selection_of(registry: Registry, role: str, pod_name: str) -> Selection:
