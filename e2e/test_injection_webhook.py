@@ -25,12 +25,12 @@ from e2e.controlplane import installing, processes
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import collection, resource
 from e2e.webhooks import Injecting
-from fodc_operator.cluster.access import api_client
-from fodc_operator.cluster.client import Cluster
+from fodc_kube.access import api_client
+from fodc_kube.client import Cluster
+from fodc_kube.events import Events
 from fodc_operator.injection import certificates
 from fodc_operator.injection.certificates import Rules, Step
 from fodc_operator.injection.known import Known
-from fodc_operator.injection.reports import Reports
 from fodc_operator.injection.webhook import Webhook
 from fodc_operator.injection.webhook_figures import WebhookFigures
 from fodc_operator.resources.fodc_injection import Defaults
@@ -381,7 +381,7 @@ def test_a_fault_of_ours_costs_the_agent_and_is_told_everywhere(
         async with api_client(str(plane.kubeconfig)) as client:
             cluster, figures = Cluster(client), WebhookFigures()
             known = Known(cluster, (), Defaults("agent:1", "proxy:17912"))
-            reports = Reports(cluster, dropped=lambda: None)
+            reports = Events(cluster)
             webhook = Webhook(known, figures, reports.tell, attempt=breaks)
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(files.folder / "tls.crt", files.folder / "tls.key")

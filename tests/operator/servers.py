@@ -7,8 +7,8 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.retrying import Backoff
+from fodc_kube.client import Cluster
+from fodc_kube.retrying import Backoff
 from tests.operator.memory_api.server import VERBS, MemoryApi, serving
 from tests.operator.memory_api.store import Object, Resource, Store
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from fodc_kube.access import api_client
 from fodc_operator import settings as own
-from fodc_operator.cluster.access import api_client
 from fodc_operator.runtime import Operator
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Address, Resolved, describe, wants_help

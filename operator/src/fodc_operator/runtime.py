@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only place that wires: the proxy, leadership, the mirror, diagnostics, injection and kopf.
 
-The one idea: a replica answers probes and API servers from the start and does the rest only while
-it leads; one list of what must go on while it leads, and whatever of it ends first ends the
-program. The injection is not on that list: what fails there must not take the proxy down.
+The one idea: a replica answers probes from the start and does the rest only while it leads. What
+must go on is begun again when it ends; only another leader ends the program. While the API server
+is away nothing is written, by a fence before each write, and agents and people are served on.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
 from fodc_api.proxy import Check
+from fodc_kube.access import bearer_of
+from fodc_kube.client import Cluster
+from fodc_kube.events import Events
+from fodc_kube.keeping import keep
+from fodc_kube.leader_label import LeaderLabel
+from fodc_kube.lease import Leadership
 from fodc_operator import telemetry
-from fodc_operator.cluster.access import bearer_of
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.leader_label import LeaderLabel
-from fodc_operator.cluster.lease import Leadership
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as diagnostics_handlers
@@ -29,7 +32,7 @@ from fodc_operator.injection.certificate_keeper import Fault
 from fodc_operator.injection.service import InjectionService
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
-from fodc_operator.settings import Settings
+from fodc_operator.settings import PROGRAM, Settings
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.diagnostics.model import Request
 from fodc_proxy.runtime import Host, Proxy
@@ -48,11 +51,15 @@ class Operator:
     def __init__(self, settings: Settings, api: ApiClient) -> None:
         self._settings = settings
         self._api = api
-        self.cluster = Cluster(api, identity=settings.lease.identity)
-        self.leadership = Leadership(settings.lease, api)
+        server = Cluster(api, manager=PROGRAM, identity=settings.lease.identity)
+        self.leadership = Leadership(settings.lease, server)
+        self.cluster = server.fenced(self.leadership.fence)
+        self.events = Events(server)
+        self.ends: Counter[str] = Counter()
+        """How often what must go on has ended, by name."""
         self.proxy = Proxy(settings.proxy, self._host())
         self._label = LeaderLabel(
-            self.cluster, settings.own_namespace, settings.pod_name, settings.leader_label
+            server, settings.own_namespace, settings.pod_name, settings.leader_label
         )
         self._captures = Captures()
         self.mirror = Mirror(
@@ -68,6 +75,7 @@ class Operator:
             self.cluster,
             coordinator,
             self.proxy.registry,
+            self.events,
             home_namespace=settings.own_namespace,
             namespaces=settings.namespaces,
             pace=Pace(grace_ms=settings.patience.grace_ms),
@@ -91,7 +99,7 @@ class Operator:
         told = self._settings.injection
         if told is None:
             return None
-        return InjectionService(self.cluster, told, captures=self._is_captured)
+        return InjectionService(self.cluster, self.events, told, captures=self._is_captured)
 
     def _is_captured(self, address: str) -> bool:
         return bool(self._captures.running(address))
@@ -113,6 +121,8 @@ class Operator:
         lease = self.leadership
         holder = f"; {lease.holder} leads" if lease.holder and not lease.leads else ""
         message = "leads" if lease.leads else f"stands by{holder}"
+        if lease.leads and lease.fence():
+            message = f"leads and writes nothing: {lease.fence()}"
         yield Check("leader", lease.leads or self._stands_by(), message)
         if self.injection is not None:
             yield self._webhook_check(self.injection)
@@ -144,6 +154,7 @@ class Operator:
         if self.injection is not None:
             yield from self.injection.samples()
         yield from telemetry.call_samples(self.cluster.metrics)
+        yield from telemetry.keeping_samples(self.ends, self.events.dropped)
 
     def _request_changed(self, request: Request) -> None:
         self.mirror.pods_changed(self._captures.note(request))
@@ -167,8 +178,9 @@ class Operator:
         """
         # A leader that was killed left its label on the pod.
         await self._label.remove()
+        self._keep("events", self.events.run)
         if self.injection is not None:
-            self._begin(self.injection.run(), "injection")
+            self._keep("injection", self.injection.run)
         stop = asyncio.create_task(_waited(asked_to_stop), name="stop")
         leading = asyncio.create_task(self._lead(), name="lead")
         try:
@@ -186,32 +198,26 @@ class Operator:
         return 0
 
     async def _lead(self) -> None:
-        """Lead until something ends; always raises."""
+        """Lead until another does; always raises."""
         await self.leadership.acquire()
         self._holding = asyncio.create_task(self.leadership.hold(), name="lease")
         await self.proxy.serve()
         for request in self.proxy.diagnostics.coordinator.select():
             self._captures.note(request)
-        labelling = self._begin(self._label.set_until_done(), "leader-label")
-        mirroring = self._begin(self.mirror.run(), "mirror")
-        requests = self._begin(self.requests.run(), "diagnostic-requests")
+        self._begin(self._label.set_until_done(), "leader-label")
+        self._keep("mirror", self.mirror.run)
+        self._keep("diagnostic-requests", self.requests.run)
+        self._keep("handlers", self._handlers.run)
         if self.injection is not None:
-            self._begin(self.injection.lead(), "injection-leader")
-        self._handlers.start()
-        told: dict[asyncio.Future[None], str] = {
-            self._holding: f"lease {self._settings.lease.name} was lost; another replica leads",
-            mirroring: "the mirror of the fleet failed",
-            requests: "the controller of DiagnosticRequests failed",
-            self._handlers.ended: "the handlers failed",
-        }
-        del labelling  # ends when it is done, and may
-        done, _ = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
-        raise Ended("; ".join(_why(told[one], one) for one in told if one in done))
+            self._keep("injection-leader", self.injection.lead)
+        await self._holding
+        raise Ended(f"lease {self._settings.lease.name} was lost; another replica leads")
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.append(task)
-        return task
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._begin(keep(name, work, self.ends), name)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _stop(self) -> None:
         """End everything, agents first, the lease last: nobody else leads before we are done."""
@@ -220,7 +226,7 @@ class Operator:
         for task in self._tasks:
             task.cancel()
         webhook = _nothing() if self.injection is None else self.injection.stop()
-        ends = (self._label.remove(), self.proxy.stop(), self._handlers.stop(), webhook)
+        ends = (self._label.remove(), self.proxy.stop(), webhook)
         try:
             async with asyncio.timeout(STOP_S):
                 ended = await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
@@ -242,10 +248,3 @@ async def _waited(event: asyncio.Event) -> None:
 
 async def _nothing() -> None:
     """There is nothing to end."""
-
-
-def _why(what: str, ended: asyncio.Future[None]) -> str:
-    error = None if ended.cancelled() else ended.exception()
-    if error is not None:
-        _log.error("%s", what, exc_info=error)
-    return f"{what}: {error}" if error is not None else what

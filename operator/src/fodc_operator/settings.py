@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fodc_operator.cluster.lease import LeaseSettings
+from fodc_kube.lease import LeaseSettings
 from fodc_operator.injection.service import InjectionSettings
 from fodc_operator.mirror.budget import Rules
 from fodc_operator.mirror.leaving import Patience

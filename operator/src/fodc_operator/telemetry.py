@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the operator tells of itself: families `fodc_operator_*` on the proxy's /metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from fodc_operator.cluster.client import CallMetrics
+from fodc_kube.client import CallMetrics
 from fodc_operator.mirror.writer import Mirror
 from fodc_operator.resources.fodcnode import NodePhase
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
@@ -54,3 +54,12 @@ def call_samples(metrics: CallMetrics) -> Iterator[Sample]:
     for (verb, resource), took_s in sorted(metrics.seconds.items()):
         yield counter("api_call_seconds", seconds, took_s, verb=verb, resource=resource)
     yield counter("api_retries", "Calls that were repeated.", metrics.retries)
+
+
+def keeping_samples(ends: Mapping[str, int], events_dropped: int) -> Iterator[Sample]:
+    """Return what had to be begun again, and what of the Events was lost."""
+    text = "How often a part that must go on has ended and was begun again."
+    for part, number in sorted(ends.items()):
+        yield counter("restarts", text, number, part=part)
+    text = "Events that were not written because too many waited."
+    yield counter("events_dropped", text, events_dropped)

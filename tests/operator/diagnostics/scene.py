@@ -14,8 +14,9 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.retrying import Backoff
+from fodc_kube.client import Cluster
+from fodc_kube.events import Events
+from fodc_kube.retrying import Backoff
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import diagnostics as handlers
@@ -57,9 +58,9 @@ class Scene:
         self.pace = pace
         self.registry = Registry()
         self.agents: dict[str, SimulatedAgent] = {}
+        self.recorder = Events(cluster)
         self.controller = self._new_controller()
-        self._running: asyncio.Task[None] | None = None
-        self._kopf: HandlersThread | None = None
+        self._running: list[asyncio.Task[None]] = []
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -68,6 +69,7 @@ class Scene:
             self.cluster,
             self.world.coordinator,
             self.registry,
+            self.recorder,
             home_namespace=NAMESPACE,
             pace=self.pace,
             clock_ms=lambda: self.world.now_ms,
@@ -75,20 +77,17 @@ class Scene:
 
     async def start(self, url: str) -> None:
         """Let the controller work and kopf watch."""
-        self._running = asyncio.create_task(self.controller.run(), name="controller")
-        bridge = Bridge(asyncio.get_running_loop())
-        self._kopf = HandlersThread(lambda: Access(url), ())
-        handlers.register(self._kopf.registry, self.controller, bridge)
-        self._kopf.start()
+        kopf = HandlersThread(lambda: Access(url), ())
+        handlers.register(kopf.registry, self.controller, Bridge(asyncio.get_running_loop()))
+        works = (self.controller.run, self.recorder.run, kopf.run)
+        self._running = [asyncio.create_task(work()) for work in works]
         await self.until("kopf watches", lambda: self.api.watches)
 
     async def stop(self) -> None:
         """End both; what is on disk and at the API server stays."""
-        if self._kopf is not None:
-            await self._kopf.stop()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def restart(self, url: str, *, lose_data: bool = False) -> None:
         """End everything of the operator and begin anew on what is on disk."""

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_operator.diagnostics import status, steps
-from fodc_operator.diagnostics.agenda import Agenda
 from fodc_operator.diagnostics.conditions import ConditionType, is_true
 from fodc_operator.diagnostics.figures import Figures
 from fodc_operator.diagnostics.steps import EndEarly, Expire, Seen, Settle, Submit, next_step
@@ -20,9 +19,9 @@ from fodc_operator.resources.diagnostic_request import (
     RequestSpec,
     Target,
 )
+from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
 from fodc_proxy.diagnostics import model
-from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import Capture, Phase, Request, RequestPhase, Result
 
 NOW_MS = 1_795_251_600_000
@@ -180,42 +179,6 @@ def test_turns_fill_the_places_and_keep_the_order_within_a_namespace(waiting, op
         ]
         assert own == sorted(own)
         assert not own or not left or max(own) <= min(left)
-
-
-# ---- agenda -----------------------------------------------------------------------------------
-
-
-def test_the_earliest_wish_counts_and_what_is_dropped_is_not_looked_at():
-    agenda, key = Agenda(), Key("a", "1")
-    agenda.put(key, 50)
-    agenda.put(key, 20)
-    agenda.put(key, 90)
-    assert (len(agenda), agenda.next_ms()) == (1, 20)
-    assert agenda.take_due(19) is None
-    assert agenda.take_due(20) == key
-    assert agenda.next_ms() is None
-    agenda.put(key, 30)
-    agenda.drop(key)
-    assert agenda.take_due(1000) is None
-
-
-@given(st.lists(st.tuples(KEYS, st.integers(0, 50), st.booleans()), max_size=40))
-def test_an_agenda_is_the_earliest_due_time_of_each_key(actions):
-    agenda: Agenda = Agenda()
-    model_: dict[Key, int] = {}
-    for key, due, drops in actions:
-        if drops:
-            agenda.drop(key)
-            model_.pop(key, None)
-        else:
-            agenda.put(key, due)
-            model_[key] = min(due, model_.get(key, due))
-        assert agenda.next_ms() == min(model_.values(), default=None)
-    taken = []
-    while (key := agenda.take_due(100)) is not None:
-        taken.append((model_.pop(key), key))
-    assert taken == sorted(taken)
-    assert model_ == {}
 
 
 # ---- figures ----------------------------------------------------------------------------------

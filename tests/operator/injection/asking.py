@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from fodc_kube.conditions import Happened
 from fodc_operator.injection.known import Known
-from fodc_operator.injection.reports import Note
 from fodc_operator.injection.webhook import Webhook
 from fodc_operator.injection.webhook_figures import WebhookFigures
 from tests.operator.injection.patching import applied
@@ -53,7 +53,7 @@ class Asking:
     known: Known
     figures: WebhookFigures
     session: aiohttp.ClientSession
-    notes: list[Note] = field(default_factory=list)
+    notes: list[tuple[str, str, Happened]] = field(default_factory=list)
 
     async def send(self, body: Any) -> dict[str, Any]:
         """The response; whatever is sent, there is one."""
@@ -97,7 +97,11 @@ async def asking(*, watching: bool = True, **more: Any) -> AsyncIterator[Asking]
         api.store(NAMESPACES).create("", {"metadata": {"name": NS, "labels": labels}})
         known = Known(server, (), DEFAULTS)
         known.server_version = SERVER
-        webhook = Webhook(known, figures, notes.append, **more)
+
+        def tell(about: Any, happened: Happened) -> None:
+            notes.append((about["kind"], about["metadata"]["name"], happened))
+
+        webhook = Webhook(known, figures, tell, **more)
         tasks = [asyncio.create_task(one.run()) for one in (known.policies, known.namespaces)]
         await known.policies.wait_synced()
         await known.namespaces.wait_synced()

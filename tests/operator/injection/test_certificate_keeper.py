@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from fodc_operator.cluster.client import Cluster
+from fodc_kube.client import Cluster
 from fodc_operator.injection import certificates
 from fodc_operator.injection.certificate_keeper import CertificateKeeper, Fault, Keeping
 from fodc_operator.injection.certificates import Held, Rules, Step

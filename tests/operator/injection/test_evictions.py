@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fodc_kube.conditions import Condition
 from fodc_operator.injection import marks
 from fodc_operator.injection.evictions import (
     Eviction,
@@ -17,7 +18,6 @@ from fodc_operator.injection.evictions import (
     next_eviction,
 )
 from fodc_operator.injection.standing import Standing, WebhookHealth, standings
-from fodc_operator.injection.suspension import Condition
 from fodc_operator.resources.fodc_injection import Policy
 from tests.operator.injection.standing_pods import (
     NOON_MS,

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from fodc_kube.conditions import Condition
 from fodc_operator.injection import marks
 from fodc_operator.injection.evictions import Hold
 from fodc_operator.injection.policy_status import (
@@ -15,7 +16,6 @@ from fodc_operator.injection.policy_status import (
     unreadable_status,
 )
 from fodc_operator.injection.standing import Remote, Standing, WebhookHealth, standings
-from fodc_operator.injection.suspension import Condition
 from tests.operator.injection.standing_pods import (
     NOON,
     NOON_MS,

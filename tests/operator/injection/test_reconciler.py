@@ -7,14 +7,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fodc_operator.cluster.client import Cluster, EventType, Listed, Watched
-from fodc_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError
-from fodc_operator.cluster.informer import Informer
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, EventType, Listed, Watched
+from fodc_kube.errors import ClusterError, ConflictError, ForbiddenError
+from fodc_kube.events import Events
+from fodc_kube.informer import Informer
+from fodc_kube.kinds import Kind
 from fodc_operator.injection import marks
 from fodc_operator.injection.reconciler import Pace, Reconciler, Surroundings
 from fodc_operator.injection.standing import WebhookHealth
 from fodc_operator.resources.fodc_injection import Defaults
+from fodc_operator.resources.kinds import FODC_INJECTION
 from tests.operator.injection.standing_pods import at, pod
 
 QUICK = Pace(debounce_s=0.01, unsettled_s=0.05, settled_s=0.1, poll_s=0.02)
@@ -55,7 +58,7 @@ class FakeCluster:
         self._refuse("list")
         labels = {marks.OPT_IN_LABEL: marks.ENABLED}
         namespace = {"metadata": {"name": "ns", "labels": labels, "resourceVersion": "1"}}
-        found = {Kind.FODC_INJECTION: [self.policy], Kind.NAMESPACE: [namespace]}
+        found = {FODC_INJECTION: [self.policy], kinds.NAMESPACE: [namespace]}
         return Listed(found.get(kind, self.pods), "9")
 
     @contextlib.asynccontextmanager
@@ -105,11 +108,13 @@ def run(
 
     async def main() -> Reconciler:
         api = cast("Cluster", cluster)
-        policies, namespaces = Informer(api, Kind.FODC_INJECTION), Informer(api, Kind.NAMESPACE)
+        policies, namespaces = Informer(api, FODC_INJECTION), Informer(api, kinds.NAMESPACE)
         defaults = Defaults("agent:1", "proxy:17912")
         around = Surroundings(defaults, lambda: (1, 34), webhook)
-        reconciler = Reconciler(api, policies, namespaces, around, pace=QUICK)
-        tasks = [asyncio.create_task(one.run()) for one in (policies, namespaces, reconciler)]
+        events = Events(api)
+        reconciler = Reconciler(api, policies, namespaces, events, around, pace=QUICK)
+        works = (policies, namespaces, events, reconciler)
+        tasks = [asyncio.create_task(one.run()) for one in works]
         async with asyncio.timeout(10):
             while not until():
                 await asyncio.sleep(0.005)
@@ -170,8 +175,8 @@ def test_a_pod_that_comes_is_seen() -> None:
     cluster = FakeCluster()
 
     def until() -> bool:
-        if len(cluster.statuses) == 1 and Kind.POD in cluster.changed:
-            queue, one = cluster.changed[Kind.POD], pod()
+        if len(cluster.statuses) == 1 and kinds.POD in cluster.changed:
+            queue, one = cluster.changed[kinds.POD], pod()
             one["metadata"]["resourceVersion"] = "77"
             queue.put_nowait(Watched("ADDED", one))
         return len(cluster.statuses) > 1

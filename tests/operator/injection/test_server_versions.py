@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from fodc_operator.cluster.client import Listed
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Listed
+from fodc_kube.errors import ClusterError
+from fodc_kube.kinds import Kind
 from fodc_operator.injection.known import Known
 from fodc_operator.injection.server_versions import kubelets_count, oldest
 from tests.operator.injection.pods import DEFAULTS
@@ -55,7 +56,7 @@ class Upgraded:
     async def list(
         self, kind: Kind, namespace: str | None = None, *, keep: Callable[[Any], Any]
     ) -> Listed:
-        assert (kind, namespace) == (Kind.NODE, None)
+        assert (kind, namespace) == (kinds.NODE, None)
         self.asked += 1
         if self.kubelets is None:
             raise ClusterError("list nodes: forbidden")

@@ -3,14 +3,9 @@
 
 from typing import Any
 
+from fodc_kube.conditions import Condition
 from fodc_operator.injection.agent_state import AgentState, Block, Start
-from fodc_operator.injection.suspension import (
-    Condition,
-    Rules,
-    Sighting,
-    agents_start,
-    is_suspended,
-)
+from fodc_operator.injection.suspension import Rules, Sighting, agents_start, is_suspended
 from tests.operator.injection.standing_pods import NOON_MS, at
 
 RULES = Rules(patience_ms=30_000, probe_ms=900_000)

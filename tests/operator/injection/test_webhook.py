@@ -137,7 +137,7 @@ def test_a_suspended_policy_lets_pods_in_without_an_agent_until_its_spec_changes
             "an agent"
         )
         assert agents(after) == 1
-        assert [note.reason for note in asked.notes] == ["Suspended"]
+        assert [note.reason for _, _, note in asked.notes] == ["Suspended"]
 
     with_webhook(run)
 
@@ -211,7 +211,7 @@ def test_nothing_is_done_before_memory_is_filled() -> None:
             "fodc: no agent was put into this pod: the server's version not read yet"
         )
         assert asked.counted() == {("Allowed", "NotSynced"): 2}
-        assert [note.reason for note in asked.notes] == ["NotSynced"]
+        assert [note.reason for _, _, note in asked.notes] == ["NotSynced"]
 
     with_webhook(run)
 
@@ -226,8 +226,8 @@ def test_a_pod_that_was_refused_with_an_agent_is_let_in_without() -> None:
 
         assert [agents(one) for one in made] == [1, 1, 0]
         assert made[2]["metadata"]["annotations"][SKIPPED].startswith("RefusedAfterInjection: ")
-        assert [(note.reason, note.policy and note.policy.name) for note in asked.notes] == [
-            ("RefusedAfterInjection", "db")
+        assert [(note.reason, kind, name) for kind, name, note in asked.notes] == [
+            ("RefusedAfterInjection", "FodcInjection", "db")
         ]
 
     with_webhook(run, clock_s=lambda: 0.0)
@@ -256,10 +256,10 @@ def test_a_fault_of_ours_is_on_the_pod_in_the_metric_and_in_a_note() -> None:
         text = "a fault of the operator; its log has the cause"
         assert made["metadata"]["annotations"][SKIPPED] == f"InjectionFailed: {text}"
         assert warnings == [f"fodc: {text}"]
-        (note,) = asked.notes
-        assert (note.namespace, note.policy, note.reason, note.message) == (
+        ((kind, name, note),) = asked.notes
+        assert (kind, name, note.reason, note.message) == (
+            "Namespace",
             NS,
-            None,
             "InjectionFailed",
             f"pod banyandb-data-0: {text}",
         )

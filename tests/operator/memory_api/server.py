@@ -173,7 +173,8 @@ class MemoryApi(kmock.KubernetesScaffold):
         await response.prepare(request._raw_request)
         with contextlib.suppress(ConnectionError):
             async for event in self._events(store, request):
-                await response.write(json.dumps(event).encode() + b"\n")
+                line = getattr(event, "line", None) or json.dumps(event).encode()
+                await response.write(line + b"\n")
             await response.write_eof()
         return response
 

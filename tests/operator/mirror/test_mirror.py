@@ -408,3 +408,50 @@ def test_a_thousand_agents_are_written_within_the_rate() -> None:
             assert one.mirror.waiting >= 900
 
     asyncio.run(run())
+
+
+# ---- others write too ---------------------------------------------------------------------------
+
+MERGE = "application/merge-patch+json"
+
+
+def test_owners_that_others_added_stay_when_ours_is_added() -> None:
+    """K8: a merge patch of ownerReferences replaced those of others."""
+
+    async def run() -> None:
+        theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "inventory", "uid": "u-9"}
+        before = node()
+        before["metadata"]["ownerReferences"] = [theirs]
+        async with bench(before=[before]) as one:
+            one.api.store(PODS).create(NS, pod("data-0", owner="data"))
+            one.registry.register(registration("data-0"))
+
+            def owners() -> list[str]:
+                found = one.nodes()["data-0"]["metadata"]["ownerReferences"]
+                return [str(each["name"]) for each in found]
+
+            await one.until(lambda: len(owners()) > 1)
+            assert owners() == ["inventory", "data"]
+
+    asyncio.run(run())
+
+
+def test_a_status_that_another_wrote_meanwhile_is_read_before_it_is_written_over() -> None:
+    """K8: without a version an old leader won over the new one."""
+
+    async def run() -> None:
+        async with bench(first_retry_s=0.01) as one:
+            one.registry.register(registration("data-0"))
+            await one.until_phases(data_0="Online")
+            one.api.store(NODES).patch(NS, "data-0", MERGE, {"metadata": {"labels": {"x": "y"}}})
+            patches = one.api.count("PATCH", "/status")
+            member = one.registry.find("data-0")
+            assert member is not None
+            one.registry.disconnected(member.agent_id)
+            one.pass_by(31)
+            await one.until_phases(data_0="Offline")
+
+            assert one.api.count("PATCH", "/status") == patches + 2
+            assert one.nodes()["data-0"]["metadata"]["labels"]["x"] == "y"
+
+    asyncio.run(run())

@@ -418,7 +418,7 @@ def test_a_node_object_of_the_server_is_read_once_into_a_view() -> None:
         NOON_MS + 5000,
         NOON_MS,
     )
-    assert (seen.pod_uid, seen.owner_uids) == ("p", frozenset({"set-1"}))
+    assert (seen.pod_uid, seen.owners) == ("p", ({"uid": "set-1"},))
 
 
 def test_an_object_without_status_or_with_a_strange_one_has_no_phase() -> None:

@@ -42,19 +42,25 @@ class Seen:
             return await self.told.get()
 
 
+async def ended(running: asyncio.Task[None]) -> None:
+    """Ask kopf to end and wait until it has."""
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 @contextlib.asynccontextmanager
 async def handling(
     namespaces: tuple[str, ...] = (),
-) -> AsyncIterator[tuple[MemoryApi, Seen, HandlersThread]]:
+) -> AsyncIterator[tuple[MemoryApi, Seen, asyncio.Task[None]]]:
     async with serving() as (api, url):
         seen = Seen()
         thread = HandlersThread(lambda: Access(url), namespaces)
         diagnostics.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
-        thread.start()
+        running = asyncio.create_task(thread.run())
         try:
-            yield api, seen, thread
+            yield api, seen, running
         finally:
-            await thread.stop()
+            await ended(running)
 
 
 def test_the_main_loop_hears_of_objects_that_are_there_come_and_go() -> None:
@@ -84,7 +90,7 @@ def test_only_the_given_namespaces_are_watched() -> None:
 
 def test_a_cut_watch_and_forgotten_history_lose_nothing() -> None:
     async def run() -> None:
-        async with handling() as (api, seen, thread):
+        async with handling() as (api, seen, running):
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             assert await seen.next() == ("seen", "r-1")
             api.store(REQUESTS).create("a", a_request(name="r-2"))
@@ -94,7 +100,7 @@ def test_a_cut_watch_and_forgotten_history_lose_nothing() -> None:
             while "r-2" not in heard:
                 heard.add((await seen.next())[1])
 
-            assert not thread.ended.done()
+            assert not running.done()
 
     asyncio.run(run())
 
@@ -102,26 +108,16 @@ def test_a_cut_watch_and_forgotten_history_lose_nothing() -> None:
 def test_it_ends_when_asked_and_leaves_other_tasks_alone() -> None:
     async def run() -> None:
         other = asyncio.create_task(asyncio.sleep(60))
-        async with handling() as (api, seen, thread):
+        async with handling() as (api, seen, running):
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             await seen.next()
             began = asyncio.get_running_loop().time()
-            await thread.stop()
+            await ended(running)
 
             assert asyncio.get_running_loop().time() - began < 3.0
-            assert thread.ended.done()
-            assert thread.ended.exception() is None
+            assert running.cancelled()
         assert not other.done()
         other.cancel()
-
-    asyncio.run(run())
-
-
-def test_a_thread_that_never_started_is_stopped_without_waiting() -> None:
-    async def run() -> None:
-        thread = HandlersThread(lambda: Access("http://127.0.0.1:1"), ())
-        await thread.stop()
-        assert not thread.ended.done()
 
     asyncio.run(run())
 
@@ -130,12 +126,30 @@ def test_an_end_that_nobody_asked_for_is_an_error() -> None:
     """kopf gives up on a list that is refused in a way that it does not know."""
 
     async def run() -> None:
-        async with handling() as (api, _, thread):
+        async with handling() as (api, _, running):
             api.fail(410, "GET", "diagnosticrequests", times=1000)
             api.cut_watches()
             with pytest.raises(HandlersError, match="injected"):
                 async with asyncio.timeout(SOON_S):
-                    await thread.ended
+                    await running
+
+    asyncio.run(run())
+
+
+def test_kopf_may_be_run_again_after_an_end() -> None:
+    """K4, K19: CRDs that are deleted under it, or a server that is away, end kopf, not us."""
+
+    async def run() -> None:
+        async with serving() as (api, url):
+            seen = Seen()
+            thread = HandlersThread(lambda: Access(url), ())
+            diagnostics.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
+            for name in ("r-1", "r-2"):
+                api.store(REQUESTS).create("a", a_request(name=name))
+                running = asyncio.create_task(thread.run())
+                while (await seen.next())[1] != name:
+                    pass
+                await ended(running)
 
     asyncio.run(run())
 
@@ -190,15 +204,14 @@ def test_it_ends_at_once_while_the_first_scan_waits_for_an_answer(
         async with mute_server() as (url, came):
             thread = HandlersThread(lambda: Access(url), ())
             diagnostics.register(thread.registry, Seen(), Bridge(asyncio.get_running_loop()))
-            thread.start()
+            running = asyncio.create_task(thread.run())
             async with asyncio.timeout(SOON_S):
                 await came.wait()
             began = asyncio.get_running_loop().time()
-            await thread.stop()
+            await ended(running)
 
             assert asyncio.get_running_loop().time() - began < 1.0
-            assert thread.ended.done()
-            assert thread.ended.exception() is None
+            assert running.cancelled()
 
     asyncio.run(run())
     assert warnings_of(caplog) == []
@@ -209,15 +222,14 @@ def test_it_ends_at_once_whenever_it_is_asked(
     after_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
-        async with handling() as (api, _, thread):
+        async with handling() as (api, _, running):
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             await asyncio.sleep(after_s)
             began = asyncio.get_running_loop().time()
-            await thread.stop()
+            await ended(running)
 
             assert asyncio.get_running_loop().time() - began < 1.0
-            assert thread.ended.done()
-            assert thread.ended.exception() is None
+            assert running.cancelled()
 
     asyncio.run(run())
     assert warnings_of(caplog) == []
@@ -243,12 +255,12 @@ def test_an_event_that_comes_while_the_operator_stops_is_no_error(
             bridge.close()
             thread = HandlersThread(lambda: Access(url), ())
             diagnostics.register(thread.registry, Seen(), bridge)
-            thread.start()
+            running = asyncio.create_task(thread.run())
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             async with asyncio.timeout(SOON_S):
                 while not bridge.refused:
                     await asyncio.sleep(0.005)
-            await thread.stop()
+            await ended(running)
 
     asyncio.run(run())
     assert warnings_of(caplog) == []
@@ -256,8 +268,8 @@ def test_an_event_that_comes_while_the_operator_stops_is_no_error(
 
 def test_kopf_is_heard_again_after_an_end() -> None:
     async def run() -> None:
-        async with handling() as (_, _, thread):
-            await thread.stop()
+        async with handling() as (_, _, running):
+            await ended(running)
         assert logging.getLogger("kopf").level == logging.NOTSET
 
     asyncio.run(run())
@@ -273,11 +285,11 @@ def test_it_runs_as_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("POD_ID", raising=False)
 
     async def run() -> None:
-        async with handling() as (api, seen, thread):
+        async with handling() as (api, seen, running):
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             told = asyncio.ensure_future(seen.next())
-            await asyncio.wait([told, thread.ended], return_when=asyncio.FIRST_COMPLETED)
-            assert told.done(), thread.ended
+            await asyncio.wait([told, running], return_when=asyncio.FIRST_COMPLETED)
+            assert told.done(), running
             assert told.result() == ("seen", "r-1")
 
     asyncio.run(run())

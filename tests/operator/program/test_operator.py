@@ -137,27 +137,61 @@ PATHS: Mapping[str, int] = {
 }
 
 
-def test_a_lost_lease_ends_the_operator_with_one(tmp_path: Path) -> None:
+def test_a_lease_that_another_took_ends_the_operator_with_one(tmp_path: Path) -> None:
     async def run() -> None:
         async with one_replica(tmp_path) as (api, one):
             await one.leads()
-            api.fail(500, "GET", "leases", times=10_000)
+            taken = {"spec": {"holderIdentity": "somebody-else"}}
+            merge = "application/merge-patch+json"
+            api.store(LEASES).patch("fodc-system", "fodc-operator", merge, taken)
             async with asyncio.timeout(SOON_S):
                 assert await one.running == 1
 
     asyncio.run(run())
 
 
-def test_a_mirror_that_fails_ends_the_operator_with_one(tmp_path: Path) -> None:
+def test_an_api_server_that_is_away_costs_status_writes_and_nothing_else(tmp_path: Path) -> None:
+    """K15: after ten seconds the operator ended, and agents and /metrics with it."""
+
+    async def run() -> None:
+        async with one_replica(tmp_path) as (api, one):
+            await one.leads()
+            faults = [
+                api.fail(503, method, times=1_000_000)
+                for method in ("GET", "PUT", "POST", "PATCH", "DELETE")
+            ]
+            await one.until(lambda: not one.operator.leadership.is_held)
+            one.operator.proxy.registry.register(registration("data-0"))
+            cluster_status = (await one.ask("/cluster"))[0]
+            ready_status, ready = await one.ask("/readyz")
+            said = {check["name"]: check["message"] for check in ready["checks"]}
+
+            assert (cluster_status, ready_status, not one.running.done()) == (200, 200, True)
+            assert said["leader"].startswith("leads and writes nothing: lease fodc-operator was")
+            for fault in faults:
+                fault.times = 0
+            await one.until(lambda: api.store(NODES).listed(NS))
+
+    asyncio.run(run())
+
+
+def test_a_part_that_fails_is_begun_again_and_counted(tmp_path: Path) -> None:
+    """K4: what ends is seen, told and begun again."""
+
     async def run() -> None:
         async with one_replica(tmp_path) as (_, one):
+            runs: list[int] = []
 
             async def fails() -> None:
+                runs.append(1)
                 raise ZeroDivisionError
 
             one.operator.mirror.run = fails  # type: ignore[method-assign]  # the fault to test
-            async with asyncio.timeout(SOON_S):
-                assert await one.running == 1
+            await one.until(lambda: len(runs) > 1)
+            page = (await one.ask("/metrics"))[1]
+
+            assert 'fodc_operator_restarts_total{part="mirror"}' in page
+            assert not one.running.done()
 
     asyncio.run(run())
 

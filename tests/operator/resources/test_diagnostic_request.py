@@ -10,8 +10,8 @@ import yaml
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, Key, RequestSpec
 from fodc_operator.resources.label_selector import LabelOperator, LabelSelector, Requirement
+from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import Capture, Execution, FailurePolicy
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"

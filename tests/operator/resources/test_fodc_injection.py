@@ -22,7 +22,7 @@ from fodc_operator.resources.fodc_injection import (
     policy_of,
 )
 from fodc_operator.resources.label_selector import LabelOperator, LabelSelector, Requirement
-from fodc_proxy.diagnostics.fields import FieldError
+from fodc_protocol.fields import FieldError
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 DEFAULTS = Defaults("agent:1", "proxy:17912")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import (
     CancelMode,
     Capture,

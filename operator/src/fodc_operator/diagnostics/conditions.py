@@ -9,15 +9,14 @@ there is something to download.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from fodc_kube import conditions as kube
 from fodc_operator.resources.diagnostic_request import Identity
 from fodc_protocol.errors import Reason
-from fodc_protocol.times import format_rfc3339
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 Condition: TypeAlias = dict[str, object]
-MAX_MESSAGE: Final = 1024
 
 
 class ConditionType(StrEnum):
@@ -58,16 +57,8 @@ class _Conditions:
         self._add(kind, "False", at_ms, reason, message)
 
     def _add(self, kind: ConditionType, word: str, at_ms: int, reason: str, message: str) -> None:
-        self.all.append(
-            {
-                "type": str(kind),
-                "status": word,
-                "observedGeneration": self._generation,
-                "lastTransitionTime": format_rfc3339(at_ms // 1000),
-                "reason": reason,
-                "message": message[:MAX_MESSAGE],
-            }
-        )
+        said = kube.Condition(str(kind), word, reason, message)
+        self.all.append(kube.stamped_at(said, at_ms, generation=self._generation))
 
 
 def accepted_only(identity: Identity) -> list[Condition]:
@@ -150,4 +141,4 @@ def _add_end(found: _Conditions, verdict: Verdict) -> None:
 
 def is_true(status: Mapping[str, object], kind: ConditionType) -> bool:
     """Say whether a status has this condition and it holds."""
-    return any(one.get("type") == kind and one.get("status") == "True" for one in _read(status))
+    return kube.is_true(status, kind)

@@ -11,12 +11,14 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
-from fodc_operator.cluster.errors import ClusterError
+from fodc_kube.errors import ClusterError
+from fodc_kube.events import Events
+from fodc_kube.work_queue import WorkQueue
 from fodc_operator.diagnostics import ports, status, steps
-from fodc_operator.diagnostics.agenda import Agenda
 from fodc_operator.diagnostics.figures import Figures
 from fodc_operator.diagnostics.pace import Pace, retry_pause_ms
 from fodc_operator.diagnostics.steps import Seen
@@ -27,17 +29,25 @@ from fodc_operator.diagnostics.turns import next_turns
 from fodc_operator.diagnostics.writing import KIND, Outcome, Writer
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
+from fodc_protocol.fields import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.diagnostics.coordinator import UnknownRequestError
-from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
+KeyT = TypeVar("KeyT", bound=Hashable)
 _log = logging.getLogger(__name__)
 
 
 def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class _Chore(StrEnum):
+    """What is done from time to time, whatever the watch tells."""
+
+    RESYNC = "resync"
+    CHECK_OPEN = "check of open requests"
 
 
 class Controller:
@@ -48,6 +58,7 @@ class Controller:
         cluster: ports.Cluster,
         coordinator: ports.Coordinator,
         registry: ports.Registry,
+        events: Events,
         *,
         home_namespace: str = "default",
         namespaces: Sequence[str] = (),
@@ -61,79 +72,64 @@ class Controller:
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._pace = pace or Pace()
         self.figures = figures or Figures()
-        self._writer = Writer(cluster, self.figures)
+        self._writer = Writer(cluster, events, self.figures)
         self._clock_ms = clock_ms
-        self._agenda = Agenda()
+        self._queue = self._queue_of(self._look, WORKERS, self._retry)
+        self._chores = self._queue_of(self._do, 1, None)
         self._tracks: dict[Key, Track] = {}
         self._keys: dict[str, Key] = {}
         # Not given to the proxy yet, with the time of creation; and given to it and not ended.
         self._waiting: dict[Key, int] = {}
         self._open: set[Key] = set()
-        self._busy: dict[Key, asyncio.Task[None]] = {}
-        self._again: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
         self._grace_until_ms = 0
-        self._resync_due_ms = 0
-        self._check_due_ms = 0
-        self._checking: asyncio.Task[None] | None = None
-        self.is_synced = False
-        """Whether all objects have been read once since the start."""
+        self._synced = asyncio.Event()
 
     # ---- life ---------------------------------------------------------------------------------
+
+    def _queue_of(
+        self,
+        look: Callable[[KeyT], Awaitable[None]],
+        workers: int,
+        failed: Callable[[KeyT], None] | None,
+    ) -> WorkQueue[KeyT]:
+        return WorkQueue(
+            look, workers=workers, clock_s=lambda: self._clock_ms() / 1000, failed=failed
+        )
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all objects have been read once since the start."""
+        return self._synced.is_set()
 
     async def run(self) -> None:
         """Work until cancelled; what is open in the proxy goes on and is found again later."""
         self._grace_until_ms = self._clock_ms() + self._pace.grace_ms
         unsubscribe = self._coordinator.subscribe(self._progressed)
+        for chore in _Chore:
+            self._chores.put(chore)
         try:
-            while True:
-                await self._resync_when_due()
-                self._check_open_when_due()
-                self._dispatch()
-                await self._wait()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._chores.run(), name="chores of requests")
+                group.create_task(self._work(), name="looks at requests")
         finally:
             unsubscribe()
-            await self._stop()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _stop(self) -> None:
-        tasks = [*self._busy.values(), *self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _wait(self) -> None:
-        """Sleep until something changed or is due."""
-        due = [self._resync_due_ms, *([self._check_due_ms] if self._open else [])]
-        next_ms = self._agenda.next_ms()
-        if next_ms is not None and self.is_synced and len(self._busy) < WORKERS:
-            due.append(next_ms)
-        left_s = max(min(due) - self._clock_ms(), 0) / 1000
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left_s):
-                await self._changed.wait()
-        self._changed.clear()
-
-    def _dispatch(self) -> None:
-        """Start looking at what is due, one look per key and a bounded number at a time."""
-        now_ms = self._clock_ms()
-        while self.is_synced and len(self._busy) < WORKERS:
-            key = self._agenda.take_due(now_ms)
-            if key is None:
-                return
-            if key in self._busy:
-                self._again.add(key)
-                continue
-            task = asyncio.create_task(self._look_safely(key), name=f"request {key}")
-            self._busy[key] = task
+    async def _work(self) -> None:
+        """Look at nothing before everything is known: turns are given by age."""
+        await self._synced.wait()
+        await self._queue.run()
 
     def _put(self, key: Key, due_ms: int | None = None) -> None:
-        self._agenda.put(key, self._clock_ms() if due_ms is None else due_ms)
-        self._changed.set()
+        self._queue.put(key, None if due_ms is None else due_ms / 1000)
 
     def wake(self) -> None:
         """Look at the clock again: it was turned."""
-        self._changed.set()
+        self._queue.wake()
+        self._chores.wake()
 
     # ---- what the watch says ------------------------------------------------------------------
 
@@ -194,7 +190,7 @@ class Controller:
 
     def _forget(self, key: Key) -> None:
         track = self._tracks.pop(key, None)
-        self._agenda.drop(key)
+        self._queue.drop(key)
         if track is None:
             return
         self._keys.pop(track.request_id, None)
@@ -236,15 +232,22 @@ class Controller:
 
     # ---- the truth, from time to time ---------------------------------------------------------
 
-    async def _resync_when_due(self) -> None:
-        if self._clock_ms() < self._resync_due_ms:
-            return
+    async def _do(self, chore: "_Chore") -> None:
+        pause_ms = self._pace.check_open_ms
+        if chore is _Chore.RESYNC:
+            pause_ms = await self._resynced()
+        else:
+            await self._check_open()
+        self._chores.put(chore, (self._clock_ms() + pause_ms) / 1000)
+
+    async def _resynced(self) -> int:
+        """Read all objects; return the pause until the next time."""
         try:
             await self.resync()
-            self._resync_due_ms = self._clock_ms() + self._pace.resync_ms
         except ClusterError as error:
             _log.warning("DiagnosticRequests cannot be listed yet: %s", error.message)
-            self._resync_due_ms = self._clock_ms() + self._pace.relist_ms
+            return self._pace.relist_ms
+        return self._pace.resync_ms
 
     async def resync(self) -> None:
         """Read all objects: a broken watch may have lost that some are gone; raises ClusterError.
@@ -265,7 +268,7 @@ class Controller:
                 await self._check_gone(key, track)
         self._abort_orphans()
         # Now the oldest is known, and what an earlier process had begun is counted.
-        self.is_synced = True
+        self._synced.set()
         self._give_turns()
 
     async def _check_gone(self, key: Key, track: Track) -> None:
@@ -276,13 +279,6 @@ class Controller:
         is_same = found is not None and found["metadata"].get("uid") == track.seen.identity.uid
         if self._tracks.get(key) is track and not is_same:
             self._forget(key)
-
-    def _check_open_when_due(self) -> None:
-        if self._clock_ms() < self._check_due_ms:
-            return
-        self._check_due_ms = self._clock_ms() + self._pace.check_open_ms
-        if self._open and (self._checking is None or self._checking.done()):
-            self._checking = self._spawn(self._check_open(), "check of open requests")
 
     async def _check_open(self) -> None:
         """End soon what runs for an object that is gone; a broken watch tells no deletion."""
@@ -320,21 +316,6 @@ class Controller:
         self._give_turns()
 
     # ---- looking at one -----------------------------------------------------------------------
-
-    async def _look_safely(self, key: Key) -> None:
-        try:
-            await self._look(key)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - one object must not cost the others
-            _log.exception("request %s: looked at again later", key)
-            self._retry(key)
-        finally:
-            del self._busy[key]
-            if key in self._again:
-                self._again.discard(key)
-                self._put(key)
-            self._changed.set()
 
     async def _look(self, key: Key) -> None:
         track = self._tracks.get(key)

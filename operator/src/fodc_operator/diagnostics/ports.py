@@ -4,8 +4,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from fodc_operator.cluster.client import EventType, Listed
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube.client import Listed
+from fodc_kube.kinds import Kind
 from fodc_proxy.diagnostics.model import CancelMode, Request, Spec
 from fodc_proxy.diagnostics.targeting import Candidate
 from fodc_proxy.fleet.membership import Member
@@ -34,15 +34,6 @@ class Cluster(Protocol):
         self, kind: Kind, namespace: str, name: str, *, resource_version: str | None = None
     ) -> None:
         """Delete an object, if it is still of this version."""
-
-    async def event(
-        self,
-        regarding: Mapping[str, Any],
-        type: EventType,  # noqa: A002 - Kubernetes' word
-        reason: str,
-        message: str,
-    ) -> None:
-        """Tell people about an object."""
 
 
 class Coordinator(Protocol):

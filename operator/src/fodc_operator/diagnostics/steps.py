@@ -14,7 +14,7 @@ from fodc_operator.diagnostics.conditions import ConditionType, Verdict, is_true
 from fodc_operator.diagnostics.translate import proxy_cancel
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, RequestSpec
 from fodc_protocol.errors import Reason
-from fodc_proxy.diagnostics.fields import FieldError
+from fodc_protocol.fields import FieldError
 from fodc_proxy.diagnostics.model import Request, RequestPhase
 
 LOST: Final = (

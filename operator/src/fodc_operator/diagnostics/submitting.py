@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube.errors import ClusterError
 from fodc_operator.diagnostics import ports, targets
 from fodc_operator.diagnostics.translate import proxy_spec, request_id
 from fodc_operator.resources.diagnostic_request import Identity, RequestSpec
+from fodc_operator.resources.kinds import FODC_NODE
 from fodc_protocol.errors import FodcError, Reason
-from fodc_proxy.diagnostics.fields import FieldError
+from fodc_protocol.fields import FieldError
 from fodc_proxy.diagnostics.ledger import ConflictError
 from fodc_proxy.diagnostics.targeting import Candidate
 
@@ -74,7 +74,7 @@ class Submitter:
         """Return the nodes of the request's namespace, known and registered ones."""
         namespace = identity.key.namespace
         try:
-            listed = await self._cluster.list(Kind.FODC_NODE, namespace)
+            listed = await self._cluster.list(FODC_NODE, namespace)
         except ClusterError as error:
             _log.warning("nodes of %s cannot be listed yet: %s", namespace, error.message)
             return NotNow(f"FodcNodes cannot be listed: {error.message}")

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 from fodc_operator.resources.diagnostic_request import Target
+from fodc_protocol.fields import FieldError, Fields
 from fodc_proxy.diagnostics.assembly import RegistryFleet
-from fodc_proxy.diagnostics.fields import FieldError, Fields
 from fodc_proxy.diagnostics.targeting import Candidate, same_role
 from fodc_proxy.fleet.membership import Member
 

@@ -6,18 +6,9 @@ written twice tells nothing twice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from fodc_kube.conditions import Happened
 from fodc_operator.diagnostics.conditions import ConditionType, is_true
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One Event on a DiagnosticRequest."""
-
-    reason: str
-    message: str
-    is_warning: bool = False
 
 
 def between(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[Happened, ...]:

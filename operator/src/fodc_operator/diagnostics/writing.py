@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from fodc_operator.cluster.client import EventType
-from fodc_operator.cluster.errors import ClusterError, ConflictError, InvalidError, NotFoundError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube.errors import ClusterError, ConflictError, InvalidError, NotFoundError
+from fodc_kube.events import Events, reference
 from fodc_operator.diagnostics import status, transitions
 from fodc_operator.diagnostics.ports import Cluster, Meter
 from fodc_operator.resources.diagnostic_request import Identity, Key, version_of
+from fodc_operator.resources.kinds import DIAGNOSTIC_REQUEST
 
-KIND = Kind.DIAGNOSTIC_REQUEST
+KIND = DIAGNOSTIC_REQUEST
 _log = logging.getLogger(__name__)
 
 
@@ -48,8 +48,9 @@ class Write:
 class Writer:
     """Carries statuses to the API server."""
 
-    def __init__(self, cluster: Cluster, meter: Meter) -> None:
+    def __init__(self, cluster: Cluster, events: Events, meter: Meter) -> None:
         self._cluster = cluster
+        self._events = events
         self._meter = meter
 
     async def write(
@@ -66,7 +67,7 @@ class Writer:
             plain = status.merge_patch(before, status.without_details(after))
             write = replace(await self._send(identity.key, version, plain), is_whole=False)
         if write.outcome is Outcome.WRITTEN:
-            await self._tell(identity, before, after)
+            self._tell(identity, before, after)
         return write
 
     async def _send(self, key: Key, version: int, patch: Mapping[str, object]) -> Write:
@@ -88,17 +89,13 @@ class Writer:
         self._meter.wrote("ok")
         return Write(Outcome.WRITTEN, version_of(written))
 
-    async def _tell(
+    def _tell(
         self, identity: Identity, before: Mapping[str, object], after: Mapping[str, object]
     ) -> None:
+        key = identity.key
+        about = reference(KIND, key.namespace, key.name, identity.uid)
         for happened in transitions.between(before, after):
-            kind = EventType.WARNING if happened.is_warning else EventType.NORMAL
-            try:
-                await self._cluster.event(
-                    _regarding(identity), kind, happened.reason, happened.message
-                )
-            except ClusterError as error:
-                _log.warning("event on %s is lost: %s", identity.key, error.message)
+            self._events.tell(about, happened)
 
     async def delete(self, identity: Identity) -> Outcome:
         """Delete the object if it is still the one meant; never raises."""
@@ -121,15 +118,3 @@ class Writer:
 
 def _uid(body: Mapping[str, Any]) -> str:
     return str(body["metadata"].get("uid", ""))
-
-
-def _regarding(identity: Identity) -> dict[str, Any]:
-    return {
-        "apiVersion": KIND.value.api_version,
-        "kind": KIND.value.kind,
-        "metadata": {
-            "namespace": identity.key.namespace,
-            "name": identity.key.name,
-            "uid": identity.uid,
-        },
-    }

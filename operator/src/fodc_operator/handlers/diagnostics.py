@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import kopf
 
 from fodc_operator.handlers.bridge import BridgeError
-from fodc_operator.resources.diagnostic_request import GROUP, PLURAL, VERSION
+from fodc_operator.resources.kinds import DIAGNOSTIC_REQUEST as KIND
 from fodc_protocol.errors import Reason
 
 BUSY_ATTEMPTS: Final = 20
@@ -41,7 +41,9 @@ class Caller(Protocol):
 def register(registry: kopf.OperatorRegistry, requests: Requests, bridge: Caller) -> None:
     """Let the controller know of every DiagnosticRequest that appears, changes or goes."""
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="diagnostic-request")
+    @kopf.on.event(
+        KIND.group, KIND.version, KIND.plural, registry=registry, id="diagnostic-request"
+    )
     async def changed(event: kopf.RawEvent, **_: object) -> None:
         tell = requests.gone if event["type"] == "DELETED" else requests.seen
         await _call(bridge, partial(tell, dict(event["object"])))

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -97,7 +98,7 @@ def _unheard() -> Iterator[None]:
 
 
 class HandlersThread:
-    """Made and used in the main loop: `start`, then watch `ended`, at the end `stop`."""
+    """Made in the main loop; `run` in a task of it lets kopf work in a thread until cancelled."""
 
     def __init__(self, access: Callable[[], Access], namespaces: tuple[str, ...]) -> None:
         """Without handlers yet; `access` is asked anew at each login, no namespaces are all."""
@@ -107,49 +108,44 @@ class HandlersThread:
         self._namespaces = namespaces
         self._sessions: list[aiohttp.ClientSession] = []
         kopf.on.login(registry=self.registry)(self._login)
-        self._main = asyncio.get_running_loop()
-        self._asked = _Asked()
-        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
-        self.ended: asyncio.Future[None] = self._main.create_future()
-        """Done when kopf has ended; an exception unless it was asked to."""
 
-    def start(self) -> None:
-        """Begin to handle events."""
-        self._thread.start()
+    async def run(self) -> None:
+        """Handle events; raises HandlersError when kopf ends by itself, and may be run again."""
+        asked, ended = _Asked(), asyncio.get_running_loop().create_future()
+        work = partial(self._work, asked, ended, asyncio.get_running_loop())
+        threading.Thread(target=work, name="kopf", daemon=True).start()
+        try:
+            await asyncio.shield(ended)
+        finally:
+            asked.ask()
+            await asyncio.wait([ended], timeout=STOP_S)
+            if not ended.done():
+                _log.warning("kopf did not end within %g s; it ends with the process", STOP_S)
 
-    async def stop(self) -> None:
-        """Ask kopf to end and wait a moment; raises nothing."""
-        self._asked.ask()
-        if self._thread.ident is None:
-            return
-        done, _ = await asyncio.wait([self.ended], timeout=STOP_S)
-        if not done:
-            _log.warning("kopf did not end within %g s; it ends with the process", STOP_S)
-        elif self.ended.exception() is None:
-            _log.info("kopf has ended")
-
-    def _run(self) -> None:
+    def _work(
+        self, asked: _Asked, ended: asyncio.Future[None], main: asyncio.AbstractEventLoop
+    ) -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(self._operate())
+            asyncio.run(self._operate(asked))
         except BaseException as caught:  # noqa: BLE001 - told to the main loop, whatever it is
             error = caught
         try:
-            self._main.call_soon_threadsafe(self._tell, error)
+            main.call_soon_threadsafe(_tell, ended, error)
         except RuntimeError:
             _log.debug("the main loop ended before kopf")
 
-    async def _operate(self) -> None:
+    async def _operate(self, asked: _Asked) -> None:
         """Let kopf work until it is asked to end; raises HandlersError when it ends otherwise.
 
         It is cancelled rather than told by its stop flag: then it waits up to 5 s for requests of
         its first scan of the API, which go on on a connection that it has closed already.
         """
-        asked = asyncio.create_task(self._asked.wait(), name="kopf asked to stop")
+        stop = asyncio.create_task(asked.wait(), name="kopf asked to stop")
         operating = asyncio.create_task(self._kopf(), name="kopf")
         try:
-            await asyncio.wait([asked, operating], return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
+            await asyncio.wait([stop, operating], return_when=asyncio.FIRST_COMPLETED)
+            if stop.done():
                 with _unheard():
                     operating.cancel()
                     await asyncio.gather(operating, return_exceptions=True)
@@ -157,6 +153,7 @@ class HandlersThread:
             operating.result()
             raise HandlersError("kopf ended unasked; its log says why")
         finally:
+            stop.cancel()
             for session in self._sessions:
                 await session.close()
 
@@ -189,10 +186,11 @@ class HandlersThread:
             namespaces=self._namespaces,
         )
 
-    def _tell(self, error: BaseException | None) -> None:
-        if self.ended.done():
-            return
-        if error is None:
-            self.ended.set_result(None)
-        else:
-            self.ended.set_exception(HandlersError(f"{type(error).__name__}: {error}"))
+
+def _tell(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(HandlersError(f"{type(error).__name__}: {error}"))

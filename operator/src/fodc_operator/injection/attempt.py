@@ -17,7 +17,7 @@ from fodc_operator.injection.pod_reading import annotations_of
 from fodc_operator.injection.skipping import skipped
 from fodc_operator.injection.suspension import is_suspended
 from fodc_operator.resources.fodc_injection import Defaults, OnError, Policy, policy_of
-from fodc_proxy.diagnostics.fields import FieldError
+from fodc_protocol.fields import FieldError
 
 _UNCHOSEN: Final = frozenset({SkipReason.NOT_SELECTED, SkipReason.UNKNOWN_POLICY})
 _POLICYS_OWN: Final = frozenset(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fodc_operator.cluster.client import Cluster, Object
-from fodc_operator.cluster.errors import ClusterError, ConflictError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, Object
+from fodc_kube.errors import ClusterError, ConflictError
 from fodc_operator.injection import certificates
 from fodc_operator.injection.certificates import CA_CERTIFICATE, Name, Rules, Step
 
@@ -83,7 +83,7 @@ class CertificateKeeper:
 
     async def _turn(self) -> bool:
         keeping = self._keeping
-        secret = await self._cluster.get(Kind.SECRET, keeping.namespace, keeping.secret)
+        secret = await self._cluster.get(kinds.SECRET, keeping.namespace, keeping.secret)
         data = certificates.decoded((secret or {}).get("data"))
         fault = await self._publish(data.get(CA_CERTIFICATE, b""))
         held = certificates.read(data)
@@ -106,10 +106,10 @@ class CertificateKeeper:
             labels = {"app.kubernetes.io/managed-by": "fodc-operator"}
             metadata = {"name": keeping.secret, "labels": labels}
             body = {"metadata": metadata, "type": "kubernetes.io/tls", "data": data}
-            await self._cluster.create(Kind.SECRET, keeping.namespace, body)
+            await self._cluster.create(kinds.SECRET, keeping.namespace, body)
             return
         await self._cluster.patch(
-            Kind.SECRET,
+            kinds.SECRET,
             keeping.namespace,
             keeping.secret,
             {"data": data},
@@ -121,7 +121,7 @@ class CertificateKeeper:
         name = self._keeping.configuration
         if not name:
             return Fault()
-        kind = Kind.MUTATING_WEBHOOK_CONFIGURATION
+        kind = kinds.MUTATING_WEBHOOK_CONFIGURATION
         found = await self._cluster.get(kind, "", name)
         if found is None:
             text = f"there is no MutatingWebhookConfiguration {name}, so no pod gets an agent"

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fodc_operator.cluster.client import Cluster, EventType
-from fodc_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, EventType
+from fodc_kube.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
 from fodc_operator.injection.evictions import Eviction, Memory, body_of, evicted
 from fodc_operator.injection.outcome import Pod
 
@@ -34,7 +34,7 @@ class Evictor:
         key = (str(entry.pod["metadata"]["namespace"]), entry.name)
         try:
             await self._cluster.create_part(
-                Kind.POD, *key, "eviction", body_of(entry), deadline_s=DEADLINE_S
+                kinds.POD, *key, "eviction", body_of(entry), deadline_s=DEADLINE_S
             )
         except (NotFoundError, ConflictError):
             # It went by itself, or another pod has its name by now.

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fodc_kube.conditions import Condition
 from fodc_operator.injection import suspension
 from fodc_operator.injection.agent_state import Start, database_runs, is_leaving, is_ready
 from fodc_operator.injection.outcome import Pod
 from fodc_operator.injection.standing import Entry, PodState, Standing, WebhookHealth
-from fodc_operator.injection.suspension import Condition
 from fodc_operator.resources.fodc_injection import MissedAction
 
 IN_VAIN: Final = "EvictedInVain"

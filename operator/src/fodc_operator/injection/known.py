@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fodc_operator.cluster.client import Cluster, Object
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.informer import Change, Informer, Selection, without_managed_fields
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, Object
+from fodc_kube.errors import ClusterError
+from fodc_kube.informer import Change, Informer, Selection, without_managed_fields
 from fodc_operator.injection.attempt import EMPTY, Book, book_of
 from fodc_operator.injection.server_versions import kubelets_count, oldest
 from fodc_operator.resources.fodc_injection import Defaults
+from fodc_operator.resources.kinds import FODC_INJECTION
 
 LOOK_S: Final = 0.5
 """How long a request may wait for the API server."""
@@ -59,8 +60,8 @@ class Known:
         *,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.policies = Informer(cluster, Kind.FODC_INJECTION, Selection(namespaces))
-        self.namespaces = Informer(cluster, Kind.NAMESPACE, keep=_name_and_labels)
+        self.policies = Informer(cluster, FODC_INJECTION, Selection(namespaces))
+        self.namespaces = Informer(cluster, kinds.NAMESPACE, keep=_name_and_labels)
         self.server_version = (0, 0)
         """The oldest of API server and kubelets; (0, 0) before it is known."""
         self._cluster = cluster
@@ -137,8 +138,8 @@ class Known:
         try:
             async with asyncio.timeout(LOOK_S):
                 listed, found = await asyncio.gather(
-                    self._cluster.list(Kind.FODC_INJECTION, namespace, deadline_s=LOOK_S),
-                    self._cluster.get(Kind.NAMESPACE, "", namespace),
+                    self._cluster.list(FODC_INJECTION, namespace, deadline_s=LOOK_S),
+                    self._cluster.get(kinds.NAMESPACE, "", namespace),
                 )
         except (TimeoutError, ClusterError) as error:
             _log.warning("namespace %s was not looked at: %s", namespace, str(error) or "no answer")
@@ -183,7 +184,7 @@ class Known:
 
     async def _kubelets(self) -> list[str] | None:
         try:
-            listed = await self._cluster.list(Kind.NODE, keep=_kubelet_version)
+            listed = await self._cluster.list(kinds.NODE, keep=_kubelet_version)
         except ClusterError as error:
             told = "versions of kubelets are not known, the oldest allowed is assumed: %s"
             _log.warning(told, error.message)

@@ -15,7 +15,7 @@ from fodc_operator.injection.outcome import Pod
 from fodc_operator.injection.pod_reading import annotations_of, text
 from fodc_operator.injection.shapes import Kind, is_tier
 from fodc_operator.resources.fodc_injection import Flavour, Mode, Policy
-from fodc_proxy.diagnostics.fields import shown
+from fodc_protocol.fields import shown
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 EnumT = TypeVar("EnumT", bound=StrEnum)

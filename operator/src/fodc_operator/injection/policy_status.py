@@ -5,10 +5,11 @@ The one idea: the status is a function of how the pods stand and of the status b
 the times of the last changes; when nothing has changed it is equal and is not written.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from fodc_kube.conditions import Condition, Happened, condition_of, stamped
 from fodc_operator.injection import suspension
 from fodc_operator.injection.evictions import IN_VAIN, Hold
 from fodc_operator.injection.standing import (
@@ -19,7 +20,6 @@ from fodc_operator.injection.standing import (
     Standing,
     WebhookHealth,
 )
-from fodc_operator.injection.suspension import Condition, condition_of
 from fodc_operator.resources.fodcnode import cut, time_of
 
 Status: TypeAlias = dict[str, Any]
@@ -70,7 +70,9 @@ def status_of(standing: Standing, facts: Facts, before: Mapping[str, Any]) -> St
         "lastEvictionTime": time_of(facts.last_eviction_ms),
         "pods": _pods(standing, facts, before),
         "certificateExpiry": time_of(facts.webhook.certificate_expiry_ms),
-        "conditions": _stamped(_conditions(standing, facts), facts, before),
+        "conditions": stamped(
+            _conditions(standing, facts), before, generation=facts.generation, now_ms=facts.now_ms
+        ),
     }
     return {name: value for name, value in found.items() if value not in (None, "", [])}
 
@@ -82,7 +84,7 @@ def unreadable_status(
     said = Condition("Ready", "False", "BadPolicy", cut(message, 1024))
     return {
         "observedGeneration": generation,
-        "conditions": _stamp([said], generation, now_ms, before),
+        "conditions": stamped([said], before, generation=generation, now_ms=now_ms),
     }
 
 
@@ -197,43 +199,7 @@ def _counted(entries: Sequence[Entry]) -> str:
     return f"{len(names)} {'pods' if len(names) > 1 else 'pod'} ({listed})"
 
 
-def _stamped(
-    said: Iterable[Condition], facts: Facts, before: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    return _stamp(said, facts.generation, facts.now_ms, before)
-
-
-def _stamp(
-    said: Iterable[Condition], generation: int, now_ms: int, before: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    return [_one(condition, generation, now_ms, before) for condition in said]
-
-
-def _one(
-    said: Condition, generation: int, now_ms: int, before: Mapping[str, Any]
-) -> dict[str, Any]:
-    old = condition_of(before, said.type)
-    since = old.get("lastTransitionTime") if old.get("status") == said.status else None
-    return {
-        "type": said.type,
-        "status": said.status,
-        "observedGeneration": generation,
-        "lastTransitionTime": since or time_of(now_ms),
-        "reason": said.reason,
-        "message": said.message,
-    }
-
-
 # ---- Events -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One Event on a FodcInjection."""
-
-    reason: str
-    message: str
-    is_warning: bool = False
 
 
 _SELDOM: Final = ("Ready", suspension.CONDITION, "RemoteAttached")

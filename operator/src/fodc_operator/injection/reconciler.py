@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, Object
+from fodc_kube.conditions import Condition, condition_of
+from fodc_kube.errors import ClusterError, ConflictError, NotFoundError
+from fodc_kube.events import Events
+from fodc_kube.informer import Change, Informer, Selection
 from fodc_operator import telemetry
-from fodc_operator.cluster.client import Cluster, EventType, Object
-from fodc_operator.cluster.errors import ClusterError, ConflictError, NotFoundError
-from fodc_operator.cluster.informer import Change, Informer, Selection
-from fodc_operator.cluster.kinds import Kind
 from fodc_operator.injection import evictions, policy_status, suspension
 from fodc_operator.injection.agent_state import time_ms
 from fodc_operator.injection.attempt import Book, attempt, book_of
@@ -41,8 +43,8 @@ from fodc_operator.injection.standing import (
     blocked_since,
     sightings,
 )
-from fodc_operator.injection.suspension import Condition, condition_of
 from fodc_operator.resources.fodc_injection import Defaults, MissedAction, Policy
+from fodc_operator.resources.kinds import FODC_INJECTION
 from fodc_protocol.metrics.samples import Sample
 
 _AT_ONCE: Final = 25
@@ -113,6 +115,7 @@ class Reconciler:
         cluster: Cluster,
         policies: Informer,
         namespaces: Informer,
+        events: Events,
         around: Surroundings,
         *,
         pace: Pace | None = None,
@@ -123,6 +126,7 @@ class Reconciler:
         self._cluster = cluster
         self._policies = policies
         self._namespaces = namespaces
+        self._events = events
         self._around = around
         self._pace = pace or Pace()
         self._rules = rules or suspension.Rules()
@@ -188,7 +192,7 @@ class Reconciler:
 
     def _new_place(self, namespace: str) -> _Place:
         unended = "status.phase!=Succeeded,status.phase!=Failed"
-        pods = Informer(self._cluster, Kind.POD, Selection((namespace,), fields=unended))
+        pods = Informer(self._cluster, kinds.POD, Selection((namespace,), fields=unended))
         pods.on_change(self._noted)
         task = asyncio.create_task(pods.run(), name=f"injection-pods-{namespace}")
         return _Place(pods, task, self._now_s())
@@ -395,7 +399,7 @@ class Reconciler:
         patch = policy_status.patch_of(status)
         try:
             self._written[_uid(body)] = await self._cluster.patch_status(
-                Kind.FODC_INJECTION, *key, patch, str(body["metadata"]["resourceVersion"])
+                FODC_INJECTION, *key, patch, str(body["metadata"]["resourceVersion"])
             )
         except (ConflictError, NotFoundError):
             # It has changed meanwhile: the watch tells, and it is looked at again.
@@ -407,15 +411,8 @@ class Reconciler:
             self._soon(key[0])
             return
         self.figures.writes["written"] += 1
-        await self._tell(body, policy_status.between(before, status))
-
-    async def _tell(self, body: Object, happened: Iterable[policy_status.Happened]) -> None:
-        for one in happened:
-            kind = EventType.WARNING if one.is_warning else EventType.NORMAL
-            try:
-                await self._cluster.event(body, kind, one.reason, one.message)
-            except ClusterError as error:
-                _log.warning("event %s on %s is lost: %s", one.reason, _name(body), error.message)
+        for happened in policy_status.between(before, status):
+            self._events.tell(body, happened)
 
     # ---- figures ------------------------------------------------------------------------------
 

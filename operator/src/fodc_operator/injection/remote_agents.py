@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fodc_operator.cluster.client import Cluster, Object
-from fodc_operator.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, Object
+from fodc_kube.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError
+from fodc_kube.kinds import Kind
 from fodc_operator.injection import remote_targets
 from fodc_operator.injection.remote_targets import COMPONENT, MOST_TARGETS, NAME
 from fodc_operator.injection.standing import Remote, Standing
@@ -21,7 +22,7 @@ from fodc_operator.resources.fodc_injection import Policy
 RECHECK_MS: Final = 60_000
 SOON_MS: Final = 4_000
 CONDITION: Final = "RemoteAttached"
-_KINDS: Final = (Kind.CONFIG_MAP, Kind.DEPLOYMENT)
+_KINDS: Final = (kinds.CONFIG_MAP, kinds.DEPLOYMENT)
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +98,7 @@ class RemoteAgents:
         namespace = str(wanted["metadata"]["namespace"])
         there = await self._cluster.get(kind, namespace, NAME)
         if there is None:
-            _log.info("%s %s/%s is made", kind.value.kind, namespace, NAME)
+            _log.info("%s %s/%s is made", kind.kind, namespace, NAME)
             return await self._create(kind, namespace, wanted)
         _check_ours(kind, there)
         if not remote_targets.differs(wanted, there):
@@ -118,7 +119,7 @@ class RemoteAgents:
             there = await self._cluster.get(kind, namespace, NAME)
             if there is not None and remote_targets.is_ours(there):
                 await self._cluster.delete(kind, namespace, NAME)
-                _log.info("%s %s/%s is removed", kind.value.kind, namespace, NAME)
+                _log.info("%s %s/%s is removed", kind.kind, namespace, NAME)
 
 
 def _is_asked(told: tuple[Policy, object]) -> bool:
@@ -128,7 +129,7 @@ def _is_asked(told: tuple[Policy, object]) -> bool:
 def _check_ours(kind: Kind, there: Object) -> None:
     if not remote_targets.is_ours(there):
         raise _TakenError(
-            f"there is a {kind.value.kind} {NAME} that the operator did not make; it is left alone"
+            f"there is a {kind.kind} {NAME} that the operator did not make; it is left alone"
         )
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fodc_operator.cluster.client import Cluster
+from fodc_kube.client import Cluster
+from fodc_kube.events import Events
 from fodc_operator.injection import certificates
 from fodc_operator.injection.certificate_keeper import CertificateKeeper, Fault, Keeping
 from fodc_operator.injection.known import Known
 from fodc_operator.injection.reconciler import Reconciler, Surroundings
-from fodc_operator.injection.reports import Reports
 from fodc_operator.injection.serving_certificate import (
     ServingCertificate,
     Source,
@@ -61,6 +61,7 @@ class InjectionService:
     def __init__(
         self,
         cluster: Cluster,
+        events: Events,
         settings: InjectionSettings,
         *,
         captures: Callable[[str], bool],
@@ -68,8 +69,7 @@ class InjectionService:
         self._settings = settings
         self._figures = WebhookFigures()
         self._known = Known(cluster, settings.namespaces, settings.defaults)
-        self._reports = Reports(cluster, dropped=self._dropped_event)
-        self._webhook = Webhook(self._known, self._figures, self._reports.tell)
+        self._webhook = Webhook(self._known, self._figures, events.tell_seldom)
         self._certificate = ServingCertificate(_source(cluster, settings), self._figures)
         self._keeper = _keeper(cluster, settings, self._certificate.look_now)
         self._probed = "it was not asked yet"
@@ -81,10 +81,9 @@ class InjectionService:
             captures,
             excluded=frozenset({"kube-system", settings.own_namespace}),
         )
-        self._reconciler = Reconciler(cluster, self._known.policies, self._known.namespaces, around)
-
-    def _dropped_event(self) -> None:
-        self._figures.events_dropped += 1
+        self._reconciler = Reconciler(
+            cluster, self._known.policies, self._known.namespaces, events, around
+        )
 
     # ---- what it tells of itself --------------------------------------------------------------
 
@@ -140,7 +139,6 @@ class InjectionService:
             for name, work in (
                 ("injection-memory", self._known.run),
                 ("injection-certificate", self._certificate.run),
-                ("injection-events", self._reports.run),
                 ("injection-probe", self._probe),
             ):
                 group.create_task(_again_and_again(name, work), name=name)

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster
+from fodc_kube.errors import ClusterError
 from fodc_operator.injection import certificates
 from fodc_operator.injection.certificates import LEAF_CERTIFICATE, LEAF_KEY
 from fodc_operator.injection.webhook_figures import WebhookFigures
@@ -134,7 +134,7 @@ def secret_source(cluster: Cluster, namespace: str, name: str) -> Source:
 
     async def read() -> Mapping[str, bytes]:
         try:
-            secret = await cluster.get(Kind.SECRET, namespace, name)
+            secret = await cluster.get(kinds.SECRET, namespace, name)
         except ClusterError as error:
             raise SourceError(error.message) from error
         if secret is None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fodc_kube.conditions import Condition, condition_of
 from fodc_operator.injection.agent_state import AgentState, Block, Start, time_ms
 
 CONDITION: Final = "AgentsStart"
@@ -26,16 +27,6 @@ SPEC_CHANGED: Final = "SpecChanged"
 _ENDS: Final = frozenset({AGAIN, TRIAL, SPEC_CHANGED})
 """Reasons that say that a suspension has ended; the time of the transition is its end."""
 _MOST_NAMED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition that is not yet compared with the one before."""
-
-    type: str
-    status: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +61,6 @@ def is_suspended(body: Mapping[str, Any]) -> str:
     if found.get("status") != "False" or found.get("observedGeneration") != generation:
         return ""
     return f"{found.get('reason', '')}: {found.get('message', '')}"
-
-
-def condition_of(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return the condition of this type, an empty mapping when there is none."""
-    conditions = status.get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == kind), {})
 
 
 def agents_start(

@@ -12,20 +12,24 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
+from fodc_kube import kinds
+from fodc_kube.conditions import Happened
+from fodc_kube.events import reference
 from fodc_operator.injection.attempt import Book, attempt, denies
 from fodc_operator.injection.known import Known, View
 from fodc_operator.injection.marks import ENABLED, OPT_IN_LABEL
 from fodc_operator.injection.outcome import Injection, Outcome, Pod, SkipReason
 from fodc_operator.injection.patch import json_patch
-from fodc_operator.injection.reports import Note
 from fodc_operator.injection.review import Review, ReviewError, answer, read_review, uid_in
 from fodc_operator.injection.second_chance import SecondChances
 from fodc_operator.injection.skipping import SILENT, skipped
 from fodc_operator.injection.webhook_figures import WebhookFigures
+from fodc_operator.resources.fodc_injection import Policy
+from fodc_operator.resources.kinds import FODC_INJECTION
 
 PATH: Final = "/inject"
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -45,6 +49,7 @@ _OURS: Final = frozenset(
 """Not the pod's doing: told in an Event."""
 _log = logging.getLogger(__name__)
 
+Tell: TypeAlias = Callable[[Mapping[str, Any], Happened], None]
 Attempt: TypeAlias = Callable[[Pod, Book, Mapping[str, str], tuple[int, int]], Injection]
 
 
@@ -82,7 +87,7 @@ class Webhook:
         self,
         known: Known,
         figures: WebhookFigures,
-        tell: Callable[[Note], None],
+        tell: Tell,
         *,
         attempt: Attempt = attempt,
         clock_s: Callable[[], float] = time.monotonic,
@@ -203,7 +208,7 @@ class Webhook:
         sentence = "" if made.reason in SILENT else made.message
         if made.reason in _OURS and not review.is_dry_run:
             policy, text = view.book.named(made.policy), f"pod {review.name}: {made.message}"
-            self._tell(Note(review.namespace, policy, reason, text))
+            self._tell(_about(review.namespace, policy), Happened(reason, text, is_warning=True))
         if denies(view.book, made):
             text = f"FodcInjection {made.policy} (onError: Deny): {made.message}"
             return Reply(answer(review.uid, refusal=text), DENIED, reason, review.is_dry_run)
@@ -218,7 +223,8 @@ class Webhook:
         self._log_once_a_second(reason, text)
         if review is not None and not is_dry_run:
             told = f"pod {review.name} was let in unseen: {text}"
-            self._tell(Note(review.namespace, None, reason, told))
+            about = _about(review.namespace, None)
+            self._tell(about, Happened(reason, told, is_warning=True))
         warning = f"fodc: no agent was put into this pod: {text}"
         return Reply(answer(seen.uid, warnings=[warning]), ALLOWED, reason, is_dry_run)
 
@@ -236,6 +242,13 @@ class _Seen:
 
     uid: str = ""
     review: Review | None = None
+
+
+def _about(namespace: str, policy: Policy | None) -> Mapping[str, Any]:
+    """Return what an Event is about; a namespace's stands in the namespace itself."""
+    if policy is None:
+        return reference(kinds.NAMESPACE, namespace, namespace)
+    return reference(FODC_INJECTION, namespace, policy.name, policy.uid)
 
 
 class _TooLargeError(Exception):

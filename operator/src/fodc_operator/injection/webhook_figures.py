@@ -20,7 +20,6 @@ class WebhookFigures:
         """By outcome, reason and whether it was a dry run."""
         self.in_flight = 0
         self.certificate_loads: Counter[str] = Counter()
-        self.events_dropped = 0
         self._buckets = [0] * (len(BOUNDS_S) + 1)
         self._seconds = 0.0
 
@@ -43,8 +42,6 @@ class WebhookFigures:
         for outcome, number in sorted(self.certificate_loads.items()):
             text = "Certificates that were taken into service, or could not be."
             yield _counter("certificate_loads_total", text, number, outcome=outcome)
-        text = "Events that were not written because too many waited."
-        yield _counter("events_dropped_total", text, self.events_dropped)
         yield _gauge("webhook_ready", "Whether this replica's webhook works.", ready)
 
     def _histogram(self) -> Iterator[Sample]:

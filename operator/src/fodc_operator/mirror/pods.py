@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fodc_operator.cluster.client import Cluster, Object
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, Object
+from fodc_kube.errors import ClusterError
 from fodc_operator.injection.pod_reading import has_agent
 from fodc_operator.mirror.budget import Key
 from fodc_operator.mirror.translate import PodFacts
@@ -52,7 +52,7 @@ class Pods:
 
     async def _look_up(self, key: Key) -> PodFacts:
         try:
-            pod = await self.cluster.get(Kind.POD, *key)
+            pod = await self.cluster.get(kinds.POD, *key)
         except ClusterError as error:
             _log.warning("pod %s/%s cannot be read: %s", *key, error.message)
             return PodFacts()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from fodc_kube.conditions import Condition, stamped
 from fodc_operator.resources.fodcnode import (
     LABEL_PREFIX,
     Attachment,
@@ -99,16 +100,6 @@ class PodFacts:
     owner: Mapping[str, Any] | None = None
     has_agent: bool = False
     """Whether the pod has a container of the agent's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition, not yet compared with what was there before."""
-
-    type: str
-    status: str
-    reason: str
-    message: str
 
 
 # ---- metadata and spec ------------------------------------------------------------------------
@@ -394,20 +385,4 @@ def _unknown(because: Condition) -> tuple[Condition, ...]:
 def _conditions(
     said: Iterable[Condition], before: Mapping[str, Any], generation: int, now_ms: int
 ) -> list[dict[str, Any]]:
-    known = {one.get("type"): one for one in before.get("conditions") or ()}
-    found: dict[str, dict[str, Any]] = {}
-    for one in said:
-        old = known.get(one.type, {})
-        since = old.get("lastTransitionTime") if old.get("status") == one.status else None
-        found.setdefault(
-            one.type,
-            {
-                "type": one.type,
-                "status": one.status,
-                "observedGeneration": generation,
-                "lastTransitionTime": since or time_of(now_ms),
-                "reason": one.reason,
-                "message": one.message,
-            },
-        )
-    return list(found.values())[:_MOST_CONDITIONS]
+    return stamped(said, before, generation=generation, now_ms=now_ms)[:_MOST_CONDITIONS]

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.errors import ClusterError, ConflictError, NotFoundError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube.client import Cluster
+from fodc_kube.errors import ClusterError, ConflictError, NotFoundError
 from fodc_operator.mirror import translate
 from fodc_operator.mirror.budget import Budget, Key, Outcome, Rules
 from fodc_operator.mirror.leaving import Patience, Silent, verdict
@@ -25,6 +24,7 @@ from fodc_operator.mirror.pods import Pods
 from fodc_operator.mirror.translate import PodFacts, Running
 from fodc_operator.resources import fodcnode
 from fodc_operator.resources.fodcnode import NodePhase, Observed
+from fodc_operator.resources.kinds import FODC_NODE
 from fodc_proxy.fleet.membership import Change, Member, Transition
 from fodc_proxy.fleet.registry import Registry
 
@@ -272,7 +272,7 @@ class Mirror:
     async def _list(self) -> None:
         began_s, found = self._clock_s(), dict[Key, Observed]()
         for namespace in self._settings.namespaces or (None,):
-            listed = await self._cluster.list(Kind.FODC_NODE, namespace)
+            listed = await self._cluster.list(FODC_NODE, namespace)
             for body in listed.items:
                 seen = fodcnode.observed(body)
                 found[seen.namespace, seen.name] = seen
@@ -314,6 +314,8 @@ class Mirror:
             outcome = Outcome.UNCHANGED if node is None else await self._bring(key, node, calls)
         except NotFoundError as error:
             self._vanished(key, error)
+        except ConflictError:
+            outcome = await self._read_again(key, node)
         except ClusterError as error:
             _log.warning("FodcNode %s/%s not written: %s", *key, error.message)
         except Exception:  # noqa: BLE001 - one node must not cost the others; it is tried again
@@ -333,6 +335,19 @@ class Mirror:
             self.metrics.news_seconds += self._clock_s() - since_s
         elif outcome is Outcome.FAILED:
             node.news_since_s = since_s
+
+    async def _read_again(self, key: Key, node: _Node | None) -> Outcome:
+        """Somebody else wrote the object: what is to be written follows from what it is now."""
+        try:
+            found = await self._cluster.get(FODC_NODE, *key)
+        except ClusterError as error:
+            _log.warning("FodcNode %s/%s cannot be read: %s", *key, error.message)
+            return Outcome.FAILED
+        if node is not None and found is not None:
+            node.observed = fodcnode.observed(found)
+        elif node is not None:
+            self._missing(key)
+        return Outcome.FAILED
 
     def _vanished(self, key: Key, error: NotFoundError) -> None:
         """The object went between two writes, or its namespace does not exist."""
@@ -354,7 +369,7 @@ class Mirror:
         if seen is None:
             seen = await self._make(key, member, pod, calls)
         elif patch := _head_patch(seen, member, pod):
-            seen = await self._patched(key, patch, calls)
+            seen = await self._patched(key, patch, seen.resource_version, calls)
         node.observed = seen
         status = translate.status_of(
             member,
@@ -375,7 +390,7 @@ class Mirror:
         if phase is None:
             calls.made += 1
             await self._cluster.delete(
-                Kind.FODC_NODE, *key, resource_version=seen.resource_version or None
+                FODC_NODE, *key, resource_version=seen.resource_version or None
             )
             _log.info("FodcNode %s/%s removed after the retention", *key)
             self._drop(key)
@@ -394,7 +409,10 @@ class Mirror:
         if seen is not None and status == seen.status:
             return Outcome.WRITTEN if calls.made else Outcome.UNCHANGED
         calls.made += 1
-        body = await self._cluster.patch_status(Kind.FODC_NODE, *key, translate.patch_of(status))
+        version = None if seen is None else seen.resource_version or None
+        body = await self._cluster.patch_status(
+            FODC_NODE, *key, translate.patch_of(status), version
+        )
         node.observed = fodcnode.observed(body)
         return Outcome.WRITTEN
 
@@ -405,16 +423,19 @@ class Mirror:
             metadata["ownerReferences"] = [dict(pod.owner)]
         body = {"metadata": metadata, "spec": translate.spec_of(member, pod)}
         try:
-            return fodcnode.observed(await self._cluster.create(Kind.FODC_NODE, key[0], body))
+            return fodcnode.observed(await self._cluster.create(FODC_NODE, key[0], body))
         except ConflictError as error:
-            there = await self._cluster.get(Kind.FODC_NODE, *key)
+            there = await self._cluster.get(FODC_NODE, *key)
             if not error.already_exists or there is None:
                 raise
             return fodcnode.observed(there)
 
-    async def _patched(self, key: Key, patch: dict[str, Any], calls: _Calls) -> Observed:
+    async def _patched(
+        self, key: Key, patch: dict[str, Any], version: str, calls: _Calls
+    ) -> Observed:
         calls.made += 1
-        return fodcnode.observed(await self._cluster.patch(Kind.FODC_NODE, *key, patch))
+        body = await self._cluster.patch(FODC_NODE, *key, patch, resource_version=version or None)
+        return fodcnode.observed(body)
 
 
 def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]:
@@ -425,8 +446,11 @@ def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]
     if ours != wanted:
         gone = dict.fromkeys(ours.keys() - wanted.keys())
         patch["metadata"] = {"labels": {**gone, **wanted}}
-    if pod.owner is not None and str(pod.owner["uid"]) not in seen.owner_uids:
-        patch.setdefault("metadata", {})["ownerReferences"] = [dict(pod.owner)]
+    uids = {str(one.get("uid")) for one in seen.owners}
+    if pod.owner is not None and str(pod.owner["uid"]) not in uids:
+        # A merge patch replaces lists: what others own the object by stays in it.
+        owners = [*map(dict, seen.owners), dict(pod.owner)]
+        patch.setdefault("metadata", {})["ownerReferences"] = owners
     spec = translate.spec_of(member, pod)
     if spec["podRef"].get("uid", "") not in {"", seen.pod_uid}:
         patch["spec"] = spec

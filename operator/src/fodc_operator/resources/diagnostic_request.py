@@ -14,14 +14,11 @@ from typing import Final
 
 from fodc_operator.resources.label_selector import LabelSelector, label_selector
 from fodc_protocol.errors import BadRequestError
+from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
 from fodc_protocol.times import TimeError, parse_duration_s, parse_rfc3339_ms
-from fodc_proxy.diagnostics.fields import FieldError, Fields, shown
 from fodc_proxy.diagnostics.model import Capture, Execution, FailurePolicy
 
-GROUP: Final = "fodc.banyandb.dev"
-VERSION: Final = "v1alpha1"
-PLURAL: Final = "diagnosticrequests"
 KIND: Final = "DiagnosticRequest"
 MAX_NAMES: Final = 256
 MAX_CAPTURES: Final = 8

@@ -16,9 +16,8 @@ from fodc_operator.resources.fodcnode import is_name, label_value
 from fodc_operator.resources.label_selector import LabelSelector, label_selector
 from fodc_operator.resources.quantities import parse_quantity
 from fodc_protocol.addresses import AddressError, parse_endpoint
-from fodc_proxy.diagnostics.fields import FieldError, Fields, shown
+from fodc_protocol.fields import FieldError, Fields, shown
 
-PLURAL: Final = "fodcinjections"
 KIND: Final = "FodcInjection"
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB

@@ -73,7 +73,7 @@ class Observed:
     pod_uid: str = ""
     maintenance: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    owner_uids: frozenset[str] = frozenset()
+    owners: tuple[Mapping[str, Any], ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -104,7 +104,7 @@ def observed(body: Mapping[str, Any]) -> Observed:
         pod_uid=str(pod.get("uid", "")),
         maintenance=bool(spec.get("maintenance", False)),
         labels=dict(meta.get("labels") or {}),
-        owner_uids=frozenset(str(one.get("uid")) for one in meta.get("ownerReferences") or ()),
+        owners=tuple(meta.get("ownerReferences") or ()),
         status=dict(body.get("status") or {}),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from fodc_proxy.diagnostics.fields import FieldError, Fields, shown
+from fodc_protocol.fields import FieldError, Fields, shown
 
 MAX_REQUIREMENTS: Final = 16
 

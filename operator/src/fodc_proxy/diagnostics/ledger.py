@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from fodc_protocol import ids
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import TRANSIENT, FodcError, Reason
+from fodc_protocol.fields import FieldError
 from fodc_protocol.link import effects as link_effects
 from fodc_protocol.link import frames
 from fodc_protocol.link.frames import CommandState
 from fodc_proxy.diagnostics import effects
-from fodc_proxy.diagnostics.fields import FieldError
 from fodc_proxy.diagnostics.model import (
     CancelMode,
     FailurePolicy,

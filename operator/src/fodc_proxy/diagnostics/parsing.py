@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 from fodc_protocol.errors import BadRequestError
+from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
-from fodc_proxy.diagnostics.fields import FieldError, Fields, shown
 from fodc_proxy.diagnostics.model import Capture, Execution, FailurePolicy, Selector, Spec
 
 MAX_NAMES = 256

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from fodc_operator.cluster.access import api_client
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.informer import Informer, Selection
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.access import api_client
+from fodc_kube.client import Cluster
+from fodc_kube.informer import Informer, Selection
 from tests.operator.memory_api.server import serving
 from tests.operator.servers import memory_api
 
@@ -41,12 +41,12 @@ def test_watches_of_many_namespaces_leave_room_for_the_lease(tmp_path: Path) -> 
         ):
             server = Cluster(client)
             selection = Selection(tuple(f"n-{at}" for at in range(NAMESPACES)))
-            watching = asyncio.create_task(Informer(server, Kind.POD, selection).run())
+            watching = asyncio.create_task(Informer(server, kinds.POD, selection).run())
             try:
                 async with asyncio.timeout(SOON_S):
                     while len(api.watches) < NAMESPACES:
                         await asyncio.sleep(0.02)
-                    assert await server.get(Kind.POD, "n-0", "nobody") is None
+                    assert await server.get(kinds.POD, "n-0", "nobody") is None
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)

@@ -7,8 +7,9 @@ import contextlib
 
 import pytest
 
-from fodc_operator.cluster.client import Cluster, EventType
-from fodc_operator.cluster.errors import (
+from fodc_kube import kinds
+from fodc_kube.client import Cluster, EventType
+from fodc_kube.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
@@ -16,8 +17,8 @@ from fodc_operator.cluster.errors import (
     NotFoundError,
     UnavailableError,
 )
-from fodc_operator.cluster.kinds import Kind
-from fodc_operator.cluster.retrying import Backoff, retry_after_s
+from fodc_kube.retrying import Backoff, retry_after_s
+from fodc_operator.resources.kinds import FODC_NODE
 from tests.operator.memory_api.server import EVENTS, NODES, MemoryApi
 from tests.operator.servers import PODS, api_client, cluster, pod
 
@@ -27,20 +28,20 @@ NODE = {"metadata": {"name": "data-0"}, "spec": {"podRef": {"name": "data-0"}}}
 
 def test_what_is_created_is_read_patched_listed_and_deleted() -> None:
     async def run(_: MemoryApi, server: Cluster) -> None:
-        made = await server.create(Kind.FODC_NODE, NS, NODE)
-        await server.patch(Kind.FODC_NODE, NS, "data-0", {"spec": {"maintenance": True}})
+        made = await server.create(FODC_NODE, NS, NODE)
+        await server.patch(FODC_NODE, NS, "data-0", {"spec": {"maintenance": True}})
         status = {"status": {"phase": "Online"}}
-        told = await server.patch_status(Kind.FODC_NODE, NS, "data-0", status)
-        listed = await server.list(Kind.FODC_NODE)
-        read = await server.get(Kind.FODC_NODE, NS, "data-0")
-        await server.delete(Kind.FODC_NODE, NS, "data-0")
-        await server.delete(Kind.FODC_NODE, NS, "data-0")
+        told = await server.patch_status(FODC_NODE, NS, "data-0", status)
+        listed = await server.list(FODC_NODE)
+        read = await server.get(FODC_NODE, NS, "data-0")
+        await server.delete(FODC_NODE, NS, "data-0")
+        await server.delete(FODC_NODE, NS, "data-0")
 
         assert (made["kind"], made["apiVersion"]) == ("FodcNode", "fodc.banyandb.dev/v1alpha1")
         assert (told["status"], told["spec"]["maintenance"]) == ({"phase": "Online"}, True)
         assert (listed.items, read) == ([told], told)
         assert listed.resource_version == told["metadata"]["resourceVersion"]
-        assert await server.get(Kind.FODC_NODE, NS, "data-0") is None
+        assert await server.get(FODC_NODE, NS, "data-0") is None
 
     with_server(run)
 
@@ -57,8 +58,8 @@ def test_a_pod_is_read_and_labelled_as_plain_values() -> None:
     async def run(api: MemoryApi, server: Cluster) -> None:
         api.store(PODS).create(NS, pod("op-0"))
         label = {"metadata": {"labels": {"fodc.banyandb.dev/leader": "true"}}}
-        await server.patch(Kind.POD, NS, "op-0", label)
-        read = await server.get(Kind.POD, NS, "op-0")
+        await server.patch(kinds.POD, NS, "op-0", label)
+        read = await server.get(kinds.POD, NS, "op-0")
 
         assert read is not None
         assert read["metadata"]["labels"] == {"fodc.banyandb.dev/leader": "true"}
@@ -73,9 +74,9 @@ def test_a_long_list_comes_page_by_page_and_selected() -> None:
             meta = {"name": f"pod-{number:04}", "labels": {"odd": str(number % 2)}}
             api.store(NODES).create(NS, {"metadata": meta})
 
-        assert len((await server.list(Kind.FODC_NODE)).items) == 1203
+        assert len((await server.list(FODC_NODE)).items) == 1203
         assert api.count("GET", "fodcnodes") == 3
-        odd = await server.list(Kind.FODC_NODE, NS, label_selector="odd=1")
+        odd = await server.list(FODC_NODE, NS, label_selector="odd=1")
         assert len(odd.items) == 601
 
     with_server(run)
@@ -85,7 +86,7 @@ def test_a_long_list_comes_page_by_page_and_selected() -> None:
 def test_what_may_succeed_later_is_repeated(status: int) -> None:
     async def run(api: MemoryApi, server: Cluster) -> None:
         api.fail(status, "POST", times=3)
-        await server.create(Kind.FODC_NODE, NS, NODE)
+        await server.create(FODC_NODE, NS, NODE)
 
         assert api.count("POST") == 4
         assert server.metrics.retries == 3
@@ -101,7 +102,7 @@ def test_the_server_decides_how_long_to_wait() -> None:
     async def run(api: MemoryApi, server: Cluster) -> None:
         api.fail(429, "GET", headers={"Retry_After": "1"})
         began = asyncio.get_running_loop().time()
-        await server.get(Kind.FODC_NODE, NS, "data-0")
+        await server.get(FODC_NODE, NS, "data-0")
 
         assert 1.0 <= asyncio.get_running_loop().time() - began < 2.0
 
@@ -112,7 +113,7 @@ def test_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for() -> N
     async def run(api: MemoryApi, server: Cluster) -> None:
         api.fail(429, "GET", headers={"Retry_After": "60"})
         with pytest.raises(UnavailableError) as caught:
-            await server.get(Kind.FODC_NODE, NS, "data-0")
+            await server.get(FODC_NODE, NS, "data-0")
 
         assert caught.value.message == (
             "get fodcnodes: given up after 1 attempts: get fodcnodes: 429 injected"
@@ -131,7 +132,7 @@ def test_a_refusal_is_not_repeated_and_carries_the_servers_words(
     async def run(api: MemoryApi, server: Cluster) -> None:
         api.fail(status, "POST", reason="Because")
         with pytest.raises(kind) as caught:
-            await server.create(Kind.FODC_NODE, NS, NODE)
+            await server.create(FODC_NODE, NS, NODE)
 
         error = caught.value
         assert (error.status, error.word) == (status, "Because")
@@ -143,17 +144,15 @@ def test_a_refusal_is_not_repeated_and_carries_the_servers_words(
 
 def test_conflicts_say_whether_the_object_is_there_or_has_changed() -> None:
     async def run(_: MemoryApi, server: Cluster) -> None:
-        made = await server.create(Kind.FODC_NODE, NS, NODE)
+        made = await server.create(FODC_NODE, NS, NODE)
         old = made["metadata"]["resourceVersion"]
         with pytest.raises(ConflictError) as exists:
-            await server.create(Kind.FODC_NODE, NS, NODE)
-        await server.patch(Kind.FODC_NODE, NS, "data-0", {"spec": {"maintenance": True}})
+            await server.create(FODC_NODE, NS, NODE)
+        await server.patch(FODC_NODE, NS, "data-0", {"spec": {"maintenance": True}})
         with pytest.raises(ConflictError) as changed:
-            await server.patch_status(
-                Kind.FODC_NODE, NS, "data-0", {"status": {}}, resource_version=old
-            )
+            await server.patch_status(FODC_NODE, NS, "data-0", {"status": {}}, resource_version=old)
         with pytest.raises(ConflictError) as kept:
-            await server.delete(Kind.FODC_NODE, NS, "data-0", resource_version=old)
+            await server.delete(FODC_NODE, NS, "data-0", resource_version=old)
 
         assert exists.value.already_exists
         assert not changed.value.already_exists
@@ -165,7 +164,7 @@ def test_conflicts_say_whether_the_object_is_there_or_has_changed() -> None:
 def test_a_status_of_nothing_is_not_found() -> None:
     async def run(_: MemoryApi, server: Cluster) -> None:
         with pytest.raises(NotFoundError):
-            await server.patch_status(Kind.FODC_NODE, NS, "nobody", {"status": {}})
+            await server.patch_status(FODC_NODE, NS, "nobody", {"status": {}})
 
     with_server(run)
 
@@ -183,7 +182,7 @@ def test_a_server_that_never_answers_costs_the_deadline_and_no_more() -> None:
             server = Cluster(client, deadline_s=0.5, attempt_s=0.1, backoff=Backoff(0.01, 0.05))
             began = asyncio.get_running_loop().time()
             with pytest.raises(UnavailableError, match="no answer in time"):
-                await server.get(Kind.FODC_NODE, NS, "data-0")
+                await server.get(FODC_NODE, NS, "data-0")
 
             assert asyncio.get_running_loop().time() - began < 1.0
             assert server.metrics.calls["get", "fodcnodes", "TimeoutError"] >= 3
@@ -204,10 +203,10 @@ def test_connections_that_are_refused_and_cut_are_tried_again() -> None:
             async with api_client(f"http://127.0.0.1:{port}") as client:
                 server = Cluster(client, deadline_s=0.3, backoff=Backoff(0.01, 0.02))
                 with pytest.raises(UnavailableError):
-                    await server.list(Kind.FODC_NODE)
+                    await server.list(FODC_NODE)
                 rude.close()
                 with pytest.raises(UnavailableError):
-                    await server.list(Kind.FODC_NODE)
+                    await server.list(FODC_NODE)
 
                 codes = {code for _, _, code in server.metrics.calls}
                 assert "ClientConnectorError" in codes
@@ -218,7 +217,7 @@ def test_connections_that_are_refused_and_cut_are_tried_again() -> None:
 
 def test_an_event_tells_people_about_an_object() -> None:
     async def run(api: MemoryApi, server: Cluster) -> None:
-        made = await server.create(Kind.FODC_NODE, NS, NODE)
+        made = await server.create(FODC_NODE, NS, NODE)
         await server.event(made, EventType.WARNING, "AgentGone", "x" * 2000)
         (told,) = api.store(EVENTS).listed(NS)
 

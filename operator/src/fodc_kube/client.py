@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few verbs that the operator needs, on objects as plain mappings.
+"""The few verbs that our programs need, on objects as plain mappings.
 
 The one idea: every kind is spoken to in the same way, by its place; how a call is sent, repeated
 and refused stands in `calls`.
@@ -9,14 +9,16 @@ import json
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
-from fodc_operator.cluster.calls import (
+from fodc_kube import kinds
+from fodc_kube.calls import (
     JSON,
     Call,
     CallMetrics,
@@ -25,9 +27,9 @@ from fodc_operator.cluster.calls import (
     Patience,
     refusal,
 )
-from fodc_operator.cluster.errors import NotFoundError
-from fodc_operator.cluster.kinds import Kind
-from fodc_operator.cluster.retrying import Backoff
+from fodc_kube.errors import ClusterError, NotFoundError, UnavailableError
+from fodc_kube.kinds import Kind
+from fodc_kube.retrying import Backoff
 
 __all__ = ["CallMetrics", "Cluster", "EventType", "Listed", "Object", "Watched"]
 
@@ -37,7 +39,6 @@ PAGE: Final = 500
 ATTEMPT_S: Final = 5.0
 DEADLINE_S: Final = 15.0
 WATCH_SLACK_S: Final = 5.0
-COMPONENT: Final = "fodc-operator"
 _NOTE_LENGTH: Final = 1024
 
 
@@ -66,7 +67,8 @@ class Watched:
     @property
     def resource_version(self) -> str:
         """Where a watch goes on after this event."""
-        return str(self.object.get("metadata", {}).get("resourceVersion", ""))
+        metadata = self.object.get("metadata")
+        return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
 
 
 class Cluster:
@@ -76,15 +78,27 @@ class Cluster:
         self,
         api: ApiClient,
         *,
+        manager: str = "fodc",
         identity: str = "",
         deadline_s: float = DEADLINE_S,
         attempt_s: float = ATTEMPT_S,
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.identity = identity
+        self._manager = manager
+        self._identity = identity
+        self._fence: Callable[[], str] = lambda: ""
         patience = Patience(deadline_s, attempt_s)
         self._calls = Calls(api, patience, backoff or Backoff(), chance)
+
+    def fenced(self, fence: Callable[[], str]) -> "Cluster":
+        """Return the same API server for one who may not always write.
+
+        `fence` is asked before each write; what it returns is why it is not sent.
+        """
+        other = copy(self)
+        other._fence = fence  # noqa: SLF001 - of the same class
+        return other
 
     @property
     def metrics(self) -> CallMetrics:
@@ -121,11 +135,14 @@ class Cluster:
             query = _query(label_selector, field_selector, limit=str(PAGE), **{"continue": rest})
             call = _call("list", kind, namespace, method="GET", query=query)
             page = await self._calls.send(call, deadline_s=deadline_s)
-            found = (_whole(kind, one) for one in page["items"] or ())
-            items += found if keep is None else map(keep, found)
-            rest = page["metadata"].get("continue", "")
-            if not rest:
-                return Listed(items, page["metadata"].get("resourceVersion", ""))
+            try:
+                found = (_whole(kind, one) for one in page["items"] or ())
+                items += found if keep is None else map(keep, found)
+                rest = page["metadata"].get("continue", "")
+                if not rest:
+                    return Listed(items, page["metadata"].get("resourceVersion", ""))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ClusterError(f"{call.what}: the answer is no list of objects") from error
 
     @asynccontextmanager
     async def watch(
@@ -164,7 +181,7 @@ class Cluster:
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """Create an object; ConflictError.already_exists when there is one of that name."""
-        return await self._calls.send(
+        return await self._write(
             _call("create", kind, namespace, method="POST", body=_whole(kind, body))
         )
 
@@ -181,7 +198,7 @@ class Cluster:
         """Create below an object, such as the `eviction` of a pod; `body` is complete."""
         verb = f"create_{part}"
         call = _call(verb, kind, namespace, name, part, method="POST", body=dict(body))
-        return await self._calls.send(call, deadline_s=deadline_s)
+        return await self._write(call, deadline_s=deadline_s)
 
     async def replace(
         self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
@@ -190,7 +207,7 @@ class Cluster:
 
         Raises ConflictError when that has changed since.
         """
-        return await self._calls.send(
+        return await self._write(
             _call("replace", kind, namespace, name, method="PUT", body=_whole(kind, body))
         )
 
@@ -208,7 +225,7 @@ class Cluster:
         With `resource_version` a ConflictError is raised when the object has changed since.
         """
         merged = _versioned(body, resource_version)
-        return await self._calls.send(
+        return await self._write(
             _call("patch", kind, namespace, name, method="PATCH", body=merged, content=MERGE_PATCH)
         )
 
@@ -222,7 +239,7 @@ class Cluster:
     ) -> Object:
         """Merge `{"status": …}` into the status of a custom resource; as `patch`."""
         merged = _versioned(body, resource_version)
-        return await self._calls.send(
+        return await self._write(
             _call(
                 "patch_status",
                 kind,
@@ -239,7 +256,7 @@ class Cluster:
         self, kind: Kind, namespace: str, name: str, steps: Sequence[Mapping[str, Any]]
     ) -> Object:
         """Apply the steps of an RFC 6902 patch; InvalidError when a `test` among them fails."""
-        return await self._calls.send(
+        return await self._write(
             _call(
                 "patch", kind, namespace, name, method="PATCH", body=list(steps), content=JSON_PATCH
             )
@@ -256,9 +273,7 @@ class Cluster:
         if resource_version is not None:
             body = {"preconditions": {"resourceVersion": resource_version}}
         try:
-            await self._calls.send(
-                _call("delete", kind, namespace, name, method="DELETE", body=body)
-            )
+            await self._write(_call("delete", kind, namespace, name, method="DELETE", body=body))
         except NotFoundError:
             return
 
@@ -276,15 +291,22 @@ class Cluster:
             # Distinct in the namespace: the time to the microsecond stands for an id.
             "metadata": {"name": f"{meta['name'][:230]}.{now.timestamp() * 1e6:016.0f}"},
             "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reportingController": f"{COMPONENT}.fodc.banyandb.dev",
-            "reportingInstance": (self.identity or COMPONENT)[:128],
+            "reportingController": self._manager,
+            "reportingInstance": (self._identity or self._manager)[:128],
             "action": reason[:128],
             "reason": reason[:128],
             "type": type.value,
             "note": message[:_NOTE_LENGTH],
             "regarding": _reference(regarding),
         }
-        await self.create(Kind.EVENT, meta["namespace"], body)
+        await self.create(kinds.EVENT, meta["namespace"], body)
+
+    async def _write(self, call: Call, *, deadline_s: float | None = None) -> Object:
+        why = self._fence()
+        if why:
+            raise UnavailableError(f"{call.what}: not sent: {why}")
+        query = {**call.query, "fieldManager": self._manager} if call.body is not None else {}
+        return await self._calls.send(replace(call, query=query), deadline_s=deadline_s)
 
 
 # ---- inside -----------------------------------------------------------------------------------
@@ -302,18 +324,15 @@ def _call(
     body: object = None,
     content: str = JSON,
 ) -> Call:
-    asked = dict(query or {})
-    if method in {"POST", "PUT", "PATCH"}:
-        asked["fieldManager"] = COMPONENT
     return Call(
         verb,
-        kind.value.plural,
+        kind.plural,
         method,
-        kind.value.path(namespace, name, part),
-        asked,
+        kind.path(namespace, name, part),
+        dict(query or {}),
         body,
         content,
-        is_secret=kind is Kind.SECRET,
+        is_secret=kind == kinds.SECRET,
     )
 
 
@@ -323,17 +342,21 @@ def _query(label_selector: str, field_selector: str, **more: str) -> dict[str, s
 
 
 def _whole(kind: Kind, body: Mapping[str, Any]) -> Object:
-    return {"apiVersion": kind.value.api_version, "kind": kind.value.kind, **body}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **body}
 
 
 async def _events(what: str, lines: AsyncIterable[bytes]) -> AsyncIterator[Watched]:
     async for line in lines:
-        event = json.loads(line)
-        if event["type"] == "ERROR":
-            said = event["object"]
-            status, message = int(said.get("code") or 0), str(said.get("message", ""))
-            raise refusal(what, status, message, str(said.get("reason", "")))
-        yield Watched(event["type"], event["object"])
+        try:
+            event = json.loads(line)
+            kind, about = str(event["type"]), dict(event["object"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(f"{what}: the server sent what is no event") from error
+        if kind == "ERROR":
+            code, message = about.get("code"), str(about.get("message", ""))
+            status = code if isinstance(code, int) else 0
+            raise refusal(what, status, message, str(about.get("reason", "")))
+        yield Watched(kind, about)
 
 
 def _number(text: object) -> int:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from fodc_operator.cluster.client import Cluster, Object, Watched
-from fodc_operator.cluster.errors import ClusterError, ExpiredError
-from fodc_operator.cluster.kinds import Kind
-from fodc_operator.cluster.retrying import Backoff
+from fodc_kube.client import Cluster, Object, Watched
+from fodc_kube.errors import ClusterError, ExpiredError
+from fodc_kube.kinds import Kind
+from fodc_kube.retrying import Backoff
 
 WATCH_S: Final = 60
 """A connection that has died in silence is noticed after so long, and a little."""
@@ -146,7 +146,7 @@ class Informer:
         """List and watch until cancelled; no failure ends it."""
         async with asyncio.TaskGroup() as group:
             for scope in self._selection.scopes:
-                name = f"informer-{self.kind.value.plural}-{scope or 'all'}"
+                name = f"informer-{self.kind.plural}-{scope or 'all'}"
                 group.create_task(self._follow(scope), name=name)
 
     async def _follow(self, scope: str | None) -> None:
@@ -164,7 +164,12 @@ class Informer:
             except ClusterError as error:
                 # A broken connection goes on where it was; a refusal may be about the version.
                 version = "" if error.status else version
-                self._failed(scope, error)
+                self._failed(scope, error.message)
+            except Exception as error:  # noqa: BLE001 - nothing ends unseen
+                # Whatever the server sent or a hook of ours made of it: nothing ends unseen.
+                _log.exception("%s: what came could not be taken in", self.kind.plural)
+                version = ""
+                self._failed(scope, f"{type(error).__name__}: {error}")
             # Who is sent away again and again waits ever longer.
             lasted_s = asyncio.get_running_loop().time() - began
             failures = 0 if lasted_s >= _LONG_S else failures + 1
@@ -242,13 +247,13 @@ class Informer:
 
     def _heard(self, scope: str | None) -> None:
         if self._faults.pop(scope, None) is not None:
-            _log.info("%s are watched again", self.kind.value.plural)
+            _log.info("%s are watched again", self.kind.plural)
         self.fault = "; ".join(self._faults.values())
 
-    def _failed(self, scope: str | None, error: ClusterError) -> None:
+    def _failed(self, scope: str | None, why: str) -> None:
         if scope not in self._faults:
-            _log.warning("%s are not watched: %s", self.kind.value.plural, error.message)
-        self._faults[scope] = error.message
+            _log.warning("%s are not watched: %s", self.kind.plural, why)
+        self._faults[scope] = why
         self.fault = "; ".join(self._faults.values())
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
-from fodc_operator.cluster.errors import (
+from fodc_kube.errors import (
     ClusterError,
     ConflictError,
     ExpiredError,
@@ -28,7 +28,7 @@ from fodc_operator.cluster.errors import (
     NotFoundError,
     UnavailableError,
 )
-from fodc_operator.cluster.retrying import RETRIED_STATUSES, Backoff, retry_after_s
+from fodc_kube.retrying import RETRIED_STATUSES, Backoff, retry_after_s
 
 Object: TypeAlias = dict[str, Any]
 """An object as the API server gives it: foreign data, read by `resources`."""

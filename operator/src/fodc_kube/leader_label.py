@@ -5,9 +5,9 @@ import asyncio
 import logging
 from typing import Final
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.errors import ClusterError
-from fodc_operator.cluster.kinds import Kind
+from fodc_kube import kinds
+from fodc_kube.client import Cluster
+from fodc_kube.errors import ClusterError
 
 AGAIN_S: Final = 5.0
 REMOVAL_S: Final = 2.0
@@ -46,7 +46,7 @@ class LeaderLabel:
     async def _write(self, value: str | None) -> bool:
         try:
             await self._cluster.patch(
-                Kind.POD, *self._pod, {"metadata": {"labels": {self._label: value}}}
+                kinds.POD, *self._pod, {"metadata": {"labels": {self._label: value}}}
             )
         except ClusterError as error:
             _log.error("label %s on pod %s/%s: %s", self._label, *self._pod, error.message)

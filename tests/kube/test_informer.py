@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from fodc_operator.cluster.client import Cluster
-from fodc_operator.cluster.informer import EVERYTHING, Informer, Selection
-from fodc_operator.cluster.kinds import Kind
-from fodc_operator.cluster.retrying import Backoff
+import pytest
+
+from fodc_kube import kinds
+from fodc_kube.client import Cluster
+from fodc_kube.informer import EVERYTHING, Informer, Selection
+from fodc_kube.kinds import Kind
+from fodc_kube.retrying import Backoff
+from fodc_operator.resources.kinds import FODC_NODE
 from tests.operator.memory_api.server import NODES
 from tests.operator.servers import NAMESPACES, cluster
 
@@ -23,7 +27,7 @@ def node(name: str, **labels: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def running(
-    server: Cluster, kind: Kind = Kind.FODC_NODE, selection: Selection = EVERYTHING
+    server: Cluster, kind: Kind = FODC_NODE, selection: Selection = EVERYTHING
 ) -> AsyncIterator[tuple[Informer, list[str]]]:
     informer = Informer(server, kind, selection, backoff=QUICK)
     told: list[str] = []
@@ -129,7 +133,7 @@ def test_only_some_namespaces_are_watched_when_told_so() -> None:
                 store.create(namespace, node("one", here="yes"))
                 store.create(namespace, node("two"))
             selection = Selection(("a", "b"), labels="here=yes")
-            async with running(server, Kind.FODC_NODE, selection) as (informer, told):
+            async with running(server, FODC_NODE, selection) as (informer, told):
                 await informer.wait_synced()
 
                 assert sorted(told) == ["Added a/one", "Added b/one"]
@@ -148,7 +152,7 @@ def test_a_kind_without_namespaces_is_read_by_name_alone() -> None:
     async def run() -> None:
         async with cluster() as (api, server):
             api.store(NAMESPACES).create("", {"metadata": {"name": "prod", "labels": {"x": "y"}}})
-            async with running(server, Kind.NAMESPACE) as (informer, _):
+            async with running(server, kinds.NAMESPACE) as (informer, _):
                 await informer.wait_synced()
                 found = informer.get("", "prod")
 
@@ -162,7 +166,7 @@ def test_a_listener_that_fails_costs_neither_the_store_nor_the_others() -> None:
     async def run() -> None:
         async with cluster() as (api, server):
             api.store(NODES).create("a", node("one"))
-            informer = Informer(server, Kind.FODC_NODE, backoff=QUICK)
+            informer = Informer(server, FODC_NODE, backoff=QUICK)
             told: list[str] = []
             informer.on_change(lambda one: told[1])  # type: ignore[arg-type,return-value]  # the fault to test
             informer.on_change(lambda one: told.append(one.name))
@@ -180,7 +184,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause() -> 
     async def run() -> None:
         async with cluster() as (api, server):
             waited = Backoff(first_s=0.2, longest_s=0.2)
-            informer = Informer(server, Kind.FODC_NODE, backoff=waited, watch_s=0)
+            informer = Informer(server, FODC_NODE, backoff=waited, watch_s=0)
             informer._chance = lambda: 1.0
             task = asyncio.create_task(informer.run())
             await informer.wait_synced()
@@ -191,5 +195,73 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause() -> 
             await asyncio.gather(task, return_exceptions=True)
 
             assert api.count("GET", "fodcnodes") < 6
+
+    asyncio.run(run())
+
+
+NONSENSE = (
+    b'{"type": "MODIFIED"}',
+    b'{"type": "ADDED", "object": {}}',
+    b'{"type": "ADDED", "object": {"metadata": {"namespace": "a"}}}',
+    b'{"type": "ADDED", "object": {"metadata": null}}',
+    b'{"type": "ERROR", "object": {"code": "no number"}}',
+    b'{"kind": "Status", "code": 500}',
+    b"[]",
+    b"no JSON",
+)
+
+
+@pytest.mark.parametrize("line", NONSENSE)
+def test_whatever_a_watch_sends_is_told_and_followed_by_another_list(line: bytes) -> None:
+    """K4: an event without an object ended the informer for ever, and no line of a log said so."""
+
+    async def run() -> None:
+        async with cluster() as (api, server):
+            told_once, plain = [True], api._events
+
+            async def events(store: Any, request: Any) -> AsyncIterator[Any]:
+                if told_once:
+                    told_once.clear()
+                    yield _Raw(line)
+                async for one in plain(store, request):
+                    yield one
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(type(api), "_events", lambda self, *args: events(*args))
+                async with running(server) as (informer, told):
+                    await until(lambda: not told_once and api.watches)
+                    api.store(NODES).create("a", node("one"))
+                    await until(lambda: told)
+
+                    assert told == ["Added a/one"]
+                    await until(lambda: not informer.fault)
+
+    asyncio.run(run())
+
+
+class _Raw(dict[str, Any]):
+    """What `json.dumps` of the server in memory lets through as it is."""
+
+    def __init__(self, line: bytes) -> None:
+        super().__init__()
+        self.line = line
+
+
+def test_a_list_that_is_none_is_told_and_asked_for_again() -> None:
+    """K4: a Status in a 200."""
+
+    async def run() -> None:
+        async with cluster() as (api, server):
+            answers, plain = [{"kind": "Status"}, {"items": 5, "metadata": {}}], api._list
+
+            def listed(self: Any, store: Any, request: Any) -> Any:
+                return answers.pop() if answers else plain(store, request)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(type(api), "_list", listed)
+                async with running(server) as (informer, _):
+                    await informer.wait_synced()
+
+                    assert (answers, informer.fault) == ([], "")
 
     asyncio.run(run())
