@@ -7,6 +7,7 @@ import re
 import pytest
 
 from fodc_proxy.fleet.membership import Limits
+from tests.client.profiles import cpu_profile
 from tests.client.stage import Fails, Gives, Holds
 
 
@@ -356,6 +357,20 @@ def test_capture_of_goroutines_tells_who_waits_and_in_what(fodc, stage, recorded
     table = ran.out.partition("where they wait;")[2].splitlines()
     assert table[1].split() == ["COUNT", "SHARE", "FUNCTION", "WAITS", "IN"]
     assert all(not line.split()[2].startswith("runtime.gopark") for line in table[2:])
+
+
+def test_capture_says_once_which_profiles_have_few_samples(fodc, stage, tmp_path):
+    """C9: single samples were ranked without a word."""
+    for number in range(2):
+        stage.agent(f"data-{number}", plans={"cpu": Gives(cpu_profile(samples=12, seconds=5))})
+
+    ran = fodc("capture", "cpu", "--all", "--output-dir", tmp_path)
+
+    assert ran.code == 0
+    assert ran.err.splitlines()[-1] == (
+        "few samples: cpu of data-0 (12), cpu of data-1 (12); a row of one or two is chance, "
+        "capture longer or under more load"
+    )
 
 
 def test_capture_writes_folded_stacks_beside_the_profile(fodc, one_cpu, tmp_path):

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from tests.client.profiles import cpu_profile
+
 
 @pytest.fixture
 def written(tmp_path, recorded):
@@ -20,32 +22,8 @@ def written(tmp_path, recorded):
 def thin(tmp_path):
     """A CPU profile of twelve samples."""
     path = tmp_path / "n-cpu-20261121T070639Z.pb"
-    path.write_bytes(profile_of(12, seconds=5))
+    path.write_bytes(cpu_profile(samples=12, seconds=5))
     return path
-
-
-def varint(number):
-    more = number >> 7
-    return bytes([number & 127 | (128 if more else 0)]) + (varint(more) if more else b"")
-
-
-def message(field, content):
-    return varint(field << 3 | 2) + varint(len(content)) + content
-
-
-def profile_of(samples, seconds):
-    """A profile (profile.proto) of one function with samples/count and cpu/nanoseconds."""
-    texts = ["", "samples", "count", "cpu", "nanoseconds", "main.work"]
-    parts = [
-        message(1, b"\x08\x01\x10\x02"),
-        message(1, b"\x08\x03\x10\x04"),
-        message(2, b"\x0a\x01\x01" + message(2, varint(samples) + varint(samples * 10_000_000))),
-        message(4, b"\x08\x01" + message(4, b"\x08\x01")),
-        message(5, b"\x08\x01\x10\x05"),
-        *(message(6, text.encode()) for text in texts),
-        varint(10 << 3) + varint(seconds * 1_000_000_000),
-    ]
-    return b"".join(parts)
 
 
 WHOLE = "3.05 s in 305 samples over 5s, 61.0% of a core; 24.9% of it shown"
@@ -91,7 +69,7 @@ def test_top_warns_of_an_order_that_is_chance(fodc_alone, thin):
 
     assert ran.code == 0
     assert ran.err == (
-        "only 12 samples: a row of one or two is chance; capture longer or under load\n"
+        "few samples: 12; a row of one or two is chance, capture longer or under more load\n"
     )
 
 

@@ -7,7 +7,7 @@ counted by the code that waits and by what it waits in, not by the scheduler tha
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,12 +140,12 @@ def whole_of(hot: Hotness) -> str:
     return f"{said}; {percent(100 * flat / hot.total if hot.total else 0.0)} of it shown"
 
 
-def doubt_of(hot: Hotness) -> str:
-    """Say that the order is chance where it is, "" where it is not."""
-    if not hot.is_thin:
-        return ""
-    more = "capture longer or under load" if hot.duration_s > 0 else "capture under more load"
-    return f"only {counted(hot.events or 0, 'sample')}: a row of one or two is chance; {more}"
+def doubt_of(few: Mapping[str, int]) -> str:
+    """Return what to doubt of profiles with few samples, by what they are called."""
+    said = ", ".join(
+        f"{called} ({count})" if called else str(count) for called, count in few.items()
+    )
+    return f"few samples: {said}; a row of one or two is chance, capture longer or under more load"
 
 
 def _row(function: pprof.HotFunction, unit: str) -> tuple[str, ...]:
@@ -249,16 +249,16 @@ def waiting_document(total: int, places: Iterable[Waiting]) -> dict[str, Json]:
 
 def shown(
     data: bytes, title: str, *, profile: str = "", value: str = "", count: int = 10
-) -> tuple[Table, str]:
-    """Return the table of a profile below a title, and what to doubt of it ("" for nothing).
+) -> tuple[Table, int | None]:
+    """Return the table of a profile below a title, and its samples where they are too few.
 
     Raises like `hotness`.
     """
     if not value and is_of_waiting(profile, data):
         total, places = waiting(data, count=count)
-        return waiting_table(total, places, title), ""
+        return waiting_table(total, places, title), None
     hot = hotness(data, profile=profile, value=value, count=count)
-    return table_of(hot, title), doubt_of(hot)
+    return table_of(hot, title), hot.events if hot.is_thin else None
 
 
 def found(data: bytes, *, profile: str = "", value: str = "", count: int = 10) -> dict[str, Json]:

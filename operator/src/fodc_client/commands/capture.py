@@ -332,26 +332,32 @@ async def _bring_home(
 def _show(saved: Sequence[Saved], request: Request, top: int, output: Output) -> None:
     if saved:
         output.table(files_table(saved, request))
-    for file in saved:
-        _show_hottest(file, top, output)
+    few = {file: samples for file in saved if (samples := _show_hottest(file, top, output))}
+    if few:
+        output.warning(hottest.doubt_of({_called(file): count for file, count in few.items()}))
     _show_warnings(request, output)
 
 
-def _show_hottest(file: Saved, top: int, output: Output) -> None:
+def _called(file: Saved) -> str:
+    return f"{file.wanted.profile} of {file.wanted.node_id}"
+
+
+def _show_hottest(file: Saved, top: int, output: Output) -> int | None:
+    """Show what is hot in a file; returns how many samples it has where they are too few."""
     profile = file.wanted.profile
     if not top or profile == Profile.TRACE:
-        return
-    title = f"{profile} of {file.wanted.node_id}"
+        return None
     try:
-        table, doubt = hottest.shown(file.path.read_bytes(), title, profile=profile, count=top)
+        data = file.path.read_bytes()
+        table, few = hottest.shown(data, _called(file), profile=profile, count=top)
     except (FodcError, ValueError) as error:
         output.warning(f"{file.path}: {error}")
-        return
-    if table.rows:
-        output.lines([""])
-        output.table(table)
-    if table.rows and doubt:
-        output.warning(f"{file.wanted.node_id} {profile}: {doubt}")
+        return None
+    if not table.rows:
+        return None
+    output.lines([""])
+    output.table(table)
+    return few
 
 
 def _show_warnings(request: Request, output: Output) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("REQUEST"),
     Column("PROFILES"),
-    Column("PROGRESS", right=True, rank=1),
+    Column("PROGRESS", right=True, rank=2),
     Column("PHASE", toned=True),
-    Column("CREATED", rank=2),
+    Column("CREATED", rank=1),
     Column("TOOK", right=True, rank=3),
 )
 _WIDE_COLUMNS = (

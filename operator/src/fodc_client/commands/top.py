@@ -61,11 +61,11 @@ def _show(args: argparse.Namespace, data: bytes, profile: str, output: Output) -
         return ExitCode.OK
     if output.format.is_table:
         name, count = args.file.name, args.top
-        table, doubt = hottest.shown(data, name, profile=profile, value=args.value, count=count)
+        table, few = hottest.shown(data, name, profile=profile, value=args.value, count=count)
         _refuse_empty(args.file, has_rows=bool(table.rows))
         output.table(table)
-        if doubt:
-            output.warning(doubt)
+        if few is not None:
+            output.warning(hottest.doubt_of({"": few}))
         return ExitCode.OK
     found = hottest.found(data, profile=profile, value=args.value, count=args.top)
     output.document({"file": str(args.file), **found})

@@ -85,8 +85,9 @@ def _draw(found: Sequence[WindowSeries], args: argparse.Namespace, output: Outpu
     if args.since is not None and held_s < 0.9 * args.since:
         output.message(f"the window holds {span(held_s)} of the {span(args.since)} asked for")
     if len(found) > args.limit:
+        more = len(found) - args.limit
         output.message(
-            f"{len(found) - args.limit} more series are not drawn; narrow with --label "
+            f"{more} more series {'is' if more == 1 else 'are'} not drawn; narrow with --label "
             "or raise --limit"
         )
 
