@@ -2,7 +2,8 @@
 """A real proxy, agents that a test directs, and a relay that breaks what a proxy cannot break.
 
 The proxy answers over real HTTP and the agents speak our contract over real gRPC, so nothing here
-says what an answer looks like. Only the relay lies: it cuts, alters and goes away.
+says what an answer looks like; each one is held against the document that says it. Only the relay
+lies: it cuts, alters and goes away.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 from tests.proxy.live import ANYWHERE, GoAgent, LinkAgent, until
+from tests.proxy.served import checked
 
 WAIT_S = 20.0
 
@@ -238,6 +240,7 @@ class Stage:
 
     async def _open(self) -> Proxy:
         proxy = Proxy(self._settings)
+        proxy._web._runner.app.middlewares.insert(0, checked)
         await proxy.start()
         return proxy
 

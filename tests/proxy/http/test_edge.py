@@ -274,6 +274,8 @@ def test_every_form_of_a_role_means_the_same_on_every_route(tmp_path):
                         "/metrics?pod_name=nope",
                         "/metrics-windows?pod_name=nope",
                         "/cluster/config?node_id=nope",
+                        "/artifacts?node_id=nope",
+                        "/diagnostics/requests?node_id=nope",
                     )
                 ]
         return found, wrong
@@ -281,7 +283,7 @@ def test_every_form_of_a_role_means_the_same_on_every_route(tmp_path):
     found, wrong = asyncio.run(run())
 
     assert found == dict.fromkeys(forms, (["pod-0"], "1", 1, "1", "1"))
-    assert wrong == [400] * 4 + [404] * 4
+    assert wrong == [400] * 4 + [404] * 6
 
 
 # ---- windows for which there is no room ---------------------------------------------------------
