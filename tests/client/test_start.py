@@ -35,6 +35,12 @@ def test_help_and_version_load_no_event_loop_and_no_library(argv, refusing, monk
     assert imported(*argv) & libraries == set()
 
 
+@pytest.mark.parametrize("verb", ["nodes", "capture", "config", "windows", "doctor"])
+def test_help_of_a_verb_loads_nothing_that_asks_or_draws(verb):
+    """What its help loads, each press of TAB behind it loads too."""
+    assert imported(verb, "--help") & {"aiohttp", "argcomplete", "rich.console", "yaml"} == set()
+
+
 @pytest.mark.parametrize("buffering", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("argv", [["--help"], ["version", "--client"], ["nodes", "--help"]])
 def test_full_disk_below_stdout_is_one_line_and_a_failure(argv, buffering, monkeypatch):

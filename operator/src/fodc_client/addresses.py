@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fodc_client.errors import BadUsageError
 
 UNREACHABLE_HINT: Final = "Is fodc-proxy running? Set --proxy or FODC_PROXY."
+OTHER_PRODUCT: Final = "Is --proxy the address of a FODC proxy of this product?"
 
 
 def normal_url(text: str) -> str:

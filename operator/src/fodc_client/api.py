@@ -6,22 +6,19 @@ answers with; the bytes are kept beside them for `-o json`, and every failure is
 for people, in the words of the command line.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 
 from fodc_api.artifacts import Artifact, Artifacts, ArtifactsQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
-from fodc_api.problems import Problem, ProblemDetail
 from fodc_api.proxy import Readiness, Version
 from fodc_api.requests import (
     CancelQuery,
@@ -34,28 +31,15 @@ from fodc_api.requests import (
 from fodc_api.values import Query
 from fodc_api.windows import WindowSeries, WindowsQuery
 from fodc_api.words import CancelMode, RequestPhase
-from fodc_client import wording
-from fodc_client.addresses import UNREACHABLE_HINT, normal_url
-from fodc_client.errors import (
-    BadAnswerError,
-    BadUsageError,
-    ClientError,
-    DownloadError,
-    LostError,
-    NotFoundError,
-    RefusedError,
-    UnknownNodeError,
-    UnreachableError,
-)
-from fodc_client.names import no_such_node, node_names, role_hint
+from fodc_client.addresses import OTHER_PRODUCT, normal_url
+from fodc_client.errors import BadAnswerError, ClientError, NotFoundError, UnknownNodeError
+from fodc_client.names import no_such_node, node_names
 from fodc_client.output import Json
-from fodc_client.reasons import with_advice
+
+if TYPE_CHECKING:
+    from fodc_client.exchange import Exchange
 
 T = TypeVar("T")
-_CONNECT_TIMEOUT_S: Final = 10.0
-_LONGEST_MESSAGE: Final = 500
-_NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
-_NO_QUERY: Final = Query()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +90,14 @@ class ProxyClient:
         """Take the proxy's URL and the longest wait for one answer in seconds."""
         self.url = normal_url(url)
         self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._opened: Exchange | None = None
 
     async def __aenter__(self) -> Self:
         """Open the pool of connections; nothing is sent yet."""
-        self._session = aiohttp.ClientSession(
-            headers={"Accept": "application/json"}, auto_decompress=True
-        )
+        # Help and completion load every verb; only what asks pays for the library that asks.
+        from fodc_client.exchange import Exchange  # noqa: PLC0415 - see above
+
+        self._opened = Exchange(self.url, timeout_s=self._timeout_s)
         return self
 
     async def __aexit__(
@@ -122,8 +107,12 @@ class ProxyClient:
         trace: TracebackType | None,
     ) -> None:
         """Close all connections."""
-        assert self._session is not None
-        await self._session.close()
+        await self._exchange.close()
+
+    @property
+    def _exchange(self) -> "Exchange":
+        assert self._opened is not None, "used outside of its with-block"
+        return self._opened
 
     # ---- fleet and configuration
 
@@ -144,10 +133,10 @@ class ProxyClient:
     async def windows(self, node: str, *, start: str = "") -> Windows:
         """GET /metrics-windows of one node, from an RFC 3339 time on or the whole of it."""
         query = WindowsQuery(pod_name=node, start_time=start)
-        async with self._exchange("GET", "/metrics-windows", query) as response:
+        async with self._exchange.send("GET", "/metrics-windows", query) as response:
             data = await response.read()
             coverage = _coverage(response.headers)
-            where = self._where(response)
+            where = self._exchange.where(response)
         return Windows(_read_as(tuple[WindowSeries, ...], data, where), coverage)
 
     # ---- requests
@@ -194,7 +183,7 @@ class ProxyClient:
 
     async def delete_artifact(self, artifact_id: str) -> None:
         """DELETE one artifact."""
-        async with self._exchange("DELETE", f"/artifacts/{quote(artifact_id, safe='')}"):
+        async with self._exchange.send("DELETE", f"/artifacts/{quote(artifact_id, safe='')}"):
             return
 
     @asynccontextmanager
@@ -208,7 +197,7 @@ class ProxyClient:
         if offset_bytes:
             headers["Range"] = f"bytes={offset_bytes}-"
         path = f"/artifacts/{quote(artifact_id, safe='')}"
-        async with self._exchange("GET", path, headers=headers, endless=True) as response:
+        async with self._exchange.send("GET", path, headers=headers, endless=True) as response:
             resumed = response.status == 206
             start = offset_bytes if resumed else 0
             length = response.content_length
@@ -236,20 +225,20 @@ class ProxyClient:
         method: str,
         path: str,
         kind: type[T],
-        query: Query = _NO_QUERY,
+        query: Query | None = None,
         *,
         body: RequestSpec | None = None,
         extra_wait_s: float = 0,
         also_fine: int = 0,
     ) -> Answer[T]:
         try:
-            async with self._exchange(
+            async with self._exchange.send(
                 method, path, query, body=body, extra_wait_s=extra_wait_s, also_fine=also_fine
             ) as response:
-                data, where = await response.read(), self._where(response)
+                data, where = await response.read(), self._exchange.where(response)
         except UnknownNodeError as error:
             raise await self._with_suggestions(error) from None
-        return Answer(await asyncio.to_thread(_read_as, kind, data, where), data)
+        return Answer(_read_as(kind, data, where), data)
 
     async def _with_suggestions(self, error: UnknownNodeError) -> NotFoundError:
         """Return the error with the names that come close, where the proxy tells names at all."""
@@ -258,92 +247,6 @@ class ProxyClient:
         except ClientError:
             return error
         return no_such_node([error.name], node_names(nodes))
-
-    @asynccontextmanager
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Query = _NO_QUERY,
-        *,
-        body: RequestSpec | None = None,
-        headers: Mapping[str, str] | None = None,
-        extra_wait_s: float = 0,
-        also_fine: int = 0,
-        endless: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request and yield its good response; translate every failure on the way."""
-        assert self._session is not None
-        limit = aiohttp.ClientTimeout(
-            total=None if endless else self._timeout_s + extra_wait_s,
-            sock_connect=min(_CONNECT_TIMEOUT_S, self._timeout_s),
-            sock_read=self._timeout_s + extra_wait_s,
-        )
-        asked = _parameters(query)
-        json = {"Content-Type": "application/json"} if body else {}
-        try:
-            async with self._session.request(
-                method,
-                self.url + path,
-                params=asked,
-                data=msgspec.json.encode(body) if body else None,
-                headers={**json, **(headers or {})},
-                timeout=limit,
-                allow_redirects=False,
-            ) as response:
-                if not response.ok and response.status != also_fine:
-                    data = await response.read()
-                    raise _refusal(response, data, self._where(response), asked)
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: Exception) -> UnreachableError:
-        hint = UNREACHABLE_HINT
-        match error:
-            case aiohttp.ClientConnectorError():
-                why = _os_reason(error)
-                return UnreachableError(f"cannot reach the proxy at {self.url}: {why}. {hint}")
-            case aiohttp.ConnectionTimeoutError():
-                return UnreachableError(f"the proxy at {self.url} does not answer. {hint}")
-            case TimeoutError():
-                return LostError(
-                    f"the proxy at {self.url} did not answer within {self._timeout_s:g} s. "
-                    "It may be busy: try again or raise --timeout."
-                )
-            case aiohttp.ClientPayloadError():
-                return LostError(f"the proxy at {self.url} ended its answer too early.")
-            case aiohttp.ClientResponseError():
-                return UnreachableError(f"what answers at {self.url} is no HTTP server. {hint}")
-            case _:
-                return LostError(f"the connection to {self.url} broke: {_broken(error)}.")
-
-    def _where(self, response: aiohttp.ClientResponse) -> str:
-        return f"{response.method} {self.url}{response.url.path}"
-
-
-def _parameters(query: Query) -> dict[str, str]:
-    """Spell out a query; what has its default is left out."""
-    given: dict[str, object] = msgspec.to_builtins(query)
-    return {name: str(value) for name, value in given.items()}
-
-
-def _broken(error: Exception) -> str:
-    """Say how a connection ended; a system's error without its number."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text[:1].lower() + text[1:].rstrip(".")
-
-
-def _os_reason(error: aiohttp.ClientConnectorError) -> str:
-    """Say in lower case why the connection failed, without the address that asyncio adds."""
-    cause = error.os_error
-    text = cause.strerror or str(cause)
-    if text.startswith(("Connect call failed", "Multiple exceptions")):
-        text = "connection refused"
-    return text[:1].lower() + text[1:]
-
-
-_OTHER: Final = "Is --proxy the address of a FODC proxy of this product?"
 
 
 def _read_as(kind: type[T], data: bytes, where: str) -> T:
@@ -356,46 +259,9 @@ def _read_as(kind: type[T], data: bytes, where: str) -> T:
         ) from None
     except (msgspec.DecodeError, ValueError):
         begin = data[:60].decode("utf-8", "replace")
-        raise BadAnswerError(f"{where}: the answer is no JSON but {begin!r}. {_OTHER}") from None
-
-
-def _refusal(
-    response: aiohttp.ClientResponse, data: bytes, where: str, asked: Mapping[str, str]
-) -> ClientError:
-    """Return the error that a bad status means; our proxy says which field, others only a text."""
-    told = _problem(data)
-    if told is None:
-        return _text_refusal(response, data, where)
-    message = told.message[:_LONGEST_MESSAGE]
-    match response.status:
-        case 404 if told.field in _NODE_FIELDS:
-            return UnknownNodeError(asked.get(told.field, ""))
-        case 404:
-            return NotFoundError(message)
-        case 410:
-            return DownloadError(message)
-        case 400 | 413 | 422:
-            hint = role_hint(asked.get("role", "")) if told.field == "role" else ""
-            return BadUsageError(wording.of_option(told.field, message) + hint)
-        case _:
-            advised = with_advice(message, told.reason)
-            return RefusedError(f"the proxy refused ({told.reason}): {advised}")
-
-
-def _text_refusal(response: aiohttp.ClientResponse, data: bytes, where: str) -> ClientError:
-    """Return the error of a plain text, as the routes of the existing contract write it."""
-    text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
-    is_told = response.headers.get("X-Content-Type-Options") == "nosniff"
-    if is_told and response.content_type == "text/plain" and response.status in {400, 503}:
-        return RefusedError(f"the proxy refused: {text}")
-    return BadAnswerError(f"{where}: HTTP {response.status} {text!r}. {_OTHER}")
-
-
-def _problem(data: bytes) -> ProblemDetail | None:
-    try:
-        return msgspec.json.decode(data, type=Problem).error
-    except (msgspec.MsgspecError, ValueError):
-        return None
+        raise BadAnswerError(
+            f"{where}: the answer is no JSON but {begin!r}. {OTHER_PRODUCT}"
+        ) from None
 
 
 def _coverage(headers: Mapping[str, str]) -> Coverage:

@@ -10,14 +10,11 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fodc_client.formats import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fodc_client.tables import Table
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -39,17 +36,17 @@ class Format(StrEnum):
 
 
 class Output:
-    """Both streams of the program and the wanted format; rich is loaded for what moves."""
+    """Both streams of the program and the wanted format."""
 
     def __init__(self, wanted: Format, *, plain: bool) -> None:
         """Write to this process's streams; `plain` forbids colors."""
         self.format = wanted
-        self._plain = plain
+        self.plain = plain
 
-    @cached_property
-    def err(self) -> "Console":
-        """Standard error as rich draws on it."""
-        return _console(sys.stderr, plain=self._plain)
+    @property
+    def redraws(self) -> bool:
+        """Whether standard error is a terminal that can redraw what it shows."""
+        return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}
 
     @property
     def columns(self) -> int | None:
@@ -69,7 +66,7 @@ class Output:
             self.lines(tables.lines(table))
             return
         fitted = tables.fitted(table, width)
-        self.lines(tables.drawing(fitted.table, width, colored=not self._plain))
+        self.lines(tables.drawing(fitted.table, width, colored=not self.plain))
         if fitted.left_out:
             needed = tables.least_width(table)
             self.message(
@@ -105,7 +102,7 @@ class Output:
         self._say(f"fodc: {text}", "red")
 
     def _say(self, text: str, style: str) -> None:
-        color = "" if self._plain or not sys.stderr.isatty() else _COLORS.get(style, "")
+        color = "" if self.plain or not sys.stderr.isatty() else _COLORS.get(style, "")
         sys.stderr.write(color + printable(text) + ("\x1b[0m" if color else "") + "\n")
         sys.stderr.flush()
 
@@ -116,16 +113,3 @@ def open_output(
     """Return the output of this process; colors only on a terminal and when nobody forbids them."""
     plain = no_color or bool(environment.get("NO_COLOR")) or environment.get("TERM") == "dumb"
     return Output(wanted, plain=plain)
-
-
-def _console(stream: TextIO, *, plain: bool) -> "Console":
-    from rich.console import Console  # noqa: PLC0415 - only drawing pays for it
-
-    return Console(
-        file=stream,
-        no_color=plain,
-        color_system=None if plain else "auto",
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )

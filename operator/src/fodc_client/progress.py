@@ -5,24 +5,20 @@ The one idea: one pure function says what stands in each row (`rows_of`); the te
 rows four times a second, a log gets one line when a state changed and never a bar.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Protocol, Self
-
-from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table as RichTable
-from rich.text import Text
+from typing import TypeAlias
 
 from fodc_api.requests import Request, Result, Target
 from fodc_api.words import Phase
 from fodc_client import wording
-from fodc_client.formats import printable, size, span
+from fodc_client.formats import size, span
+from fodc_client.output import Output
 from fodc_client.reasons import because
-from fodc_client.tables import TONES
+
+Show: TypeAlias = Callable[[Request], None]
+"""Takes the newest state of a request."""
 
 # ---- pure -----------------------------------------------------------------------------------
 
@@ -105,102 +101,8 @@ def changed_lines(shown: Mapping[tuple[str, str], str], rows: tuple[Row, ...]) -
     ]
 
 
-# ---- views ----------------------------------------------------------------------------------
-
-
-class View(Protocol):
-    """Shows a request while it runs."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the last state on the screen."""
-
-    def show(self, request: Request) -> None:
-        """Show the newest state."""
-
-
-def view_for(console: Console, *, clock: Callable[[], float] = time.monotonic) -> View:
-    """Return bars for a terminal that can redraw, lines for everything else."""
-    if console.is_terminal and not console.is_dumb_terminal:
-        return Bars(console, clock)
-    return Lines(console)
-
-
-class Lines:
-    """Prints a line for each change; for files, pipes and simple terminals."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._shown: dict[tuple[str, str], str] = {}
-
-    def __enter__(self) -> Self:
-        """Begin; nothing to prepare."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End; nothing to restore."""
-
-    def show(self, request: Request) -> None:
-        """Print what changed."""
-        for row in changed_lines(self._shown, rows_of(request)):
-            self._shown[row.node_id, row.profile] = row.phase
-            self._console.print(Text(printable(line(row))), soft_wrap=True)
-
-
-class Bars:
-    """Draws a table with bars and redraws it in place."""
-
-    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._request: Request | None = None
-        self._shown_at = clock()
-        self._live = Live(
-            get_renderable=self._drawing, console=console, refresh_per_second=4, transient=False
-        )
-
-    def __enter__(self) -> Self:
-        """Begin to redraw."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Draw a last time and stop."""
-        self._live.stop()
-
-    def show(self, request: Request) -> None:
-        """Take the newest state."""
-        self._request, self._shown_at = request, self._clock()
-        self._live.refresh()
-
-    def _drawing(self) -> RichTable:
-        grid = RichTable.grid(padding=(0, 2, 0, 0))
-        if self._request is None:
-            return grid
-        passed_s = self._clock() - self._shown_at
-        lengths = _durations(self._request)
-        for row in rows_of(self._request):
-            draw(grid, later(row, passed_s, lengths.get((row.node_id, row.profile), 0.0)))
-        return grid
-
-
-def _durations(request: Request) -> dict[tuple[str, str], float]:
+def durations(request: Request) -> dict[tuple[str, str], float]:
+    """Return how long each capture was asked to last, by node and profile."""
     return {
         (target.node_id, result.profile): result.duration_seconds
         for target in request.targets
@@ -208,17 +110,28 @@ def _durations(request: Request) -> dict[tuple[str, str], float]:
     }
 
 
-def draw(grid: RichTable, row: Row) -> None:
-    """Add one row to a grid: node, profile, bar, state, elapsed, bytes, what it waits for."""
-    share = row.share if row.share is not None else 1.0 if row.ended else None
-    pulse = share is None and row.phase is Phase.RUNNING
-    bar = ProgressBar(total=1.0, completed=share or 0.0, width=20, pulse=pulse)
-    grid.add_row(
-        Text(printable(row.node_id)),
-        Text(printable(row.profile)),
-        bar,
-        Text(row.phase, style=TONES.get(row.phase, "")),
-        Text(span(row.elapsed_s) if row.elapsed_s else "", justify="right"),
-        Text(size(row.received_bytes) if row.received_bytes else "", justify="right"),
-        Text("" if row.ended else printable(row.note), style="dim"),
-    )
+# ---- views ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def view_for(output: Output) -> Iterator[Show]:
+    """Show a request while it runs: bars on a terminal that can redraw, lines elsewhere."""
+    if output.redraws:
+        from fodc_client.bars import bars  # noqa: PLC0415 - only what moves pays for rich
+
+        with bars(plain=output.plain) as show:
+            yield show
+    else:
+        yield _lines_to(output)
+
+
+def _lines_to(output: Output) -> Show:
+    """Return what says each change as a line; for files, pipes and simple terminals."""
+    shown: dict[tuple[str, str], str] = {}
+
+    def show(request: Request) -> None:
+        for row in changed_lines(shown, rows_of(request)):
+            shown[row.node_id, row.profile] = row.phase
+            output.message(line(row))
+
+    return show

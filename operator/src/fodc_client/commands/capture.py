@@ -263,15 +263,15 @@ class _Run:
             raise UnreachableError(f"{error} {_may_go_on(request.id)}") from error
 
     async def _followed(self, created: Answer[Request]) -> Answer[Request]:
-        with view_for(self._output.err) as view:
-            following = follow(self._client, created, patience=self._patience, show=view.show)
+        with view_for(self._output) as show:
+            following = follow(self._client, created, patience=self._patience, show=show)
             try:
                 return await self._interrupts.unless(1, following)
             except InterruptedByUserError:
                 self.aborted = True
                 self._output.message("aborting; Ctrl-C again leaves without waiting")
             try:
-                return await self._interrupts.unless(2, self._abort(created, view.show))
+                return await self._interrupts.unless(2, self._abort(created, show))
             except InterruptedByUserError:
                 raise InterruptedByUserError(f"left. {_may_go_on(created.value.id)}") from None
 

@@ -140,9 +140,9 @@ async def run_show(args: argparse.Namespace, settings: Settings, output: Output)
     async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
         answer = await client.request(args.id)
         if args.wait:
-            with view_for(output.err) as view:
+            with view_for(output) as show:
                 patience = Patience(output)
-                answer = await follow(client, answer, patience=patience, show=view.show)
+                answer = await follow(client, answer, patience=patience, show=show)
     _print(answer, output)
     if not args.wait:
         return ExitCode.OK
