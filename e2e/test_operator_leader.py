@@ -238,7 +238,7 @@ def test_a_taken_grpc_port_ends_a_leader_and_gives_the_lease_back(
         port = int(holder.grpc.rpartition(":")[2])
         started = start_operator(tmp_path, control_plane, namespace, name="b", grpc_port=port)
         with programs.running(started) as one:
-            assert one.process.wait(15) == 1
+            assert one.process.wait(60) == 1
             assert "cannot listen on" in one.tail()
         after = start_operator(tmp_path, control_plane, namespace, name="after")
         with programs.running(after) as one:

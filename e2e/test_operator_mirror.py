@@ -292,7 +292,7 @@ def test_handlers_that_fail_end_the_program_with_the_reason(
         # A watch that begins only now meets the fault by itself.
         wait_for("a watch", lambda: spoiled.cut_watches() or one.process.poll() is not None)
 
-        assert one.process.wait(15) == 1
+        assert one.process.wait(60) == 1
         assert "the operator ends: the handlers failed: " in one.tail(60)
 
 
@@ -313,7 +313,7 @@ def test_a_thousand_agents_cause_at_most_twenty_writes_per_second(
             acked = agents.answer()
 
     assert 200 <= writes <= 20 * 20 + 16, writes
-    assert acked["acked"] >= acked["sent"] - 10, acked
+    assert acked["missing"] <= 10, acked
 
 
 def test_a_wrong_kubeconfig_and_a_taken_port_are_told_plainly(
