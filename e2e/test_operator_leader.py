@@ -232,7 +232,8 @@ def test_the_pod_of_the_leader_is_labelled_until_it_stops(
 def test_a_taken_grpc_port_ends_a_leader_and_gives_the_lease_back(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    holder = start_operator(tmp_path, control_plane, namespace, "--lease-name=other", name="holder")
+    (other := tmp_path / "other").mkdir()
+    holder = start_operator(other, control_plane, namespace, "--lease-name=other", name="holder")
     with programs.running(holder):
         wait_leads(holder)
         port = int(holder.grpc.rpartition(":")[2])

@@ -87,10 +87,14 @@ class _Asked:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Keep kopf from telling what breaks because it is cancelled: that is no news."""
+    """Keep kopf from telling what breaks because it is cancelled: that is no news.
+
+    Nor do tasks tell that nobody looked at; this loop has no others, and ends now.
+    """
     logger = logging.getLogger("kopf")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     try:
         yield
     finally:
