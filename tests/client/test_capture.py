@@ -31,7 +31,7 @@ def saved(folder):
 
 def asked(stage):
     """The only request that the proxy has."""
-    (request,) = stage.proxy.diagnostics.coordinator.select()
+    (request,) = stage.proxy.diagnostics.engine.select()
     return request
 
 
@@ -142,7 +142,7 @@ def test_capture_of_an_unknown_node_is_not_found_and_asks_for_nothing(fodc, stag
 
     assert ran.code == 4
     assert ran.err == "fodc: no such node: liason-0. Did you mean liaison-0?\n"
-    assert stage.proxy.diagnostics.coordinator.select() == ()
+    assert stage.proxy.diagnostics.engine.select() == ()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from fodc_agent.option_table import OPTIONS as AGENT_OPTIONS
+from fodc_api import requests as api
 from fodc_operator.resources import fodc_injection
 from fodc_operator.resources.fodc_injection import AgentTemplate, Flavour, Missed, Mode, OnError
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics import model, parsing
+from fodc_proxy.captures import model
 from tests.manifests.schemas import CRDS, Field, Kind, errors, kinds, paths_in
 
 KINDS = kinds()
@@ -248,9 +249,9 @@ def test_the_defaults_of_the_execution_are_those_of_the_coordinator() -> None:
 
 
 def test_the_limits_are_those_of_the_coordinator() -> None:
-    assert request_schema("spec", "captures")["maxItems"] == parsing.MAX_CAPTURES
-    assert request_schema("spec", "target", "names")["maxItems"] == parsing.MAX_NAMES
-    assert request_schema("spec", "reason")["maxLength"] == parsing.MAX_REASON_LENGTH
+    assert request_schema("spec", "captures")["maxItems"] == api.MAX_CAPTURES
+    assert request_schema("spec", "target", "names")["maxItems"] == api.MAX_NAMES
+    assert request_schema("spec", "reason")["maxLength"] == api.MAX_REASON_LENGTH
 
 
 def test_the_phases_are_those_of_the_coordinator() -> None:

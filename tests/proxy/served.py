@@ -30,7 +30,7 @@ def parts(**told: object) -> Parts:
         "registry": Registry(clock_ms=lambda: NOW_MS),
         "rounds": None,
         "last_known": LastKnown(),
-        "coordinator": None,
+        "engine": None,
         "store": None,
         "unreadable_requests": tuple,
         "host_samples": list,

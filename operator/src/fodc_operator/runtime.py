@@ -34,7 +34,7 @@ from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_operator.settings import PROGRAM, Settings
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.diagnostics.model import Request
+from fodc_proxy.captures.model import Request
 from fodc_proxy.runtime import Host, Proxy
 
 STOP_S: Final = 6.0
@@ -70,17 +70,17 @@ class Operator:
             ),
             running=self._captures.running,
         )
-        coordinator = self.proxy.diagnostics.coordinator
+        engine = self.proxy.diagnostics.engine
         self.requests = Controller(
             self.cluster,
-            coordinator,
+            engine,
             self.proxy.registry,
             self.events,
             home_namespace=settings.own_namespace,
             namespaces=settings.namespaces,
             pace=Pace(grace_ms=settings.patience.grace_ms),
         )
-        coordinator.subscribe(self._request_changed)
+        engine.subscribe(self._request_changed)
         self.injection = self._injection()
         self._bridge = Bridge(asyncio.get_running_loop())
         self._handlers = self._handlers_thread()
@@ -202,7 +202,7 @@ class Operator:
         await self.leadership.acquire()
         self._holding = asyncio.create_task(self.leadership.hold(), name="lease")
         await self.proxy.serve()
-        for request in self.proxy.diagnostics.coordinator.select():
+        for request in self.proxy.diagnostics.engine.select():
             self._captures.note(request)
         self._begin(self._label.set_until_done(), "leader-label")
         self._keep("mirror", self.mirror.run)

@@ -15,7 +15,7 @@ from fodc_api.proxy import Check
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
-from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.fleet.topology import LatestEvidence
@@ -145,7 +145,7 @@ class Proxy:
             link=self.link,
             clock_ms=_unix_ms,
         )
-        self.listeners.add(self.diagnostics.coordinator)
+        self.listeners.add(self.diagnostics.engine)
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
@@ -194,7 +194,7 @@ class Proxy:
             registry=self.registry,
             rounds=self.rounds,
             last_known=LastKnown(),
-            coordinator=self.diagnostics.coordinator,
+            engine=self.diagnostics.engine,
             store=self.diagnostics.store,
             unreadable_requests=lambda: self.diagnostics.records.unreadable,
             host_samples=self.host_samples,
@@ -245,7 +245,7 @@ class Proxy:
         works, such as to remove artifacts from a store that is full.
         """
         kept = self.diagnostics
-        if waits or (kept.coordinator.is_open and kept.objects.trouble is Trouble.NONE):
+        if waits or (kept.engine.is_open and kept.objects.trouble is Trouble.NONE):
             return Check("artifacts", ok=True, message=self._kept_where())
         words = kept.objects.message or f"{kept.objects.place} is not open yet"
         is_needed = self._host.elected and self._serves

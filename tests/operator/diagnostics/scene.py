@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything of a DiagnosticRequest in one process: API server in memory, kopf, controller, proxy.
 
-kopf in its thread, the bridge, the cluster client and the proxy's coordinator are the real ones;
+kopf in its thread, the bridge, the cluster client and the proxy's engine are the real ones;
 agents are simulated on a wire that the scene carries. Time is real and can be turned forward.
 """
 
@@ -23,11 +23,11 @@ from fodc_operator.handlers import diagnostics as handlers
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import Access, HandlersThread
 from fodc_protocol.link import frames
-from fodc_proxy.diagnostics.ledger import Limits
+from fodc_proxy.captures.table import Limits
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 from tests.operator.memory_api.server import EVENTS, NODES, REQUESTS, MemoryApi, serving
-from tests.proxy.diagnostics.world import SimulatedAgent, World
+from tests.proxy.captures.world import SimulatedAgent, World
 
 NAMESPACE = "banyandb"
 DEADLINE_S = 15.0
@@ -67,7 +67,7 @@ class Scene:
     def _new_controller(self) -> Controller:
         return Controller(
             self.cluster,
-            self.world.coordinator,
+            self.world.engine,
             self.registry,
             self.recorder,
             home_namespace=NAMESPACE,
@@ -207,7 +207,7 @@ class Scene:
     async def turn(self, seconds: float) -> None:
         """Turn the clock forward."""
         self.world.turned_ms += round(seconds * 1000)
-        self.world.coordinator.tick()
+        self.world.engine.tick()
         await self.world.deliver()
         self.controller.wake()
 

@@ -50,7 +50,7 @@ def test_a_request_that_is_born_cancelled_never_begins(play: Play):
         await s.until_phase("Cancelled")
         assert s.status()["message"] == "ended on request before it began"
         assert agent.begun == []
-        assert s.world.coordinator.select() == ()
+        assert s.world.engine.select() == ()
 
     play(scene)
 

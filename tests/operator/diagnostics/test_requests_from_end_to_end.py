@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DiagnosticRequest from its creation to its end, kopf and the proxy's coordinator included."""
+"""A DiagnosticRequest from its creation to its end, kopf and the proxy's engine included."""
 
 from tests.operator.diagnostics.scene import Play, Scene
 

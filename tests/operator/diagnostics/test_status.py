@@ -17,7 +17,7 @@ from fodc_operator.diagnostics.transitions import Happened
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
 from fodc_operator.resources.diagnostic_request import Target as Asked
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics.model import (
+from fodc_proxy.captures.model import (
     CancelMode,
     Capture,
     Phase,

@@ -21,8 +21,8 @@ from fodc_operator.resources.diagnostic_request import (
 )
 from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics import model
-from fodc_proxy.diagnostics.model import Capture, Phase, Request, RequestPhase, Result
+from fodc_proxy.captures import model
+from fodc_proxy.captures.model import Capture, Phase, Request, RequestPhase, Result
 
 NOW_MS = 1_795_251_600_000
 IDENTITY = Identity(Key("ns", "one"), "u-1", 1, NOW_MS - 10_000)

@@ -117,7 +117,7 @@ def test_a_lost_deletion_is_found_by_a_resync_and_the_capture_is_aborted(play: P
         s.delete_unseen()
         await s.controller.resync()
         await s.until("it is aborted", lambda: agent.cancels)
-        (request,) = s.world.coordinator.select()
+        (request,) = s.world.engine.select()
         assert request.phase == "Cancelled"
 
     play(scene)
@@ -190,7 +190,7 @@ def test_an_object_made_anew_under_the_same_name_is_another_request(play: Play):
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         assert s.status()["requestID"] != first
-        phases = {request.id: request.phase for request in s.world.coordinator.select()}
+        phases = {request.id: request.phase for request in s.world.engine.select()}
         assert phases[first] == "Cancelled"
 
     play(scene)

@@ -120,7 +120,7 @@ def test_an_end_that_nobody_could_write_is_written_by_the_next_operator(play: Pl
         await s.until_phase("Running")
         s.api.fail(503, "PATCH", "/status", times=1000)
         await s.finish("pod-0")
-        await s.until("the proxy is done", lambda: s.world.coordinator.select()[0].phase.ended)
+        await s.until("the proxy is done", lambda: s.world.engine.select()[0].phase.ended)
         await s.restart(url)
         s.api.faults.clear()
         await s.until_phase("Succeeded")
@@ -161,7 +161,7 @@ def test_a_request_of_which_nothing_had_started_is_given_again_when_data_is_gone
         await s.until("the proxy has it", lambda: s.status().get("requestID"))
         await s.restart(url, lose_data=True)
         agent.connect()
-        await s.until("it is there again", s.world.coordinator.select)
+        await s.until("it is there again", s.world.engine.select)
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.translate import Running
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics.model import (
+from fodc_proxy.captures.model import (
     Capture,
     Phase,
     Request,

@@ -12,7 +12,7 @@ from fodc_operator.resources.diagnostic_request import CancelMode, Identity, Key
 from fodc_operator.resources.label_selector import LabelOperator, LabelSelector, Requirement
 from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
-from fodc_proxy.diagnostics.model import Capture, Execution, FailurePolicy
+from fodc_proxy.captures.model import Capture, Execution, FailurePolicy
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 METADATA = {

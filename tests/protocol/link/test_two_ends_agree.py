@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
 from fodc_protocol.link.frames import CommandState
-from fodc_protocol.link.proxy_side import CommandBook
+from fodc_protocol.link.proxy_side import Command, answer_to_unknown, released
 
 CHUNK_BYTES = 7
 CREDIT_BYTES = 16
@@ -45,7 +45,8 @@ class World:
         # How many of the next chunks the wire garbles.
         self.garble = 0
         self.agent = self._new_agent()
-        self.book = CommandBook(credit_bytes=CREDIT_BYTES)
+        self.commands: dict[str, Command] = {}
+        self.linked = ""
 
     def _new_agent(self) -> AgentSession:
         self.incarnations += 1
@@ -130,6 +131,7 @@ class World:
                     assert effect.command_id not in self.ended, "a command ended twice"
                     self.ended[effect.command_id] = effect
                     del self.open[effect.command_id]
+                    del self.commands[effect.command_id]
                 case effects.Progressed():
                     pass
 
@@ -137,20 +139,47 @@ class World:
         data = self.partial.pop(command_id)
         assert hashlib.sha256(data).hexdigest() == artifact.sha256
         self.stored[command_id] = data
-        self.act_as_proxy(self.book.stored(command_id))
+        self.act_as_proxy(self.commands[command_id].stored())
 
     def restart_proxy(self, *, keeps_partial: bool) -> None:
         self.cut()
         if not keeps_partial:
             self.partial.clear()
-        self.book = CommandBook(credit_bytes=CREDIT_BYTES)
-        for command in self.open.values():
-            have = len(self.partial.get(command.command_id, b""))
-            self.act_as_proxy(self.book.start(command, self.now_ms, received_bytes=have))
+        for order in self.open.values():
+            self._open(order)
 
     def start(self, command_id: str) -> None:
         self.open[command_id] = frames.StartCapture(command_id, "cpu", 1000, TIMEOUT_MS)
-        self.act_as_proxy(self.book.start(self.open[command_id], self.now_ms))
+        self._open(self.open[command_id])
+        if self.linked:
+            self.act_as_proxy(self.commands[command_id].linked(self.linked, self.now_ms))
+
+    def _open(self, order: frames.StartCapture) -> None:
+        have = len(self.partial.get(order.command_id, b""))
+        self.commands[order.command_id] = Command(
+            order, self.now_ms, received_bytes=have, credit_bytes=CREDIT_BYTES
+        )
+
+    def _let_in(self, hello: frames.Hello) -> None:
+        self.linked = hello.incarnation
+        held = hello.held_command_ids
+        for command_id in held:
+            if command_id not in self.commands:
+                self.to_agent.append(released(command_id))
+        for command in tuple(self.commands.values()):
+            is_held = command.id in held
+            self.act_as_proxy(command.linked(self.linked, self.now_ms, is_held=is_held))
+
+    def _hear(self, frame: frames.CommandUpdate | frames.ArtifactChunk) -> None:
+        command = self.commands.get(frame.command_id)
+        if command is None:
+            self.to_agent.append(answer_to_unknown(frame))
+        else:
+            self.act_as_proxy(command.received(frame))
+
+    def cancel(self, command_id: str, mode: frames.CancelMode) -> None:
+        if command_id in self.commands:
+            self.act_as_proxy(self.commands[command_id].cancel(mode))
 
     # ---- the wire
 
@@ -161,7 +190,9 @@ class World:
         self.to_proxy.clear()
         self.to_agent.clear()
         self.agent.cut()
-        self.book.unlinked()
+        self.linked = ""
+        for command in self.commands.values():
+            command.unlinked()
 
     def deliver_to_proxy(self) -> None:
         frame = self.to_proxy.popleft()
@@ -169,14 +200,14 @@ class World:
             case frames.Hello():
                 welcome = frames.Welcome(1, "id", 1000, "1", "p", CHUNK_BYTES)
                 self.to_agent.append(welcome)
-                self.act_as_proxy(self.book.linked(frame, self.now_ms))
+                self._let_in(frame)
             case frames.ArtifactChunk():
                 if self.garble:
                     self.garble -= 1
                     frame = replace(frame, data=b"?" * len(frame.data))
-                self.act_as_proxy(self.book.received(frame))
+                self._hear(frame)
             case frames.CommandUpdate():
-                self.act_as_proxy(self.book.received(frame))
+                self._hear(frame)
             case _:
                 pass
 
@@ -261,7 +292,7 @@ class TwoEnds(RuleBasedStateMachine):
 
     @rule(command_id=st.sampled_from(COMMANDS), mode=st.sampled_from(frames.CancelMode))
     def cancel(self, command_id: str, mode: frames.CancelMode) -> None:
-        self.world.act_as_proxy(self.world.book.cancel(command_id, mode))
+        self.world.cancel(command_id, mode)
 
     @invariant()
     def what_is_stored_is_whole(self) -> None:
@@ -281,7 +312,7 @@ class TwoEnds(RuleBasedStateMachine):
         assert self.world.spool == {}
         assert self.world.agent.held_command_ids() == ()
         assert self.world.partial == {}
-        assert len(self.world.book) == 0
+        assert self.world.commands == {}
 
 
 TwoEnds.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.link import frames
-from fodc_proxy.diagnostics.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.listener import WebServer
@@ -97,7 +97,7 @@ class ServedProxy:
         self.app = app_of(
             registry=registry,
             rounds=SameForAll(registry),
-            coordinator=parts.coordinator,
+            engine=parts.engine,
             store=parts.store,
         )
         server = WebServer(self.app)

@@ -19,7 +19,7 @@ def test_partial_bytes_grow_are_verified_and_dropped(tmp_path):
         await partials.open()
         await partials.append("c", 0, b"abc")
         await partials.append("c", 3, b"def")
-        assert await partials.size("c") == 6
+        assert await partials.sizes() == {"c": 6}
         digest = hashlib.sha256(b"abcdef").hexdigest()
         assert (await partials.verify("c", 6, digest)).read_bytes() == b"abcdef"
         for size, sha256 in ((5, digest), (6, "0" * 64)):
@@ -28,7 +28,7 @@ def test_partial_bytes_grow_are_verified_and_dropped(tmp_path):
             assert caught.value.reason == "ChecksumMismatch"
         await partials.discard("c")
         await partials.discard("c")
-        assert await partials.size("c") == 0
+        assert await partials.sizes() == {}
 
     asyncio.run(scene())
 
@@ -68,7 +68,7 @@ def test_full_storage_is_told_with_what_to_do_and_goes_on_when_there_is_room(tmp
         with pytest.raises(StorageError, match="is full; remove artifacts or give it more space"):
             await partials.append("c", 3, b"def")
         await partials.append("c", 3, b"def")
-        assert await partials.size("c") == 6
+        assert await partials.sizes() == {"c": 6}
 
     asyncio.run(scene())
 
@@ -84,7 +84,7 @@ def test_two_proxies_do_not_share_partial_bytes(tmp_path):
             await second.open()
         await first.close()
         await second.open()
-        assert await second.size("c") == 3
+        assert await second.sizes() == {"c": 3}
         await second.close()
 
     asyncio.run(scene())

@@ -10,13 +10,13 @@ import aiohttp
 import pytest
 
 from e2e.s3_server import S3Server
-from fodc_proxy.diagnostics.model import RequestPhase
+from fodc_proxy.captures.model import RequestPhase
 from fodc_proxy.runtime import Host, Proxy
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.bucket import BucketObjects, Patience, Writer, bucket_at
 from fodc_proxy.storage.errors import FencedError, HeldError
 
-from ..diagnostics.world import World  # noqa: TID252 - one folder's tests
+from ..captures.world import World  # noqa: TID252 - one folder's tests
 from ..live import ANYWHERE, fetch  # noqa: TID252 - one folder's tests
 from .test_artifacts import manifest, read, store_on
 
@@ -106,14 +106,14 @@ def test_a_new_leader_without_a_shared_disk_goes_on_with_what_the_old_one_had_be
             agent.to_agent.clear()
             agent.to_proxy.clear()
             world.linked.clear()
-            await world.coordinator.stop()
+            await world.engine.stop()
             await world.partials.close()
             world.folder = tmp_path / "second"
-            world.coordinator = world._new_coordinator()
+            world.engine = world._new_engine()
             await world.partials.open()
             await world.objects.open(elected=True)
             await world.store.open()
-            await world.coordinator.open()
+            await world.engine.open()
             assert world.get("done").phase is RequestPhase.SUCCEEDED
             assert world.get("running").phase is RequestPhase.RUNNING
             with pytest.raises(FencedError):

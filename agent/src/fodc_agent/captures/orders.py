@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Protocol, TypeAlias, TypeVar, assert_never
+from typing import Protocol, TypeAlias, TypeVar, assert_never
 
 from fodc_agent.captures.needs import Needs
 from fodc_agent.captures.outcomes import (
@@ -29,13 +29,11 @@ from fodc_agent.captures.spool import Held, PartFile, Spool
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason, advice
 from fodc_protocol.ids import CommandId, artifact_id
-from fodc_protocol.link.frames import CancelMode, StartCapture
+from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT, CancelMode, StartCapture
 from fodc_protocol.profiles import parse_profile
 
 Report: TypeAlias = Callable[[str, Outcome], object]
 """Called in the event loop with the id of an order and its end, once for each order."""
-
-MAX_RUNNING: Final = 4
 
 
 class Profiler(Protocol):
@@ -92,7 +90,7 @@ class Captures:
         origin: Callable[[], Origin],
         report: Report,
         now_ms: Callable[[], int] = _now_ms,
-        max_running: int = MAX_RUNNING,
+        max_running: int = MAX_CAPTURES_PER_AGENT,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         self._profiler = profiler

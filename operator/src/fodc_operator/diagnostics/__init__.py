@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DiagnosticRequests carried out: from the resource to the proxy's coordinator and back."""
+"""DiagnosticRequests carried out: from the resource to the proxy's engine and back."""

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from fodc_kube import conditions as kube
 from fodc_operator.resources.diagnostic_request import Identity
 from fodc_protocol.errors import Reason
-from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
+from fodc_proxy.captures.model import CancelMode, Request, RequestPhase
 
 Condition: TypeAlias = dict[str, object]
 

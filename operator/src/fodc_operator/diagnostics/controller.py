@@ -31,8 +31,8 @@ from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
 from fodc_protocol.fields import FieldError
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.diagnostics.coordinator import UnknownRequestError
-from fodc_proxy.diagnostics.model import CancelMode, Request, RequestPhase
+from fodc_proxy.captures.engine import UnknownRequestError
+from fodc_proxy.captures.model import CancelMode, Request, RequestPhase
 
 WORKERS: Final = 8
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -56,7 +56,7 @@ class Controller:
     def __init__(
         self,
         cluster: ports.Cluster,
-        coordinator: ports.Coordinator,
+        engine: ports.Engine,
         registry: ports.Registry,
         events: Events,
         *,
@@ -67,8 +67,8 @@ class Controller:
         clock_ms: Callable[[], int] = _unix_ms,
     ) -> None:
         self._cluster = cluster
-        self._coordinator = coordinator
-        self._submitter = Submitter(cluster, coordinator, registry, home_namespace, clock_ms)
+        self._engine = engine
+        self._submitter = Submitter(cluster, engine, registry, home_namespace, clock_ms)
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._pace = pace or Pace()
         self.figures = figures or Figures()
@@ -105,7 +105,7 @@ class Controller:
     async def run(self) -> None:
         """Work until cancelled; what is open in the proxy goes on and is found again later."""
         self._grace_until_ms = self._clock_ms() + self._pace.grace_ms
-        unsubscribe = self._coordinator.subscribe(self._progressed)
+        unsubscribe = self._engine.subscribe(self._progressed)
         for chore in _Chore:
             self._chores.put(chore)
         try:
@@ -211,7 +211,7 @@ class Controller:
     async def _cancel(self, identifier: str) -> None:
         _log.info("request %s is aborted: its DiagnosticRequest is gone", identifier)
         with contextlib.suppress(UnknownRequestError):
-            await self._coordinator.cancel(identifier, CancelMode.ABORT)
+            await self._engine.cancel(identifier, CancelMode.ABORT)
 
     # ---- what the proxy says ------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Controller:
 
     def _find(self, identifier: str) -> Request | None:
         try:
-            return self._coordinator.get(identifier)
+            return self._engine.get(identifier)
         except UnknownRequestError:
             return None
 
@@ -292,7 +292,7 @@ class Controller:
                 return
 
     def _abort_orphans(self) -> None:
-        for request in self._coordinator.select():
+        for request in self._engine.select():
             ours = is_from_resource(request.id) and request.id not in self._keys
             if ours and not request.phase.ended:
                 self._abort(request.id)
@@ -333,7 +333,7 @@ class Controller:
             case steps.Submit(spec):
                 await self._submit(key, track, spec)
             case steps.EndEarly(mode):
-                await self._coordinator.cancel(track.request_id, proxy_cancel(mode))
+                await self._engine.cancel(track.request_id, proxy_cancel(mode))
                 self._put(key)
             case steps.Expire():
                 self._concluded(key, track, await self._writer.delete(track.seen.identity))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
-from fodc_proxy.diagnostics.model import Request, RequestPhase
+from fodc_proxy.captures.model import Request, RequestPhase
 
 
 class Figures:

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from fodc_kube.client import Listed
 from fodc_kube.kinds import Kind
-from fodc_proxy.diagnostics.model import CancelMode, Request, Spec
-from fodc_proxy.diagnostics.targeting import Candidate
+from fodc_proxy.captures.model import CancelMode, Request, Spec
+from fodc_proxy.captures.targeting import Candidate
 from fodc_proxy.fleet.membership import Member
 
 
@@ -36,11 +36,16 @@ class Cluster(Protocol):
         """Delete an object, if it is still of this version."""
 
 
-class Coordinator(Protocol):
-    """The proxy's diagnostics (`fodc_proxy.diagnostics.coordinator.Coordinator`)."""
+class Engine(Protocol):
+    """The proxy's diagnostics (`fodc_proxy.captures.engine.Engine`)."""
 
     async def submit(
-        self, spec: Spec, request_id: str, *, among: Sequence[Candidate] | None = None
+        self,
+        spec: Spec,
+        request_id: str,
+        *,
+        among: Sequence[Candidate] | None = None,
+        caller: str = "",
     ) -> tuple[Request, bool]:
         """Take in a request; raises FodcError."""
 

@@ -14,7 +14,7 @@ from fodc_operator.diagnostics import conditions
 from fodc_operator.resources.diagnostic_request import DEFAULT_TTL_S, Identity, RequestSpec
 from fodc_protocol.profiles import Profile
 from fodc_protocol.times import format_duration_ns, format_rfc3339, parse_rfc3339_ms
-from fodc_proxy.diagnostics.model import (
+from fodc_proxy.captures.model import (
     Counts,
     Phase,
     Request,

@@ -15,7 +15,7 @@ from fodc_operator.diagnostics.translate import proxy_cancel
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, RequestSpec
 from fodc_protocol.errors import Reason
 from fodc_protocol.fields import FieldError
-from fodc_proxy.diagnostics.model import Request, RequestPhase
+from fodc_proxy.captures.model import Request, RequestPhase
 
 LOST: Final = (
     "the proxy does not know this request any more: its data was lost or replaced in a restart, "

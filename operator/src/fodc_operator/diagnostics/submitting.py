@@ -17,8 +17,8 @@ from fodc_operator.resources.diagnostic_request import Identity, RequestSpec
 from fodc_operator.resources.kinds import FODC_NODE
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.fields import FieldError
-from fodc_proxy.diagnostics.ledger import ConflictError
-from fodc_proxy.diagnostics.targeting import Candidate
+from fodc_proxy.captures.table import ConflictError
+from fodc_proxy.captures.targeting import Candidate
 
 _log = logging.getLogger(__name__)
 
@@ -59,13 +59,13 @@ class Submitter:
     def __init__(
         self,
         cluster: ports.Cluster,
-        coordinator: ports.Coordinator,
+        engine: ports.Engine,
         registry: ports.Registry,
         home_namespace: str,
         clock_ms: Callable[[], int],
     ) -> None:
         self._cluster = cluster
-        self._coordinator = coordinator
+        self._engine = engine
         self._registry = registry
         self._home = home_namespace
         self._clock_ms = clock_ms
@@ -87,8 +87,11 @@ class Submitter:
         """Give the request to the proxy."""
         waited_s = (self._clock_ms() - identity.created_at_ms) / 1000
         try:
-            await self._coordinator.submit(
-                proxy_spec(spec, waited_s), request_id(identity), among=chosen.among
+            await self._engine.submit(
+                proxy_spec(spec, waited_s),
+                request_id(identity),
+                among=chosen.among,
+                caller=f"namespace {identity.key.namespace}",
             )
         except FieldError as error:
             return Never(f"spec.{error.message}")

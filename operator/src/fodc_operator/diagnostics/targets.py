@@ -13,8 +13,8 @@ from typing import Final
 
 from fodc_operator.resources.diagnostic_request import Target
 from fodc_protocol.fields import FieldError, Fields
-from fodc_proxy.diagnostics.assembly import RegistryFleet
-from fodc_proxy.diagnostics.targeting import Candidate, same_role
+from fodc_proxy.captures.assembly import RegistryFleet
+from fodc_proxy.captures.targeting import Candidate, same_role
 from fodc_proxy.fleet.membership import Member
 
 _NOT_LABELED: Final = "its labels do not fit the selector"

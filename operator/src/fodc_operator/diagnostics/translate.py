@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, RequestSpec
-from fodc_proxy.diagnostics import model
+from fodc_proxy.captures import model
 
 MAX_ID_LENGTH: Final = 63
 _UNFIT: Final = re.compile(r"[^a-z0-9-]+")

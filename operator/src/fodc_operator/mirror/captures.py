@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fodc_operator.mirror.translate import Running
-from fodc_proxy.diagnostics.model import Phase, Request
+from fodc_proxy.captures.model import Phase, Request
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from fodc_protocol.errors import BadRequestError
 from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
 from fodc_protocol.times import TimeError, parse_duration_s, parse_rfc3339_ms
-from fodc_proxy.diagnostics.model import Capture, Execution, FailurePolicy
+from fodc_proxy.captures.model import Capture, Execution, FailurePolicy
 
 KIND: Final = "DiagnosticRequest"
 MAX_NAMES: Final = 256

@@ -86,5 +86,5 @@ def _window(member: Member) -> api.WindowExtent | None:
 def _active(parts: Parts, member: Member) -> tuple[api.ActiveCapture, ...]:
     return tuple(
         api.ActiveCapture(capture.request_id, capture.profile, time_of(capture.started_at_ms))
-        for capture in parts.coordinator.active_captures(member.address)
+        for capture in parts.engine.active_captures(member.address)
     )

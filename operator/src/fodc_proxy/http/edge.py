@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 
 from fodc_api.words import Right
 from fodc_protocol.errors import FieldError, FodcError, Reason, shown
-from fodc_proxy.diagnostics.ledger import ConflictError
+from fodc_proxy.captures.table import ConflictError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
 from fodc_proxy.http.hosts import OPTION, AllowedHosts

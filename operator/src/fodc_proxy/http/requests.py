@@ -8,7 +8,7 @@ from fodc_api import requests as api
 from fodc_api.problems import Unreadable
 from fodc_api.values import time_of, time_or_none
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
-from fodc_proxy.diagnostics import model
+from fodc_proxy.captures import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
 from fodc_proxy.http.selecting import known
@@ -29,7 +29,9 @@ def new_request_id(now_ms: int) -> str:
 async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
     """Take a request in; an equal one of the same id is there already."""
     request_id = call.asked.id or parts.new_request_id(parts.clock_ms())
-    taken, is_new = await parts.coordinator.submit(spec_of(call.asked), request_id)
+    taken, is_new = await parts.engine.submit(
+        spec_of(call.asked), request_id, caller=call.request.remote or ""
+    )
     headers = {"Location": f"{COLLECTION}/{taken.id}"}
     return Reply(request_of(taken), 201 if is_new else 200, headers)
 
@@ -37,7 +39,7 @@ async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
 async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
     """List requests, the newest first."""
     phase = call.asked.phase
-    found = parts.coordinator.select(
+    found = parts.engine.select(
         phase=None if phase is None else model.RequestPhase(phase), node_id=call.asked.node_id
     )
     shown = known(parts.registry, call.asked.node_id, found)
@@ -49,18 +51,16 @@ async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:
     """Return one request, after a change when that is asked for."""
     asked = call.asked
     if not asked.wait_seconds:
-        return request_of(parts.coordinator.get(call.id))
-    return request_of(
-        await parts.coordinator.wait(call.id, asked.after_revision, asked.wait_seconds)
-    )
+        return request_of(parts.engine.get(call.id))
+    return request_of(await parts.engine.wait(call.id, asked.after_revision, asked.wait_seconds))
 
 
 async def cancel(parts: Parts, call: Call[api.CancelQuery]) -> Reply:
     """End a request early; one that has ended stays as it is."""
-    before = parts.coordinator.get(call.id)
+    before = parts.engine.get(call.id)
     if before.phase.ended:
         return Reply(request_of(before))
-    after = await parts.coordinator.cancel(call.id, model.CancelMode(call.asked.mode))
+    after = await parts.engine.cancel(call.id, model.CancelMode(call.asked.mode))
     return Reply(request_of(after), 202)
 
 

@@ -21,7 +21,7 @@ from fodc_api.values import Query
 from fodc_api.words import Right
 from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.diagnostics.coordinator import Coordinator
+from fodc_proxy.captures.engine import Engine
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
 from fodc_proxy.queries.collect import Rounds
@@ -51,7 +51,7 @@ class Parts:
     registry: Registry
     rounds: Rounds
     last_known: LastKnown
-    coordinator: Coordinator
+    engine: Engine
     store: ArtifactStore
     unreadable_requests: Callable[[], Sequence[Unreadable]]
     host_samples: Callable[[], Iterable[Sample]]

@@ -83,9 +83,14 @@ class Partials:
 
     # ---- bytes ----------------------------------------------------------------------------------
 
-    async def size(self, command_id: str) -> int:
-        """Bytes that are there, 0 when there is no file."""
-        return await self._run("partial artifact", lambda: self._size(self.path(command_id)))
+    async def sizes(self) -> dict[str, int]:
+        """Bytes that are there, by command."""
+        found = await self._run("partial artifacts", lambda: self._files.sizes(self._folder))
+        return {
+            name.removesuffix(_SUFFIX): size_bytes
+            for name, size_bytes in found.items()
+            if name.endswith(_SUFFIX)
+        }
 
     def _size(self, path: Path) -> int:
         try:

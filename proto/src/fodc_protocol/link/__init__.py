@@ -4,7 +4,7 @@
 Theory of operation.  A *connection* is one gRPC stream; it opens with Hello and
 Welcome and may be cut between any two frames.  A *session* is what outlives
 connections: the agent keeps one for the life of its process, the proxy keeps one
-book of commands per pod.  Both are plain objects: inputs are frames, times and
+machine per command.  Both are plain objects: inputs are frames, times and
 notes from the shell, outputs are effects (`effects`), and nothing here waits.
 
 What makes two ends agree after any cut:

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
+MAX_CAPTURES_PER_AGENT = 4
+"""So many captures an agent records at a time; it refuses one more as Busy."""
 
 _NO_LABELS: Mapping[str, str] = {}
 

@@ -4,7 +4,7 @@
 import pytest
 
 from fodc_protocol.link import frames
-from fodc_proxy.diagnostics.model import CancelMode, Phase, RequestPhase
+from fodc_proxy.captures.model import CancelMode, Phase, RequestPhase
 
 from .world import artifact_bytes
 
@@ -24,7 +24,7 @@ def test_cancel_ends_a_queued_request_at_once(play, mode):
         world.agent("pod-0")
         await world.ask("r1", captures=[{"profile": "cpu"}])
         await world.ask("r2", captures=[{"profile": "cpu"}])
-        request = await world.coordinator.cancel("r2", mode)
+        request = await world.engine.cancel("r2", mode)
         assert (request.phase, request.finished_at_ms) == (RequestPhase.CANCELLED, world.now_ms)
         assert only_result(world, "r2").phase is Phase.CANCELLED
         assert world.get("r1").phase is RequestPhase.RUNNING
@@ -36,7 +36,7 @@ def test_stop_keeps_what_the_agent_has_recorded(play):
     async def scene(world):
         agent = world.agent("pod-0")
         await world.ask(captures=[{"profile": "cpu"}, {"profile": "heap"}])
-        request = await world.coordinator.cancel("r1", CancelMode.STOP)
+        request = await world.engine.cancel("r1", CancelMode.STOP)
         assert request.phase is RequestPhase.FINALIZING
         await world.deliver()
         assert agent.cancels == [(agent.begun[0], frames.CancelMode.STOP)]
@@ -60,7 +60,7 @@ def test_abort_discards_what_runs_and_keeps_what_was_complete(play):
         await world.ask(captures=[{"profile": "heap"}, {"profile": "cpu"}])
         agent.finish(agent.begun[0])
         await world.deliver()
-        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await world.engine.cancel("r1", CancelMode.ABORT)
         await world.deliver()
         request = world.get()
         assert [r.phase for r in request.targets[0].results] == [Phase.SUCCEEDED, Phase.CANCELLED]
@@ -76,15 +76,15 @@ def test_abort_during_the_transfer_discards_the_bytes(play):
         await world.ask()
         agent.finish(agent.begun[0])
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         agent.deliver_to_agent()
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         assert only_result(world).received_bytes == 100
         assert world.get().phase is RequestPhase.FINALIZING
         # The other chunks are not on the wire yet.
         agent.to_proxy.clear()
-        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await world.engine.cancel("r1", CancelMode.ABORT)
         await world.deliver()
         assert only_result(world).phase is Phase.CANCELLED
         assert world.store.select() == ()
@@ -100,7 +100,7 @@ def test_stop_may_be_hardened_to_abort_and_not_softened(play):
         agent.obeys_cancel = False
         await world.ask()
         for mode in (CancelMode.STOP, CancelMode.ABORT, CancelMode.STOP):
-            await world.coordinator.cancel("r1", mode)
+            await world.engine.cancel("r1", mode)
             await world.deliver()
         assert [mode for _, mode in agent.cancels] == [
             frames.CancelMode.STOP,
@@ -116,7 +116,7 @@ def test_cancel_that_no_agent_confirms_ends_after_the_grace(play):
         agent = world.agent("pod-0")
         agent.obeys_cancel = False
         await world.ask()
-        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await world.engine.cancel("r1", CancelMode.ABORT)
         await world.pass_time(14)
         assert world.get().phase is RequestPhase.FINALIZING
         await world.pass_time(1)
@@ -130,16 +130,16 @@ def test_grace_does_not_end_the_transfer_of_what_was_kept(play):
     async def scene(world):
         agent = world.agent("pod-0")
         await world.ask()
-        await world.coordinator.cancel("r1", CancelMode.STOP)
-        await world.coordinator.settled()
+        await world.engine.cancel("r1", CancelMode.STOP)
+        await world.engine.settled()
         agent.deliver_to_agent()
         while agent.to_proxy:
             agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         assert world.get().phase is RequestPhase.FINALIZING
         world.now_ms += 20_000
-        world.coordinator.tick()
-        await world.coordinator.settled()
+        world.engine.tick()
+        await world.engine.settled()
         assert only_result(world).phase is Phase.RUNNING
         await world.deliver()
         assert only_result(world).phase is Phase.SUCCEEDED
@@ -152,7 +152,7 @@ def test_cancel_reaches_an_agent_that_returns_within_the_grace(play):
         agent = world.agent("pod-0")
         await world.ask()
         agent.cut()
-        await world.coordinator.cancel("r1", CancelMode.STOP)
+        await world.engine.cancel("r1", CancelMode.STOP)
         await world.pass_time(5)
         agent.connect()
         await world.deliver()
@@ -169,7 +169,7 @@ def test_cancel_of_an_ended_request_changes_nothing(play):
         agent.finish(agent.begun[0])
         await world.deliver()
         before = world.get()
-        assert await world.coordinator.cancel("r1", CancelMode.ABORT) == before
+        assert await world.engine.cancel("r1", CancelMode.ABORT) == before
 
     play(scene)
 
@@ -226,10 +226,10 @@ def test_target_timeout_tells_how_many_bytes_had_come(play):
         await world.ask()
         agent.finish(agent.begun[0])
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         agent.deliver_to_agent()
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         agent.to_proxy.clear()
         agent.to_agent.clear()
         await world.pass_time(31)
@@ -264,7 +264,7 @@ def test_active_deadline_during_a_retry_pause_tells_the_last_failure(play):
         agent.fail(agent.begun[0], "NodeUnreachable", "connection refused")
         await world.deliver()
         world.now_ms += 1000
-        world.coordinator.tick()
+        world.engine.tick()
         result = only_result(world)
         assert result.reason == "DeadlineExceeded"
         assert result.message.endswith("connection refused")
@@ -290,12 +290,12 @@ def test_finished_requests_are_forgotten_by_number_and_age(play):
             await world.ask(f"r{n}", target={"names": ["nobody"]})
             world.now_ms += 1
         await world.pass_time(1)
-        assert [request.id for request in world.coordinator.select()] == ["r3", "r2"]
+        assert [request.id for request in world.engine.select()] == ["r3", "r2"]
         assert sorted(p.name for p in (world.folder / "store/requests").iterdir()) == [
             "r2.json",
             "r3.json",
         ]
         await world.pass_time(10)
-        assert world.coordinator.select() == ()
+        assert world.engine.select() == ()
 
     play(scene, kept_finished=2, finished_ttl_ms=5000)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
-from fodc_proxy.diagnostics.model import Capture, Phase, Result, Selector, Spec, Target
-from fodc_proxy.diagnostics.phases import settled_target
+from fodc_proxy.captures.model import Capture, Phase, Result, Selector, Spec, Target
+from fodc_proxy.captures.phases import settled_target
 from fodc_proxy.fleet.naming import NodeIds, address_of
 
 _EXISTING_CONTRACT = (

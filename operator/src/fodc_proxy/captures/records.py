@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from fodc_protocol.errors import FodcError, Reason
-from fodc_proxy.diagnostics.model import Request
+from fodc_proxy.captures.model import Request
 
 VERSION: Final = 1
 

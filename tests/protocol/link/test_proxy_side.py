@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy's book of commands: deadlines, restarts, damage, limits and unknown ids."""
+"""A command at the proxy's end: deadlines, restarts, damage, limits and unknown ids."""
 
 import zlib
 
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.backoff import reconnect_delay_s
 from fodc_protocol.link.frames import CommandState
-from fodc_protocol.link.proxy_side import MAX_REPAIRS, CommandBook, agreed_protocol
+from fodc_protocol.link.proxy_side import (
+    MAX_REPAIRS,
+    Command,
+    agreed_protocol,
+    answer_to_unknown,
+    released,
+)
 
 COMMAND = frames.StartCapture("c", "cpu", 1000, 5000)
 TEN_BYTES = frames.Artifact("cpu", "pprof", 10, "ab", 1, 0, 1)
@@ -18,10 +24,11 @@ def hello(incarnation: str = "life", held: tuple[str, ...] = ()) -> frames.Hello
     )
 
 
-def linked_book() -> CommandBook:
-    book = CommandBook(credit_bytes=8)
-    book.linked(hello(), 0)
-    return book
+def linked(order: frames.StartCapture = COMMAND) -> Command:
+    """A command whose agent is there."""
+    command = Command(order, 0, credit_bytes=8)
+    command.linked("life", 0)
+    return command
 
 
 def chunk(offset: int, data: bytes, crc32: int | None = None) -> frames.ArtifactChunk:
@@ -37,19 +44,17 @@ def sent(asked: list[effects.ProxyEffect]) -> list[frames.ProxyFrame]:
 
 
 def test_a_command_waits_for_its_agent_and_is_sent_with_the_time_that_is_left() -> None:
-    book = CommandBook()
+    command = Command(COMMAND, 1000)
 
-    assert book.start(COMMAND, 1000) == []
-    assert sent(book.linked(hello(), 3000)) == [frames.StartCapture("c", "cpu", 1000, 3000)]
+    assert sent(command.linked("life", 3000)) == [frames.StartCapture("c", "cpu", 1000, 3000)]
 
 
 def test_a_command_past_its_deadline_ends_and_says_how_far_it_came() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.RUNNING))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.RUNNING))
 
-    assert book.tick(4999) == []
-    asked = book.tick(5000)
+    assert command.tick(4999) == []
+    asked = command.tick(5000)
 
     assert ended(asked) == [(CommandState.FAILED, "DeadlineExceeded")]
     assert sent(asked) == [frames.CancelCapture("c", frames.CancelMode.ABORT)]
@@ -57,50 +62,49 @@ def test_a_command_past_its_deadline_ends_and_says_how_far_it_came() -> None:
 
 
 def test_an_agent_that_restarted_and_knows_nothing_fails_the_command() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.RUNNING))
-    book.unlinked()
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.RUNNING))
+    command.unlinked()
 
-    asked = book.linked(hello("another life"), 10)
+    asked = command.linked("another life", 10)
 
     assert ended(asked) == [(CommandState.FAILED, "AgentRestarted")]
 
 
 def test_a_command_that_no_agent_ever_saw_is_given_to_the_next_life() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.unlinked()
+    command = linked()
+    command.unlinked()
 
-    asked = book.linked(hello("another life"), 1000)
+    asked = command.linked("another life", 1000)
 
     assert sent(asked) == [frames.StartCapture("c", "cpu", 1000, 4000)]
 
 
-def test_what_nobody_asked_for_is_released() -> None:
-    book = CommandBook()
+def test_what_nobody_needs_is_released_and_what_runs_for_nobody_is_aborted() -> None:
+    assert released("old") == frames.ArtifactAck("old", 0, 0, done=True)
+    for frame in (chunk(0, b"x"), frames.CommandUpdate("c", CommandState.FAILED)):
+        assert answer_to_unknown(frame) == released("c")
+    running = frames.CommandUpdate("c", CommandState.RUNNING)
+    assert answer_to_unknown(running) == frames.CancelCapture("c", frames.CancelMode.ABORT)
 
-    asked = book.linked(hello(held=("old",)), 0)
 
-    assert sent(asked) == [frames.ArtifactAck("old", 0, 0, done=True)]
+def test_a_cancel_is_repeated_after_a_cut() -> None:
+    command = linked()
+    command.unlinked()
 
+    assert command.cancel(frames.CancelMode.STOP) == []
+    asked = sent(command.linked("life", 0))
 
-def test_a_running_capture_that_nobody_knows_is_aborted() -> None:
-    book = linked_book()
-
-    asked = book.received(frames.CommandUpdate("x", CommandState.RUNNING))
-
-    assert sent(asked) == [frames.CancelCapture("x", frames.CancelMode.ABORT)]
+    assert asked[1:] == [frames.CancelCapture("c", frames.CancelMode.STOP)]
 
 
 def test_bytes_are_appended_in_order_and_committed_when_whole() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
 
-    first = book.received(chunk(0, b"01234"))
-    second = book.received(chunk(5, b"56789"))
-    stored = book.stored("c")
+    first = command.received(chunk(0, b"01234"))
+    second = command.received(chunk(5, b"56789"))
+    stored = command.stored()
 
     assert first[0] == effects.Append("c", 0, b"01234")
     assert sent(first) == [frames.ArtifactAck("c", 5, 8)]
@@ -110,13 +114,12 @@ def test_bytes_are_appended_in_order_and_committed_when_whole() -> None:
 
 
 def test_a_gap_is_reported_once_until_the_agent_comes_back_to_it() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
 
-    gap = book.received(chunk(5, b"56789"))
-    later = book.received(chunk(8, b"89"))
-    back = book.received(chunk(0, b"01234"))
+    gap = command.received(chunk(5, b"56789"))
+    later = command.received(chunk(8, b"89"))
+    back = command.received(chunk(0, b"01234"))
 
     assert sent(gap) == [frames.ArtifactAck("c", 0, 8)]
     assert later == []
@@ -124,45 +127,41 @@ def test_a_gap_is_reported_once_until_the_agent_comes_back_to_it() -> None:
 
 
 def test_a_line_that_keeps_garbling_fails_with_the_reason() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
 
     for _ in range(MAX_REPAIRS):
-        assert ended(book.received(chunk(0, b"01234", crc32=1))) == []
-    asked = book.received(chunk(0, b"01234", crc32=1))
+        assert ended(command.received(chunk(0, b"01234", crc32=1))) == []
+    asked = command.received(chunk(0, b"01234", crc32=1))
 
     assert ended(asked) == [(CommandState.FAILED, "ChecksumMismatch")]
 
 
 def test_an_artifact_over_the_limit_is_refused_before_its_bytes() -> None:
-    book = linked_book()
-    book.start(frames.StartCapture("c", "heap", 0, 5000, max_bytes=9), 0)
+    command = linked(frames.StartCapture("c", "heap", 0, 5000, max_bytes=9))
 
-    asked = book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    asked = command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
 
     assert ended(asked) == [(CommandState.FAILED, "TooLarge")]
 
 
 def test_bytes_beyond_the_promised_size_are_damage() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
 
-    asked = book.received(chunk(0, b"01234567890"))
+    asked = command.received(chunk(0, b"01234567890"))
 
     assert [e for e in asked if isinstance(e, effects.Append)] == []
 
 
 def test_a_wrong_digest_fetches_once_more_and_then_fails() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
-    book.received(chunk(0, b"0123456789"))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command.received(chunk(0, b"0123456789"))
 
-    again = book.storing_failed("c", "ChecksumMismatch", "sha256 differs")
-    book.received(chunk(0, b"0123456789"))
-    over = book.storing_failed("c", "ChecksumMismatch", "sha256 differs")
+    again = command.storing_failed("ChecksumMismatch", "sha256 differs")
+    command.received(chunk(0, b"0123456789"))
+    over = command.storing_failed("ChecksumMismatch", "sha256 differs")
 
     assert again == [
         effects.Discard("c"),
@@ -172,23 +171,21 @@ def test_a_wrong_digest_fetches_once_more_and_then_fails() -> None:
 
 
 def test_a_deadline_never_interrupts_a_commit() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
-    book.received(chunk(0, b"0123456789"))
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command.received(chunk(0, b"0123456789"))
 
-    assert book.tick(999_999) == []
+    assert command.tick(999_999) == []
 
 
 def test_a_command_that_is_being_committed_is_not_asked_for_again() -> None:
-    book = linked_book()
-    book.start(COMMAND, 0)
-    book.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
-    book.received(chunk(0, b"0123456789"))
-    book.unlinked()
+    command = linked()
+    command.received(frames.CommandUpdate("c", CommandState.CAPTURED, artifact=TEN_BYTES))
+    command.received(chunk(0, b"0123456789"))
+    command.unlinked()
 
-    assert book.linked(hello("another life"), 10) == []
-    assert ended(book.stored("c")) == [(CommandState.CAPTURED, "")]
+    assert command.linked("another life", 10) == []
+    assert ended(command.stored()) == [(CommandState.CAPTURED, "")]
 
 
 def test_protocol_ranges_that_do_not_meet_are_refused_in_words() -> None:

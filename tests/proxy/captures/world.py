@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole proxy's diagnostics against simulated agents on a wire that may be cut anywhere.
 
-The coordinator, the ledger, the store on disk are the real ones; an agent is a real AgentSession
+The engine, its rules and the store on disk are the real ones; an agent is a real AgentSession
 with a spool in a dictionary; the clock is a number.
 """
 
 import asyncio
 import hashlib
+import json
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+from fodc_api.bad_input import read_body
+from fodc_api.requests import RequestSpec
+from fodc_protocol import ids
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.diagnostics.coordinator import Coordinator
-from fodc_proxy.diagnostics.ledger import Limits
-from fodc_proxy.diagnostics.model import Request
-from fodc_proxy.diagnostics.parsing import parse_request
-from fodc_proxy.diagnostics.records import dump_request, load_request
-from fodc_proxy.diagnostics.targeting import Candidate
+from fodc_proxy.captures.engine import Engine
+from fodc_proxy.captures.model import Phase as ModelPhase
+from fodc_proxy.captures.model import Request, Spec
+from fodc_proxy.captures.records import dump_request, load_request
+from fodc_proxy.captures.table import Limits
+from fodc_proxy.captures.targeting import Candidate
+from fodc_proxy.http.requests import spec_of
 from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.errors import StorageError
 from fodc_proxy.storage.folder import FolderObjects
@@ -37,6 +42,24 @@ def artifact_bytes(command_id: str) -> bytes:
     return hashlib.sha256(command_id.encode()).digest() * 11
 
 
+def spec(**body: object) -> Spec:
+    """What a body asks for, by default a heap of all nodes."""
+    asked = {"target": {"all": True}, "captures": [{"profile": "heap"}]} | body
+    return spec_of(read_body(json.dumps(asked).encode(), RequestSpec))
+
+
+def wanted_commands(request: Request) -> set[str]:
+    """Commands that a request, as it is stored, runs or is going to run."""
+    return {
+        ids.command_id(ids.RequestId(request.id), target.address, result.capture, attempt)
+        for target in request.targets
+        for result in target.results
+        if not result.phase.ended
+        # The attempt that runs, or the one after those that have ended.
+        for attempt in (result.attempt + (result.phase is not ModelPhase.RUNNING),)
+    }
+
+
 class FlakyObjects:
     """The store on disk, with failures on demand."""
 
@@ -48,6 +71,7 @@ class FlakyObjects:
         # Writes below this prefix wait for the gate.
         self.gate = asyncio.Event()
         self.waits_below = "nothing"
+        self.problem_after_gate: Exception | None = None
         self.operations = 0
         # Raise at this operation (counted from 1) and at all later ones, as a killed process would.
         self.dies_at = 0
@@ -74,6 +98,8 @@ class FlakyObjects:
         self._step("put", key)
         if key.startswith(self.waits_below):
             await self.gate.wait()
+            if self.problem_after_gate is not None:
+                raise self.problem_after_gate
         await self.inner.put(key, content)
 
     async def get(self, key: str) -> bytes:
@@ -109,6 +135,7 @@ class SimulatedAgent:
         self.to_agent: deque[frames.ProxyFrame] = deque()
         self.garble = 0
         self.obeys_cancel = True
+        self.max_running = 1000
         self.session = self._new_session()
 
     def _new_session(self) -> AgentSession:
@@ -142,7 +169,7 @@ class SimulatedAgent:
         self.session.cut()
         self.world.linked.discard(self.address)
         if was_linked:
-            self.world.coordinator.unlinked(self.address)
+            self.world.engine.unlinked(self.address)
 
     def restart(self) -> None:
         self.cut()
@@ -161,6 +188,9 @@ class SimulatedAgent:
             match effect:
                 case effects.SendAgentFrame(frame):
                     self.to_proxy.append(frame)
+                case effects.BeginCapture(command) if len(self.running) >= self.max_running:
+                    self.begun.append(command.command_id)
+                    self.fail(command.command_id, "Busy", f"{self.max_running} captures run")
                 case effects.BeginCapture(command):
                     self.begun.append(command.command_id)
                     self.commands[command.command_id] = command
@@ -219,23 +249,26 @@ class SimulatedAgent:
 
     def deliver_to_proxy(self) -> None:
         frame = self.to_proxy.popleft()
-        coordinator = self.world.coordinator
+        engine = self.world.engine
         match frame:
             case frames.Hello():
                 self.to_agent.append(frames.Welcome(1, "id", 0, "1", "p", CHUNK_BYTES))
                 self.world.linked.add(self.address)
-                coordinator.linked(self.address, frame)
+                engine.linked(self.address, frame)
             case frames.ArtifactChunk():
                 if self.garble:
                     self.garble -= 1
                     frame = replace(frame, data=b"?" * len(frame.data))
-                coordinator.heard(self.address, frame)
+                engine.heard(self.address, frame)
             case frames.CommandUpdate() | frames.Event():
-                coordinator.heard(self.address, frame)
+                engine.heard(self.address, frame)
             case _:
                 pass
 
     def deliver_to_agent(self) -> None:
+        frame = self.to_agent[0]
+        if isinstance(frame, frames.ArtifactAck) and frame.done:
+            self.world.check_may_be_forgotten(frame.command_id)
         self.act(self.session.received(self.to_agent.popleft(), self.world.now_ms))
 
 
@@ -251,17 +284,17 @@ class World:
         self.agents: dict[str, SimulatedAgent] = {}
         self.nodes: dict[str, Candidate] = {}
         self.objects = FlakyObjects(self.next_store())
-        self.coordinator = self._new_coordinator()
+        self.engine = self._new_engine()
 
     def next_store(self) -> Objects:
         """The store as the next life of the proxy opens it."""
         return FolderObjects(self.folder / "store")
 
-    def _new_coordinator(self) -> Coordinator:
+    def _new_engine(self) -> Engine:
         clock = lambda: self.now_ms  # noqa: E731 - one expression
         self.store = ArtifactStore(self.objects, clock_ms=clock)
         self.partials = Partials(self.folder / "partial")
-        return Coordinator(
+        return Engine(
             fleet=self,
             link=self,
             artifacts=self.store,
@@ -270,6 +303,15 @@ class World:
             limits=self.limits,
             clock_ms=clock,
         )
+
+    def check_may_be_forgotten(self, command_id: str) -> None:
+        """Done means stored (P22): what an agent may forget is on the proxy's disk, or unwanted."""
+        for path in (self.folder / "store").rglob("*.manifest.json"):
+            if command_id.encode() in path.read_bytes():
+                return
+        for path in (self.folder / "store/requests").glob("*.json"):
+            wanted = wanted_commands(load_request(path.read_bytes()))
+            assert command_id not in wanted, f"{command_id} is released and not stored"
 
     # ---- Fleet and Link
 
@@ -304,7 +346,7 @@ class World:
         await self.partials.open()
         await self.objects.open()
         await self.store.open()
-        await self.coordinator.open()
+        await self.engine.open()
 
     async def restart_proxy(self) -> None:
         """Kill the proxy where it stands and start it on what is on disk."""
@@ -315,19 +357,19 @@ class World:
         self.linked.clear()
         await self.stop()
         self.objects.inner = self.next_store()
-        self.coordinator = self._new_coordinator()
+        self.engine = self._new_engine()
         await self.open()
 
     async def stop(self) -> None:
         """End the proxy where it stands."""
-        await self.coordinator.stop()
+        await self.engine.stop()
         await self.objects.close()
         await self.partials.close()
 
     async def deliver(self) -> None:
         """Carry every frame to its end; captures are not finished by this."""
         while True:
-            await self.coordinator.settled()
+            await self.engine.settled()
             waiting = [a for a in self.agents.values() if a.to_proxy or a.to_agent]
             if not waiting:
                 return
@@ -337,9 +379,19 @@ class World:
                 while agent.to_proxy:
                     agent.deliver_to_proxy()
 
+    async def exchange(self) -> None:
+        """Carry frames while something of the proxy waits: both sides get many turns."""
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            for agent in self.agents.values():
+                while agent.to_agent:
+                    agent.deliver_to_agent()
+                while agent.to_proxy:
+                    agent.deliver_to_proxy()
+
     async def pass_time(self, seconds: float) -> None:
         self.now_ms += round(seconds * 1000)
-        self.coordinator.tick()
+        self.engine.tick()
         await self.deliver()
 
     async def settle(self, *, rounds: int = 60) -> None:
@@ -352,19 +404,26 @@ class World:
                 for command_id in agent.running:
                     agent.finish(command_id)
             await self.deliver()
-            if all(request.phase.ended for request in self.coordinator.select()):
+            if all(request.phase.ended for request in self.engine.select()):
                 return
             await self.pass_time(2)
-        raise AssertionError(f"never came to rest: {self.coordinator.select()}")
+        raise AssertionError(f"never came to rest: {self.engine.select()}")
 
-    async def ask(self, request_id: str = "r1", **body: object) -> Request:
-        asked = parse_request({"target": {"all": True}, "captures": [{"profile": "heap"}]} | body)
-        request, _ = await self.coordinator.submit(asked.spec, request_id)
+    async def submit(
+        self, request_id: str = "r1", *, caller: str = "", **body: object
+    ) -> tuple[Request, bool]:
+        return await self.engine.submit(spec(**body), request_id, caller=caller)
+
+    def failed_update(self, command_id: str) -> frames.CommandUpdate:
+        return frames.CommandUpdate(command_id, CommandState.FAILED, "NodeError", "a lie")
+
+    async def ask(self, request_id: str = "r1", *, caller: str = "", **body: object) -> Request:
+        request, _ = await self.submit(request_id, caller=caller, **body)
         await self.deliver()
-        return self.coordinator.get(request.id)
+        return self.engine.get(request.id)
 
     def get(self, request_id: str = "r1") -> Request:
-        return self.coordinator.get(request_id)
+        return self.engine.get(request_id)
 
 
 class Play:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fodc_protocol.errors import Reason
-from fodc_proxy.diagnostics.model import (
+from fodc_proxy.captures.model import (
     CancelMode,
     Phase,
     Request,

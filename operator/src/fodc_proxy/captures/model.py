@@ -128,6 +128,8 @@ class Result:
     reason: str = ""
     message: str = ""
     attempt: int = 0
+    # Attempts that the agent refused because it was busy.
+    refused: int = 0
     # A retry does not start before this time.
     not_before_ms: int = 0
     started_at_ms: int | None = None
@@ -194,6 +196,8 @@ class Request:
     cancel: CancelMode | None = None
     # The first failure of a FailFast request, in words.
     tripped: str = ""
+    # Who asked: places are shared between callers.
+    caller: str = ""
 
     @property
     def start_deadline_ms(self) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from fodc_protocol.errors import Reason
-from fodc_proxy.diagnostics.model import CancelMode, Phase, RequestPhase
+from fodc_proxy.captures.model import CancelMode, Phase, RequestPhase
 from fodc_proxy.storage.errors import StorageError
 
 from .world import artifact_bytes
@@ -40,14 +40,14 @@ def test_restart_resumes_a_transfer_where_it_was(play):
         await world.ask()
         agent.finish(agent.begun[0])
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         agent.deliver_to_agent()
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         await world.restart_proxy()
         agent.connect()
         agent.deliver_to_proxy()
-        await world.coordinator.settled()
+        await world.engine.settled()
         agent.deliver_to_agent()
         assert agent.to_agent[0].resume_offset == 100
         await world.settle()
@@ -113,7 +113,7 @@ def test_restart_repeats_a_cancel(play):
         agent = world.agent("pod-0")
         await world.ask()
         agent.cut()
-        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        await world.engine.cancel("r1", CancelMode.ABORT)
         await world.restart_proxy()
         agent.connect()
         await world.deliver()
@@ -152,7 +152,7 @@ def test_damaged_record_is_left_alone_and_the_proxy_starts(play):
         record = world.folder / "store/requests/r1.json"
         (world.folder / "store/requests/r0.json").write_bytes(record.read_bytes()[:-20])
         await world.restart_proxy()
-        assert [request.id for request in world.coordinator.select()] == ["r1"]
+        assert [request.id for request in world.engine.select()] == ["r1"]
         assert (world.folder / "store/requests/r0.json").exists()
 
     play(scene)
@@ -168,7 +168,7 @@ def test_request_that_cannot_be_stored_is_not_taken_in(play):
         world.objects.problem = FULL
         with pytest.raises(StorageError, match="full"):
             await world.ask()
-        assert world.coordinator.select() == ()
+        assert world.engine.select() == ()
         assert agent.begun == []
 
     play(scene)
@@ -217,9 +217,9 @@ def test_capture_does_not_start_before_its_request_is_stored(play):
         await asyncio.sleep(0)
         agent.cut()
         agent.connect()
-        await world.deliver()
-        world.coordinator.tick()
-        await world.deliver()
+        await world.exchange()
+        world.engine.tick()
+        await world.exchange()
         assert agent.begun == []
         world.objects.gate.set()
         await asking
@@ -234,15 +234,10 @@ def test_deadline_does_not_end_an_artifact_that_is_being_stored(play):
         await world.ask(execution={"active_deadline_seconds": 20})
         world.objects.waits_below = "artifacts/"
         agent.finish(agent.begun[0])
-        for _ in range(50):
-            await asyncio.sleep(0.002)
-            while agent.to_agent:
-                agent.deliver_to_agent()
-            while agent.to_proxy:
-                agent.deliver_to_proxy()
+        await world.exchange()
         world.now_ms += 60_000
-        world.coordinator.tick()
-        await world.coordinator.cancel("r1", CancelMode.ABORT)
+        world.engine.tick()
+        await world.engine.cancel("r1", CancelMode.ABORT)
         await asyncio.sleep(0.01)
         assert only_result(world).phase is Phase.RUNNING
         world.objects.gate.set()
@@ -298,7 +293,7 @@ def test_death_before_any_storage_operation_leaves_no_half_artifact(play, operat
             assert path.read_bytes() == content
         await world.settle()
         if not accepted:
-            assert world.coordinator.select() == ()
+            assert world.engine.select() == ()
             return
         assert world.get().phase in {RequestPhase.SUCCEEDED, RequestPhase.FAILED}
         assert (len(world.store) == 1) == (world.get().phase is RequestPhase.SUCCEEDED)

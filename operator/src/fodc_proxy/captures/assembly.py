@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from fodc_protocol.errors import FodcError
-from fodc_proxy.diagnostics.coordinator import Coordinator
-from fodc_proxy.diagnostics.ledger import Limits
-from fodc_proxy.diagnostics.model import Request
-from fodc_proxy.diagnostics.ports import Link
-from fodc_proxy.diagnostics.records import dump_request, load_request
-from fodc_proxy.diagnostics.targeting import Ability, Candidate
+from fodc_proxy.captures.engine import Engine
+from fodc_proxy.captures.model import Request
+from fodc_proxy.captures.ports import Link
+from fodc_proxy.captures.records import dump_request, load_request
+from fodc_proxy.captures.table import Limits
+from fodc_proxy.captures.targeting import Ability, Candidate
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.fleet.naming import NodeIds
 from fodc_proxy.storage.artifacts import ArtifactStore
@@ -46,7 +46,7 @@ class Members(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RegistryFleet:
-    """The registry as the coordinator sees it."""
+    """The registry as the engine sees it."""
 
     registry: Members
 
@@ -103,17 +103,17 @@ class DiagnosticsSettings:
 
 
 class Diagnostics:
-    """The parts that others use: give `coordinator` to the link as its listener."""
+    """The parts that others use: give `engine` to the link as its listener."""
 
     def __init__(
         self,
-        coordinator: Coordinator,
+        engine: Engine,
         store: ArtifactStore,
         partials: Partials,
         objects: WatchedObjects,
         records: Records[Request],
     ) -> None:
-        self.coordinator = coordinator
+        self.engine = engine
         self.store = store
         self.objects = objects
         self._partials = partials
@@ -147,11 +147,11 @@ class Diagnostics:
         swept = await self.store.open()
         told = (swept.artifacts, self.objects.place, swept.damaged, swept.leftovers)
         _log.info("%d artifacts in %s, %d damaged; %d leftovers removed", *told)
-        await self.coordinator.open()
+        await self.engine.open()
 
     def start(self) -> None:
         """Begin to keep time."""
-        self.coordinator.start()
+        self.engine.start()
         self._keeper = asyncio.create_task(self._look_after(), name="artifact store")
 
     async def _look_after(self) -> None:
@@ -159,7 +159,7 @@ class Diagnostics:
         while True:
             await asyncio.sleep(TRY_AGAIN_S if self.objects.trouble is not Trouble.NONE else 1.0)
             try:
-                if not self.coordinator.is_open:
+                if not self.engine.is_open:
                     await self.open()
                 elif self.objects.trouble is not Trouble.NONE:
                     await self.objects.probe()
@@ -175,7 +175,7 @@ class Diagnostics:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        await self.coordinator.stop()
+        await self.engine.stop()
         await self.objects.close()
         await self._partials.close()
 
@@ -200,7 +200,7 @@ def assemble(
     )
     partials = Partials(settings.data_dir / PARTIAL_FOLDER)
     records = Records(objects, dump_request, load_request)
-    coordinator = Coordinator(
+    engine = Engine(
         fleet=RegistryFleet(registry),
         link=link,
         artifacts=store,
@@ -209,4 +209,4 @@ def assemble(
         limits=settings.limits,
         clock_ms=clock_ms,
     )
-    return Diagnostics(coordinator, store, partials, objects, records)
+    return Diagnostics(engine, store, partials, objects, records)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.diagnostics.model import CancelMode, Phase
+from fodc_proxy.captures.model import CancelMode, Phase
 
 from .world import World, artifact_bytes
 
@@ -58,11 +58,11 @@ async def step(world: World, what: str, amount: int, pod_name: str) -> None:
             agent.garble = 1
         case "time":
             world.now_ms += amount * 1000
-            world.coordinator.tick()
+            world.engine.tick()
         case "stop" | "abort":
-            await world.coordinator.cancel("r2", CancelMode(what))
+            await world.engine.cancel("r2", CancelMode(what))
         case "settle_proxy":
-            await world.coordinator.settled()
+            await world.engine.settled()
 
 
 def check_artifacts(world: World) -> None:
@@ -76,7 +76,7 @@ def check_truth(world: World) -> None:
     """What a result says is what is there."""
     by_id = {stored.manifest.artifact_id: stored.manifest for stored in world.store.select()}
     claimed = set()
-    for request in world.coordinator.select():
+    for request in world.engine.select():
         assert request.phase.ended
         for target in request.targets:
             assert target.phase.ended
@@ -107,13 +107,13 @@ def test_every_command_ends_once_and_true(play, steps):
         await world.ask("r1", captures=[{"profile": "cpu"}, {"profile": "heap"}])
         await world.ask("r2", captures=[{"profile": "cpu"}])
         for (what, amount), pod_name in steps:
-            world.coordinator.subscribe(watch)
+            world.engine.subscribe(watch)
             await step(world, what, amount, pod_name)
             cpus = [
-                (live.address, live.command.profile)
+                (pod, one.profile)
                 for pod in PODS
-                for live in world.coordinator._ledger.live_on(pod)
-                if live.command.profile == "cpu"
+                for one in world.engine.active_captures(pod)
+                if one.profile == "cpu"
             ]
             assert len(set(cpus)) == len(cpus), "two CPU profiles at once on one pod"
         await world.settle()
@@ -125,6 +125,6 @@ def test_every_command_ends_once_and_true(play, steps):
             finished = {c: h for c, h in agent.spool.items() if h.state > CommandState.RUNNING}
             assert finished == {}
         assert list((world.folder / "partial").glob("*.part")) == []
-        assert world.coordinator._ledger._live == {}
+        assert world.engine._rules.state.captures == {}
 
     play(scene)

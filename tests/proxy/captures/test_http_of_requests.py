@@ -20,7 +20,7 @@ PATH = "/diagnostics/requests"
 
 def served(play, scene, **limits):
     async def whole(world):
-        app = app_of(Edge(max_body_bytes=20_000), coordinator=world.coordinator)
+        app = app_of(Edge(max_body_bytes=20_000), engine=world.engine)
         server = WebServer(app)
         await server.start("127.0.0.1", 0)
         try:
@@ -115,7 +115,7 @@ def test_wrong_body_is_refused_with_its_field(play, body, field):
             assert answer.status == 400
             error = await error_of(answer)
         assert (error["reason"], error["field"]) == ("BadRequest", field)
-        assert world.coordinator.select() == ()
+        assert world.engine.select() == ()
 
     served(play, scene)
 
@@ -216,7 +216,7 @@ def test_long_poll_answers_when_the_request_changes(play):
                 return await answer.json()
 
         waiting = asyncio.create_task(poll())
-        while not world.coordinator._waiters:
+        while not world.engine._watchers._waiters:
             await asyncio.sleep(0)
         agent.finish(agent.begun[0])
         await world.deliver()

@@ -11,7 +11,7 @@ from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason, advice
 from fodc_protocol.link import effects as link_effects
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.diagnostics.model import Phase, Request, Result
+from fodc_proxy.captures.model import Phase, Request, Result
 
 MAX_MESSAGE_LENGTH = 256
 

@@ -4,12 +4,13 @@
 import pytest
 
 from fodc_protocol.link import frames
-from fodc_proxy.diagnostics.assembly import RegistryFleet
-from fodc_proxy.diagnostics.model import Phase
-from fodc_proxy.diagnostics.parsing import parse_request
-from fodc_proxy.diagnostics.targeting import Candidate, chosen_targets
+from fodc_proxy.captures.assembly import RegistryFleet
+from fodc_proxy.captures.model import Phase
+from fodc_proxy.captures.targeting import Candidate, chosen_targets
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
+
+from .world import spec
 
 FLEET = (
     Candidate("data-hot-0", "id-a", "ROLE_DATA", "hot"),
@@ -20,8 +21,8 @@ FLEET = (
 
 
 def chosen(**target):
-    spec = parse_request({"target": target, "captures": [{"profile": "heap"}]}).spec
-    return {t.node_id: (t.phase, str(t.reason)) for t in chosen_targets(spec, FLEET, 1)}
+    found = chosen_targets(spec(target=target), FLEET, 1)
+    return {t.node_id: (t.phase, str(t.reason)) for t in found}
 
 
 @pytest.mark.parametrize(
@@ -55,10 +56,8 @@ def test_name_that_chooses_nothing_stays_in_the_list():
 
 
 def test_name_outside_the_asked_roles_says_so():
-    spec = parse_request(
-        {"target": {"names": ["liaison-0"], "roles": ["data"]}, "captures": [{"profile": "heap"}]}
-    ).spec
-    (target,) = chosen_targets(spec, FLEET, 1)
+    asked = spec(target={"names": ["liaison-0"], "roles": ["data"]})
+    (target,) = chosen_targets(asked, FLEET, 1)
     assert target.message == "role ROLE_LIAISON, tier (none) was not asked for"
 
 
@@ -93,8 +92,7 @@ TWINS = (
 
 
 def chosen_twins(**target):
-    spec = parse_request({"target": target, "captures": [{"profile": "heap"}]}).spec
-    found = chosen_targets(spec, TWINS, 1)
+    found = chosen_targets(spec(target=target), TWINS, 1)
     return [(t.node_id, t.address, t.phase, t.message) for t in found]
 
 

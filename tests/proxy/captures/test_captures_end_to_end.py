@@ -3,13 +3,14 @@
 
 import hashlib
 import json
+import zlib
 
 import pytest
 
 from fodc_protocol.link import frames
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.diagnostics.model import Phase, RequestPhase
-from fodc_proxy.diagnostics.targeting import Ability
+from fodc_proxy.captures.model import Phase, RequestPhase
+from fodc_proxy.captures.targeting import Ability
 
 from .world import START_MS, artifact_bytes
 
@@ -285,9 +286,9 @@ def test_frames_of_an_unknown_command_are_answered_and_change_nothing(play):
         await world.deliver()
         before = world.get()
         running = frames.CommandUpdate("cmd-of-nobody", CommandState.RUNNING)
-        world.coordinator.heard("pod-0", running)
-        world.coordinator.heard("pod-0", frames.ArtifactChunk("cmd-of-nobody", 0, b"x", 1))
-        await world.coordinator.settled()
+        world.engine.heard("pod-0", running)
+        world.engine.heard("pod-0", frames.ArtifactChunk("cmd-of-nobody", 0, b"x", 1))
+        await world.engine.settled()
         abort = frames.CancelCapture("cmd-of-nobody", frames.CancelMode.ABORT)
         done = frames.ArtifactAck("cmd-of-nobody", 0, 0, done=True)
         assert list(agent.to_agent) == [abort, done]
@@ -317,9 +318,15 @@ def test_flooding_agent_loses_its_commands_and_memory_stays_bounded(play):
     async def scene(world):
         agent = world.agent("pod-0")
         await world.ask()
-        for n in range(30):
-            chunk = frames.ArtifactChunk(agent.begun[0], n, bytes(256 * 1024), 0)
-            world.coordinator.heard("pod-0", chunk)
+        content = bytes(8 * 1024 * 1024)
+        agent.finish(agent.begun[0], content=content)
+        agent.deliver_to_proxy()
+        for at in range(0, len(content), 256 * 1024):
+            data = content[at : at + 256 * 1024]
+            chunk = frames.ArtifactChunk(agent.begun[0], at, data, zlib.crc32(data))
+            world.engine.heard("pod-0", chunk)
+            waiting = world.engine._lanes.waiting(f"command {agent.begun[0]}")
+            assert waiting[1] <= 2 * 1024 * 1024
         await world.deliver()
         result = only_result(world)
         assert (result.phase, result.reason) == (Phase.FAILED, "ProtocolError")
@@ -333,21 +340,21 @@ def test_events_of_agents_are_kept_and_acknowledged(play):
         await world.deliver()
         agent.act(agent.session.event("Crash", "it fell", {}, START_MS))
         await world.deliver()
-        assert [heard.event.kind for heard in world.coordinator.events] == ["Crash"]
+        assert [heard.event.kind for heard in world.engine.happenings.latest] == ["Crash"]
         assert not agent.session._events
         agent.act(agent.session.event("Crash", "again", {}, START_MS))
         agent.deliver_to_proxy()
         agent.cut()  # the acknowledgement is lost
         agent.connect()
         await world.deliver()
-        assert [heard.event.sequence for heard in world.coordinator.events] == [1, 2]
+        assert [heard.event.sequence for heard in world.engine.happenings.latest] == [1, 2]
         assert not agent.session._events
         agent.restart()
         agent.connect()
         await world.deliver()
         agent.act(agent.session.event("Start", "new life", {}, START_MS))
         await world.deliver()
-        assert [heard.event.sequence for heard in world.coordinator.events] == [1, 2, 1]
+        assert [heard.event.sequence for heard in world.engine.happenings.latest] == [1, 2, 1]
 
     play(scene)
 
@@ -356,11 +363,11 @@ def test_active_captures_show_what_runs_on_a_pod(play):
     async def scene(world):
         agent = world.agent("pod-0")
         await world.ask(captures=[{"profile": "cpu"}])
-        (active,) = world.coordinator.active_captures("pod-0")
+        (active,) = world.engine.active_captures("pod-0")
         assert (active.request_id, active.profile, active.started_at_ms) == ("r1", "cpu", START_MS)
         agent.finish(agent.begun[0])
         await world.deliver()
-        assert world.coordinator.active_captures("pod-0") == ()
+        assert world.engine.active_captures("pod-0") == ()
 
     play(scene)
 
@@ -423,7 +430,7 @@ def test_equal_names_in_two_namespaces_are_captured_beside_each_other(play):
         twins = [world.agent("one/pod-0"), world.agent("two/pod-0")]
         await world.ask(captures=[{"profile": "cpu"}])
         assert [len(agent.running) for agent in twins] == [1, 1]
-        assert [len(world.coordinator.active_captures(a.address)) for a in twins] == [1, 1]
+        assert [len(world.engine.active_captures(a.address)) for a in twins] == [1, 1]
         await world.settle()
         request = world.get()
         assert request.phase is RequestPhase.SUCCEEDED
@@ -451,7 +458,7 @@ def test_one_of_two_equal_names_is_captured_over_a_restart(play):
         assert world.get().phase is RequestPhase.SUCCEEDED
         assert (len(one.begun), len(other.begun)) == (0, 1)
         for name in ("two/pod-0", "pod-0"):
-            assert [r.id for r in world.coordinator.select(node_id=name)] == ["r1"]
-        assert world.coordinator.select(node_id="one/pod-0") == ()
+            assert [r.id for r in world.engine.select(node_id=name)] == ["r1"]
+        assert world.engine.select(node_id="one/pod-0") == ()
 
     play(scene)
