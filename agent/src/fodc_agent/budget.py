@@ -8,11 +8,25 @@ because this agent is meant to stay at about 30 MiB unless somebody asks for mor
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.settings import Settings
+
 MIB: Final = 1024 * 1024
 CAP_BYTES: Final = 8 * MIB
 FALLBACK_BYTES: Final = 100 * MIB
 ASSUMED_LIMIT_BYTES: Final = 1024 * MIB
 _UNLIMITED_BYTES: Final = 1 << 60
+
+
+def window_bytes(settings: Settings) -> int:
+    """Return the memory for recorded metrics: what was told, else a share of the limit.
+
+    Reads the cgroup, so it is called before there is an event loop.
+    """
+    return settings.window_budget_bytes or window_budget_bytes(
+        settings.metrics_memory_percent,
+        memory_limit_bytes(),
+        percent_given=settings.metrics_memory_percent_given,
+    )
 
 
 def window_budget_bytes(percent: int, limit_bytes: int | None, *, percent_given: bool) -> int:

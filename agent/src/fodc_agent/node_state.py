@@ -13,7 +13,7 @@ from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 
-WINDOW: Final = frozenset({"WindowReach", "SeriesKept"})
+WINDOW: Final = frozenset({"WindowReach", "WindowRestored", "SeriesKept"})
 """Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
@@ -79,6 +79,8 @@ class Health:
     scrape_problems: Mapping[str, str] = field(default_factory=dict)
     journal_problem: str = ""
     spool_problem: str = ""
+    is_restoring: bool = False
+    """Whether history of an earlier life is still being read."""
     refused_series: int = 0
     """Series of the newest readings for which the window has no room."""
     reachable_s: float | None = None
@@ -110,6 +112,9 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
 
 def _window_conditions(health: Health) -> Iterator[frames.Condition]:
     """Yield what the window lacks, each with its figure."""
+    if health.is_restoring:
+        text = "the history that an earlier life of the agent left is still being read"
+        yield frames.Condition("WindowRestored", "Restoring", text)
     if health.refused_series:
         text = (
             f"{health.refused_series} series have no room in a budget of "

@@ -6,6 +6,7 @@ wrong with it now is in `problems` until its next good reading. A reading that c
 whatever the reason, is counted in `failures` and is no reason to end (T-WD-18, W-04).
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -57,13 +58,13 @@ class Recording:
         )
         try:
             async for reading in subscription:
-                self._take_or_note(reading)
+                await self._take_or_note(reading)
         finally:
             subscription.close()
 
-    def _take_or_note(self, reading: Reading) -> None:
+    async def _take_or_note(self, reading: Reading) -> None:
         try:
-            self._take(reading)
+            await self._take(reading)
         except Exception as fault:  # noqa: BLE001 - logged, counted, named
             text = f"failed to forward metrics to the recorder: {type(fault).__name__}: {fault}"
             self.failures[reading.source] += 1
@@ -71,7 +72,7 @@ class Recording:
                 _log.exception("recording_failed source=%s", reading.source)
             self._failed(reading.source, text)
 
-    def _take(self, reading: Reading) -> None:
+    async def _take(self, reading: Reading) -> None:
         source, payload = reading.source, reading.payload
         match payload:
             case None:
@@ -79,7 +80,7 @@ class Recording:
                 if is_page(source):
                     self._record_silence(source, reading)
             case Scrape():
-                self._take_scrape(source, payload, reading)
+                await self._take_scrape(source, payload, reading)
             case SourceReading():
                 self._recorder.record_samples(
                     source, payload.samples, reading.at_ms, reading.arrived_ms
@@ -93,19 +94,28 @@ class Recording:
                 kind = type(payload).__name__
                 raise TypeError(f"source {source} gave a {kind}, which nobody records")
 
-    def _take_scrape(self, source: str, scrape: Scrape, reading: Reading) -> None:
+    async def _take_scrape(self, source: str, scrape: Scrape, reading: Reading) -> None:
         report = None
         try:
             if scrape.body is None:
                 self._failed(source, scrape.error)
                 return
-            report = self._recorder.record_page(
-                source, scrape.body, reading.at_ms, reading.arrived_ms
-            )
+            report = await self._stored(source, scrape.body, reading)
             self._note_skipped(source, report)
             self._recovered(source)
         finally:
             self._record_figures(source, scrape, report, reading)
+
+    async def _stored(self, source: str, body: bytes, reading: Reading) -> PageReport:
+        """Store a page in steps of a few milliseconds, so that a huge one silences nobody."""
+        steps = self._recorder.page_steps(source, body, reading.at_ms, reading.arrived_ms)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                report: PageReport = end.value
+                return report
+            await asyncio.sleep(0)
 
     def _record_figures(
         self, source: str, scrape: Scrape, report: PageReport | None, reading: Reading

@@ -11,6 +11,7 @@ import pytest
 from fodc_agent.captures.outcomes import Failed, Order, order_of
 from fodc_agent.captures.pprof import PprofPort, Taken, target_of
 from fodc_agent.captures.spool import PartFile
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_protocol.errors import BadRequestError, Reason
 from fodc_protocol.link.frames import StartCapture
@@ -50,11 +51,11 @@ def answering(answer: bytes, seen: list[str] | None = None):
 
 
 async def take(base_url: str, path, wanted: Order, **options) -> Taken | Failed:
-    part = PartFile(path / f"{wanted.command_id}.part")
+    part = PartFile(path / f"{wanted.command_id}.part", Lane("spool"))
     part.open()
     client = HttpClient()
     try:
-        return await PprofPort(client, base_url, **options).take(wanted, part)
+        return await PprofPort(client, base_url, Lane("inspection"), **options).take(wanted, part)
     finally:
         part.close()
         await client.aclose()
@@ -311,8 +312,8 @@ def test_a_second_exclusive_capture_waits_for_the_first(pprof_port, recorded, tm
         port = OneAtATime(recorded("profile-5s.pb.gz"))
         async with pprof_port(port) as base_url:
             client = HttpClient()
-            profiler = PprofPort(client, base_url)
-            parts = [PartFile(tmp_path / f"{number}.part") for number in range(2)]
+            profiler = PprofPort(client, base_url, Lane("inspection"))
+            parts = [PartFile(tmp_path / f"{number}.part", Lane("spool")) for number in range(2)]
             for part in parts:
                 part.open()
             takes = [
@@ -340,8 +341,10 @@ def test_a_second_exclusive_capture_fails_when_the_first_ends_too_late(pprof_por
         port = OneAtATime(b"")
         async with pprof_port(port) as base_url:
             client = HttpClient()
-            profiler = PprofPort(client, base_url)
-            first_part, second_part = (PartFile(tmp_path / name) for name in ("a", "b"))
+            profiler = PprofPort(client, base_url, Lane("inspection"))
+            first_part, second_part = (
+                PartFile(tmp_path / name, Lane("spool")) for name in ("a", "b")
+            )
             first_part.open()
             second_part.open()
             first = asyncio.create_task(profiler.take(order(Profile.CPU), first_part))

@@ -39,7 +39,7 @@ class Scraped:
 
     def _give(self, reading: Reading) -> None:
         # What the task of `record` does with each reading.
-        self.recording._take_or_note(reading)
+        asyncio.run(self.recording._take_or_note(reading))
 
     def value(self, name, **labels):
         return self.recorder.value(f"fodc_agent_scrape_{name}", {"port": "2121", **labels})

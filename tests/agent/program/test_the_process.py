@@ -21,6 +21,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.journal_records import JournaledRow
 from fodc_wire.banyandb.database.v1 import database_pb2
 from fodc_wire.banyandb.database.v1 import rpc_pb2 as database_rpc_pb2
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2
@@ -480,10 +482,19 @@ def test_a_second_signal_ends_the_agent_at_once(node, tmp_path):
         assert took_s < 2.0
 
 
+def journaled(directory):
+    """Return the rows that are on the disk now."""
+    journal = Journal(directory, max_bytes=1 << 20)
+    return [one for one in journal.replay(journal.earlier()) if isinstance(one, JournaledRow)]
+
+
 def test_a_killed_agent_finds_its_window_again(node, tmp_path):
     flags = (f"--recorder-dir={tmp_path / 'journal'}",)
     with Agent(node, tmp_path, None, *flags) as agent:
         agent.wait_for("/metrics", lambda _, body: "writes{" in body)
+        deadline_s = time.monotonic() + 10
+        while not any(row.source.startswith("metrics:") for row in journaled(tmp_path / "journal")):
+            assert time.monotonic() < deadline_s
         agent.end(signal.SIGKILL)
     proxy = Proxy()
     node.release.set()

@@ -183,10 +183,10 @@ class Broken(Recorder):
         self.source = source
         self.fault: Exception | None = fault
 
-    def record_page(self, source, body, at_ms, arrived_ms=None):
+    def page_steps(self, source, body, at_ms, arrived_ms=None):
         if source == self.source and self.fault is not None:
             raise self.fault
-        return super().record_page(source, body, at_ms, arrived_ms)
+        return super().page_steps(source, body, at_ms, arrived_ms)
 
 
 def test_t_wd_10_a_failing_recorder_is_named_until_it_works_again():

@@ -253,7 +253,7 @@ def test_stream_gives_up_after_the_limit_when_a_node_floods_200_mb_without_a_len
     async def run() -> tuple[int, int, FetchError]:
         got = 0
 
-        def sink(data: bytes) -> None:
+        async def sink(data: bytes) -> None:
             nonlocal got
             got += len(data)
 
@@ -281,7 +281,7 @@ def test_stream_hands_pieces_to_the_sink_before_the_body_is_complete():
         got = bytearray()
         seen = asyncio.Event()
 
-        def sink(data: bytes) -> None:
+        async def sink(data: bytes) -> None:
             got.extend(data)
             seen.set()
 

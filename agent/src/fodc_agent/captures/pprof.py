@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.spool import PartFile
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol import pprof
@@ -59,11 +61,13 @@ class PprofPort:
         self,
         client: HttpClient,
         base_url: str,
+        inspection: Lane,
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], "asyncio.Future[None]"] | None = None,
     ) -> None:
         self._client = client
+        self._inspection = inspection
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._pause = pause or asyncio.sleep
@@ -83,9 +87,7 @@ class PprofPort:
             return Failed(Reason.PROFILER_BUSY, f"{busy}. {advice(Reason.PROFILER_BUSY)}")
         except FetchError as failure:
             return _explained(order, failure)
-        return await asyncio.get_running_loop().run_in_executor(
-            None, _looked_at, order, part.path, warnings
-        )
+        return await self._inspection.run(partial(_looked_at, order, part.path, warnings))
 
     @asynccontextmanager
     async def _turn(self, order: Order, deadline: _Deadline) -> AsyncIterator[None]:
@@ -128,10 +130,10 @@ class PprofPort:
             pause_s = min(pause_s * 2, _LONGEST_BUSY_PAUSE_S)
 
     async def _ask(self, order: Order, part: PartFile, deadline: _Deadline) -> None:
-        part.restart()
+        await part.begin_again()
         await self._client.stream(
             self._base_url + target_of(order),
-            sink=part.write,
+            sink=part.append,
             timeout_s=max(min(deadline.left_s(), order.duration_s + NODE_SLACK_S), 0.001),
             max_bytes=order.max_bytes,
         )

@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from fodc_agent.crew import Crew
-from fodc_agent.recorder_assembly import window_bytes
+from fodc_agent.lanes import Lane
 from fodc_agent.remote.leftovers import Leftovers
 from fodc_agent.remote.shares import Share
 from fodc_agent.remote.targets import FOLDER, Target, Targets, parse_targets, settings_of
@@ -87,7 +88,7 @@ class RemoteNodes:
         self._clock = clock
         self._poll_s = poll_s
         self._whole = Share(
-            window_bytes(settings), settings.recorder_max_bytes, settings.capture_quota_bytes
+            settings.window_budget_bytes, settings.recorder_max_bytes, settings.capture_quota_bytes
         )
         self._share = self._whole
         self._places: dict[str, _Place] = {}
@@ -98,6 +99,8 @@ class RemoteNodes:
         roots = [settings.capture_dir, *filter(None, [settings.recorder_dir])]
         self._leftovers = Leftovers([root / FOLDER for root in roots])
         self._swept_at_s = clock()
+        self._file = Lane("targets-file")
+        self._disk = Lane("leftovers", timeout_s=_SWEEP_S)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -116,21 +119,21 @@ class RemoteNodes:
 
     async def _watch(self) -> None:
         while True:
-            self._read()
+            await self._read()
             await self._attach()
             await self._sweep()
             await asyncio.sleep(self._poll_s)
 
     # ---- the file ----------------------------------------------------------------------------
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         """Take the file if it is another one than before; keep the last good one."""
         try:
-            signature = _signature_of(self._path)
+            signature = await self._file.run(partial(_signature_of, self._path))
             if signature == self._signature:
                 return
             self._signature = signature
-            self._wanted = parse_targets(_text_of(self._path))
+            self._wanted = parse_targets(await self._file.run(partial(_text_of, self._path)))
         except OSError as error:
             self._signature = ()
             self._keep_last(error.strerror or str(error))
@@ -227,8 +230,12 @@ class RemoteNodes:
             return
         self._swept_at_s = now_s
         kept = {place.target.folder for place in self._places.values()}
-        loop = asyncio.get_running_loop()
-        for path in await loop.run_in_executor(None, self._leftovers.sweep, kept, now_s):
+        try:
+            removed = await self._disk.run(partial(self._leftovers.sweep, kept, now_s))
+        except OSError as error:
+            _log.warning("target_leftovers_kept problem=%r", str(error))
+            return
+        for path in removed:
             _log.info("target_leftovers_removed path=%s", path)
 
     # ---- for the agent's own port ----------------------------------------------------------------

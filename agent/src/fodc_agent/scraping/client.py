@@ -9,7 +9,7 @@ one deadline from the name lookup to the last byte, and an upper limit of body b
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -24,7 +24,7 @@ from fodc_protocol.redaction import redact_foreign
 if TYPE_CHECKING:
     import ssl
 
-Sink: TypeAlias = Callable[[bytes], object]
+Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of a body; what it raises ends the exchange."""
 
 _READ_BYTES: Final = 64 * 1024
@@ -138,9 +138,13 @@ class HttpClient:
         """Fetch `url` into memory; raise FetchError for everything but a complete 200."""
         # Its value is the buffer itself, so a page of 8 MiB is never there twice.
         collected = BytesIO()
+
+        async def collect(data: bytes) -> None:
+            collected.write(data)
+
         answer = await self.stream(
             url,
-            sink=collected.write,
+            sink=collect,
             timeout_s=timeout_s,
             max_bytes=max_bytes,
             method=method,
@@ -332,44 +336,42 @@ async def _read_body(
     announced = int(headers.get("content-length", "0"))
     if announced > max_bytes:
         raise _too_large(request, f"{announced} bytes are announced", max_bytes)
-    decoder = _decoder_of(request, headers, sink, max_bytes)
+    decoder = _decoder_of(request, headers, max_bytes)
     received = 0
     while data := await _next_piece(connection, request, received):
         received += len(data)
         if received > max_bytes:
             raise _too_large(request, f"more than {max_bytes} bytes came", max_bytes)
-        sink(data) if decoder is None else decoder.take(data)
+        for piece in (data,) if decoder is None else decoder.pieces(data):
+            await sink(piece)
     if decoder is not None:
         decoder.end()
     return Response(head.status_code, headers, b"", received)
 
 
-def _decoder_of(
-    request: _Request, headers: Mapping[str, str], sink: Sink, max_bytes: int
-) -> "_Gunzip | None":
+def _decoder_of(request: _Request, headers: Mapping[str, str], max_bytes: int) -> "_Gunzip | None":
     """Return what undoes the encoding of a body; raise FetchError for one that nobody asked for."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return None
     if encoding in ("gzip", "x-gzip"):
-        return _Gunzip(request, sink, max_bytes)
+        return _Gunzip(request, max_bytes)
     told = redact_foreign(encoding, 60)
     message = f"{request}: the answer is encoded as {told}, which nobody asked for"
     raise FetchError(Fault.CONTENT, message, status=200)
 
 
 class _Gunzip:
-    """Undoes gzip on the way to a sink; one or several members, never more than `max_bytes`."""
+    """Undoes gzip, of one or several members, to never more than `max_bytes`."""
 
-    def __init__(self, request: _Request, sink: Sink, max_bytes: int) -> None:
+    def __init__(self, request: _Request, max_bytes: int) -> None:
         self._request = request
-        self._sink = sink
         self._max_bytes = max_bytes
         self._given = 0
         self._member = zlib.decompressobj(_GZIP)
 
-    def take(self, data: bytes) -> None:
-        """Decode a piece; raises FetchError for what is no gzip or becomes too large."""
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what a piece decodes to; raises FetchError for no gzip and for too much."""
         full = False
         while data or full:
             if self._member.eof:
@@ -385,7 +387,7 @@ class _Gunzip:
             if self._given > self._max_bytes:
                 seen = f"more than {self._max_bytes} bytes came when decoded"
                 raise _too_large(self._request, seen, self._max_bytes)
-            self._sink(plain)
+            yield plain
 
     def end(self) -> None:
         """Raise FetchError when the last member is not whole."""

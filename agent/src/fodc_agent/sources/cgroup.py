@@ -5,13 +5,24 @@ The one idea: version 1 and 2 of the interface say the same in different words; 
 the same metrics, so that nobody who looks at them has to know which one a host has.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
+from fodc_agent.sources.node_process import Process
 from fodc_agent.sources.procfs import parse_pairs
-from fodc_agent.sources.readings import Family, Gap, Sheet, SourceReading, counter, gauge
+from fodc_agent.sources.readings import (
+    Family,
+    Gap,
+    Sheet,
+    SourceReading,
+    counter,
+    gauge,
+    nothing_but,
+)
 
 MEMORY: Final = gauge("fodc_node_memory_current_bytes", "Memory that the node's cgroup uses.")
 WORKING_SET: Final = gauge(
@@ -84,18 +95,25 @@ class CgroupSource:
 
     def __init__(self, cgroup: NodeCgroup) -> None:
         self._cgroup = cgroup
+        self._lane = Lane(self.name)
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return what the kernel accounts; what it does not offer is a gap."""
-        sheet = Sheet(self.name)
-        found = await self._cgroup.find()
+        process = await self._cgroup.node.find()
+        if isinstance(process, Gap):
+            return nothing_but(self.name, process)
+        found = await self._cgroup.of(process)
         if isinstance(found, Gap):
-            sheet.missing([found])
-        elif found.is_v1:
+            return nothing_but(self.name, found)
+        return await self._lane.run(partial(self._read, process, found))
+
+    def _read(self, process: Process, found: CgroupDirectories) -> SourceReading:
+        sheet = Sheet(self.name)
+        if found.is_v1:
             _add_v1(sheet, found)
         elif found.unified is not None:
             _add_v2(sheet, found.unified, found.root)
-        return self._cgroup.node.reading_of_one_life(sheet)
+        return self._cgroup.node.reading_of_one_life(sheet, process)
 
 
 # ---- version 2 --------------------------------------------------------------------------------

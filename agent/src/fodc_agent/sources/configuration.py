@@ -8,10 +8,12 @@ known value and says so, so that a busy node does not look like a changed one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import FetchError
 from fodc_agent.sources.candidates import ROLE_WORDS
@@ -23,6 +25,7 @@ from fodc_protocol.link.frames import Condition
 
 _CMDLINE_BYTES: Final = 1 << 20
 _CMDLINE_S: Final = 5.0
+_FILE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class ConfigurationSource:
     tier: Final = Tier.SLOW
     floor_s: Final = 5.0
     ttl_s: Final = 60.0
-    timeout_s: Final = _CMDLINE_S + 2.0
+    timeout_s: Final = _CMDLINE_S + 5.0
 
     def __init__(self, client: HttpClient, pprof_url: str, node: NodeProcess | Gap) -> None:
         """Take the base of the pprof port, such as http://127.0.0.1:6060, "" for none.
@@ -66,6 +69,10 @@ class ConfigurationSource:
         self._node = node
         self._argv: Sequence[str] = ()
         self._environ: Mapping[str, str] = {}
+        # Files of one process may hang one by one: each has its own lane.
+        self._cmdline = Lane("cmdline", timeout_s=_FILE_S)
+        self._environment = Lane("environ", timeout_s=_FILE_S)
+        self._masking = Lane("masking")
         self._epoch = 0
         self._hash = ""
 
@@ -74,10 +81,10 @@ class ConfigurationSource:
         conditions: list[Condition] = []
         directory = await self._directory()
         await self._read_argv(directory, conditions)
-        self._read_environ(directory, conditions)
+        await self._read_environ(directory, conditions)
         if not self._argv:
             return ConfigurationReading(0, "", at_ms, (), (), tuple(conditions))
-        told = configuration_of(self._argv, self._environ)
+        told = await self._masking.run(partial(configuration_of, self._argv, self._environ))
         if told.hash != self._hash:
             self._hash = told.hash
             self._epoch += 1
@@ -94,7 +101,7 @@ class ConfigurationSource:
     async def _read_argv(self, directory: Path | Gap, conditions: list[Condition]) -> None:
         """Ask the process itself first: that works without a shared process namespace."""
         tried: list[str] = []
-        argv = await self._argv_by_pprof(tried) or _argv_of(directory, tried)
+        argv = await self._argv_by_pprof(tried) or await self._argv_of(directory, tried)
         if argv:
             self._argv = argv
             return
@@ -117,32 +124,32 @@ class ConfigurationSource:
             return []
         return split_nul(answer.body.decode("utf-8", "replace"))
 
-    def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> None:
+    async def _argv_of(self, directory: Path | Gap, tried: list[str]) -> list[str]:
+        if isinstance(directory, Gap):
+            tried.append(directory.message)
+            return []
+        path = directory / "cmdline"
+        try:
+            argv = split_nul(await self._cmdline.run(partial(read_small, path)))
+        except OSError as error:
+            tried.append(gap_of("cmdline", path, error).message)
+            return []
+        if not argv:
+            tried.append(f"{path} is empty")
+        return argv
+
+    async def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> None:
         if isinstance(directory, Gap):
             gap = directory
         else:
             path = directory / "environ"
             try:
-                self._environ = parse_environ(read_small(path))
+                text = await self._environment.run(partial(read_small, path))
             except OSError as error:
                 gap = gap_of("environ", path, error)
             else:
+                self._environ = parse_environ(text)
                 return
         state = "the last known one is shown" if self._environ else "settings by BYDB_* are missing"
         message = f"the environment cannot be read, {state}: {gap.message}"
         conditions.append(Condition("Environment", gap.reason, message))
-
-
-def _argv_of(directory: Path | Gap, tried: list[str]) -> list[str]:
-    if isinstance(directory, Gap):
-        tried.append(directory.message)
-        return []
-    path = directory / "cmdline"
-    try:
-        argv = split_nul(read_small(path))
-    except OSError as error:
-        tried.append(gap_of("cmdline", path, error).message)
-        return []
-    if not argv:
-        tried.append(f"{path} is empty")
-    return argv

@@ -29,6 +29,7 @@ class GapReason(StrEnum):
     NOT_FOUND = "NotFound"
     UNSUPPORTED = "Unsupported"
     UNREADABLE = "Unreadable"
+    HUNG = "Hung"
     OUTSIDE_NAMESPACE = "OutsideNamespace"
     NOT_SHARED = "NotShared"
     FLAVOUR_BASIC = "FlavourBasic"
@@ -137,6 +138,13 @@ class Sheet:
         return SourceReading((*self.samples, *gap_samples), tuple(self.gaps))
 
 
+def nothing_but(source: str, gap: Gap) -> SourceReading:
+    """Return a reading of which only the reason is there why it is empty."""
+    sheet = Sheet(source)
+    sheet.missing([gap])
+    return sheet.reading()
+
+
 def read_small(path: Path) -> str:
     """Return the text of a kernel file of at most 1 MiB; raises OSError."""
     with path.open("rb") as file:
@@ -151,6 +159,8 @@ def gap_of(part: str, path: Path, error: OSError) -> Gap:
             return Gap(part, GapReason.PERMISSION_DENIED, f"{path}: no permission; {advice}")
         case errno.ENOENT | errno.ENOTDIR | errno.ESRCH:
             return Gap(part, GapReason.NOT_FOUND, f"{path} does not exist")
+        case None if isinstance(error, TimeoutError):
+            return Gap(part, GapReason.HUNG, f"{path}: {error}")
         case errno.EOPNOTSUPP | errno.ENODEV:
             return Gap(part, GapReason.UNSUPPORTED, f"{path}: this kernel does not offer it")
         case _:

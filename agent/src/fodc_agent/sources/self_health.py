@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.readings import Sheet, SourceReading, counter, gauge
 from fodc_protocol.metrics.samples import Sample
@@ -40,6 +41,7 @@ class SelfHealthSource:
     ) -> None:
         """Take callables that give further samples; they are called in the event loop."""
         self._version = version
+        self._lane = Lane(self.name)
         self._uptime_s = uptime_s
         self._counters = tuple(counters)
         self._directory = proc / "self"
@@ -48,9 +50,15 @@ class SelfHealthSource:
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return the agent's own figures."""
+        sheet = await self._lane.run(self._read)
+        sheet.add(UPTIME, self._uptime_s())
+        for counters in self._counters:
+            sheet.samples.extend(counters())
+        return sheet.reading()
+
+    def _read(self) -> Sheet:
         sheet = Sheet(self.name)
         sheet.add(BUILD, 1, ("version", self._version))
-        sheet.add(UPTIME, self._uptime_s())
         stat = sheet.read("stat", self._directory / "stat", procfs.parse_stat)
         if stat is not None:
             sheet.add(CPU, stat.user_ticks / self._ticks_per_s, ("mode", "user"))
@@ -58,6 +66,4 @@ class SelfHealthSource:
             sheet.add(RESIDENT, stat.resident_pages * self._page_bytes)
             sheet.add(THREADS, stat.threads)
         sheet.count_entries(OPEN_FILES, "open_fds", self._directory / "fd")
-        for counters in self._counters:
-            sheet.samples.extend(counters())
-        return sheet.reading()
+        return sheet
