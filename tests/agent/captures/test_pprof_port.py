@@ -241,6 +241,28 @@ def test_a_silent_node_fails_as_hung_when_the_order_is_over(pprof_port, tmp_path
     assert result.reason is Reason.NODE_HUNG
 
 
+def test_a13_a_profile_began_when_the_node_was_asked_and_not_when_it_was_ordered(
+    pprof_port, recorded, tmp_path
+):
+    answers = [busy(Profile.CPU), ok(recorded("profile-5s.pb.gz"))]
+    times = iter([1_000, 7_000])
+
+    async def handle(target, writer):
+        writer.write(answers.pop(0))
+
+    async def no_pause(pause_s):
+        pass
+
+    async def run():
+        async with pprof_port(handle) as base_url:
+            wanted = order(Profile.CPU, duration_s=1.0, timeout_s=20.0)
+            return await take(
+                base_url, tmp_path, wanted, pause=no_pause, now_ms=lambda: next(times)
+            )
+
+    assert asyncio.run(run()).began_at_ms == 7_000
+
+
 # ---- a profiler that is taken -----------------------------------------------------------------
 
 

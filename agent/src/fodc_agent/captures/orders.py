@@ -340,7 +340,7 @@ def _manifest(
         size_bytes=part.size_bytes,
         sha256=part.sha256,
         samples=taken.samples,
-        started_at_ms=run.started_at_ms,
+        started_at_ms=taken.began_at_ms or run.started_at_ms,
         finished_at_ms=finished_at_ms,
         duration_ms=round(order.duration_s * 1000),
         warnings=taken.warnings,
