@@ -23,7 +23,7 @@ from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
 
 CONFIGURATION: Final = ConfigurationSource.name
 _USUAL_S: Final = 10.0
-_CONFIGURATION_EVERY_S: Final = 300.0
+_CONFIGURATION_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

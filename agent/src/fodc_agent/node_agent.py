@@ -18,7 +18,7 @@ from typing import Final
 
 from fodc_agent.abilities import abilities, remote_abilities, shown
 from fodc_agent.bus.breaker import Breaker
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.capture_notes import held_capture, note_outcome
 from fodc_agent.captures.orders import Captures, Origin
 from fodc_agent.captures.outcomes import Outcome
@@ -79,6 +79,7 @@ _PAGE_CAP_S: Final = 5.0
 _CHECK_EVERY_S: Final = 3600.0
 _FIRST_CHECK_S: Final = 2.0
 _REPLAY_S: Final = 1.0
+_REFRESH_PAUSE_S: Final = 1.0
 
 
 def _wall_ms() -> int:
@@ -98,11 +99,13 @@ class NodeAgent:
         self._recorder = recorder_of(settings)
         self._keeper = keeper_of(settings, self._recorder)
         self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
+        self._restart_seen = asyncio.Event()
         self._recording = Recording(
             self._coordinator,
             self._recorder,
             on_change=self._tell_state,
             on_configuration=self._configuration_changed,
+            on_return=self._restart_seen.set,
         )
         self._started_s = time.monotonic()
         self._node = None if settings.is_remote else node_process(settings, self._check_again)
@@ -190,6 +193,7 @@ class NodeAgent:
     def _start_telling(self, held: Sequence[Held]) -> None:
         crew = self._crew
         crew.start("identity", self._discovery.run)
+        crew.start("configuration", self._refresh_configuration)
         crew.start("profiler", self._watch_profiler)
         crew.start("state", self._publish_state)
         if self._node is not None:
@@ -295,7 +299,7 @@ class NodeAgent:
 
     async def _facts_from_command(self) -> NodeFacts | None:
         """Read role and labels from what the node was told, where its ports do not tell them."""
-        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=_ROLE_AGE_S)
+        reading = await self._configuration_now(_ROLE_AGE_S)
         known = reading.payload
         if not isinstance(known, ConfigurationReading) or not known.epoch:
             return None
@@ -325,6 +329,22 @@ class NodeAgent:
     def _check_again(self) -> None:
         """Let the self-check look now: the node's process is another one."""
         self._check_due.set()
+        self._restart_seen.set()
+
+    async def _refresh_configuration(self) -> None:
+        """Read the node's settings anew after what may have been a restart."""
+        while True:
+            await self._restart_seen.wait()
+            self._restart_seen.clear()
+            await self._configuration_now(0.0)
+            await asyncio.sleep(_REFRESH_PAUSE_S)
+
+    async def _configuration_now(self, max_age_s: float | None = None) -> Reading:
+        """Return a reading of the configuration, and let everybody know it."""
+        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=max_age_s)
+        if isinstance(reading.payload, ConfigurationReading):
+            self._recording.take_configuration(reading.payload)
+        return reading
 
     async def _check_first(self, node: NodeProcess) -> None:
         """Look once before anybody is greeted; a check that fails or hangs stops nothing."""
@@ -370,7 +390,7 @@ class NodeAgent:
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
-        reading = await self._coordinator.demand(CONFIGURATION)
+        reading = await self._configuration_now()
         payload = reading.payload or self._recording.configuration
         if not isinstance(payload, ConfigurationReading):
             raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")

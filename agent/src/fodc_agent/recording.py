@@ -27,7 +27,8 @@ _log: Final = logging.getLogger(__name__)
 class Recording:
     """Records sources; `problems` and `gaps` by source tell what is missing now.
 
-    `failures` counts by source the readings that were good and could not be recorded.
+    `failures` counts by source the readings that were good and could not be recorded. `on_return`
+    is called when a page of the node is there again.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Recording:
         *,
         on_change: Callable[[], None],
         on_configuration: Callable[[ConfigurationReading], None],
+        on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self._coordinator = coordinator
         self._recorder = recorder
         self._on_change = on_change
         self._on_configuration = on_configuration
+        self._on_return = on_return
         self.problems: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
@@ -88,7 +91,7 @@ class Recording:
                 self._note_gaps(source, payload.gaps)
                 self._recovered(source)
             case ConfigurationReading():
-                self._take_configuration(payload)
+                self.take_configuration(payload)
                 self._recovered(source)
             case _:
                 kind = type(payload).__name__
@@ -135,7 +138,8 @@ class Recording:
     def _figures_of(self, source: str) -> ScrapeFigures:
         return self._figures.setdefault(source, ScrapeFigures(source.rpartition(":")[2]))
 
-    def _take_configuration(self, reading: ConfigurationReading) -> None:
+    def take_configuration(self, reading: ConfigurationReading) -> None:
+        """Take the newest reading, whoever asked for it."""
         known, self.configuration = self.configuration, reading
         if known is not None and known.hash != reading.hash:
             self._on_configuration(reading)
@@ -161,6 +165,8 @@ class Recording:
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
             self._on_change()
+            if is_page(source):
+                self._on_return()
         elif is_first and is_page(source):
             self._on_change()
 

@@ -101,7 +101,7 @@ def test_a_trace_is_taken_when_it_has_a_header(pprof_port, recorded, tmp_path):
         order(Profile.TRACE, duration_s=1.0),
     )
 
-    assert result == Taken(None, ())
+    assert (result.samples, result.warnings) == (None, ())
 
 
 @pytest.mark.parametrize("profile", [Profile.BLOCK, Profile.MUTEX])

@@ -30,7 +30,10 @@ _FILE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationReading:
-    """The node's settings at `collected_at_ms`; the epoch is 0 while nothing is known."""
+    """The node's settings; the epoch is 0 while nothing is known.
+
+    `collected_at_ms` is when the oldest part of it was read.
+    """
 
     epoch: int
     hash: str
@@ -56,7 +59,7 @@ class ConfigurationSource:
     name: Final = "configuration"
     tier: Final = Tier.SLOW
     floor_s: Final = 5.0
-    ttl_s: Final = 60.0
+    ttl_s: Final = 5.0
     timeout_s: Final = _CMDLINE_S + 5.0
 
     def __init__(self, client: HttpClient, pprof_url: str, node: NodeProcess | Gap) -> None:
@@ -73,6 +76,7 @@ class ConfigurationSource:
         self._cmdline = Lane("cmdline", timeout_s=_FILE_S)
         self._environment = Lane("environ", timeout_s=_FILE_S)
         self._masking = Lane("masking")
+        self._argv_at_ms = self._environ_at_ms = 0
         self._epoch = 0
         self._hash = ""
 
@@ -80,16 +84,19 @@ class ConfigurationSource:
         """Return the settings as far as they can be seen, secrets masked."""
         conditions: list[Condition] = []
         directory = await self._directory()
-        await self._read_argv(directory, conditions)
-        await self._read_environ(directory, conditions)
+        if await self._read_argv(directory, conditions):
+            self._argv_at_ms = at_ms
+        if await self._read_environ(directory, conditions):
+            self._environ_at_ms = at_ms
         if not self._argv:
             return ConfigurationReading(0, "", at_ms, (), (), tuple(conditions))
+        read_at_ms = min(self._argv_at_ms, self._environ_at_ms or at_ms)
         told = await self._masking.run(partial(configuration_of, self._argv, self._environ))
         if told.hash != self._hash:
             self._hash = told.hash
             self._epoch += 1
         return ConfigurationReading(
-            self._epoch, self._hash, at_ms, told.command, told.entries, tuple(conditions)
+            self._epoch, self._hash, read_at_ms, told.command, told.entries, tuple(conditions)
         )
 
     async def _directory(self) -> Path | Gap:
@@ -98,16 +105,17 @@ class ConfigurationSource:
         process = await self._node.find()
         return process if isinstance(process, Gap) else self._node.directory(process)
 
-    async def _read_argv(self, directory: Path | Gap, conditions: list[Condition]) -> None:
+    async def _read_argv(self, directory: Path | Gap, conditions: list[Condition]) -> bool:
         """Ask the process itself first: that works without a shared process namespace."""
         tried: list[str] = []
         argv = await self._argv_by_pprof(tried) or await self._argv_of(directory, tried)
         if argv:
             self._argv = argv
-            return
+            return True
         state = "the last known ones are shown" if self._argv else "none are known"
         message = f"arguments cannot be read, {state}: {'; '.join(tried)}"
         conditions.append(Condition("Arguments", "Unreadable", message))
+        return False
 
     async def _argv_by_pprof(self, tried: list[str]) -> list[str]:
         if not self._pprof_url:
@@ -138,7 +146,7 @@ class ConfigurationSource:
             tried.append(f"{path} is empty")
         return argv
 
-    async def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> None:
+    async def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> bool:
         if isinstance(directory, Gap):
             gap = directory
         else:
@@ -149,7 +157,8 @@ class ConfigurationSource:
                 gap = gap_of("environ", path, error)
             else:
                 self._environ = parse_environ(text)
-                return
+                return True
         state = "the last known one is shown" if self._environ else "settings by BYDB_* are missing"
         message = f"the environment cannot be read, {state}: {gap.message}"
         conditions.append(Condition("Environment", gap.reason, message))
+        return False
