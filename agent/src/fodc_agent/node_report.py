@@ -131,6 +131,7 @@ class NodeReport:
             role_known=self._role_known,
             role_problem=self.role_problem(),
             scrape_problems=self._page_problems(),
+            pages_cut=self.recording.cuts,
             journal_problem="" if self.keeper is None else self.keeper.problem,
             spool_problem=self.spool_problem,
             is_restoring=self.keeper is not None and not self.keeper.replayed.is_set(),

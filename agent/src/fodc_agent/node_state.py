@@ -77,6 +77,8 @@ class Health:
     role_known: bool = True
     role_problem: str = ""
     scrape_problems: Mapping[str, str] = field(default_factory=dict)
+    pages_cut: Mapping[str, str] = field(default_factory=dict)
+    """What was left out of pages that were not read to their end."""
     journal_problem: str = ""
     spool_problem: str = ""
     is_restoring: bool = False
@@ -97,6 +99,9 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
     if health.scrape_problems:
         text = "; ".join(f"{name}: {why}" for name, why in sorted(health.scrape_problems.items()))
         conditions.append(frames.Condition("NodeScraped", "ScrapeFailed", text))
+    if health.pages_cut:
+        text = "; ".join(f"{name}: {what}" for name, what in sorted(health.pages_cut.items()))
+        conditions.append(frames.Condition("PageWhole", "TooLarge", text))
     if not health.role_known:
         hint = health.role_problem or "give --cluster-state-ports or --node-role"
         conditions.append(frames.Condition("RoleKnown", "RoleUnspecified", hint))

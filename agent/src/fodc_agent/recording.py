@@ -16,7 +16,7 @@ from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.bus.mailbox import Policy
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
-from fodc_agent.scrape_figures import ScrapeFigures, figures_source, is_page
+from fodc_agent.scrape_figures import ScrapeFigures, cut_text, figures_source, is_page
 from fodc_agent.sources.banyandb import Scrape
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.sources.readings import Gap, SourceReading
@@ -51,6 +51,8 @@ class Recording:
         self.configuration: ConfigurationReading | None = None
         self.answered: set[str] = set()
         """Sources of which a good reading was recorded at least once."""
+        self.cuts: dict[str, str] = {}
+        """Pages that were not read to their end, by source, with what was left out."""
         self._figures: dict[str, ScrapeFigures] = {}
         self._skipping: set[str] = set()
 
@@ -105,6 +107,7 @@ class Recording:
                 return
             report = await self._stored(source, scrape.body, reading)
             self._note_skipped(source, report)
+            self._note_cut(source, scrape, report)
             self._recovered(source)
         finally:
             self._record_figures(source, scrape, report, reading)
@@ -177,6 +180,16 @@ class Recording:
         if known is None:
             _log.info("source_failed source=%s error=%r", source, error)
             self._on_change()
+
+    def _note_cut(self, source: str, scrape: Scrape, report: PageReport) -> None:
+        text = cut_text(scrape, report)
+        if bool(text) != (source in self.cuts):
+            _log.warning("page_cut source=%s what=%r", source, text or "no more")
+            self._on_change()
+        if text:
+            self.cuts[source] = text
+        else:
+            self.cuts.pop(source, None)
 
     def _note_skipped(self, source: str, report: PageReport) -> None:
         skipped = sum(report.skipped.values())

@@ -42,7 +42,7 @@ class Node:
         self.pages = {int(port.removeprefix("port_")): page for port, page in pages.items()}
         self.asked: list[tuple[int, float]] = []
 
-    async def get(self, url, *, timeout_s, max_bytes):
+    async def get(self, url, *, timeout_s, max_bytes, cut=False):
         port = int(url.rpartition(":")[2].removesuffix("/metrics"))
         self.asked.append((port, asyncio.get_running_loop().time() - 1000.0))
         answer = self.pages[port]

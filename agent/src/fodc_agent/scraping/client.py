@@ -10,7 +10,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -73,6 +73,8 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     received_bytes: int
+    cut: bool = False
+    """Whether the body was longer than was wanted, and its beginning was taken."""
 
 
 @dataclass(slots=True)
@@ -134,8 +136,12 @@ class HttpClient:
         method: str = "GET",
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
+        cut: bool = False,
     ) -> Response:
-        """Fetch `url` into memory; raise FetchError for everything but a complete 200."""
+        """Fetch `url` into memory; raise FetchError for everything but a complete 200.
+
+        With `cut` the beginning of a body above `max_bytes` is an answer as well.
+        """
         # Its value is the buffer itself, so a page of 8 MiB is never there twice.
         collected = BytesIO()
 
@@ -150,8 +156,9 @@ class HttpClient:
             method=method,
             body=body,
             headers=headers,
+            cut=cut,
         )
-        return Response(answer.status, answer.headers, collected.getvalue(), answer.received_bytes)
+        return replace(answer, body=collected.getvalue())
 
     async def stream(
         self,
@@ -163,16 +170,17 @@ class HttpClient:
         method: str = "GET",
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
+        cut: bool = False,
     ) -> Response:
         """Fetch `url` and hand each piece of a 200's body to `sink` as it comes.
 
         Raises FetchError; `sink` may have got a part by then. Bodies of other statuses never reach
         the sink. `max_bytes` and `timeout_s` are for the whole exchange.
         """
-        request = _Request(method, parse_url(url), body, tuple(headers))
+        request = _Request(method, parse_url(url), body, tuple(headers), max_bytes, cut)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(request, sink, max_bytes)
+                return await self._exchange(request, sink)
         except TimeoutError:
             message = f"{request}: no complete answer within {timeout_s:g} s"
             raise FetchError(Fault.HUNG, message) from None
@@ -190,7 +198,7 @@ class HttpClient:
         """How many connections wait to be used again."""
         return sum(map(len, self._idle.values()))
 
-    async def _exchange(self, request: "_Request", sink: Sink, max_bytes: int) -> Response:
+    async def _exchange(self, request: "_Request", sink: Sink) -> Response:
         """Try once; a GET once more on a new connection where a kept one turned out to be dead."""
         connection = self._take_idle(request.url) or await self._connect(request)
         try:
@@ -201,19 +209,14 @@ class HttpClient:
                 raise
             connection = await self._connect(request)
             head = await _ask(connection, request)
-        return await self._receive(connection, request, head, sink, max_bytes)
+        return await self._receive(connection, request, head, sink)
 
     async def _receive(
-        self,
-        connection: _Connection,
-        request: "_Request",
-        head: h11.Response,
-        sink: Sink,
-        max_bytes: int,
+        self, connection: _Connection, request: "_Request", head: h11.Response, sink: Sink
     ) -> Response:
         """Read the body; keep the connection when the exchange was complete, else drop it."""
         try:
-            answer = await _read_body(connection, request, head, sink, max_bytes)
+            answer = await _read_body(connection, request, head, sink)
         except BaseException:
             connection.abort()
             raise
@@ -277,6 +280,8 @@ class _Request:
     url: Url
     body: bytes
     headers: tuple[tuple[str, str], ...]
+    max_bytes: int
+    cut: bool
 
     def event(self) -> h11.Request:
         headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent"), *self.headers]
@@ -328,50 +333,54 @@ def _headers(head: h11.Response) -> dict[str, str]:
 
 
 async def _read_body(
-    connection: _Connection, request: _Request, head: h11.Response, sink: Sink, max_bytes: int
+    connection: _Connection, request: _Request, head: h11.Response, sink: Sink
 ) -> Response:
     if head.status_code != 200:
         raise await _status_failure(connection, request, head)
     headers = _headers(head)
     announced = int(headers.get("content-length", "0"))
-    if announced > max_bytes:
-        raise _too_large(request, f"{announced} bytes are announced", max_bytes)
-    decoder = _decoder_of(request, headers, max_bytes)
-    received = 0
+    if announced > request.max_bytes and not request.cut:
+        raise _too_large(request, f"{announced} bytes are announced")
+    decoder = _decoder_of(request, headers)
+    received = given = 0
     while data := await _next_piece(connection, request, received):
         received += len(data)
-        if received > max_bytes:
-            raise _too_large(request, f"more than {max_bytes} bytes came", max_bytes)
         for piece in (data,) if decoder is None else decoder.pieces(data):
-            await sink(piece)
+            room = request.max_bytes - given
+            await sink(piece[:room])
+            given += min(len(piece), room)
+            if len(piece) > room:
+                if request.cut:
+                    return Response(head.status_code, headers, b"", received, cut=True)
+                decoded = "" if decoder is None else " when decoded"
+                raise _too_large(request, f"more than {request.max_bytes} bytes came{decoded}")
     if decoder is not None:
         decoder.end()
     return Response(head.status_code, headers, b"", received)
 
 
-def _decoder_of(request: _Request, headers: Mapping[str, str], max_bytes: int) -> "_Gunzip | None":
+def _decoder_of(request: _Request, headers: Mapping[str, str]) -> "_Gunzip | None":
     """Return what undoes the encoding of a body; raise FetchError for one that nobody asked for."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return None
     if encoding in ("gzip", "x-gzip"):
-        return _Gunzip(request, max_bytes)
+        return _Gunzip(request)
     told = redact_foreign(encoding, 60)
     message = f"{request}: the answer is encoded as {told}, which nobody asked for"
     raise FetchError(Fault.CONTENT, message, status=200)
 
 
 class _Gunzip:
-    """Undoes gzip, of one or several members, to never more than `max_bytes`."""
+    """Undoes gzip, of one or several members, some 64 KiB at a time."""
 
-    def __init__(self, request: _Request, max_bytes: int) -> None:
+    def __init__(self, request: _Request) -> None:
         self._request = request
-        self._max_bytes = max_bytes
         self._given = 0
         self._member = zlib.decompressobj(_GZIP)
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what a piece decodes to; raises FetchError for no gzip and for too much."""
+        """Yield what a piece decodes to; raises FetchError for what is no gzip."""
         full = False
         while data or full:
             if self._member.eof:
@@ -384,9 +393,6 @@ class _Gunzip:
             data = self._member.unconsumed_tail or self._member.unused_data
             full = len(plain) == _READ_BYTES and not self._member.eof
             self._given += len(plain)
-            if self._given > self._max_bytes:
-                seen = f"more than {self._max_bytes} bytes came when decoded"
-                raise _too_large(self._request, seen, self._max_bytes)
             yield plain
 
     def end(self) -> None:
@@ -413,8 +419,8 @@ def _not_http(part: str, error: Exception) -> str:
     return f"the {part} is not HTTP: {redact_foreign(str(error))}"
 
 
-def _too_large(request: _Request, seen: str, max_bytes: int) -> FetchError:
-    return FetchError(Fault.TOO_LARGE, f"{request}: {seen}, the limit is {max_bytes}")
+def _too_large(request: _Request, seen: str) -> FetchError:
+    return FetchError(Fault.TOO_LARGE, f"{request}: {seen}, the limit is {request.max_bytes}")
 
 
 async def _status_failure(

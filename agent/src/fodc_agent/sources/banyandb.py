@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fodc_agent.bus.timetable import Tier
@@ -24,7 +24,8 @@ ATTEMPT_S: Final = 5.0
 """Deadline of one attempt (§6.2)."""
 TOTAL_S: Final = 9.0
 """Deadline of all attempts: below the usual interval, so that ticks are not lost (W-14)."""
-MAX_PAGE_BYTES: Final = 8 << 20
+MAX_PAGE_BYTES: Final = 4 << 20
+"""What is read of a page: some 30,000 lines, which is more than a window holds."""
 
 UP: Final = gauge("fodc_agent_scrape_up", "1 when the last scrape of this port gave a page.")
 DURATION: Final = gauge(
@@ -43,6 +44,8 @@ class Scrape:
     failure: FetchError | None
     attempts: int
     duration_s: float
+    cut: bool = False
+    """Whether the page was longer than is read; what was read is in `body`."""
 
     @property
     def up(self) -> bool:
@@ -101,7 +104,7 @@ class MetricsSource:
             attempt += 1
             left_s = TOTAL_S - (self._clock() - began_s)
             try:
-                body = await self._attempt(min(self._attempt_s, left_s))
+                answer = await self._attempt(min(self._attempt_s, left_s))
             except FetchError as failure:
                 pause_s = pause_before_retry_s(attempt, failure)
                 left_s = TOTAL_S - (self._clock() - began_s)
@@ -109,15 +112,19 @@ class MetricsSource:
                     failed = _after(failure, attempt)
                     return Scrape(self.port, None, failed, attempt, self._clock() - began_s)
             else:
-                return Scrape(self.port, body, None, attempt, self._clock() - began_s)
+                duration_s = self._clock() - began_s
+                return Scrape(self.port, answer.body, None, attempt, duration_s, answer.cut)
             await self._pause(pause_s)
 
-    async def _attempt(self, timeout_s: float) -> bytes:
+    async def _attempt(self, timeout_s: float) -> Response:
         answer = await self._client.get(
-            self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes
+            self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes, cut=True
         )
+        if answer.cut:
+            # The last line is not whole.
+            answer = replace(answer, body=answer.body[: answer.body.rfind(b"\n") + 1])
         _check_page(self.url, answer)
-        return answer.body
+        return answer
 
 
 _EXCERPT_CHARS: Final = 120
