@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from fodc_agent.crew import Crew
 from fodc_agent.lanes import Lane
 from fodc_agent.remote.leftovers import Leftovers
-from fodc_agent.remote.shares import Share
+from fodc_agent.remote.shares import LEAST_WINDOW_BYTES, Share
 from fodc_agent.remote.targets import FOLDER, Target, Targets, parse_targets, settings_of
 from fodc_agent.settings import Settings
 from fodc_agent.web.routes import Check
@@ -95,6 +95,8 @@ class RemoteNodes:
         self._crew = Crew()
         self._signature: tuple[int, ...] = ()
         self._wanted: Targets | None = None
+        self._homeless: list[str] = []
+        """Targets for which the memory has no window."""
         self._problem = "it was not read yet"
         roots = [settings.capture_dir, *filter(None, [settings.recorder_dir])]
         self._leftovers = Leftovers([root / FOLDER for root in roots])
@@ -159,7 +161,9 @@ class RemoteNodes:
         """Make what is there what is wanted."""
         if self._wanted is None:
             return
-        wanted = {target.key: target for target in self._wanted.targets}
+        most = self._whole.places
+        self._homeless = [target.key for target in self._wanted.targets[most:]]
+        wanted = {target.key: target for target in self._wanted.targets[:most]}
         gone = [one for key, one in self._places.items() if wanted.get(key) != one.target]
         for place in gone:
             del self._places[place.target.key]
@@ -168,6 +172,9 @@ class RemoteNodes:
         self._places.update(fresh)
         if gone or fresh:
             self._divide()
+        if self._homeless and fresh:
+            names = ", ".join(self._homeless)
+            _log.warning("targets_refused targets=%s reason=%r", names, self._no_window)
         await asyncio.gather(*map(self._ensure, list(self._places.values())))
 
     def _divide(self) -> None:
@@ -250,7 +257,17 @@ class RemoteNodes:
         """Return a line for the file and one for each target."""
         checks = [Check("targets-file", not self._problem, self._problem)]
         checks.extend(_check(place) for place in self._places.values())
+        why = self._no_window
+        checks.extend(Check(f"target {key}", ok=False, message=why) for key in self._homeless)
         return checks
+
+    @property
+    def _no_window(self) -> str:
+        whole, least = self._whole.window_bytes // 1024, LEAST_WINDOW_BYTES // 1024
+        return (
+            f"refused: a window needs {least} KiB and the memory for windows is {whole} KiB, which "
+            f"is enough for {self._whole.places} targets: raise --window-budget"
+        )
 
 
 def _check(place: _Place) -> Check:
