@@ -84,8 +84,8 @@ async def _run(settings: Settings, web: "WebServer", address: str) -> int:
     log = logging.getLogger("fodc_agent")
     log.info("starting version=%s pid=%d listen=%s", VERSION, os.getpid(), address)
     log.info("settings %s", " ".join(settings.lines))
-    for name in settings.dormant:
-        log.warning("not_active option=%s", name)
+    for line in settings.dormant:
+        log.warning("not_active %s", line)
     return await Program(settings, web).run()
 
 
