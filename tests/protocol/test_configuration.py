@@ -12,7 +12,6 @@ from fodc_protocol.configuration import (
     Source,
     configuration_of,
     drift,
-    drift_by_role,
     is_identity,
 )
 
@@ -141,20 +140,6 @@ def test_drift_shows_a_setting_that_only_some_nodes_have():
 def test_equal_nodes_have_no_drift():
     assert drift({"a": entries(x="1"), "b": entries(x="1")}) == []
     assert drift({}) == []
-
-
-def test_roles_are_compared_among_themselves():
-    found = drift_by_role(
-        [
-            ("liaison-0", "LIAISON", entries(x="1")),
-            ("data-0", "DATA", entries(x="2")),
-            ("data-1", "DATA", entries(x="3")),
-        ]
-    )
-    assert {role: [one.name for one in drifts] for role, drifts in found.items()} == {
-        "DATA": ["x"],
-        "LIAISON": [],
-    }
 
 
 def test_identity_names():

@@ -177,16 +177,6 @@ def drift(configurations: Mapping[str, Iterable[ConfigEntry]]) -> list[Drift]:
     return [item for item in found if len(item.values) > 1]
 
 
-def drift_by_role(
-    nodes: Iterable[tuple[str, str, Iterable[ConfigEntry]]],
-) -> dict[str, list[Drift]]:
-    """Return the drift inside each role; `nodes` holds (node, role, entries)."""
-    roles: dict[str, dict[str, Iterable[ConfigEntry]]] = {}
-    for node, role, entries in nodes:
-        roles.setdefault(role, {})[node] = entries
-    return {role: drift(roles[role]) for role in sorted(roles)}
-
-
 def _drift_of(name: str, by_node: Mapping[str, Mapping[str, str]]) -> Drift:
     values: dict[str | None, tuple[str, ...]] = {}
     for node in sorted(by_node):

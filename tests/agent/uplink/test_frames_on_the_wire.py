@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import struct
 from enum import IntEnum
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.uplink import codec
 from fodc_protocol.link import frames
-from fodc_protocol.protobuf import Fields, WireError, fields, varint
+from fodc_protocol.protobuf import Fields, fields, varint
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -196,7 +195,3 @@ def test_a_varint_reads_as_it_was_written(value):
 
 def test_numbers_are_read_packed_and_one_by_one():
     assert Fields(b"\x12\x02\x01\x03\x10\x02").numbers(2) == (1, 3, 2)
-    packed = b"\x0a\x08" + struct.pack("<Q", 7)
-    assert Fields(packed).fixed64s(1) == (7,)
-    with pytest.raises(WireError):
-        Fields(b"\x0a\x01a").fixed64s(1)

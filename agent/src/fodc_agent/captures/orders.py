@@ -67,16 +67,6 @@ class _Running:
     task: "asyncio.Task[None] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveCapture:
-    """One capture that runs now."""
-
-    command_id: str
-    request_id: str
-    profile: str
-    started_at_ms: int
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -115,16 +105,6 @@ class Captures:
     def active(self) -> list[tuple[str, int]]:
         """Return id and start (Unix milliseconds) of what runs, oldest first."""
         return [(run.order.command_id, run.started_at_ms) for run in self._running.values()]
-
-    @property
-    def running(self) -> list[ActiveCapture]:
-        """What runs now, for people, oldest first."""
-        return [
-            ActiveCapture(
-                run.order.command_id, run.order.request_id, run.order.profile, run.started_at_ms
-            )
-            for run in self._running.values()
-        ]
 
     @property
     def held(self) -> list[Held]:

@@ -45,7 +45,6 @@ class Journal:
         self.directory = directory
         self.max_bytes = max_bytes
         self.problem: str | None = None
-        self.appended = 0
         self.lost = 0
         self._segment: _Segment | None = None
         self._pause = 0
@@ -115,7 +114,6 @@ class Journal:
             self._give_up(f"{self.directory}: {fault.strerror or fault}")
             return False
         self.problem = None
-        self.appended += 1
         return True
 
     def close(self) -> None:

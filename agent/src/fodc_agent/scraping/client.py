@@ -9,10 +9,10 @@ one deadline from the name lookup to the last byte, and an upper limit of body b
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -20,9 +20,6 @@ import h11
 from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol.redaction import redact_foreign
-
-if TYPE_CHECKING:
-    import ssl
 
 Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of a body; what it raises ends the exchange."""
@@ -35,9 +32,8 @@ _GZIP: Final = 31  # zlib's word for "gzip, with its checksum"
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A parsed http or https address; `localhost` is 127.0.0.1, where the node listens (§3.2)."""
+    """A parsed http address; `localhost` is 127.0.0.1, where the node listens (§3.2)."""
 
-    tls: bool
     host: str
     port: int
     target: str
@@ -50,15 +46,13 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """Parse an absolute http(s) URL; raise ValueError that says what is accepted."""
+    """Parse an absolute http URL; raise ValueError that says what is accepted."""
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:2121/metrics")
-    tls = parts.scheme == "https"
-    port = parts.port or (443 if tls else 80)
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Url(tls, host, port, target)
+    return Url(host, parts.port or 80, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +112,12 @@ class HttpClient:
         *,
         idle_limit_s: float = 30.0,
         idle_per_port: int = 2,
-        tls: "ssl.SSLContext | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._idle_limit_s = idle_limit_s
         self._idle_per_port = idle_per_port
-        self._tls = tls
         self._clock = clock
-        self._idle: dict[tuple[bool, str, int], list[_Connection]] = {}
+        self._idle: dict[tuple[str, int], list[_Connection]] = {}
 
     async def get(
         self,
@@ -133,9 +125,6 @@ class HttpClient:
         *,
         timeout_s: float,
         max_bytes: int,
-        method: str = "GET",
-        body: bytes = b"",
-        headers: Iterable[tuple[str, str]] = (),
         cut: bool = False,
     ) -> Response:
         """Fetch `url` into memory; raise FetchError for everything but a complete 200.
@@ -149,14 +138,7 @@ class HttpClient:
             collected.write(data)
 
         answer = await self.stream(
-            url,
-            sink=collect,
-            timeout_s=timeout_s,
-            max_bytes=max_bytes,
-            method=method,
-            body=body,
-            headers=headers,
-            cut=cut,
+            url, sink=collect, timeout_s=timeout_s, max_bytes=max_bytes, cut=cut
         )
         return replace(answer, body=collected.getvalue())
 
@@ -167,9 +149,6 @@ class HttpClient:
         sink: Sink,
         timeout_s: float,
         max_bytes: int,
-        method: str = "GET",
-        body: bytes = b"",
-        headers: Iterable[tuple[str, str]] = (),
         cut: bool = False,
     ) -> Response:
         """Fetch `url` and hand each piece of a 200's body to `sink` as it comes.
@@ -177,11 +156,14 @@ class HttpClient:
         Raises FetchError; `sink` may have got a part by then. Bodies of other statuses never reach
         the sink. `max_bytes` and `timeout_s` are for the whole exchange.
         """
-        request = _Request(method, parse_url(url), body, tuple(headers), max_bytes, cut)
+        request = _Request(parse_url(url), max_bytes, cut)
+        deadline = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline:
                 return await self._exchange(request, sink)
         except TimeoutError:
+            if not deadline.expired():
+                raise  # The sink's own: it is not the node that is late.
             message = f"{request}: no complete answer within {timeout_s:g} s"
             raise FetchError(Fault.HUNG, message) from None
 
@@ -193,19 +175,13 @@ class HttpClient:
             connection.abort()
         await asyncio.sleep(0)
 
-    @property
-    def idle_connections(self) -> int:
-        """How many connections wait to be used again."""
-        return sum(map(len, self._idle.values()))
-
     async def _exchange(self, request: "_Request", sink: Sink) -> Response:
-        """Try once; a GET once more on a new connection where a kept one turned out to be dead."""
+        """Try once; once more on a new connection where a kept one turned out to be dead."""
         connection = self._take_idle(request.url) or await self._connect(request)
         try:
             head = await _ask(connection, request)
         except FetchError as failure:
-            is_stale = connection.used and failure.fault is Fault.REFUSED
-            if not is_stale or request.method != "GET":
+            if not connection.used or failure.fault is not Fault.REFUSED:
                 raise
             connection = await self._connect(request)
             head = await _ask(connection, request)
@@ -225,7 +201,7 @@ class HttpClient:
 
     def _take_idle(self, url: Url) -> _Connection | None:
         """Return the youngest idle connection that is still good."""
-        pool = self._idle.get((url.tls, url.host, url.port), [])
+        pool = self._idle.get((url.host, url.port), [])
         while pool:
             connection = pool.pop()
             age_s = self._clock() - connection.idle_since_s
@@ -237,7 +213,7 @@ class HttpClient:
     def _keep(self, url: Url, connection: _Connection) -> None:
         """Put a finished connection aside, or close it when it or the pool says so."""
         protocol = connection.protocol
-        pool = self._idle.setdefault((url.tls, url.host, url.port), [])
+        pool = self._idle.setdefault((url.host, url.port), [])
         done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
         if not done or len(pool) >= self._idle_per_port:
             connection.abort()
@@ -249,49 +225,33 @@ class HttpClient:
 
     async def _connect(self, request: "_Request") -> _Connection:
         url = request.url
-        context = self._tls_context() if url.tls else None
         try:
             reader, writer = await asyncio.open_connection(
                 url.host,
                 url.port,
-                ssl=context,
                 limit=_READ_BYTES,
                 happy_eyeballs_delay=NEXT_ADDRESS_S,
             )
         except OSError as error:
-            # A name that does not resolve and a failed TLS handshake are OSErrors as well.
+            # A name that does not resolve is an OSError as well.
             message = f"{request}: {error.strerror or error}"
             raise FetchError(Fault.REFUSED, message) from error
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
         return _Connection(reader, writer, protocol)
 
-    def _tls_context(self) -> "ssl.SSLContext":
-        """Return the given context or a default one; only here does OpenSSL cost its 4 MiB."""
-        if self._tls is None:
-            import ssl  # noqa: PLC0415 - see above
-
-            self._tls = ssl.create_default_context()
-        return self._tls
-
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    method: str
     url: Url
-    body: bytes
-    headers: tuple[tuple[str, str], ...]
     max_bytes: int
     cut: bool
 
     def event(self) -> h11.Request:
-        headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent"), *self.headers]
-        if self.body or self.method == "POST":
-            headers.append(("Content-Length", str(len(self.body))))
-        return h11.Request(method=self.method, target=self.url.target, headers=headers)
+        headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent")]
+        return h11.Request(method="GET", target=self.url.target, headers=headers)
 
     def __str__(self) -> str:
-        scheme = "https" if self.url.tls else "http"
-        return f"{scheme}://{self.url.authority}{self.url.target}"
+        return f"http://{self.url.authority}{self.url.target}"
 
 
 async def _ask(connection: _Connection, request: _Request) -> h11.Response:
@@ -312,10 +272,7 @@ async def _ask(connection: _Connection, request: _Request) -> h11.Response:
 
 async def _send(connection: _Connection, request: _Request) -> None:
     protocol = connection.protocol
-    parts = [protocol.send(request.event())]
-    if request.body:
-        parts.append(protocol.send(h11.Data(data=request.body)))
-    parts.append(protocol.send(h11.EndOfMessage()))
+    parts = (protocol.send(request.event()), protocol.send(h11.EndOfMessage()))
     connection.writer.write(b"".join(part for part in parts if part))
     await connection.writer.drain()
 

@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fodc_protocol.link.frames import Condition
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _READ_BYTES: Final = 1 << 20
@@ -80,17 +79,6 @@ class SourceReading:
 
     samples: tuple[Sample, ...]
     gaps: tuple[Gap, ...] = ()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.gaps
-
-    def conditions(self, source: str) -> tuple[Condition, ...]:
-        """Return the gaps as conditions of the node's state."""
-        return tuple(
-            Condition(f"{source}/{gap.part}", gap.reason, gap.message) for gap in self.gaps
-        )
 
 
 @dataclass(slots=True)
