@@ -185,7 +185,6 @@ class NodeAgent:
             name = one.source.name
             self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)
             crew.start(f"record {name}", partial(self._recording.record, name, one.interval_s))
-        crew.start("bus", self._coordinator.run)
         if self._keeper is not None:
             crew.start("replay", self._keeper.replay)
             crew.start("journal", self._keeper.write)

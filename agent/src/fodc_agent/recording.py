@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 from fodc_agent.bus.coordinator import Coordinator, Reading
-from fodc_agent.bus.mailbox import Policy
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
 from fodc_agent.scrape_figures import ScrapeFigures, cut_text, figures_source, is_page
@@ -57,15 +56,8 @@ class Recording:
         self._skipping: set[str] = set()
 
     async def record(self, source: str, interval_s: float) -> None:
-        """Record one source for as long as the bus runs."""
-        subscription = self._coordinator.subscribe(
-            source, interval_s, Policy.DROP_OLDEST, capacity=4
-        )
-        try:
-            async for reading in subscription:
-                await self._take_or_note(reading)
-        finally:
-            subscription.close()
+        """Record one source for as long as it is collected."""
+        await self._coordinator.keep(source, interval_s, self._take_or_note)
 
     async def _take_or_note(self, reading: Reading) -> None:
         try:

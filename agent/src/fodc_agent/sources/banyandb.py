@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.scraping.client import HttpClient, Response
 from fodc_agent.scraping.faults import Fault, FetchError, is_final, pause_before_retry_s
 from fodc_agent.sources.readings import gauge
@@ -71,8 +70,6 @@ class Scrape:
 class MetricsSource:
     """Scrapes one port; several ports are several sources, so a slow one delays no other."""
 
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = TOTAL_S + 1.0
 

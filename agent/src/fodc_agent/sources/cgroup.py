@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
 from fodc_agent.sources.limits import Limit, limit_v1, lowest_limit
@@ -97,8 +96,6 @@ class CgroupSource:
     """Reads the cgroup of the node's process."""
 
     name: Final = "cgroup"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 

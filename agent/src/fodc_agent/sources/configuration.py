@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import FetchError
@@ -57,8 +56,6 @@ class ConfigurationSource:
     """Reads arguments by pprof, else from /proc, and the environment from /proc."""
 
     name: Final = "configuration"
-    tier: Final = Tier.SLOW
-    floor_s: Final = 5.0
     ttl_s: Final = 5.0
     timeout_s: Final = _CMDLINE_S + 5.0
 

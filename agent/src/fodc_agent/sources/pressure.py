@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import NodeCgroup
 from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
@@ -48,8 +47,6 @@ class PressureSource:
     """Reads the PSI files of the node's cgroup, else those of the host."""
 
     name: Final = "pressure"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.node_process import NodeProcess, Process
@@ -51,8 +50,6 @@ class ProcessSource:
     """Reads /proc/<pid> of the node's process."""
 
     name: Final = "process"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.readings import Sheet, SourceReading, counter, gauge
@@ -24,8 +23,6 @@ class SelfHealthSource:
     """Reads /proc/self and asks the agent's parts for their own counters."""
 
     name: Final = "agent"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 
