@@ -444,9 +444,6 @@ def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.
         reading.epoch,
         reading.hash,
         reading.collected_at_ms,
-        tuple(
-            frames.ConfigurationEntry(one.name, one.value, one.source, one.redacted)
-            for one in reading.entries
-        ),
+        reading.entries,
         reading.conditions,
     )

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.uplink import codec
+from fodc_protocol.configuration import ConfigEntry
 from fodc_protocol.link import frames
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Series
 from fodc_protocol.protobuf import Fields, fields, varint
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
@@ -55,17 +58,17 @@ AGENT_FRAMES = st.one_of(
     st.builds(frames.Heartbeat, U64, I64, st.none() | STATE),
     st.builds(
         frames.MetricsPage, U64, I64,
-        many(st.builds(frames.Family, TEXT, TYPE, TEXT, st.binary(max_size=20), U32)),
+        many(st.builds(FamilyBlock, TEXT, TYPE, TEXT, st.binary(max_size=20), U32)),
         TEXTS, st.booleans(),
     ),
     st.builds(
         frames.WindowPart, U64, U64,
-        many(st.builds(frames.WindowSeries, TEXT, many(st.tuples(TEXT, TEXT)), TYPE, TEXT)),
+        many(st.builds(Series, TEXT, many(st.tuples(TEXT, TEXT)), TYPE, TEXT)),
         many(I64), st.binary(max_size=20), st.booleans(),
     ),
     st.builds(
         frames.Configuration, U64, U64, TEXT, I64,
-        many(st.builds(frames.ConfigurationEntry, TEXT, TEXT, TEXT, st.booleans())), CONDITIONS,
+        many(st.builds(ConfigEntry, TEXT, TEXT, TEXT, st.booleans())), CONDITIONS,
     ),
     st.builds(frames.QueryFailed, U64, TEXT, TEXT),
     st.builds(
