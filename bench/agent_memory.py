@@ -260,11 +260,11 @@ def write_journal(directory: Path, source: str) -> None:
 
     page = Page(SERIES)
     journal = Journal(directory, max_bytes=64 << 20)
-    recorder = Recorder(budget_bytes=64 << 20, interval_s=10, target_s=3_600, journal=journal)
+    recorder = Recorder(budget_bytes=64 << 20, interval_s=10, target_s=3_600, diary=journal)
     end_ms = int(time.time() * 1000)
     for row in range(ROWS, 0, -1):
         recorder.record_page(source, page.text(), end_ms - row * 10_000)
-    recorder.close()
+    journal.close()
 
 
 def measure(*, cpu_span_s: float = CPU_SPAN_S, optimized: bool = False) -> dict[str, float]:

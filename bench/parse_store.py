@@ -98,7 +98,7 @@ def _answers() -> dict[str, Figure]:
 def _with_journal() -> list[float]:
     with tempfile.TemporaryDirectory() as directory:
         journal = Journal(Path(directory), max_bytes=16 << 20)
-        recorder = Recorder(budget_bytes=8 << 20, interval_s=10, journal=journal)
+        recorder = Recorder(budget_bytes=8 << 20, interval_s=10, diary=journal)
         times: list[float] = []
         for at, body in enumerate(NodePages(SERIES).pages(WARM_UP + ROUNDS)):
             times.append(
@@ -106,7 +106,7 @@ def _with_journal() -> list[float]:
                     lambda body=body, at=at: recorder.record_page("node", body, at * 10_000)
                 )
             )
-        recorder.close()
+        journal.close()
     return times[WARM_UP:]
 
 

@@ -1,24 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manifests and the assembly of chunks."""
+"""Manifests of captured results."""
 
 import dataclasses
-import hashlib
 import json
-import zlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fodc_protocol.artifacts import (
-    Accepted,
-    Assembly,
-    Complete,
-    Manifest,
-    Refused,
-    Repeated,
-    chunks_of,
-)
+from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import ArtifactError, Reason
 
 MANIFEST = Manifest(
@@ -80,104 +68,3 @@ def test_manifest_names_a_missing_field():
     del data["sha256"]
     with pytest.raises(ArtifactError, match="field 'sha256' is missing"):
         Manifest.from_dict(data)
-
-
-def put(assembly, offset, data):
-    return assembly.accept(offset, data, zlib.crc32(data))
-
-
-def test_chunks_in_order_make_a_complete_result():
-    assembly = Assembly(max_bytes=100)
-    assert put(assembly, 0, b"hello ") == Accepted(6)
-    assert put(assembly, 6, b"world") == Accepted(11)
-    digest = hashlib.sha256(b"hello world").hexdigest()
-    assert assembly.finish(11, digest) == Complete(11, digest)
-
-
-def test_repeated_chunk_is_acknowledged_and_not_written_again():
-    assembly = Assembly(max_bytes=100)
-    put(assembly, 0, b"hello ")
-    put(assembly, 6, b"world")
-    assert put(assembly, 0, b"hello ") == Repeated(11)
-
-
-def test_overlap_with_other_content_is_refused():
-    assembly = Assembly(max_bytes=100)
-    put(assembly, 0, b"hello ")
-    refused = put(assembly, 0, b"HELLO ")
-    assert refused == Refused(Reason.BAD_REQUEST, "chunk at offset 0 overlaps: 6 is next", 6)
-    assert put(assembly, 3, b"lo world").next_offset_bytes == 6
-
-
-def test_gap_is_refused_with_the_offset_to_resume_at():
-    assembly = Assembly(max_bytes=100)
-    put(assembly, 0, b"hello ")
-    refused = put(assembly, 7, b"orld")
-    assert refused == Refused(Reason.BAD_REQUEST, "chunk at offset 7 leaves a gap: 6 is next", 6)
-
-
-def test_damaged_chunk_is_refused_and_can_be_sent_again():
-    assembly = Assembly(max_bytes=100)
-    refused = assembly.accept(0, b"hello", zlib.crc32(b"hallo"))
-    assert (refused.reason, refused.next_offset_bytes) == (Reason.CHECKSUM_MISMATCH, 0)
-    assert put(assembly, 0, b"hello") == Accepted(5)
-
-
-def test_too_much_is_refused():
-    assembly = Assembly(max_bytes=4)
-    assert put(assembly, 0, b"hello").reason is Reason.TOO_LARGE
-    assert assembly.next_offset_bytes == 0
-
-
-def test_finish_compares_size_and_checksum():
-    assembly = Assembly(max_bytes=100)
-    put(assembly, 0, b"hello")
-    assert assembly.finish(6, "0" * 64).reason is Reason.TRUNCATED
-    assert assembly.finish(4, "0" * 64).reason is Reason.TOO_LARGE
-    assert assembly.finish(5, "0" * 64).reason is Reason.CHECKSUM_MISMATCH
-
-
-def test_assembly_resumes_from_what_was_written():
-    assembly = Assembly(max_bytes=100)
-    assembly.restore([b"hel", b"lo "])
-    assert put(assembly, 6, b"world") == Accepted(11)
-    digest = hashlib.sha256(b"hello world").hexdigest()
-    assert assembly.finish(11, digest) == Complete(11, digest)
-
-
-def test_chunks_of_nothing_is_one_empty_last_chunk():
-    (chunk,) = chunks_of(b"")
-    assert (chunk.offset_bytes, chunk.data, chunk.last) == (0, b"", True)
-
-
-def test_chunks_start_at_the_resume_offset():
-    chunks = list(chunks_of(b"abcdefg", chunk_bytes=2, start_bytes=3))
-    assert [(one.offset_bytes, one.data, one.last) for one in chunks] == [
-        (3, b"de", False),
-        (5, b"fg", True),
-    ]
-
-
-@given(st.binary(max_size=60), st.integers(1, 20), st.data())
-def test_chunks_arrive_whole_whatever_is_lost_repeated_or_damaged(data, chunk_bytes, choose):
-    assembly, written = Assembly(max_bytes=100), bytearray()
-    restarts = 0
-    while True:
-        for chunk in chunks_of(
-            data, chunk_bytes=chunk_bytes, start_bytes=assembly.next_offset_bytes
-        ):
-            fault = choose.draw(st.sampled_from(["", "", "lost", "damaged", "twice"]))
-            if restarts > 5:
-                fault = ""
-            if fault == "lost":
-                continue
-            crc32 = chunk.crc32 ^ (fault == "damaged")
-            for _ in range(2 if fault == "twice" else 1):
-                if isinstance(assembly.accept(chunk.offset_bytes, chunk.data, crc32), Accepted):
-                    written += chunk.data
-        if assembly.next_offset_bytes == len(data):
-            break
-        restarts += 1
-    digest = hashlib.sha256(data).hexdigest()
-    assert bytes(written) == data
-    assert assembly.finish(len(data), digest) == Complete(len(data), digest)

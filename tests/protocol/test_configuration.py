@@ -12,7 +12,6 @@ from fodc_protocol.configuration import (
     Source,
     configuration_of,
     drift,
-    drift_by_role,
     is_identity,
 )
 
@@ -87,6 +86,24 @@ def test_a_secret_becomes_neither_a_name_nor_a_command_word(argv):
     assert "hunter2" not in repr(configuration_of(argv))
 
 
+@pytest.mark.parametrize(
+    ("argv", "command", "values"),
+    [
+        (["--tls", "data"], ("data",), {"tls": "true"}),
+        (["--tls", "--logging-level", "debug", "data"], ("data",), {"tls": "true"}),
+        (["--tls", "liaison", "--grpc-port", "17912"], ("liaison",), {"tls": "true"}),
+        (["data", "--node-labels", "data"], ("data",), {"node-labels": "data"}),
+        (["--node-labels", "data", "liaison"], ("liaison",), {"node-labels": "data"}),
+        (["--tls", "debug"], (), {"tls": "debug"}),
+    ],
+)
+def test_a13_a_switch_does_not_swallow_the_command(argv, command, values):
+    told = configuration_of(["banyand", *argv])
+    assert told.command == command
+    shown = {entry.name: entry.value for entry in told.entries}
+    assert {name: shown[name] for name in values} == values
+
+
 def test_hash_depends_on_values_not_on_order_or_source():
     first = configuration_of(["x", "data", "--a=1", "--b=2"])
     assert first.hash == configuration_of(["y", "data", "--b=2"], {"BYDB_A": "1"}).hash
@@ -123,20 +140,6 @@ def test_drift_shows_a_setting_that_only_some_nodes_have():
 def test_equal_nodes_have_no_drift():
     assert drift({"a": entries(x="1"), "b": entries(x="1")}) == []
     assert drift({}) == []
-
-
-def test_roles_are_compared_among_themselves():
-    found = drift_by_role(
-        [
-            ("liaison-0", "LIAISON", entries(x="1")),
-            ("data-0", "DATA", entries(x="2")),
-            ("data-1", "DATA", entries(x="3")),
-        ]
-    )
-    assert {role: [one.name for one in drifts] for role, drifts in found.items()} == {
-        "DATA": ["x"],
-        "LIAISON": [],
-    }
 
 
 def test_identity_names():

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fodc_protocol.capabilities import Capability, CapabilityState
 from fodc_protocol.errors import (
     TRANSIENT,
     BadRequestError,
@@ -23,7 +22,6 @@ from fodc_protocol.ids import (
     artifact_id,
     checked_id,
     command_id,
-    is_dns_name,
     is_id,
     safe_name,
 )
@@ -107,17 +105,6 @@ def test_checked_id_returns_a_good_one():
     assert checked_id("art-1.a_B", "artifact_id") == "art-1.a_B"
 
 
-def test_dns_names():
-    assert [is_dns_name(text) for text in ("data-0", "a.b", "A", "-a", "", "a" * 254)] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
-
-
 # ---- profiles -------------------------------------------------------------------------------
 
 
@@ -165,8 +152,3 @@ def test_parse_profile_accepts_people_and_resources():
     assert parse_profile("cpu") is parse_profile("CPUProfile") is parse_profile("profile")
     with pytest.raises(BadRequestError, match="one of: cpu, heap, allocs"):
         parse_profile("memory")
-
-
-def test_capability_is_usable_unless_known_not_to_be():
-    states = {state: Capability("cpu", state).usable for state in CapabilityState}
-    assert [state.value for state, usable in states.items() if usable] == ["Supported", "Unknown"]

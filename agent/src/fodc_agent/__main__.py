@@ -16,8 +16,10 @@ for _door in ("ssl", "_hashlib"):
 
 # ruff: noqa: E402 - the lines above come first on purpose
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from fodc_agent.budget import window_bytes
 from fodc_agent.settings import Settings, help_text, load, wants_help
 from fodc_agent.version import VERSION
 from fodc_protocol.errors import FodcError, OptionError
@@ -68,6 +70,7 @@ def _start(settings: Settings) -> int:
         return FAILED
     if settings.print_addresses:
         print(f'{{"http": "{address}"}}', flush=True)
+    settings = replace(settings, window_budget_bytes=window_bytes(settings))
     import asyncio  # noqa: PLC0415 - it looks for ssl
 
     return asyncio.run(_run(settings, web, str(address)))
@@ -81,8 +84,8 @@ async def _run(settings: Settings, web: "WebServer", address: str) -> int:
     log = logging.getLogger("fodc_agent")
     log.info("starting version=%s pid=%d listen=%s", VERSION, os.getpid(), address)
     log.info("settings %s", " ".join(settings.lines))
-    for name in settings.dormant:
-        log.warning("not_active option=%s", name)
+    for line in settings.dormant:
+        log.warning("not_active %s", line)
     return await Program(settings, web).run()
 
 

@@ -2,11 +2,14 @@
 """How much memory recorded metrics may take (upstream-agent §3.3).
 
 The one idea: the share of the container's limit that people know from the Go agent, but capped,
-because this agent is meant to stay at about 30 MiB unless somebody asks for more.
+because this agent is meant to stay at about 30 MiB unless somebody asks for more. One agent of many
+nodes has a window for each, so its share is not capped.
 """
 
 from pathlib import Path
 from typing import Final
+
+from fodc_agent.settings import Settings
 
 MIB: Final = 1024 * 1024
 CAP_BYTES: Final = 8 * MIB
@@ -15,14 +18,24 @@ ASSUMED_LIMIT_BYTES: Final = 1024 * MIB
 _UNLIMITED_BYTES: Final = 1 << 60
 
 
-def window_budget_bytes(percent: int, limit_bytes: int | None, *, percent_given: bool) -> int:
+def window_bytes(settings: Settings) -> int:
+    """Return the memory for recorded metrics: what was told, else a share of the limit.
+
+    Reads the cgroup, so it is called before there is an event loop.
+    """
+    return settings.window_budget_bytes or window_budget_bytes(
+        settings.metrics_memory_percent,
+        memory_limit_bytes(),
+        is_capped=not (settings.metrics_memory_percent_given or settings.is_remote),
+    )
+
+
+def window_budget_bytes(percent: int, limit_bytes: int | None, *, is_capped: bool) -> int:
     """Return the budget: `limit_bytes` is None when it cannot be read, 0 when there is none."""
     if limit_bytes is None:
         limit_bytes = ASSUMED_LIMIT_BYTES
     share = limit_bytes * percent // 100 if limit_bytes > 0 else FALLBACK_BYTES
-    if percent_given:
-        return max(share, MIB)
-    return max(min(share, CAP_BYTES), MIB)
+    return max(min(share, CAP_BYTES) if is_capped else share, MIB)
 
 
 def memory_limit_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -8,7 +8,7 @@ from typing import Final
 from fodc_agent.abilities import REMOTE_MESSAGE
 from fodc_agent.bus.coordinator import Source
 from fodc_agent.scraping.client import HttpClient
-from fodc_agent.settings import LOOPBACK, Attachment, Settings
+from fodc_agent.settings import Attachment, Settings
 from fodc_agent.sources.banyandb import MetricsSource
 from fodc_agent.sources.cgroup import CgroupSource
 from fodc_agent.sources.cgroup_paths import NodeCgroup
@@ -23,7 +23,7 @@ from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
 
 CONFIGURATION: Final = ConfigurationSource.name
 _USUAL_S: Final = 10.0
-_CONFIGURATION_EVERY_S: Final = 300.0
+_CONFIGURATION_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,6 @@ def _pages(settings: Settings, client: HttpClient) -> Iterable[Collected]:
     for port, name in zip(settings.metrics_ports, names, strict=True):
         source = MetricsSource(client, port, host=_in_url(settings.node_host))
         yield Collected(source, settings.poll_interval_s, name)
-
-
-def page_urls(ports: Iterable[int], client: HttpClient) -> tuple[str, ...]:
-    """Return the pages to scrape, in order of the ports (T-CMD-01..03).
-
-    The Go agent says localhost here; a node binds IPv4 while localhost may be ::1 (§3.2).
-    """
-    return tuple(MetricsSource(client, port, host=LOOPBACK).url for port in ports)
 
 
 def identity_labels(

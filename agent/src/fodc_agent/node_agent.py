@@ -18,7 +18,7 @@ from typing import Final
 
 from fodc_agent.abilities import abilities, remote_abilities, shown
 from fodc_agent.bus.breaker import Breaker
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.capture_notes import held_capture, note_outcome
 from fodc_agent.captures.orders import Captures, Origin
 from fodc_agent.captures.outcomes import Outcome
@@ -35,9 +35,10 @@ from fodc_agent.collecting import (
 from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.node_report import NodeReport
 from fodc_agent.profiler_probe import look_at_profiler
-from fodc_agent.recorder_assembly import journal_of, recorder_of
+from fodc_agent.recorder_assembly import keeper_of, recorder_of
 from fodc_agent.recording import Recording
 from fodc_agent.remote.shares import Share
 from fodc_agent.scrape_figures import is_page
@@ -71,11 +72,14 @@ _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
+_INSPECTION_S: Final = 60.0
 _NODE_LABELS: Final = "node-labels"
 # A node that is back is to be seen soon; one scrape at a time is nothing that overloads it.
 _PAGE_CAP_S: Final = 5.0
 _CHECK_EVERY_S: Final = 3600.0
 _FIRST_CHECK_S: Final = 2.0
+_REPLAY_S: Final = 1.0
+_REFRESH_PAUSE_S: Final = 1.0
 
 
 def _wall_ms() -> int:
@@ -86,24 +90,27 @@ class NodeAgent:
     """The agent of one node: `start` it, `close` it; it belongs to the running event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Make the parts; nothing is touched but the journal, which is read."""
+        """Make the parts; nothing is touched."""
         self.settings = settings
         self.incarnation = os.urandom(8).hex()
         self.pod_name = settings.pod_name or socket.gethostname()
         self._client = HttpClient()
         self._crew = Crew()
-        self._journal = journal_of(settings)
-        self._recorder = recorder_of(settings, self._journal)
+        self._recorder = recorder_of(settings)
+        self._keeper = keeper_of(settings, self._recorder)
         self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
+        self._restart_seen = asyncio.Event()
         self._recording = Recording(
             self._coordinator,
             self._recorder,
             on_change=self._tell_state,
             on_configuration=self._configuration_changed,
+            on_return=self._restart_seen.set,
         )
         self._started_s = time.monotonic()
         self._node = None if settings.is_remote else node_process(settings, self._check_again)
         self._check_due = asyncio.Event()
+        self._self_check = Lane("self-check")
         self._sources = sources_of(
             settings,
             self._client,
@@ -112,6 +119,7 @@ class NodeAgent:
             counters=(self._own_samples,),
         )
         self._profiler_url = pprof_url(settings)
+        self._inspection = Lane("inspection", timeout_s=_INSPECTION_S)
         self._quota = Quota(
             max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
         )
@@ -129,7 +137,7 @@ class NodeAgent:
             settings,
             [one.source.name for one in self._sources],
             self._recorder,
-            self._journal,
+            self._keeper,
             self._recording,
             self._captures,
             self._discovery,
@@ -147,7 +155,13 @@ class NodeAgent:
         await asyncio.sleep(0)
         if self._node is not None:
             await self._check_first(self._node)
-        self._start_telling(await self._recovered())
+        held = await self._recovered()
+        if self._keeper is not None:
+            # Who asks at once is to find the history of the life before.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REPLAY_S):
+                    await self._keeper.replayed.wait()
+        self._start_telling(held)
 
     @property
     def has_failed(self) -> bool:
@@ -162,8 +176,8 @@ class NodeAgent:
         """Take other limits of memory and disk; what is beyond them goes step by step."""
         self._recorder.resize(share.window_bytes)
         self._quota.max_bytes = share.quota_bytes
-        if self._journal is not None:
-            self._journal.max_bytes = share.journal_bytes
+        if self._keeper is not None:
+            self._keeper.resize(share.journal_bytes)
 
     def _start_collecting(self) -> None:
         crew = self._crew
@@ -171,11 +185,14 @@ class NodeAgent:
             name = one.source.name
             self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)
             crew.start(f"record {name}", partial(self._recording.record, name, one.interval_s))
-        crew.start("bus", self._coordinator.run)
+        if self._keeper is not None:
+            crew.start("replay", self._keeper.replay)
+            crew.start("journal", self._keeper.write)
 
     def _start_telling(self, held: Sequence[Held]) -> None:
         crew = self._crew
         crew.start("identity", self._discovery.run)
+        crew.start("configuration", self._refresh_configuration)
         crew.start("profiler", self._watch_profiler)
         crew.start("state", self._publish_state)
         if self._node is not None:
@@ -195,7 +212,8 @@ class NodeAgent:
             await self._said_goodbye(self._uplink)
         await self._crew.stop(0.5)
         await self._client.aclose()
-        self._recorder.close()
+        if self._keeper is not None:
+            await self._keeper.close()
 
     async def _said_goodbye(self, uplink: Uplink) -> None:
         try:
@@ -210,7 +228,7 @@ class NodeAgent:
     def _make_captures(self) -> Captures:
         settings = self.settings
         return Captures(
-            PprofPort(self._client, self._profiler_url),
+            PprofPort(self._client, self._profiler_url, self._inspection),
             Spool(settings.capture_dir),
             self._quota,
             origin=self._origin,
@@ -280,7 +298,7 @@ class NodeAgent:
 
     async def _facts_from_command(self) -> NodeFacts | None:
         """Read role and labels from what the node was told, where its ports do not tell them."""
-        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=_ROLE_AGE_S)
+        reading = await self._configuration_now(_ROLE_AGE_S)
         known = reading.payload
         if not isinstance(known, ConfigurationReading) or not known.epoch:
             return None
@@ -300,7 +318,7 @@ class NodeAgent:
 
     async def _watch_profiler(self) -> None:
         while True:
-            facts = await look_at_profiler(self._client, self._profiler_url)
+            facts = await look_at_profiler(self._client, self._profiler_url, self._inspection)
             if facts != self._report.profiler:
                 _log.info("profiler_seen url=%s problem=%r", self._profiler_url, facts.problem)
                 self._report.profiler = facts
@@ -310,6 +328,22 @@ class NodeAgent:
     def _check_again(self) -> None:
         """Let the self-check look now: the node's process is another one."""
         self._check_due.set()
+        self._restart_seen.set()
+
+    async def _refresh_configuration(self) -> None:
+        """Read the node's settings anew after what may have been a restart."""
+        while True:
+            await self._restart_seen.wait()
+            self._restart_seen.clear()
+            await self._configuration_now(0.0)
+            await asyncio.sleep(_REFRESH_PAUSE_S)
+
+    async def _configuration_now(self, max_age_s: float | None = None) -> Reading:
+        """Return a reading of the configuration, and let everybody know it."""
+        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=max_age_s)
+        if isinstance(reading.payload, ConfigurationReading):
+            self._recording.take_configuration(reading.payload)
+        return reading
 
     async def _check_first(self, node: NodeProcess) -> None:
         """Look once before anybody is greeted; a check that fails or hangs stops nothing."""
@@ -326,12 +360,14 @@ class NodeAgent:
                 async with asyncio.timeout(_CHECK_EVERY_S):
                     await self._check_due.wait()
             self._check_due.clear()
-            await self._check(node)
+            try:
+                await self._check(node)
+            except StuckError as stuck:
+                _log.warning("self_check_hangs problem=%r", str(stuck))
 
     async def _check(self, node: NodeProcess) -> None:
         process = await node.find()
-        loop = asyncio.get_running_loop()
-        facts = await loop.run_in_executor(None, read_facts, node, process)
+        facts = await self._self_check.run(partial(read_facts, node, process))
         told = abilities(facts, self.settings.flavour)
         if told != self._report.abilities:
             _log.info("self_check %s", shown(facts, told))
@@ -353,7 +389,7 @@ class NodeAgent:
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
-        reading = await self._coordinator.demand(CONFIGURATION)
+        reading = await self._configuration_now()
         payload = reading.payload or self._recording.configuration
         if not isinstance(payload, ConfigurationReading):
             raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
@@ -408,9 +444,6 @@ def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.
         reading.epoch,
         reading.hash,
         reading.collected_at_ms,
-        tuple(
-            frames.ConfigurationEntry(one.name, one.value, one.source, one.redacted)
-            for one in reading.entries
-        ),
+        reading.entries,
         reading.conditions,
     )

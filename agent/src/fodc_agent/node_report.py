@@ -21,7 +21,7 @@ from fodc_agent.node_state import (
     profile_capabilities,
     source_capability,
 )
-from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.keeper import Keeper
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.scrape_figures import is_page
@@ -41,7 +41,7 @@ class NodeReport:
     settings: Settings
     sources: Sequence[str]
     recorder: Recorder
-    journal: Journal | None
+    keeper: Keeper | None
     recording: Recording
     captures: Captures
     discovery: Discovery
@@ -131,8 +131,10 @@ class NodeReport:
             role_known=self._role_known,
             role_problem=self.role_problem(),
             scrape_problems=self._page_problems(),
-            journal_problem=(self.journal.problem or "") if self.journal else "",
+            pages_cut=self.recording.cuts,
+            journal_problem="" if self.keeper is None else self.keeper.problem,
             spool_problem=self.spool_problem,
+            is_restoring=self.keeper is not None and not self.keeper.replayed.is_set(),
             refused_series=extent.refused,
             reachable_s=extent.reachable_s,
             target_s=extent.target_s,

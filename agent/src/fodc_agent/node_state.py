@@ -13,7 +13,7 @@ from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 
-WINDOW: Final = frozenset({"WindowReach", "SeriesKept"})
+WINDOW: Final = frozenset({"WindowReach", "WindowRestored", "SeriesKept"})
 """Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
@@ -77,8 +77,12 @@ class Health:
     role_known: bool = True
     role_problem: str = ""
     scrape_problems: Mapping[str, str] = field(default_factory=dict)
+    pages_cut: Mapping[str, str] = field(default_factory=dict)
+    """What was left out of pages that were not read to their end."""
     journal_problem: str = ""
     spool_problem: str = ""
+    is_restoring: bool = False
+    """Whether history of an earlier life is still being read."""
     refused_series: int = 0
     """Series of the newest readings for which the window has no room."""
     reachable_s: float | None = None
@@ -95,6 +99,9 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
     if health.scrape_problems:
         text = "; ".join(f"{name}: {why}" for name, why in sorted(health.scrape_problems.items()))
         conditions.append(frames.Condition("NodeScraped", "ScrapeFailed", text))
+    if health.pages_cut:
+        text = "; ".join(f"{name}: {what}" for name, what in sorted(health.pages_cut.items()))
+        conditions.append(frames.Condition("PageWhole", "TooLarge", text))
     if not health.role_known:
         hint = health.role_problem or "give --cluster-state-ports or --node-role"
         conditions.append(frames.Condition("RoleKnown", "RoleUnspecified", hint))
@@ -110,6 +117,9 @@ def conditions_of(health: Health) -> tuple[frames.Condition, ...]:
 
 def _window_conditions(health: Health) -> Iterator[frames.Condition]:
     """Yield what the window lacks, each with its figure."""
+    if health.is_restoring:
+        text = "the history that an earlier life of the agent left is still being read"
+        yield frames.Condition("WindowRestored", "Restoring", text)
     if health.refused_series:
         text = (
             f"{health.refused_series} series have no room in a budget of "

@@ -44,7 +44,6 @@ FLAVOURS: Final = ("basic", "proc", "ebpf")
 
 _percent: Final = between(0, 100)
 _port: Final = between(1, 65_535)
-_port_or_zero: Final = between(0, 65_535)
 _some_ports: Final = all_of(not_empty, ports)
 
 
@@ -77,29 +76,6 @@ def _pairs(name: str, value: Value) -> str | None:
 
 
 # ---- the declaration ------------------------------------------------------------------------
-
-# Accepted, validated and shown, but what they govern does not exist in this agent yet.
-DORMANT: Final = (
-    "diagnosis-listen-addr",
-    "lifecycle-port",
-    "lifecycle-report-dir",
-    "lifecycle-cache-ttl",
-    "schema-registry-port",
-    "crash-source-dir",
-    "max-fodc-diagnosis-memory-usage-percentage",
-    "panic-diagnostics-enabled",
-    "panic-diagnostics-dir",
-    "panic-diagnostics-max-artifacts",
-    "max-diagnosis-memory-usage-percentage",
-    "ktm-enabled",
-    "ktm-interval",
-    "pressure-profiler-enabled",
-    "pressure-profiler-trigger-percent",
-    "pressure-profiler-cooldown",
-    "pressure-profiler-dir",
-    "pressure-profiler-max-artifacts",
-    "pressure-profiler-max-disk-bytes",
-)
 
 _COLLECTING: Final = (
     Option(
@@ -239,13 +215,6 @@ _SERVING: Final = (
         check=not_empty,
     ),
     Option(
-        "diagnosis-listen-addr",
-        Kind.STRING,
-        ":9091",
-        "Where /diagnostics is served.",
-        check=not_empty,
-    ),
-    Option(
         "log-level",
         Kind.ENUM,
         "info",
@@ -318,6 +287,9 @@ _UPLINK: Final = (
 
 _CAPTURING: Final = (
     Option(
+        "pressure-profiler-pprof-port", Kind.INT, "6060", "pprof port of the node.", check=_port
+    ),
+    Option(
         "pprof-ports",
         Kind.LIST,
         "",
@@ -348,99 +320,35 @@ _CAPTURING: Final = (
     Option("capture-max-count", Kind.INT, "64", "Most captures that are held.", check=positive),
 )
 
-_EXISTING: Final = (
-    Option(
-        "lifecycle-port",
-        Kind.INT,
-        "18912",
-        "gRPC port of lifecycle data; 0 disables.",
-        check=_port_or_zero,
-    ),
-    Option(
-        "schema-registry-port",
-        Kind.INT,
-        "17912",
-        "gRPC port of schemas; 0 disables.",
-        check=_port_or_zero,
-    ),
-    Option(
-        "lifecycle-report-dir",
-        Kind.STRING,
-        "/tmp/lifecycle-reports",  # noqa: S108 - theirs
-        "Directory of migration reports.",
-    ),
-    Option(
-        "lifecycle-cache-ttl",
-        Kind.DURATION,
-        "10m",
-        "Age of reused group data; 0 never.",
-        check=not_negative,
-    ),
-    Option("crash-source-dir", Kind.STRING, "", "Directory of the node's crash artifacts."),
-    Option(
-        "max-fodc-diagnosis-memory-usage-percentage",
-        Kind.INT,
-        "5",
-        "Share of memory for crash records.",
-        check=_percent,
-    ),
-    Option("panic-diagnostics-enabled", Kind.BOOL, "true", "Record the agent's own crashes."),
-    Option("panic-diagnostics-dir", Kind.STRING, "crash", "Directory of the agent's crashes."),
-    Option(
-        "panic-diagnostics-max-artifacts",
-        Kind.INT,
-        "10",
-        "Most of them that are kept.",
-        check=not_negative,
-    ),
-    Option(
-        "max-diagnosis-memory-usage-percentage",
-        Kind.INT,
-        "50",
-        "Go's soft memory limit; this agent has no such limit.",
-        check=_percent,
-    ),
-    Option("ktm-enabled", Kind.BOOL, "false", "Kernel telemetry."),
-    Option(
-        "ktm-interval", Kind.DURATION, "10s", "Pause between two readings of it.", check=positive
-    ),
-    Option("pressure-profiler-enabled", Kind.BOOL, "true", "Profiles when memory runs short."),
-    Option(
-        "pressure-profiler-trigger-percent",
-        Kind.INT,
-        "75",
-        "Resident share of the limit that triggers them.",
-    ),
-    Option(
-        "pressure-profiler-pprof-port", Kind.INT, "6060", "pprof port of the node.", check=_port
-    ),
-    Option(
-        "pressure-profiler-cooldown",
-        Kind.DURATION,
-        "5m",
-        "Pause between two of them.",
-        check=not_negative,
-    ),
-    Option(
-        "pressure-profiler-dir",
-        Kind.STRING,
-        "/tmp/pressure-profiles",  # noqa: S108 - theirs
-        "Directory of pressure profiles.",
-    ),
-    Option(
-        "pressure-profiler-max-artifacts",
-        Kind.INT,
-        "16",
-        "Most of them that are kept.",
-        check=not_negative,
-    ),
-    Option(
-        "pressure-profiler-max-disk-bytes",
-        Kind.BYTES,
-        "536870912",
-        "Disk space of them; 0 for no limit.",
-        check=not_negative,
-    ),
-)
+OPTIONS: Final = (*_COLLECTING, *_IDENTITY, *_SERVING, *_UPLINK, *_CAPTURING)
+"""What this agent offers."""
 
-OPTIONS: Final = (*_COLLECTING, *_IDENTITY, *_SERVING, *_UPLINK, *_CAPTURING, *_EXISTING)
+_CRASHES: Final = "crash records"
+_PRESSURE: Final = "profiles when memory runs short"
+_LIFECYCLE: Final = "lifecycle data"
+
+DORMANT: Final = (
+    Option("diagnosis-listen-addr", Kind.STRING, "", _CRASHES),
+    Option("crash-source-dir", Kind.STRING, "", _CRASHES),
+    Option("panic-diagnostics-enabled", Kind.BOOL, "false", _CRASHES),
+    Option("panic-diagnostics-dir", Kind.STRING, "", _CRASHES),
+    Option("panic-diagnostics-max-artifacts", Kind.STRING, "", _CRASHES),
+    Option("max-fodc-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
+    Option("max-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
+    Option("lifecycle-port", Kind.STRING, "", _LIFECYCLE),
+    Option("lifecycle-report-dir", Kind.STRING, "", _LIFECYCLE),
+    Option("lifecycle-cache-ttl", Kind.STRING, "", _LIFECYCLE),
+    Option("schema-registry-port", Kind.STRING, "", "schemas"),
+    Option("ktm-enabled", Kind.BOOL, "false", "kernel telemetry"),
+    Option("ktm-interval", Kind.STRING, "", "kernel telemetry"),
+    Option("pressure-profiler-enabled", Kind.BOOL, "true", _PRESSURE),
+    Option("pressure-profiler-trigger-percent", Kind.INT, "75", _PRESSURE),
+    Option("pressure-profiler-cooldown", Kind.STRING, "", _PRESSURE),
+    Option("pressure-profiler-dir", Kind.STRING, "", _PRESSURE),
+    Option("pressure-profiler-max-artifacts", Kind.STRING, "", _PRESSURE),
+    Option("pressure-profiler-max-disk-bytes", Kind.STRING, "", _PRESSURE),
+)
+"""Flags of the Go agent that a chart written for it may give; the help text is what they need.
+
+They are not offered: a start with one of them says that it does nothing here.
+"""

@@ -5,9 +5,10 @@ The one idea: block and mutex profiles exist always and are empty unless the nod
 look at the small cumulative ones tells now what a capture would tell after half a minute.
 """
 
-import asyncio
+from functools import partial
 from typing import Final
 
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.node_state import ProfilerFacts
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import FetchError
@@ -19,18 +20,20 @@ _TIMEOUT_S: Final = 5.0
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
 
-async def look_at_profiler(client: HttpClient, base_url: str) -> ProfilerFacts:
+async def look_at_profiler(client: HttpClient, base_url: str, lane: Lane) -> ProfilerFacts:
     """Ask for both cumulative profiles; never raises for what the node does."""
     sampled: dict[Profile, bool] = {}
     for kind in (Profile.BLOCK, Profile.MUTEX):
         url = base_url + kind.facts.path
         try:
             answer = await client.get(url, timeout_s=_TIMEOUT_S, max_bytes=_MAX_BYTES)
-            summary = await asyncio.to_thread(pprof.inspect, answer.body)
+            summary = await lane.run(partial(pprof.inspect, answer.body))
             sampled[kind] = not summary.empty
         except FetchError as failure:
             missing = failure.status == 404
             return ProfilerFacts(asked=True, problem=failure.message, missing=missing)
         except FodcError as error:
             return ProfilerFacts(asked=True, problem=error.message)
+        except StuckError as stuck:
+            return ProfilerFacts(asked=True, problem=str(stuck))
     return ProfilerFacts(asked=True, sampled=sampled)

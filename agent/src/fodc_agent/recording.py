@@ -6,16 +6,16 @@ wrong with it now is in `problems` until its next good reading. A reading that c
 whatever the reason, is counted in `failures` and is no reason to end (T-WD-18, W-04).
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from fodc_agent.bus.coordinator import Coordinator, Reading
-from fodc_agent.bus.mailbox import Policy
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recorder.track import PageReport
-from fodc_agent.scrape_figures import ScrapeFigures, figures_source, is_page
+from fodc_agent.scrape_figures import ScrapeFigures, cut_text, figures_source, is_page
 from fodc_agent.sources.banyandb import Scrape
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.sources.readings import Gap, SourceReading
@@ -26,7 +26,8 @@ _log: Final = logging.getLogger(__name__)
 class Recording:
     """Records sources; `problems` and `gaps` by source tell what is missing now.
 
-    `failures` counts by source the readings that were good and could not be recorded.
+    `failures` counts by source the readings that were good and could not be recorded. `on_return`
+    is called when a page of the node is there again.
     """
 
     def __init__(
@@ -36,34 +37,31 @@ class Recording:
         *,
         on_change: Callable[[], None],
         on_configuration: Callable[[ConfigurationReading], None],
+        on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self._coordinator = coordinator
         self._recorder = recorder
         self._on_change = on_change
         self._on_configuration = on_configuration
+        self._on_return = on_return
         self.problems: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
         self.configuration: ConfigurationReading | None = None
         self.answered: set[str] = set()
         """Sources of which a good reading was recorded at least once."""
+        self.cuts: dict[str, str] = {}
+        """Pages that were not read to their end, by source, with what was left out."""
         self._figures: dict[str, ScrapeFigures] = {}
         self._skipping: set[str] = set()
 
     async def record(self, source: str, interval_s: float) -> None:
-        """Record one source for as long as the bus runs."""
-        subscription = self._coordinator.subscribe(
-            source, interval_s, Policy.DROP_OLDEST, capacity=4
-        )
-        try:
-            async for reading in subscription:
-                self._take_or_note(reading)
-        finally:
-            subscription.close()
+        """Record one source for as long as it is collected."""
+        await self._coordinator.keep(source, interval_s, self._take_or_note)
 
-    def _take_or_note(self, reading: Reading) -> None:
+    async def _take_or_note(self, reading: Reading) -> None:
         try:
-            self._take(reading)
+            await self._take(reading)
         except Exception as fault:  # noqa: BLE001 - logged, counted, named
             text = f"failed to forward metrics to the recorder: {type(fault).__name__}: {fault}"
             self.failures[reading.source] += 1
@@ -71,7 +69,7 @@ class Recording:
                 _log.exception("recording_failed source=%s", reading.source)
             self._failed(reading.source, text)
 
-    def _take(self, reading: Reading) -> None:
+    async def _take(self, reading: Reading) -> None:
         source, payload = reading.source, reading.payload
         match payload:
             case None:
@@ -79,7 +77,7 @@ class Recording:
                 if is_page(source):
                     self._record_silence(source, reading)
             case Scrape():
-                self._take_scrape(source, payload, reading)
+                await self._take_scrape(source, payload, reading)
             case SourceReading():
                 self._recorder.record_samples(
                     source, payload.samples, reading.at_ms, reading.arrived_ms
@@ -87,25 +85,35 @@ class Recording:
                 self._note_gaps(source, payload.gaps)
                 self._recovered(source)
             case ConfigurationReading():
-                self._take_configuration(payload)
+                self.take_configuration(payload)
                 self._recovered(source)
             case _:
                 kind = type(payload).__name__
                 raise TypeError(f"source {source} gave a {kind}, which nobody records")
 
-    def _take_scrape(self, source: str, scrape: Scrape, reading: Reading) -> None:
+    async def _take_scrape(self, source: str, scrape: Scrape, reading: Reading) -> None:
         report = None
         try:
             if scrape.body is None:
                 self._failed(source, scrape.error)
                 return
-            report = self._recorder.record_page(
-                source, scrape.body, reading.at_ms, reading.arrived_ms
-            )
+            report = await self._stored(source, scrape.body, reading)
             self._note_skipped(source, report)
+            self._note_cut(source, scrape, report)
             self._recovered(source)
         finally:
             self._record_figures(source, scrape, report, reading)
+
+    async def _stored(self, source: str, body: bytes, reading: Reading) -> PageReport:
+        """Store a page in steps of a few milliseconds, so that a huge one silences nobody."""
+        steps = self._recorder.page_steps(source, body, reading.at_ms, reading.arrived_ms)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                report: PageReport = end.value
+                return report
+            await asyncio.sleep(0)
 
     def _record_figures(
         self, source: str, scrape: Scrape, report: PageReport | None, reading: Reading
@@ -125,7 +133,8 @@ class Recording:
     def _figures_of(self, source: str) -> ScrapeFigures:
         return self._figures.setdefault(source, ScrapeFigures(source.rpartition(":")[2]))
 
-    def _take_configuration(self, reading: ConfigurationReading) -> None:
+    def take_configuration(self, reading: ConfigurationReading) -> None:
+        """Take the newest reading, whoever asked for it."""
         known, self.configuration = self.configuration, reading
         if known is not None and known.hash != reading.hash:
             self._on_configuration(reading)
@@ -151,6 +160,8 @@ class Recording:
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
             self._on_change()
+            if is_page(source):
+                self._on_return()
         elif is_first and is_page(source):
             self._on_change()
 
@@ -161,6 +172,16 @@ class Recording:
         if known is None:
             _log.info("source_failed source=%s error=%r", source, error)
             self._on_change()
+
+    def _note_cut(self, source: str, scrape: Scrape, report: PageReport) -> None:
+        text = cut_text(scrape, report)
+        if bool(text) != (source in self.cuts):
+            _log.warning("page_cut source=%s what=%r", source, text or "no more")
+            self._on_change()
+        if text:
+            self.cuts[source] = text
+        else:
+            self.cuts.pop(source, None)
 
     def _note_skipped(self, source: str, report: PageReport) -> None:
         skipped = sum(report.skipped.values())

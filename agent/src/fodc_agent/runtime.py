@@ -72,8 +72,8 @@ class Program:
     async def run(self) -> int:
         """Run until a signal; return 0, or 1 when a task had to be given up."""
         loop = asyncio.get_running_loop()
-        # Two threads are enough for the spool; each one more is memory.
-        loop.set_default_executor(ThreadPoolExecutor(2, thread_name_prefix="disk"))
+        # For names that are looked up and nothing else; each thread more is memory.
+        loop.set_default_executor(ThreadPoolExecutor(2, thread_name_prefix="names"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         await self._web.start(self._routes())

@@ -24,6 +24,13 @@ DUPLICATES: Final = gauge(
 REFUSED: Final = gauge(
     "fodc_agent_scrape_samples_refused", "Samples of the last page beyond the limit of series."
 )
+UNREAD: Final = gauge(
+    "fodc_agent_scrape_lines_unread",
+    "New lines of the last page beyond what a page may bring anew; later pages bring them again.",
+)
+CUT: Final = gauge(
+    "fodc_agent_scrape_cut", "1 when the last page was longer than is read of one, else 0."
+)
 SKIPPED_TOTAL: Final = counter(
     "fodc_agent_scrape_lines_skipped_total", "Lines left out so far, by what is wrong with them."
 )
@@ -40,6 +47,16 @@ def is_page(source: str) -> bool:
     return source.startswith(_PREFIX)
 
 
+def cut_text(scrape: Scrape, report: PageReport) -> str:
+    """Say what was left out of a page that was not read to its end, empty when nothing was."""
+    if scrape.cut:
+        size = len(scrape.body or b"")
+        return f"the page is longer than is read of one: what lies beyond {size} bytes is left out"
+    if report.unread:
+        return f"{report.unread} lines are new and more than one page may bring: they are left out"
+    return ""
+
+
 @dataclass(slots=True)
 class ScrapeFigures:
     """Figures of one port; lines that were skipped are counted up over all pages."""
@@ -51,7 +68,8 @@ class ScrapeFigures:
         """Return what is told after a scrape; `report` is None when no page was recorded."""
         if report is not None:
             self.skipped.update(report.skipped)
-        return [*scrape.health(), *self._of_report(report), *self._so_far()]
+        cut = self._sample(CUT, int(scrape.cut))
+        return [*scrape.health(), cut, *self._of_report(report), *self._so_far()]
 
     def of_silence(self) -> list[Sample]:
         """Return what is told when the scrape itself broke off."""
@@ -63,6 +81,7 @@ class ScrapeFigures:
             self._sample(SKIPPED, sum(report.skipped.values()) if report else 0),
             self._sample(DUPLICATES, report.duplicates if report else 0),
             self._sample(REFUSED, report.dropped if report else 0),
+            self._sample(UNREAD, report.unread if report else 0),
         ]
 
     def _so_far(self) -> list[Sample]:

@@ -4,6 +4,7 @@
 import resource
 from collections.abc import Iterator, Mapping
 
+from fodc_agent.bus.breaker import BreakerState
 from fodc_agent.bus.coordinator import SourceStatistics
 from fodc_agent.uplink.caller import LineStatus
 from fodc_protocol.metrics.samples import Labels, MetricType, Sample, Series
@@ -36,6 +37,8 @@ def source_samples(statistics: Mapping[str, SourceStatistics]) -> Iterator[Sampl
         )
         yield _counter("source_collections_total", "Readings taken.", one.collections_made, labels)
         yield _counter("source_failures_total", "Readings that failed.", one.failures, labels)
+        text = "Whether the source is left alone for a moment after failures."
+        yield _gauge("source_left_alone", text, one.breaker is BreakerState.OPEN, labels)
         if one.last_ok_age_s is not None:
             text = "Age of the newest good reading."
             yield _gauge("source_age_seconds", text, one.last_ok_age_s, labels)

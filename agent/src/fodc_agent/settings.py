@@ -104,7 +104,7 @@ class Settings:
     lines: tuple[str, ...]
     """Every option as "name=value (origin)" for the start log, secrets masked."""
     dormant: tuple[str, ...]
-    """Options that were given although what they govern is not there."""
+    """What was given although nothing here does it, as "option=name needs='what'"."""
     node_host: str = LOOPBACK
     """Where the node's ports are: explicit IPv4, which is what a node binds (T-CL-16)."""
 
@@ -116,7 +116,8 @@ class Settings:
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings; raise OptionError with one line per problem, each naming its flag."""
-    resolved = resolve(OPTIONS, argv, environ, ENVIRONMENT_PREFIX, _file_values(argv, environ))
+    known = (*OPTIONS, *DORMANT)
+    resolved = resolve(known, argv, environ, ENVIRONMENT_PREFIX, _file_values(argv, environ))
     problems = list(_contradictions(resolved))
     if problems:
         raise OptionError("\n".join(problems))
@@ -150,6 +151,7 @@ def _contradictions(resolved: Resolved) -> list[str]:
 def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
     listen = resolved.address("prometheus-listen-addr")
     assert listen is not None
+    asleep = {option.name: option.help for option in DORMANT}
     given = {name for name, origin in resolved.origins.items() if origin != "default"}
     return Settings(
         poll_interval_s=resolved.number("poll-metrics-interval"),
@@ -193,8 +195,8 @@ def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
         capture_max_bytes=resolved.integer("capture-max-bytes"),
         capture_quota_bytes=resolved.integer("capture-quota"),
         capture_max_count=resolved.integer("capture-max-count"),
-        lines=tuple(describe(resolved)),
-        dormant=tuple(name for name in DORMANT if name in given),
+        lines=tuple(line for line in describe(resolved) if line.partition("=")[0] not in asleep),
+        dormant=tuple(f"option={name} needs={asleep[name]!r}" for name in asleep if name in given),
     )
 
 

@@ -4,9 +4,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fodc_agent.lanes import Lane
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import ProxyTls, Settings
@@ -104,18 +106,21 @@ def dial_with(
 
     So rotated ones are taken. Without TLS no token is sent: anybody on the way could read it.
     """
+    files = Lane("credentials")
 
     async def dial(endpoint: Endpoint) -> RpcChannel:
         if tls is None:
             return await RpcChannel.connect(endpoint, ping_s=PING_S)
         try:
-            context = tls_context(tls)
+            context = await files.run(partial(tls_context, tls))
         except OSError as error:  # ssl.SSLError is one as well
             message = (
                 f"TLS files of --proxy-tls-*: {error.strerror or error} {error.filename or ''}"
             )
             raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
-        metadata = {} if token_file is None else {"authorization": f"Bearer {_token(token_file)}"}
+        metadata = {}
+        if token_file is not None:
+            metadata["authorization"] = f"Bearer {await _token(token_file, files)}"
         name = tls.server_name or None
         secured = replace(endpoint, tls=context, server_name=name)
         try:
@@ -128,11 +133,15 @@ def dial_with(
     return dial
 
 
-def _token(path: Path) -> str:
+def _read_token(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MOST_TOKEN_BYTES + 1).strip()
+
+
+async def _token(path: Path, files: Lane) -> str:
     """Return the token of a file; raises RpcError, whose text never holds any of it."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_TOKEN_BYTES + 1).strip()
+        data = await files.run(partial(_read_token, path))
     except OSError as error:
         problem = f"{error.strerror or error}"
     else:

@@ -4,7 +4,6 @@
 The one idea: "cannot" is never silence; each capability has a state, a reason and a message.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -18,22 +17,3 @@ class CapabilityState(StrEnum):
     """Cannot be done here: kernel, permissions or version."""
     UNKNOWN = "Unknown"
     """Not found out yet, or an agent that declares nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capability:
-    """State of one kind of capture or telemetry.
-
-    `kind` is a capture's name ("cpu", "block") or a source ("kernel"); `reason` is one CamelCase
-    word such as RateZero or NoBTF, empty when supported; `message` is a sentence for people.
-    """
-
-    kind: str
-    state: CapabilityState
-    reason: str = ""
-    message: str = ""
-
-    @property
-    def usable(self) -> bool:
-        """Whether an attempt makes sense: supported, or not known to fail."""
-        return self.state in {CapabilityState.SUPPORTED, CapabilityState.UNKNOWN}

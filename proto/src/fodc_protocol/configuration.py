@@ -76,18 +76,27 @@ def configuration_of(
     return NodeConfiguration(words, tuple(entries[name] for name in sorted(entries)))
 
 
+COMMANDS: Final = frozenset({"data", "liaison", "standalone", "meta", "lifecycle"})
+"""What a node's program is told to be."""
 _FLAG_SIGN: Final = re.compile(r"[=:]")
 """What ends the name of a flag; a colon is a slip of the pen, but the value is no less secret."""
 
 
 def _read_argv(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Split into command words and flags; a flag without a value is a switch that is on."""
+    """Split into command words and flags; a flag without a value is a switch that is on.
+
+    Whether a flag has a value is the node's knowledge; but without a command no node runs. So the
+    first command that a flag seems to swallow is the command where no other is: `--tls data`.
+    """
     words: list[str] = []
     values: dict[str, list[str]] = {}
+    swallowed: tuple[str, str] | None = None
     waiting = ""
     for argument in arguments:
         if waiting and takes_next(waiting, argument):
             values[waiting].append(argument)
+            if swallowed is None and argument in COMMANDS:
+                swallowed = (waiting, argument)
             waiting = ""
         elif argument.startswith("-") and len(argument) > 1:
             name, separator, value = _FLAG_SIGN.sub("=", argument.lstrip("-"), 1).partition("=")
@@ -98,6 +107,10 @@ def _read_argv(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str
         else:
             words.append(argument)
             waiting = ""
+    if swallowed is not None and not COMMANDS.intersection(words):
+        name, command = swallowed
+        values[name].remove(command)
+        words.insert(0, command)
     return tuple(words), {
         name: ",".join(given) if given else "true" for name, given in values.items()
     }
@@ -162,16 +175,6 @@ def drift(configurations: Mapping[str, Iterable[ConfigEntry]]) -> list[Drift]:
     names = sorted({name for values in by_node.values() for name in values})
     found = (_drift_of(name, by_node) for name in names)
     return [item for item in found if len(item.values) > 1]
-
-
-def drift_by_role(
-    nodes: Iterable[tuple[str, str, Iterable[ConfigEntry]]],
-) -> dict[str, list[Drift]]:
-    """Return the drift inside each role; `nodes` holds (node, role, entries)."""
-    roles: dict[str, dict[str, Iterable[ConfigEntry]]] = {}
-    for node, role, entries in nodes:
-        roles.setdefault(role, {})[node] = entries
-    return {role: drift(roles[role]) for role in sorted(roles)}
 
 
 def _drift_of(name: str, by_node: Mapping[str, Mapping[str, str]]) -> Drift:

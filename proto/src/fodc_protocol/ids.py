@@ -79,8 +79,3 @@ def checked_id(text: str, field: str) -> str:
             "'-', starting with a letter or digit"
         )
     return text
-
-
-def is_dns_name(text: str) -> bool:
-    """Say whether `text` is a name that Kubernetes accepts for a pod (RFC 1123 subdomain)."""
-    return len(text) <= MAX_NAME_LENGTH and _DNS_NAME.fullmatch(text) is not None

@@ -218,18 +218,6 @@ class Fields:
                 found += unpacked(value)
         return tuple(found)
 
-    def fixed64s(self, field: int) -> tuple[int, ...]:
-        """Return a repeated fixed64, packed or not."""
-        found: list[int] = []
-        for at, value in self._all:
-            if at == field and isinstance(value, int):
-                found.append(value)
-            elif at == field and isinstance(value, bytes):
-                if len(value) % 8:
-                    raise WireError(f"field {field} is no list of eight-byte numbers")
-                found += struct.unpack(f"<{len(value) // 8}Q", value)
-        return tuple(found)
-
     def text_map(self, field: int) -> dict[str, str]:
         """Return a map<string, string>."""
         entries = map(Fields, self.blobs(field))

@@ -216,11 +216,6 @@ def format_duration_ns(span_ns: int) -> str:
     return sign + "".join(parts)
 
 
-def format_duration_s(span_s: float) -> str:
-    """Return a span in seconds as Go prints it, without zero parts."""
-    return format_duration_ns(round(span_s * NANOS_PER_SECOND))
-
-
 def _decimal(value: int, unit: int) -> str:
     whole, rest = divmod(value, unit)
     fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bus at work, on virtual time: sharing, deadlines, isolation, shutdown (T-WD by outcome)."""
+"""The sources at work, on virtual time: pace, sharing, deadlines, isolation, end."""
 
 import asyncio
 import importlib.util
@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fodc_agent.bus.breaker import Breaker, BreakerState
 from fodc_agent.bus.coordinator import Coordinator
-from fodc_agent.bus.mailbox import Policy
-from fodc_agent.bus.timetable import Tier
 
 _spec = importlib.util.spec_from_file_location(
     "virtual_time", Path(__file__).with_name("virtual_time.py")
@@ -25,8 +25,6 @@ class Fake:
 
     def __init__(self, name="s", script=(0.0,), **numbers):
         self.name = name
-        self.tier = Tier.NORMAL
-        self.floor_s = numbers.get("floor_s", 0.0)
         self.ttl_s = numbers.get("ttl_s", 5.0)
         self.timeout_s = numbers.get("timeout_s", 3.0)
         self.script = script
@@ -58,28 +56,40 @@ class Stubborn(Fake):
 
 
 @asynccontextmanager
-async def bus(*sources, breaker=None):
+async def bus(*sources, breaker=None, jitter=0.0):
     loop = asyncio.get_running_loop()
-    one = Coordinator(loop.time, lambda: int(loop.time() * 1000), lambda: 0.0)
+    one = Coordinator(loop.time, lambda: int(loop.time() * 1000), lambda: jitter)
     for source in sources:
         one.add(source, breaker)
-    runner = asyncio.create_task(one.run(), name="bus")
+    one.kept = []
     try:
         yield one
     finally:
         async with asyncio.timeout(10):
             await one.aclose()
-            await runner
+            await asyncio.gather(*one.kept)
 
 
-def test_subscriber_gets_a_reading_at_once_and_every_interval():
+def keep(one, name="s", interval_s=1.0, cost_s=0.0):
+    """Collect a source and return the list that its readings go to."""
+    found = []
+
+    async def take(reading):
+        found.append(reading)
+        await asyncio.sleep(cost_s)
+
+    one.kept.append(asyncio.create_task(one.keep(name, interval_s, take)))
+    return found
+
+
+def test_t_wd_15_a_reading_is_taken_at_once_and_then_every_interval():
     source = Fake()
 
     async def main():
         async with bus(source) as one:
-            readings = one.subscribe("s", 10.0)
-            three = [await anext(readings) for _ in range(3)]
-            return [(reading.payload, reading.at_ms, reading.ok) for reading in three]
+            found = keep(one, interval_s=10.0)
+            await asyncio.sleep(25)
+            return [(reading.payload, reading.at_ms, reading.ok) for reading in found]
 
     assert virtual_time.run(main()) == [
         (1, 1_000_000, True),
@@ -89,27 +99,70 @@ def test_subscriber_gets_a_reading_at_once_and_every_interval():
     assert source.calls == [0.0, 10.0, 20.0]
 
 
-def test_two_subscribers_share_each_collection_and_keep_their_own_pace():
+def test_a14_the_first_reading_is_taken_at_once_whatever_the_jitter():
     source = Fake()
 
     async def main():
-        async with bus(source) as one:
-            fast = one.subscribe("s", 10.0, Policy.DROP_OLDEST)
-            slow = one.subscribe("s", 30.0, Policy.DROP_OLDEST)
-            await asyncio.sleep(65)
-            statistics = one.statistics()["s"]
-            fast.close()
-            slow.close()
-            return (
-                [reading.payload async for reading in fast],
-                [reading.payload async for reading in slow],
-                statistics,
-            )
+        async with bus(source, jitter=0.25) as one:
+            keep(one, interval_s=8.0)
+            await asyncio.sleep(20)
 
-    fast, slow, statistics = virtual_time.run(main())
-    assert (fast, slow) == ([1, 2, 3, 4, 5, 6, 7], [1, 4, 7])
-    assert (statistics.collections_made, statistics.readings_shared) == (7, 3)
-    assert (statistics.interval_s, statistics.subscribers) == (10.0, 2)
+    virtual_time.run(main())
+    assert source.calls == [0.0, 7.0, 15.0]
+
+
+def test_ticks_during_a_long_collection_are_passed_over_and_not_queued():
+    source = Fake(script=(2.5, 0.0), timeout_s=5.0)
+
+    async def main():
+        async with bus(source) as one:
+            keep(one)
+            await asyncio.sleep(4.5)
+
+    virtual_time.run(main())
+    assert source.calls == [0.0, 3.0, 4.0]
+
+
+def test_one_who_takes_slowly_delays_its_own_source_alone():
+    slow, quick = Fake("slow"), Fake("quick")
+
+    async def main():
+        async with bus(slow, quick) as one:
+            keep(one, "slow", cost_s=2.5)
+            keep(one, "quick")
+            await asyncio.sleep(5.5)
+
+    virtual_time.run(main())
+    assert (slow.calls, quick.calls) == ([0.0, 3.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.floats(0.0, 70.0), min_size=1, max_size=30),
+)
+@settings(deadline=None, max_examples=50)
+def test_every_collection_begins_on_the_grid(interval, costs):
+    source = Fake(script=tuple(costs), timeout_s=1000.0)
+
+    async def main():
+        async with bus(source) as one:
+            keep(one, interval_s=float(interval))
+            await asyncio.sleep(sum(costs))
+
+    virtual_time.run(main())
+    assert [at % interval for at in source.calls] == [0.0] * len(source.calls)
+    assert len(set(source.calls)) == len(source.calls)
+
+
+def test_a_source_is_collected_for_one_only():
+    async def main():
+        async with bus(Fake()) as one:
+            keep(one)
+            await asyncio.sleep(0)
+            with pytest.raises(ValueError, match="source s is collected already"):
+                await one.keep("s", 1.0, None)
+
+    virtual_time.run(main())
 
 
 def test_concurrent_demands_share_one_collection():
@@ -122,7 +175,7 @@ def test_concurrent_demands_share_one_collection():
 
     payloads, statistics = virtual_time.run(main())
     assert (payloads, source.calls) == ({1}, [0.0])
-    assert (statistics.collections_made, statistics.readings_shared) == (1, 4)
+    assert statistics.collections_made == 1
 
 
 def test_demand_takes_a_young_reading_and_refuses_an_old_one():
@@ -168,11 +221,10 @@ def test_failure_is_a_reading_with_an_error(script, text):
     async def main():
         async with bus(Fake(script=script)) as one:
             reading = await one.demand("s")
-            return reading, one.last("s"), one.statistics()["s"]
+            return reading, one.statistics()["s"]
 
-    reading, last, statistics = virtual_time.run(main())
+    reading, statistics = virtual_time.run(main())
     assert (reading.payload, reading.error, reading.ok) == (None, text, False)
-    assert last == reading
     assert (statistics.failures, statistics.last_error) == (1, text)
 
 
@@ -184,30 +236,15 @@ def test_slow_and_failing_sources_never_delay_another():
         hung = Stubborn("hung", timeout_s=3.0)
         async with bus(bad, hung, good) as one:
             for source in (bad, hung, good):
-                one.subscribe(source.name, 1.0)
+                keep(one, source.name)
             await asyncio.sleep(9.5)
             return one.statistics()
 
     statistics = virtual_time.run(main())
     assert good.calls == [float(at) for at in range(10)]
     assert statistics["hung"].collections_made == 1
-    assert statistics["hung"].timeouts == 1
-    assert statistics["hung"].skipped_ticks == 9
+    assert statistics["hung"].last_error == "no answer within 3 s"
     assert statistics["bad"].breaker is BreakerState.OPEN
-
-
-def test_consumer_that_never_reads_delays_nobody_and_its_loss_is_counted():
-    source = Fake()
-
-    async def main():
-        async with bus(source) as one:
-            one.subscribe("s", 1.0, Policy.REJECT, capacity=2)
-            reader = one.subscribe("s", 1.0, Policy.KEEP_LATEST)
-            await asyncio.sleep(4.5)
-            newest = await anext(reader)
-            return newest.payload, one.statistics()["s"].dropped
-
-    assert virtual_time.run(main()) == (5, 3 + 4)
 
 
 def test_collection_that_ignores_its_deadline_is_left_alone_until_it_ends():
@@ -232,7 +269,7 @@ def test_breaker_leaves_a_failing_source_alone_and_tries_again():
 
     async def main():
         async with bus(source, breaker=Breaker(threshold=3, base_s=4.0)) as one:
-            one.subscribe("s", 1.0)
+            keep(one)
             await asyncio.sleep(2.5)
             refused = await one.demand("s", max_age_s=0.0)
             await asyncio.sleep(17)
@@ -244,48 +281,18 @@ def test_breaker_leaves_a_failing_source_alone_and_tries_again():
     assert (statistics.breaker, statistics.failures) == (BreakerState.CLOSED, 4)
 
 
-def test_ticks_during_a_long_collection_are_skipped_not_queued():
-    source = Fake(script=(2.5, 0.0), timeout_s=5.0)
-
-    async def main():
-        async with bus(source) as one:
-            one.subscribe("s", 1.0)
-            await asyncio.sleep(4.5)
-            return one.statistics()["s"].skipped_ticks
-
-    assert virtual_time.run(main()) == 2
-    assert source.calls == [0.0, 3.0, 4.0]
-
-
-def test_closed_subscription_ends_the_iteration_and_the_collections():
-    source = Fake()
-
-    async def main():
-        async with bus(source) as one:
-            subscription = one.subscribe("s", 1.0)
-            asyncio.get_running_loop().call_later(2.5, subscription.close)
-            found = [reading.payload async for reading in subscription]
-            subscription.close()
-            await asyncio.sleep(10)
-            return found, one.statistics()["s"].subscribers
-
-    assert virtual_time.run(main()) == ([1, 2, 3], 0)
-    assert len(source.calls) == 3
-
-
-def test_aclose_ends_running_collections_waiting_demands_and_subscriptions():
+def test_aclose_ends_running_collections_and_waiting_demands():
     async def main():
         source = Fake(script=(100.0,), timeout_s=200.0)
         async with bus(source) as one:
-            subscription = one.subscribe("s", 1.0)
+            found = keep(one)
             demand = asyncio.create_task(one.demand("s"))
             await asyncio.sleep(0.5)
-        readings = [reading async for reading in subscription]
         after = await one.demand("s")
-        return (await demand).error, readings, after.error, asyncio.get_running_loop().time()
+        return (await demand).error, found, after.error, asyncio.get_running_loop().time()
 
-    error, readings, after, now_s = virtual_time.run(main())
-    assert (error, readings) == ("the collection was cancelled", [])
+    error, found, after, now_s = virtual_time.run(main())
+    assert (error, found) == ("the collection was cancelled", [])
     assert after == "the agent is stopping"
     assert now_s < 1003
 
@@ -310,33 +317,16 @@ def test_aclose_does_not_wait_for_ever_for_a_stubborn_source():
 def test_unknown_and_double_names_are_clear_errors():
     async def main():
         async with bus(Fake()) as one:
-            with pytest.raises(KeyError, match="no source 'x' on the bus"):
+            with pytest.raises(KeyError, match="no source 'x', known"):
                 await one.demand("x")
-            with pytest.raises(KeyError, match="no source 'x' on the bus"):
-                one.subscribe("x")
-            with pytest.raises(ValueError, match="source s is in the timetable already"):
+            with pytest.raises(KeyError, match="no source 'x', known"):
+                await one.keep("x", 1.0, None)
+            with pytest.raises(ValueError, match="source s is known already"):
                 one.add(Fake())
             with pytest.raises(ValueError, match="source t: timeout_s must be above 0"):
                 one.add(Fake("t", timeout_s=0.0))
 
     virtual_time.run(main())
-
-
-def test_a14_the_first_reading_is_taken_at_once_whatever_the_jitter():
-    source = Fake()
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        one = Coordinator(loop.time, lambda: 0, lambda: 0.25)
-        one.add(source)
-        runner = asyncio.create_task(one.run())
-        one.subscribe("s", 8.0)
-        await asyncio.sleep(20)
-        await one.aclose()
-        await runner
-
-    virtual_time.run(main())
-    assert source.calls == [0.0, 7.0, 15.0]
 
 
 class Refused:
@@ -357,10 +347,9 @@ def test_a5_a_payload_that_is_a_failure_counts_as_one_and_opens_the_breaker():
 
     async def main():
         async with bus(source, breaker=Breaker(cap_s=60.0)) as one:
-            readings = one.subscribe("s", 1.0)
-            first = await anext(readings)
+            found = keep(one)
             await asyncio.sleep(30)
-            return first, one.statistics()["s"]
+            return found[0], one.statistics()["s"]
 
     first, statistics = virtual_time.run(main())
     assert (first.error, first.ok, first.payload.attempts) == ("refused", False, 3)

@@ -8,6 +8,7 @@ from fodc_agent.captures.outcomes import Captured, Order
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Spool
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_protocol import pprof
 from fodc_protocol.errors import Reason
@@ -31,7 +32,7 @@ def ends_of(node, directory, orders: list[Order]) -> dict[str, object]:
                 all_ended.set()
 
         captures = Captures(
-            PprofPort(client, f"http://127.0.0.1:{node.pprof_port}"),
+            PprofPort(client, f"http://127.0.0.1:{node.pprof_port}", Lane("inspection")),
             Spool(directory),
             Quota(max_bytes=1 << 30, max_count=20),
             origin=lambda: ORIGIN,
@@ -100,7 +101,9 @@ def test_a_cpu_profile_waits_for_a_stranger_who_profiles_the_node(sample_nodes, 
         wanted = Order("cmd-1", Profile.CPU, 1.0, 20.0)
         part = spool.part_of(wanted)
         part.open()
-        taken = await PprofPort(client, f"http://127.0.0.1:{node.pprof_port}").take(wanted, part)
+        taken = await PprofPort(
+            client, f"http://127.0.0.1:{node.pprof_port}", Lane("inspection")
+        ).take(wanted, part)
         part.close()
         await foreign
         await client.aclose()
@@ -120,7 +123,7 @@ def test_an_aborted_cpu_profile_frees_the_profiler_of_the_node(sample_nodes, tmp
         client = HttpClient()
         ends: asyncio.Queue = asyncio.Queue()
         captures = Captures(
-            PprofPort(client, f"http://127.0.0.1:{node.pprof_port}"),
+            PprofPort(client, f"http://127.0.0.1:{node.pprof_port}", Lane("inspection")),
             Spool(tmp_path),
             Quota(max_bytes=1 << 30, max_count=20),
             origin=lambda: ORIGIN,
@@ -155,7 +158,7 @@ def test_a_node_that_dies_during_a_profile_is_a_failure_with_its_reason(sample_n
             client = HttpClient()
             ended = asyncio.get_running_loop().create_future()
             captures = Captures(
-                PprofPort(client, f"http://127.0.0.1:{node.pprof_port}"),
+                PprofPort(client, f"http://127.0.0.1:{node.pprof_port}", Lane("inspection")),
                 Spool(tmp_path),
                 Quota(max_bytes=1 << 30, max_count=20),
                 origin=lambda: ORIGIN,

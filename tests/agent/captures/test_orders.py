@@ -39,7 +39,7 @@ class Scripted:
     async def take(self, wanted, part):
         self.taken.append(wanted.command_id)
         self.orders.append(wanted)
-        part.write(self.data)
+        await part.append(self.data)
         self.entered.set()
         await self.release.wait()
         if isinstance(self.result, Exception):

@@ -11,6 +11,7 @@ import pytest
 from fodc_agent.captures.outcomes import Failed, Order, order_of
 from fodc_agent.captures.pprof import PprofPort, Taken, target_of
 from fodc_agent.captures.spool import PartFile
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_protocol.errors import BadRequestError, Reason
 from fodc_protocol.link.frames import StartCapture
@@ -50,11 +51,11 @@ def answering(answer: bytes, seen: list[str] | None = None):
 
 
 async def take(base_url: str, path, wanted: Order, **options) -> Taken | Failed:
-    part = PartFile(path / f"{wanted.command_id}.part")
+    part = PartFile(path / f"{wanted.command_id}.part", Lane("spool"))
     part.open()
     client = HttpClient()
     try:
-        return await PprofPort(client, base_url, **options).take(wanted, part)
+        return await PprofPort(client, base_url, Lane("inspection"), **options).take(wanted, part)
     finally:
         part.close()
         await client.aclose()
@@ -100,7 +101,7 @@ def test_a_trace_is_taken_when_it_has_a_header(pprof_port, recorded, tmp_path):
         order(Profile.TRACE, duration_s=1.0),
     )
 
-    assert result == Taken(None, ())
+    assert (result.samples, result.warnings) == (None, ())
 
 
 @pytest.mark.parametrize("profile", [Profile.BLOCK, Profile.MUTEX])
@@ -240,6 +241,28 @@ def test_a_silent_node_fails_as_hung_when_the_order_is_over(pprof_port, tmp_path
     assert result.reason is Reason.NODE_HUNG
 
 
+def test_a13_a_profile_began_when_the_node_was_asked_and_not_when_it_was_ordered(
+    pprof_port, recorded, tmp_path
+):
+    answers = [busy(Profile.CPU), ok(recorded("profile-5s.pb.gz"))]
+    times = iter([1_000, 7_000])
+
+    async def handle(target, writer):
+        writer.write(answers.pop(0))
+
+    async def no_pause(pause_s):
+        pass
+
+    async def run():
+        async with pprof_port(handle) as base_url:
+            wanted = order(Profile.CPU, duration_s=1.0, timeout_s=20.0)
+            return await take(
+                base_url, tmp_path, wanted, pause=no_pause, now_ms=lambda: next(times)
+            )
+
+    assert asyncio.run(run()).began_at_ms == 7_000
+
+
 # ---- a profiler that is taken -----------------------------------------------------------------
 
 
@@ -311,8 +334,8 @@ def test_a_second_exclusive_capture_waits_for_the_first(pprof_port, recorded, tm
         port = OneAtATime(recorded("profile-5s.pb.gz"))
         async with pprof_port(port) as base_url:
             client = HttpClient()
-            profiler = PprofPort(client, base_url)
-            parts = [PartFile(tmp_path / f"{number}.part") for number in range(2)]
+            profiler = PprofPort(client, base_url, Lane("inspection"))
+            parts = [PartFile(tmp_path / f"{number}.part", Lane("spool")) for number in range(2)]
             for part in parts:
                 part.open()
             takes = [
@@ -340,8 +363,10 @@ def test_a_second_exclusive_capture_fails_when_the_first_ends_too_late(pprof_por
         port = OneAtATime(b"")
         async with pprof_port(port) as base_url:
             client = HttpClient()
-            profiler = PprofPort(client, base_url)
-            first_part, second_part = (PartFile(tmp_path / name) for name in ("a", "b"))
+            profiler = PprofPort(client, base_url, Lane("inspection"))
+            first_part, second_part = (
+                PartFile(tmp_path / name, Lane("spool")) for name in ("a", "b")
+            )
             first_part.open()
             second_part.open()
             first = asyncio.create_task(profiler.take(order(Profile.CPU), first_part))

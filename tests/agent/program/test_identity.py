@@ -12,7 +12,6 @@ from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import (
     UNSPECIFIED,
     NodeFacts,
-    addresses_of,
     best_of,
     labels_of,
     role_of,
@@ -62,12 +61,6 @@ def test_an_answer_without_a_role_never_replaces_a_known_one():
     assert updated(DATA, NodeFacts()) == DATA
     relabeled = NodeFacts("ROLE_DATA", {"type": "warm"}, "n")
     assert updated(DATA, relabeled) == relabeled
-
-
-def test_t_cl_16_addresses_are_ipv4():
-    assert addresses_of([]) == ()
-    assert addresses_of([17914]) == ("127.0.0.1:17914",)
-    assert addresses_of([1, 2, 3]) == ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
 
 
 def discovery(answers, *, ports=(1,), fallback=None, limit=20, role=UNSPECIFIED, labels=None):

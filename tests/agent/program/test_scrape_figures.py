@@ -2,8 +2,10 @@
 """How a scrape went is recorded with each scrape, so that a bad page is seen at once (G-04)."""
 
 import asyncio
+import time
 
 from fodc_agent.bus.coordinator import Coordinator, Reading
+from fodc_agent.node_state import Health, conditions_of
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.scraping.faults import Fault, FetchError
@@ -25,8 +27,8 @@ class Scraped:
         )
         self.at_ms = 0
 
-    def take(self, body=None, failure=None, duration_s=0.5) -> None:
-        scrape = Scrape(2121, body, failure, 1, duration_s)
+    def take(self, body=None, failure=None, duration_s=0.5, cut=False) -> None:
+        scrape = Scrape(2121, body, failure, 1, duration_s, cut)
         self._give(Reading("metrics:2121", self._next_ms(), scrape, None, duration_s, 0.0))
 
     def take_nothing(self) -> None:
@@ -39,7 +41,7 @@ class Scraped:
 
     def _give(self, reading: Reading) -> None:
         # What the task of `record` does with each reading.
-        self.recording._take_or_note(reading)
+        asyncio.run(self.recording._take_or_note(reading))
 
     def value(self, name, **labels):
         return self.recorder.value(f"fodc_agent_scrape_{name}", {"port": "2121", **labels})
@@ -101,3 +103,36 @@ def test_series_beyond_the_limit_are_told_by_a_source_that_has_room_of_its_own()
     one = scraped(max_series=2, least_series=16)
     one.take(b"".join(b"a%d 1\n" % number for number in range(20)))
     assert (one.value("samples"), one.value("samples_refused"), one.value("up")) == (16, 4, 1)
+
+
+def test_a21_a_page_that_was_cut_is_told_until_one_comes_whole():
+    one = scraped()
+    one.take(b"a 1\nb 2\n", cut=True)
+    assert (one.value("up"), one.value("cut"), one.value("samples")) == (1, 1, 2)
+    text = "the page is longer than is read of one: what lies beyond 8 bytes is left out"
+    assert one.recording.cuts == {"metrics:2121": text}
+    (told,) = conditions_of(Health(pages_cut=one.recording.cuts))
+    assert (told.type, told.reason) == ("PageWhole", "TooLarge")
+    assert told.message == f"metrics:2121: {text}"
+    one.take(b"a 1\n")
+    assert (one.value("cut"), one.recording.cuts) == (0, {})
+
+
+def test_a21_more_new_lines_than_a_page_may_bring_are_left_and_counted():
+    one = scraped(least_series=64)
+    one.take(b"".join(b'm{id="%d"} 1\n' % number for number in range(60_000)))
+    unread = one.value("lines_unread")
+    assert unread > 30_000
+    assert one.value("samples") + one.value("samples_refused") + unread == 60_000
+    assert "are new and more than one page may bring" in one.recording.cuts["metrics:2121"]
+
+
+def test_a21_fresh_series_with_every_page_cost_bounded_time():
+    one = scraped(least_series=64)
+    costs_s = []
+    for page in range(4):
+        lines = (b'm{id="%d-%d"} 1\n' % (page, number) for number in range(60_000))
+        begun_s = time.thread_time()
+        one.take(b"".join(lines))
+        costs_s.append(time.thread_time() - begun_s)
+    assert max(costs_s[1:]) < 1.5

@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from fodc_agent.collecting import page_urls
+from fodc_agent.collecting import sources_of
+from fodc_agent.option_table import DORMANT
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.settings import Attachment, help_text, load
+from fodc_agent.sources.banyandb import MetricsSource
 from fodc_protocol.errors import OptionError
 
 
@@ -22,12 +24,14 @@ def problem_of(*argv):
     [
         ((2121,), ("http://127.0.0.1:2121/metrics",)),
         ((9, 7), ("http://127.0.0.1:9/metrics", "http://127.0.0.1:7/metrics")),
-        ((), ()),
     ],
 )
 def test_t_cmd_01_02_03_ports_become_pages_in_their_order(ports, urls):
     """The Go agent says localhost; ours says 127.0.0.1 on purpose, where a node binds."""
-    assert page_urls(ports, HttpClient()) == urls
+    told = ",".join(map(str, ports))
+    settings = load([f"--poll-metrics-ports={told}"], {})
+    made = sources_of(settings, HttpClient(), None, uptime_s=lambda: 0.0, counters=())
+    assert tuple(one.source.url for one in made if isinstance(one.source, MetricsSource)) == urls
 
 
 def test_t_cmd_04_the_defaults_are_valid():
@@ -97,7 +101,17 @@ def test_every_flag_of_the_go_agent_is_accepted():
     settings = load(argv, {})
     assert settings.cluster_state_ports == (17912, 17914)
     assert settings.pprof_ports == (6061,)
-    assert "ktm-enabled" in settings.dormant
+    assert "option=ktm-enabled needs='kernel telemetry'" in settings.dormant
+    assert len(settings.dormant) == 19
+
+
+@pytest.mark.parametrize("name", [option.name for option in DORMANT])
+def test_a24_a_flag_that_does_nothing_here_is_not_offered_and_a_start_with_it_says_so(name):
+    settings = load([f"--{name}=1"], {})
+    assert f"--{name}" not in help_text()
+    assert [line for line in settings.lines if line.startswith(f"{name}=")] == []
+    (told,) = settings.dormant
+    assert told.startswith(f"option={name} needs='")
 
 
 def test_the_environment_sets_what_no_flag_sets():

@@ -21,6 +21,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.journal_records import JournaledRow
 from fodc_wire.banyandb.database.v1 import database_pb2
 from fodc_wire.banyandb.database.v1 import rpc_pb2 as database_rpc_pb2
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2
@@ -443,6 +445,29 @@ def test_labels_of_the_nodes_own_flag_are_taken_where_no_port_tells_them(
             told = dict(getattr(frame, frame.WhichOneof("frame")).state.labels) or told
 
 
+def test_a22_a_restart_of_the_node_refreshes_its_configuration(node, tmp_path):
+    node.command = b"/banyand\0data\0--grpc-port=1\0"
+    proxy = Proxy()
+    with serving(proxy) as port, Agent(node, tmp_path, port) as agent:
+        agent.wait_for("/readyz", is_ready)
+        first = configuration(proxy)
+        # Its page is away for a moment, then a node with other flags is there.
+        node.silent.set()
+        node.command = b"/banyand\0data\0--grpc-port=2\0"
+        agent.wait_for("/readyz", lambda status, body: status == 503 and "metrics:" in body)
+        node.silent.clear()
+        event = proxy.hear("event").event
+        assert event.kind == "ConfigurationChanged"
+        second = configuration(proxy)
+    assert (first["grpc-port"], second["grpc-port"]) == ("1", "2")
+
+
+def configuration(proxy):
+    query = pb.ConfigurationQuery(query_id=7)
+    proxy.outgoing.put(pb.ProxyFrame(configuration_query=query))
+    return {one.name: one.value for one in proxy.hear("configuration").configuration.entries}
+
+
 def test_a_metrics_query_brings_the_node_and_the_agent_itself(node, tmp_path):
     """W-06: the agent's own figures reach the proxy too."""
     proxy = Proxy()
@@ -480,10 +505,19 @@ def test_a_second_signal_ends_the_agent_at_once(node, tmp_path):
         assert took_s < 2.0
 
 
+def journaled(directory):
+    """Return the rows that are on the disk now."""
+    journal = Journal(directory, max_bytes=1 << 20)
+    return [one for one in journal.replay(journal.earlier()) if isinstance(one, JournaledRow)]
+
+
 def test_a_killed_agent_finds_its_window_again(node, tmp_path):
     flags = (f"--recorder-dir={tmp_path / 'journal'}",)
     with Agent(node, tmp_path, None, *flags) as agent:
         agent.wait_for("/metrics", lambda _, body: "writes{" in body)
+        deadline_s = time.monotonic() + 10
+        while not any(row.source.startswith("metrics:") for row in journaled(tmp_path / "journal")):
+            assert time.monotonic() < deadline_s
         agent.end(signal.SIGKILL)
     proxy = Proxy()
     node.release.set()

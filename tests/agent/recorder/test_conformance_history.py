@@ -49,16 +49,20 @@ class Lives:
             self.one.record_page("node", f"m {number}\n".encode(), next(self._ticks) * 10_000)
 
     def restart(self, rows: int) -> None:
-        self.one.close()
+        self.journal.close()
         self.one = self._started(rows)
 
     def _started(self, rows: int) -> Recorder:
-        return Recorder(
-            budget_bytes=1 << 20,
-            interval_s=10,
-            target_s=(rows - 1) * 10,
-            journal=Journal(self._directory, max_bytes=1 << 20),
+        self.journal = Journal(self._directory, max_bytes=1 << 20)
+        one = Recorder(
+            budget_bytes=1 << 20, interval_s=10, target_s=(rows - 1) * 10, diary=self.journal
         )
+        paths = self.journal.earlier()
+        restoration = one.restoration(self.journal.times_ms(paths))
+        for _ in restoration.steps(self.journal.replay(paths)):
+            pass
+        restoration.join()
+        return one
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def lives(tmp_path):
 
     yield start
     for one in made:
-        one.one.close()
+        one.journal.close()
 
 
 def plain(budget_bytes: int = 1 << 20) -> Recorder:

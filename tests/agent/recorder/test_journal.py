@@ -17,9 +17,25 @@ from fodc_agent.recorder.recorder import Recorder
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 
-def start(directory: Path, *, max_bytes: int = 1 << 20, **changes) -> Recorder:
+class Journaled(Recorder):
+    """A recorder with a journal that is read at once and written to at once."""
+
+    def __init__(self, journal: Journal, **settings_) -> None:
+        super().__init__(diary=journal, **settings_)
+        paths = journal.earlier()
+        restoration = self.restoration(journal.times_ms(paths))
+        for _ in restoration.steps(journal.replay(paths)):
+            pass
+        self.restored_rows = restoration.join()
+        self.restored_segments, self.problems = journal.damage()
+
+    def close(self) -> None:
+        self.diary.close()
+
+
+def start(directory: Path, *, max_bytes: int = 1 << 20, **changes) -> Journaled:
     settings_ = {"budget_bytes": 1 << 20, "interval_s": 10.0} | changes
-    return Recorder(journal=Journal(directory, max_bytes=max_bytes), **settings_)
+    return Journaled(Journal(directory, max_bytes=max_bytes), **settings_)
 
 
 def page(at: int) -> bytes:
@@ -46,8 +62,7 @@ def test_window_survives_a_restart(tmp_path):
         one.record_samples("kernel", [Sample(Series("k", (), MetricType.GAUGE, "K."), at)], at)
     again = start(tmp_path)
     assert content(again) == content(one)
-    assert again.restored is not None
-    assert (again.restored.rows, again.restored.problems) == (20, ())
+    assert (again.restored_rows, again.problems) == (20, ())
     one.close()
 
 
@@ -150,8 +165,7 @@ def test_any_damage_leaves_a_prefix_and_a_reason(recorded, tmp_path_factory, dat
     (directory / "window-0000000001.journal").write_bytes(damaged)
     again = start(directory)
     assert content(again) == states[again.extent().rows]
-    assert again.restored is not None
-    assert len(again.restored.problems) == 1
+    assert len(again.problems) == 1
     shutil.rmtree(directory)
 
 
@@ -162,10 +176,7 @@ def test_corrupt_file_starts_empty_with_a_reason_and_recording_goes_on(tmp_path,
     (tmp_path / "window-0000000007.journal").write_bytes(noise)
     one = start(tmp_path)
     assert one.extent().rows == 0
-    assert one.restored is not None
-    assert [text.partition(":")[0] for text in one.restored.problems] == [
-        "window-0000000007.journal"
-    ]
+    assert [text.partition(":")[0] for text in one.problems] == ["window-0000000007.journal"]
     one.record_page("node", page(1), 0)
     one.close()
     assert start(tmp_path).extent().rows == 1
@@ -179,7 +190,7 @@ def test_damage_in_an_old_segment_costs_only_that_segment(tmp_path):
     middle = sorted(tmp_path.iterdir())[1]
     middle.write_bytes(middle.read_bytes()[:20])
     again = start(tmp_path)
-    assert (again.extent().rows, again.restored.segments) == (2, 3)
+    assert (again.extent().rows, again.restored_segments) == (2, 3)
 
 
 def test_foreign_files_and_folders_are_left_alone(tmp_path):
@@ -213,7 +224,7 @@ def test_journal_stays_within_its_bound_and_keeps_the_newest(tmp_path):
     again = start(tmp_path, max_bytes=8_000)
     assert again.extent().newest_ms == 3_990_000
     assert again.extent().rows > 20
-    assert again.restored.problems == ()
+    assert again.problems == ()
 
 
 def test_unwritable_directory_is_a_reason_not_a_crash(tmp_path):
@@ -238,7 +249,7 @@ def test_full_volume_pauses_and_recovers_with_all_definitions(tmp_path, monkeypa
     assert (one.diary.problem, one.diary.lost) == (None, 31)
     one.close()
     again = start(tmp_path)
-    assert (again.restored.rows, again.restored.problems) == (10, ())
+    assert (again.restored_rows, again.problems) == (10, ())
     assert {series.name for _, series, _, _ in content(again)} == {"m", "n", "late"}
 
 
@@ -248,7 +259,7 @@ from pathlib import Path
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
 one = Recorder(
-    budget_bytes=1 << 20, interval_s=10, journal=Journal(Path(sys.argv[1]), max_bytes=1 << 20)
+    budget_bytes=1 << 20, interval_s=10, diary=Journal(Path(sys.argv[1]), max_bytes=1 << 20)
 )
 for at in range(50):
     one.record_page("node", f"n {at}\\n".encode(), at * 10_000)

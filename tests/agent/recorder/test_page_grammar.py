@@ -383,3 +383,15 @@ def test_type_and_help_may_change_back_and_forth():
         recorder.record_page("node", page.encode(), at)
         seen += [(block.type.text, block.help) for block in recorder.latest().blocks]
     assert seen == [(kind, f"This is a {kind}.") for kind in ("gauge", "counter") * 2]
+
+
+@pytest.mark.parametrize("type_comes", ["before", "after"])
+def test_a13_a_summary_whose_own_name_ends_as_a_component_keeps_it(type_comes):
+    samples = 'queue_count{quantile="0.5"} 1\nqueue_count_sum 2\nqueue_count_count 3\n'
+    kind = "# TYPE queue_count summary\n"
+    recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+    page = kind + samples if type_comes == "before" else samples + kind
+    recorder.record_page("node", page.encode(), 0)
+    recorder.record_page("node", page.encode(), 1)
+    (block,) = recorder.latest().blocks
+    assert (block.name, block.type, block.samples) == ("queue_count", MetricType.SUMMARY, 3)

@@ -4,8 +4,13 @@
 import asyncio
 import json
 
+import pytest
+
+from fodc_agent.budget import window_budget_bytes
+from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.remote.fleet import RemoteNodes
 from fodc_agent.remote.leftovers import PATIENCE_S, Leftovers
+from fodc_agent.remote.shares import Share
 from fodc_agent.settings import load
 from fodc_agent.web.routes import Check
 from fodc_protocol.metrics.families import FamilyBlock
@@ -46,7 +51,7 @@ class FakeAgent:
 class Scene:
     """Nodes of a file in a folder, on a clock that only the test turns."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder, budget="8MiB") -> None:
         self.folder, self.file = folder, folder / "targets.json"
         self.notes, self.agents, self.now_s = [], {}, 0.0
         self.settings = load(
@@ -54,7 +59,7 @@ class Scene:
                 "--attachment=remote",
                 f"--targets-file={self.file}",
                 f"--capture-dir={folder / 'captures'}",
-                "--window-budget=8MiB",
+                f"--window-budget={budget}",
             ],
             {},
         )
@@ -236,3 +241,48 @@ def test_leftovers_of_a_target_are_removed_after_ten_minutes_and_not_before(tmp_
     assert leftovers.sweep({"kept"}, 400 + PATIENCE_S) == [gone]
     assert kept.exists()
     assert not gone.exists()
+
+
+def test_a2_targets_without_room_for_a_window_are_refused_by_name(tmp_path):
+    scene = Scene(tmp_path, budget="1MiB")
+    names = [f"n{number}" for number in range(6)]
+    scene.write(*names)
+
+    async def scenario():
+        await scene.until(lambda: len(scene.agents) == 4 and scene.check("target n5"))
+        assert scene.check("target n3").ok
+        refused = scene.check("target n5")
+        assert (refused.ok, refused.message) == (
+            False,
+            (
+                "refused: a window needs 256 KiB and the memory for windows is 1024 KiB, which is "
+                "enough for 4 targets: raise --window-budget"
+            ),
+        )
+
+    scene.run(scenario)
+    assert sorted(scene.agents) == names[:4]
+    windows = [agent.settings.window_budget_bytes for agent in scene.agents.values()]
+    assert min(windows) >= 256 * 1024
+
+
+@pytest.mark.parametrize("targets", [1, 5, 16, 32])
+def test_a2_every_target_that_is_attached_keeps_rows_within_its_share(targets):
+    share = Share(8 << 20, 1 << 30, 1 << 30)
+    assert targets <= share.places
+    one = Recorder(budget_bytes=share.among(targets).window_bytes, interval_s=10, least_series=128)
+    for at in range(20):
+        lines = (b'm{shard="%d",method="write"} %d\n' % (place, at) for place in range(3_000))
+        one.record_page("metrics:2121", b"".join(lines), at * 10_000)
+        extent = one.extent()
+        assert extent.bytes <= extent.budget_bytes
+    assert extent.rows > 0
+    assert extent.series > 100
+    assert extent.series + extent.refused == 3_000
+    assert extent.reachable_s is not None
+
+
+def test_a2_many_nodes_are_not_capped_at_what_one_may_have():
+    half = {"percent": 10, "limit_bytes": 1 << 30}
+    assert window_budget_bytes(**half, is_capped=True) == 8 << 20
+    assert window_budget_bytes(**half, is_capped=False) == (1 << 30) // 10

@@ -128,8 +128,27 @@ def test_a_node_that_does_not_answer_keeps_its_last_settings_and_says_so(proc):
     later = read(source, at_ms=2000)
 
     assert (later.epoch, later.hash) == (1, first.hash)
+    # A22: what is shown is as old as it is.
+    assert later.collected_at_ms == 1000
     assert states(later)["Arguments"] == "Unreadable"
     assert "the last known ones are shown" in later.conditions[0].message
+
+
+def test_a22_the_age_is_that_of_the_oldest_part(proc):
+    proc.process(12, "banyand")
+    proc.write("12/environ", "BYDB_A=1\0")
+    source = source_of(Pprof(ARGV), proc)
+    read(source, at_ms=1000)
+    (proc.root / "12/environ").unlink()
+
+    later = read(source, at_ms=2000)
+
+    assert (values(later)["a"], later.collected_at_ms) == ("1", 1000)
+    assert states(later) == {"Environment": "NotFound"}
+
+
+def test_a22_a_reading_is_shared_for_seconds_only():
+    assert ConfigurationSource.ttl_s <= 5.0
 
 
 def test_a_changed_secret_is_not_seen_and_never_shown(proc):

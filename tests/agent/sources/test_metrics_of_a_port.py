@@ -26,7 +26,7 @@ class Answers:
         self.urls: list[str] = []
         self.pauses: list[float] = []
 
-    async def get(self, url, *, timeout_s, max_bytes):
+    async def get(self, url, *, timeout_s, max_bytes, cut=False):
         self.urls.append(url)
         self.timeouts.append(round(timeout_s, 3))
         self.now_s += min(self.cost_s, timeout_s)
@@ -242,6 +242,50 @@ def test_t_wd_23_24_ports_are_scraped_side_by_side_and_one_that_hangs_costs_only
     assert [scrape.body for scrape in scrapes] == [b"a 1\n", None, b"b 2\n"]
     assert scrapes[0].duration_s < 0.1
     assert scrapes[1].failure.reason is Reason.NODE_HUNG
+
+
+@contextlib.asynccontextmanager
+async def serving_endless(line: bytes):
+    """Serve a page that never ends."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader, writer):
+        tasks.add(asyncio.current_task())
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            number = 0
+            while True:
+                writer.write(b"".join(line % (number + more) for more in range(500)))
+                number += 500
+                await writer.drain()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+def test_a21_a_page_without_end_is_cut_at_a_line_and_says_so():
+    async def run():
+        async with serving_endless(b'm{a="%d"} 1\n') as port:
+            client = HttpClient()
+            scrape = await MetricsSource(client, port, max_bytes=100_000).collect(1)
+            await client.aclose()
+            return scrape
+
+    scrape = asyncio.run(run())
+
+    assert (scrape.up, scrape.cut, scrape.attempts) == (True, True, 1)
+    assert 99_000 < len(scrape.body) <= 100_000
+    assert scrape.body.endswith(b'"} 1\n')
+    assert (MetricsSource(None, 1)._max_bytes, scrape.duration_s < 5) == (4 << 20, True)
 
 
 def test_t_wd_07_a_cancelled_scrape_ends_at_once():

@@ -10,6 +10,7 @@ import pytest
 from fodc_agent.sources import cgroup, pressure
 from fodc_agent.sources.cgroup import CgroupSource
 from fodc_agent.sources.cgroup_paths import NodeCgroup
+from fodc_agent.sources.limits import limit_v1
 from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.sources.pressure import PressureSource
 from fodc_agent.sources.process import ProcessSource
@@ -49,7 +50,7 @@ def test_the_process_is_read_in_seconds_and_bytes(proc, flat):
 
     reading = read(ProcessSource(node_of(proc), ticks_per_s=100, page_bytes=4096))
 
-    assert reading.healthy
+    assert reading.gaps == ()
     assert flat(reading) == {
         "fodc_node_process_cpu_seconds_total|mode=user": 25.0,
         "fodc_node_process_cpu_seconds_total|mode=system": 15.0,
@@ -95,8 +96,6 @@ def test_a_missing_process_is_one_gap_and_no_error(proc, flat):
     assert flat(reading) == {
         "fodc_agent_source_gap|source=process|part=process|reason=NoProcess": 1
     }
-    [condition] = reading.conditions("process")
-    assert (condition.type, condition.reason) == ("process/process", "NoProcess")
 
 
 def test_a_forbidden_file_says_which_permission_helps(proc, monkeypatch):
@@ -184,8 +183,10 @@ def test_a_cgroup_of_version_2_is_read(tmp_path, proc, flat):
     assert values["fodc_node_cpu_throttled_periods_total"] == 7
     assert values["fodc_node_cpu_throttled_seconds_total"] == pytest.approx(1.5)
     assert values["fodc_node_cpu_limit_cores"] == 2.0
-    assert values["fodc_node_io_bytes_total|direction=write"] == 202
-    assert values["fodc_node_io_operations_total|direction=read"] == 4
+    # A18: a mapped device and the disk beneath it are not added.
+    assert values["fodc_node_io_bytes_total|direction=write|device=259:0"] == 200
+    assert values["fodc_node_io_bytes_total|direction=write|device=259:1"] == 2
+    assert values["fodc_node_io_operations_total|direction=read|device=259:0"] == 3
 
 
 @pytest.mark.parametrize(
@@ -300,8 +301,8 @@ def test_a_cgroup_of_version_1_gives_the_same_metrics(tmp_path, proc, flat):
     assert values["fodc_node_cpu_seconds_total|mode=user"] == pytest.approx(7.0)
     assert values["fodc_node_cpu_throttled_seconds_total"] == pytest.approx(2.5)
     assert values["fodc_node_cpu_limit_cores"] == 1.5
-    assert values["fodc_node_io_bytes_total|direction=read"] == 4100
-    assert values["fodc_node_io_operations_total|direction=write"] == 0
+    assert values["fodc_node_io_bytes_total|direction=read|device=8:0"] == 4096
+    assert values["fodc_node_io_bytes_total|direction=read|device=8:16"] == 4
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,60 @@ def test_w_57_the_limit_of_version_1_is_the_lower_of_file_and_memory_stat(own, h
     """Upstream looks for a file of that name, which no kernel has, and reports nothing."""
     stat = {} if hierarchical is None else {"hierarchical_memory_limit": hierarchical}
 
-    assert cgroup.limit_v1(own, stat) == limit
+    found = limit_v1(own, stat, Path("/group"))
+
+    assert (found.value, found.known) == (limit, own is not None)
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "throttled"),
+    [
+        ({"pod/db": "max 100000", "pod": "150000 100000"}, 1.5, 70),
+        ({"pod/db": "200000 100000", "pod": "150000 100000"}, 1.5, 70),
+        ({"pod/db": "100000 100000", "pod": "150000 100000"}, 1.0, 7),
+        ({"pod/db": "max 100000", "pod": "max 100000"}, None, 7),
+    ],
+)
+def test_a17_the_lowest_cpu_limit_of_the_tree_is_in_force(
+    tmp_path, proc, flat, files, limit, throttled
+):
+    known, directory = v2_cgroup(tmp_path, proc)
+    write(directory, cpu__max=files["pod/db"] + "\n")
+    write(
+        directory.parent,
+        cpu__max=files["pod"] + "\n",
+        cpu__stat="nr_periods 900\nnr_throttled 70\nthrottled_usec 9000000\n",
+    )
+
+    values = flat(read(CgroupSource(known)))
+
+    assert values.get("fodc_node_cpu_limit_cores") == limit
+    assert values["fodc_node_cpu_throttled_periods_total"] == throttled
+
+
+def test_a17_a_cpu_limit_of_version_1_may_be_set_above(tmp_path, proc, flat):
+    known = v1_cgroup(tmp_path, proc, own=8000, hierarchical=6000)
+    write(
+        tmp_path / "cgroup/cpu,cpuacct",
+        cpu__stat="nr_periods 5\nnr_throttled 4\nthrottled_time 9000000000\n",
+        cpu__cfs_quota_us="50000\n",
+        cpu__cfs_period_us="100000\n",
+    )
+
+    values = flat(read(CgroupSource(known)))
+
+    assert values["fodc_node_cpu_limit_cores"] == 0.5
+    assert values["fodc_node_cpu_throttled_periods_total"] == 4
+
+
+def test_a13_a_limit_that_cannot_be_read_is_unknown_and_not_none(tmp_path, proc, flat):
+    known, directory = v2_cgroup(tmp_path, proc)
+    (directory / "memory.max").unlink()
+
+    values = flat(read(CgroupSource(known)))
+
+    assert "fodc_node_memory_limited" not in values
+    assert "fodc_node_memory_limit_bytes" not in values
 
 
 # ---- the node's own view: flavour proc, without the host's cgroups -----------------------
@@ -420,7 +474,7 @@ def test_a_process_that_ends_while_it_is_read_leaves_no_half_row(tmp_path, proc,
 
     assert [gap.reason for gap in reading.gaps] == [GapReason.RESTARTED]
     assert len(reading.samples) == 1
-    assert read(source).healthy
+    assert read(source).gaps == ()
 
 
 # ---- pressure ----------------------------------------------------------

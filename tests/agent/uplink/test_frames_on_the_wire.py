@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import struct
 from enum import IntEnum
 
 import pytest
@@ -11,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.uplink import codec
+from fodc_protocol.configuration import ConfigEntry
 from fodc_protocol.link import frames
-from fodc_protocol.protobuf import Fields, WireError, fields, varint
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Series
+from fodc_protocol.protobuf import Fields, fields, varint
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -56,17 +58,17 @@ AGENT_FRAMES = st.one_of(
     st.builds(frames.Heartbeat, U64, I64, st.none() | STATE),
     st.builds(
         frames.MetricsPage, U64, I64,
-        many(st.builds(frames.Family, TEXT, TYPE, TEXT, st.binary(max_size=20), U32)),
+        many(st.builds(FamilyBlock, TEXT, TYPE, TEXT, st.binary(max_size=20), U32)),
         TEXTS, st.booleans(),
     ),
     st.builds(
         frames.WindowPart, U64, U64,
-        many(st.builds(frames.WindowSeries, TEXT, many(st.tuples(TEXT, TEXT)), TYPE, TEXT)),
+        many(st.builds(Series, TEXT, many(st.tuples(TEXT, TEXT)), TYPE, TEXT)),
         many(I64), st.binary(max_size=20), st.booleans(),
     ),
     st.builds(
         frames.Configuration, U64, U64, TEXT, I64,
-        many(st.builds(frames.ConfigurationEntry, TEXT, TEXT, TEXT, st.booleans())), CONDITIONS,
+        many(st.builds(ConfigEntry, TEXT, TEXT, TEXT, st.booleans())), CONDITIONS,
     ),
     st.builds(frames.QueryFailed, U64, TEXT, TEXT),
     st.builds(
@@ -196,7 +198,3 @@ def test_a_varint_reads_as_it_was_written(value):
 
 def test_numbers_are_read_packed_and_one_by_one():
     assert Fields(b"\x12\x02\x01\x03\x10\x02").numbers(2) == (1, 3, 2)
-    packed = b"\x0a\x08" + struct.pack("<Q", 7)
-    assert Fields(packed).fixed64s(1) == (7,)
-    with pytest.raises(WireError):
-        Fields(b"\x0a\x01a").fixed64s(1)

@@ -254,6 +254,35 @@ def test_a_missing_configuration_is_answered_with_its_reason(link_peer, run_asyn
     run_async(scenario)
 
 
+def test_a10_a_configuration_that_hangs_holds_no_other_answer(link_peer, run_async):
+    async def work():
+        asked, release = asyncio.Event(), asyncio.Event()
+
+        async def hung(query_id):
+            asked.set()
+            await release.wait()
+            return frames.Configuration(query_id, 1, "h", 1, (), ())
+
+        history = FakeHistory([FamilyBlock("up", MetricType.GAUGE, "", b"up 1\n", 1)])
+        agent = Agent(history)
+        agent.link._answers = Answers(history, hung)
+        peer = await linked(link_peer, agent)
+        peer.say(configuration_query=pb.ConfigurationQuery(query_id=1))
+        async with asyncio.timeout(5):
+            await asked.wait()
+            for number in range(2, 12):
+                peer.say(metrics_query=pb.MetricsQuery(query_id=number))
+                assert (await peer.hear("metrics_page")).query_id == number
+            peer.say(window_query=pb.WindowQuery(query_id=20, start_ms=0, end_ms=9))
+            assert (await peer.hear("window_part")).query_id == 20
+        release.set()
+        assert (await peer.hear("configuration")).query_id == 1
+        await agent.close()
+        await peer.stop()
+
+    run_async(work)
+
+
 def test_a_capture_is_accepted_reported_and_sent_in_chunks_within_credit(link_peer, run_async):
     async def scenario():
         data = bytes(range(256)) * 10

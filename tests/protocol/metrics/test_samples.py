@@ -42,6 +42,13 @@ def test_h09_component_base_of_names(name, base):
     assert component_base(name) == base
 
 
+def test_a13_a_sample_with_a_quantile_names_its_family_itself():
+    labels = (("a", "b"), ("quantile", "0.5"))
+    assert family_name("queue_count", MetricType.SUMMARY, labels) == "queue_count"
+    assert family_name("queue_count_count", MetricType.SUMMARY, (("a", "b"),)) == "queue_count"
+    assert family_name("queue_count", MetricType.SUMMARY, (("a", "b"),)) == "queue"
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "family"),
     [

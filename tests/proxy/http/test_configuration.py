@@ -7,6 +7,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
+from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
 from fodc_protocol.roles import role_filter
 from fodc_proxy.fleet.membership import Contract, Registration
@@ -49,8 +50,7 @@ class Fleet:
 
     def _configuration(self, pod: str) -> frames.Configuration:
         entries = tuple(
-            frames.ConfigurationEntry(name, value, "flag")
-            for name, value in self.settings[pod].items()
+            ConfigEntry(name, value, Source.FLAG) for name, value in self.settings[pod].items()
         )
         condition = frames.Condition("Environment", "Forbidden", "no access")
         return frames.Configuration(1, 3, "h" + pod, self.now_ms, entries, (condition,))

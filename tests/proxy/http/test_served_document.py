@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fodc_protocol.artifacts import Manifest
+from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Registration
@@ -42,7 +43,7 @@ class SameForAll:
         self._registry = registry
 
     async def configuration(self, selection: Selection) -> RoundResult[frames.Configuration]:
-        entries = (frames.ConfigurationEntry("flush", "5s", "flag"),)
+        entries = (ConfigEntry("flush", "5s", Source.FLAG),)
         value = frames.Configuration(1, 1, "h", NOW_MS, entries)
         members = [m for m in self._registry.members() if selection.covers(m)]
         return RoundResult(tuple(Answer(member, value) for member in members), ())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.link import frames
-from fodc_protocol.metrics.samples import ABSENT
+from fodc_protocol.metrics.samples import ABSENT, Series
 from fodc_proxy.queries.pages.windows import (
     Column,
     ColumnsOfParts,
@@ -120,7 +120,7 @@ def test_texts_are_safe_inside_html():
 
 
 def test_parts_become_columns_and_later_parts_continue_them():
-    series = [frames.WindowSeries("a", (), 1), frames.WindowSeries("b", (("x", "y"),), 1)]
+    series = [Series("a", (), 1), Series("b", (("x", "y"),), 1)]
     collected = ColumnsOfParts((("zone", "z1"), ("pod_name", "p")))
     collected.add(part(series, [1000, 2000], [1.0, 2.0, 3.0, 4.0]))
     collected.add(part((), [3000], [5.0, 6.0]))
@@ -137,7 +137,7 @@ def test_parts_become_columns_and_later_parts_continue_them():
 
 def test_part_whose_lengths_do_not_fit_is_refused():
     with pytest.raises(WindowError, match="16 bytes of values do not fit 1 series over 1 times"):
-        ColumnsOfParts().add(part([frames.WindowSeries("a", (), 1)], [1], [1.0, 2.0]))
+        ColumnsOfParts().add(part([Series("a", (), 1)], [1], [1.0, 2.0]))
 
 
 def test_equal_times_share_one_array():

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The collection bus at work: it alone asks the sources, everybody else asks it.
+"""The sources at work: each is collected at its own pace, and on demand in between.
 
 The one idea: one collection per source at a time, in a task of its own with a deadline, and its
-result shared by all who want it. So a source that hangs costs its own readings and nothing else,
-and two consumers of one source cost one collection.
+result shared by all who want it just then. So a source that hangs costs its own readings and
+nothing else. Ticks lie on a grid; those that nobody could serve are passed over, never queued.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from fodc_agent.bus.breaker import Breaker, BreakerState
-from fodc_agent.bus.mailbox import Mailbox, Policy
-from fodc_agent.bus.timetable import Plan, Tier, Timetable
 
 _STOP_WITHIN_S: Final = 2.0
 _ERROR_LENGTH: Final = 300
@@ -25,14 +24,6 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Name, unique in the agent."""
-
-    @property
-    def tier(self) -> Tier:
-        """Usual pace."""
-
-    @property
-    def floor_s(self) -> float:
-        """Shortest interval that the source bears."""
 
     @property
     def ttl_s(self) -> float:
@@ -84,83 +75,19 @@ class Reading:
         return now_s - self.taken_s
 
 
+Take: TypeAlias = Callable[[Reading], Awaitable[None]]
+"""Takes the readings of one source, good and bad, one after the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatistics:
-    """What the bus knows about one source.
-
-    `collections_made` calls of the source; `readings_shared` answers that cost no collection of
-    their own; `skipped_ticks` passed because the last collection still ran, the breaker was open
-    or the agent was late; `dropped` readings lost in full mailboxes of living subscribers.
-    """
+    """What is known about one source: how often it was collected, and how that went."""
 
     collections_made: int
-    readings_shared: int
     failures: int
-    timeouts: int
-    skipped_ticks: int
-    dropped: int
-    subscribers: int
-    interval_s: float | None
     breaker: BreakerState
     last_ok_age_s: float | None
     last_error: str | None
-
-
-class Subscription:
-    """Readings of one source for one consumer: iterate with `async for`, end with `close`."""
-
-    def __init__(
-        self,
-        interval_s: float,
-        policy: Policy,
-        capacity: int,
-        on_close: Callable[["Subscription"], None],
-    ) -> None:
-        self.interval_s = interval_s
-        self._mailbox: Mailbox[Reading] = Mailbox(policy, capacity)
-        self._filled = asyncio.Event()
-        self._closed = False
-        self._on_close = on_close
-        self._last_s: float | None = None
-
-    @property
-    def dropped(self) -> int:
-        """Readings lost because this consumer was too slow."""
-        return self._mailbox.dropped
-
-    def close(self) -> None:
-        """End the subscription; what is in the mailbox can still be read. May be called twice."""
-        if not self._closed:
-            self._closed = True
-            self._on_close(self)
-            self._filled.set()
-
-    def __aiter__(self) -> "Subscription":
-        return self
-
-    async def __anext__(self) -> Reading:
-        while True:
-            reading = self._mailbox.take()
-            if reading is not None:
-                return reading
-            if self._closed:
-                raise StopAsyncIteration
-            self._filled.clear()
-            await self._filled.wait()
-
-    def offer(self, reading: Reading, pace_s: float) -> bool:
-        """Take `reading` if this consumer's own interval has passed; for the coordinator only.
-
-        Half a pace of tolerance, because two ticks are never exactly one interval apart.
-        """
-        if self._last_s is not None:
-            waited = reading.taken_s - self._last_s
-            if waited < self.interval_s - pace_s / 2:
-                return False
-        self._last_s = reading.taken_s
-        self._mailbox.put(reading)
-        self._filled.set()
-        return True
 
 
 @dataclass(slots=True)
@@ -169,23 +96,22 @@ class _Desk:
 
     source: Source
     breaker: Breaker
-    subscriptions: dict[int, Subscription] = field(default_factory=dict)
+    is_kept: bool = False
     last: Reading | None = None
     last_ok: Reading | None = None
     running: "asyncio.Task[Reading] | None" = None
     call: "asyncio.Task[object] | None" = None
     stuck: "asyncio.Task[object] | None" = None
     made: int = 0
-    shared: int = 0
     failures: int = 0
-    timeouts: int = 0
 
 
 class Coordinator:
     """Owner of all sources. `clock` in seconds never steps back, `wall_clock_ms` may.
 
-    `jitter` returns a number in [0, 1) per source, the phase of its plan. Add sources, then keep
-    `run` running; `aclose` ends everything.
+    `jitter` returns a number in [0, 1): it brings the second tick of a source forward by up to half
+    an interval, so that not every source of every agent ticks in the same instant. Add sources,
+    then `keep` each; `aclose` ends everything.
     """
 
     def __init__(
@@ -197,43 +123,52 @@ class Coordinator:
         self._clock = clock
         self._wall_clock_ms = wall_clock_ms
         self._jitter = jitter
-        self._timetable = Timetable()
         self._desks: dict[str, _Desk] = {}
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    # ---- sources and consumers --------------------------------------------------------------
+        self._closing = asyncio.Event()
 
     def add(self, source: Source, breaker: Breaker | None = None) -> None:
-        """Take a source over; ValueError when its name is taken or its numbers make no sense."""
+        """Take a source over; ValueError when its name is taken or its deadline is none."""
         if source.timeout_s <= 0:
             raise ValueError(f"source {source.name}: timeout_s must be above 0")
-        self._timetable.add(Plan(source.name, source.tier, source.floor_s, self._jitter()))
+        if source.name in self._desks:
+            raise ValueError(f"source {source.name} is known already")
         self._desks[source.name] = _Desk(source, breaker or Breaker())
 
-    def subscribe(
-        self,
-        source_name: str,
-        interval_s: float | None = None,
-        policy: Policy = Policy.KEEP_LATEST,
-        capacity: int = 16,
-    ) -> Subscription:
-        """Ask for a reading every `interval_s` seconds, failed ones included.
+    async def keep(self, source_name: str, interval_s: float, take: Take) -> None:
+        """Collect a source until `aclose`, at once and then every `interval_s` seconds.
 
-        None asks for the usual pace. KeyError for an unknown source.
+        KeyError for an unknown source, ValueError for one that is kept already.
         """
         desk = self._desk(source_name)
-        number = self._timetable.subscribe(source_name, interval_s, self._clock())
-        wanted = desk.source.tier.value if interval_s is None else interval_s
+        if desk.is_kept:
+            raise ValueError(f"source {source_name} is collected already")
+        desk.is_kept = True
+        try:
+            await self._keep(desk, interval_s, take)
+        finally:
+            desk.is_kept = False
 
-        def leave(_: Subscription) -> None:
-            self._timetable.unsubscribe(source_name, number)
-            desk.subscriptions.pop(number, None)
+    async def _keep(self, desk: _Desk, interval_s: float, take: Take) -> None:
+        due_s = self._clock()
+        step_s = interval_s * (1 - self._jitter() / 2)
+        while not self._closing.is_set():
+            if self._refusal(desk) is None:
+                reading = await self._ended(desk, desk.running or self._start(desk))
+                if self._closing.is_set():
+                    return
+                await take(reading)
+            late_s = self._clock() - due_s - step_s
+            due_s += step_s + max(0, math.ceil(late_s / interval_s)) * interval_s
+            step_s = interval_s
+            await self._rest(due_s)
 
-        subscription = Subscription(wanted, policy, capacity, leave)
-        desk.subscriptions[number] = subscription
-        self._changed.set()
-        return subscription
+    async def _rest(self, until_s: float) -> None:
+        """Sleep until then, but not beyond the end."""
+        try:
+            async with asyncio.timeout(max(0.0, until_s - self._clock())):
+                await self._closing.wait()
+        except TimeoutError:
+            return
 
     async def demand(self, source_name: str, max_age_s: float | None = None) -> Reading:
         """Return a good reading no older than `max_age_s`, else take one now or join one.
@@ -245,53 +180,23 @@ class Coordinator:
         limit_s = desk.source.ttl_s if max_age_s is None else max_age_s
         known = desk.last_ok
         if known is not None and known.age_s(self._clock()) <= limit_s:
-            desk.shared += 1
             return known
         if desk.running is not None:
-            desk.shared += 1
             return await self._ended(desk, desk.running)
-        refused = self._refusal(desk)
-        if refused is not None:
-            return refused
-        return await self._ended(desk, self._start(desk))
-
-    def last(self, source_name: str) -> Reading | None:
-        """Return the newest reading, good or bad, without collecting."""
-        return self._desk(source_name).last
+        return self._refusal(desk) or await self._ended(desk, self._start(desk))
 
     def statistics(self) -> dict[str, SourceStatistics]:
         """Return figures of every source by name."""
-        return {name: self._statistics(name, desk) for name, desk in self._desks.items()}
-
-    # ---- running ----------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Collect what is due until `aclose`."""
-        while not self._closed:
-            for name in self._timetable.due(self._clock()):
-                desk = self._desks[name]
-                if self._refusal(desk) is None and desk.running is None:
-                    self._start(desk)
-                else:
-                    self._timetable.skip(name)
-            await self._rest()
+        return {name: self._statistics(desk) for name, desk in self._desks.items()}
 
     async def aclose(self) -> None:
-        """End `run`, all collections and all subscriptions; returns within about two seconds."""
-        self._closed = True
-        self._changed.set()
-        for desk in self._desks.values():
-            for subscription in list(desk.subscriptions.values()):
-                subscription.close()
+        """End all collections; returns within about two seconds."""
+        self._closing.set()
+        tasks: set[asyncio.Task[Reading] | asyncio.Task[object]] = set()
         for desk in self._desks.values():
             for call in (desk.call, desk.stuck):
                 if call is not None:
                     call.cancel()
-        await self._all_ended()
-
-    async def _all_ended(self) -> None:
-        tasks: set[asyncio.Task[Reading] | asyncio.Task[object]] = set()
-        for desk in self._desks.values():
             tasks.update(task for task in (desk.running, desk.stuck) if task is not None)
         if not tasks:
             return
@@ -299,23 +204,10 @@ class Coordinator:
         for task in pending:
             task.cancel()
 
-    async def _rest(self) -> None:
-        """Sleep until the next tick or until a subscriber changes the timetable."""
-        self._changed.clear()
-        due_s = self._timetable.next_due_s()
-        if self._closed:
-            return
-        try:
-            pause = None if due_s is None else max(0.0, due_s - self._clock())
-            async with asyncio.timeout(pause):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-
     def _refusal(self, desk: _Desk) -> Reading | None:
         """Return an error reading when the source must be left alone now."""
         now_s = self._clock()
-        if self._closed:
+        if self._closing.is_set():
             return self._error(desk, "the agent is stopping")
         if desk.stuck is not None:
             return self._error(desk, "the last collection ignored its deadline and still runs")
@@ -350,7 +242,6 @@ class Coordinator:
             if done:
                 payload, error = _outcome(call)
             else:
-                desk.timeouts += 1
                 error = f"no answer within {source.timeout_s:g} s"
         finally:
             desk.running = desk.call = None
@@ -382,33 +273,24 @@ class Coordinator:
             desk.failures += 1
             # From its start on: a source that took its time has been left alone meanwhile.
             desk.breaker.failed(reading.taken_s)
-        pace_s = self._timetable.interval_s(desk.source.name) or 0.0
-        takers = [one.offer(reading, pace_s) for one in list(desk.subscriptions.values())]
-        desk.shared += max(0, sum(takers) - 1)
 
     # ---- bookkeeping ------------------------------------------------------------------------
 
     def _desk(self, name: str) -> _Desk:
         desk = self._desks.get(name)
         if desk is None:
-            raise KeyError(f"no source {name!r} on the bus, known: {sorted(self._desks)}")
+            raise KeyError(f"no source {name!r}, known: {sorted(self._desks)}")
         return desk
 
     def _error(self, desk: _Desk, text: str) -> Reading:
         now_s = self._clock()
         return Reading(desk.source.name, self._wall_clock_ms(), None, text, 0.0, now_s)
 
-    def _statistics(self, name: str, desk: _Desk) -> SourceStatistics:
+    def _statistics(self, desk: _Desk) -> SourceStatistics:
         now_s = self._clock()
         return SourceStatistics(
             collections_made=desk.made,
-            readings_shared=desk.shared,
             failures=desk.failures,
-            timeouts=desk.timeouts,
-            skipped_ticks=self._timetable.skipped(name),
-            dropped=sum(one.dropped for one in desk.subscriptions.values()),
-            subscribers=len(desk.subscriptions),
-            interval_s=self._timetable.interval_s(name),
             breaker=desk.breaker.state(now_s),
             last_ok_age_s=None if desk.last_ok is None else desk.last_ok.age_s(now_s),
             last_error=desk.last.error if desk.last else None,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from fodc_agent.captures.needs import Needs
 from fodc_agent.captures.outcomes import (
@@ -34,6 +34,8 @@ from fodc_protocol.profiles import parse_profile
 
 Report: TypeAlias = Callable[[str, Outcome], object]
 """Called in the event loop with the id of an order and its end, once for each order."""
+
+_CLOSE_S: Final = 1.0
 
 
 class Profiler(Protocol):
@@ -64,16 +66,6 @@ class _Running:
     task: "asyncio.Task[None] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveCapture:
-    """One capture that runs now."""
-
-    command_id: str
-    request_id: str
-    profile: str
-    started_at_ms: int
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -95,6 +87,7 @@ class Captures:
     ) -> None:
         self._profiler = profiler
         self._spool = spool
+        self._disk = spool.disk
         self._quota = quota
         self._origin = origin
         self._report = report
@@ -111,16 +104,6 @@ class Captures:
     def active(self) -> list[tuple[str, int]]:
         """Return id and start (Unix milliseconds) of what runs, oldest first."""
         return [(run.order.command_id, run.started_at_ms) for run in self._running.values()]
-
-    @property
-    def running(self) -> list[ActiveCapture]:
-        """What runs now, for people, oldest first."""
-        return [
-            ActiveCapture(
-                run.order.command_id, run.order.request_id, run.order.profile, run.started_at_ms
-            )
-            for run in self._running.values()
-        ]
 
     @property
     def held(self) -> list[Held]:
@@ -141,7 +124,7 @@ class Captures:
 
     async def recover(self) -> list[Held]:
         """Take over what an earlier run left and return it; raises OSError."""
-        for held in await _on_disk(partial(self._spool.recover, self._now_ms())):
+        for held in await self._disk.run(partial(self._spool.recover, self._now_ms())):
             self._held[held.command_id] = held
             if isinstance(held.outcome, Captured):
                 self._learn(held.outcome.manifest)
@@ -155,7 +138,8 @@ class Captures:
         tasks = [run.task for run in self._running.values() if run.task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._evictions, return_exceptions=True)
+        if ending := [*tasks, *self._evictions]:
+            await asyncio.wait(ending, timeout=_CLOSE_S)
 
     # ---- orders -------------------------------------------------------------------------
 
@@ -200,7 +184,9 @@ class Captures:
         Raises FodcError (NotFound) and OSError.
         """
         self._quota.reading(command_id, self._now_ms())
-        data = await _on_disk(partial(self._spool.read, command_id, offset_bytes, length_bytes))
+        data = await self._disk.run(
+            partial(self._spool.read, command_id, offset_bytes, length_bytes)
+        )
         self._quota.reading(command_id, self._now_ms(), offset_bytes + len(data))
         return data
 
@@ -210,7 +196,7 @@ class Captures:
             return
         self._held.pop(command_id, None)
         self._quota.released(command_id)
-        await _on_disk(partial(self._spool.forget, command_id))
+        await self._disk.run(partial(self._spool.forget, command_id))
 
     # ---- one order ----------------------------------------------------------------------
 
@@ -249,7 +235,7 @@ class Captures:
         order = run.order
         part = self._spool.part_of(order, partial(self._more_room, run))
         try:
-            await _on_disk(partial(self._spool.begin, part, order, run.started_at_ms))
+            await self._disk.run(partial(self._spool.begin, part, order, run.started_at_ms))
             taken = await self._profiler.take(order, part)
             if isinstance(taken, Taken):
                 return await self._committed(run, part, taken)
@@ -260,13 +246,14 @@ class Captures:
             reason = Reason.STORAGE_FAILED
             outcome = Failed(reason, f"{self._spool.directory}: {error}. {advice(reason)}")
         finally:
-            part.close()
+            # Behind whatever of this order is still in the lane, so that nothing is left open.
+            self._disk.soon(part.close)
         await self._record(order, outcome)
         return outcome
 
     async def _committed(self, run: _Running, part: PartFile, taken: Taken) -> Captured:
         manifest = _manifest(run, part, taken, self._origin(), self._now_ms())
-        await _on_disk(partial(self._spool.commit, part, manifest))
+        await self._disk.run(partial(self._spool.commit, part, manifest))
         self._quota.finished(run.order.command_id, manifest.size_bytes, manifest.finished_at_ms)
         self._learn(manifest)
         return Captured(manifest)
@@ -300,7 +287,9 @@ class Captures:
         if not self._quota.knows(order.command_id):
             return
         with contextlib.suppress(OSError):
-            await _on_disk(partial(self._spool.fail, order.command_id, outcome, self._now_ms()))
+            await self._disk.run(
+                partial(self._spool.fail, order.command_id, outcome, self._now_ms())
+            )
         self._quota.finished(order.command_id, 0, self._now_ms())
 
     async def _evict(self, victims: tuple[str, ...]) -> None:
@@ -308,7 +297,7 @@ class Captures:
         for command_id in victims:
             held = self._held.pop(command_id, None)
             with contextlib.suppress(OSError):  # What stays is found again by `recover`.
-                await _on_disk(partial(self._spool.forget, command_id))
+                await self._disk.run(partial(self._spool.forget, command_id))
             if held is not None and isinstance(held.outcome, Captured):
                 message = "evicted to make room for newer captures before it was fetched"
                 self._report(command_id, Failed(Reason.QUOTA_EXCEEDED, message))
@@ -330,7 +319,7 @@ def _manifest(
         size_bytes=part.size_bytes,
         sha256=part.sha256,
         samples=taken.samples,
-        started_at_ms=run.started_at_ms,
+        started_at_ms=taken.began_at_ms or run.started_at_ms,
         finished_at_ms=finished_at_ms,
         duration_ms=round(order.duration_s * 1000),
         warnings=taken.warnings,
@@ -361,19 +350,3 @@ def _cancelled(order: Order, mode: CancelMode) -> Cancelled:
             return Cancelled(Reason.ABORTED, f"{order.profile}: aborted and discarded")
         case _ as never:
             assert_never(never)
-
-
-_T = TypeVar("_T")
-
-
-async def _on_disk(call: Callable[[], _T]) -> _T:
-    """Run a blocking call in a thread: a slow disk must not stop the heartbeat.
-
-    A cancelled caller still waits for its end, so that two steps of one order never overlap.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, call)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait({future})
-        raise

@@ -9,12 +9,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.spool import PartFile
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol import pprof
@@ -35,6 +37,8 @@ class Taken:
 
     samples: int | None
     warnings: tuple[str, ...]
+    began_at_ms: int = 0
+    """When the node was asked for what there is now, after all waiting."""
 
 
 @dataclass(slots=True)
@@ -59,13 +63,17 @@ class PprofPort:
         self,
         client: HttpClient,
         base_url: str,
+        inspection: Lane,
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], "asyncio.Future[None]"] | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._client = client
+        self._inspection = inspection
         self._base_url = base_url.rstrip("/")
         self._clock = clock
+        self._now_ms = now_ms
         self._pause = pause or asyncio.sleep
         self._locks = {kind: asyncio.Lock() for kind in Profile if kind.facts.exclusive}
 
@@ -78,14 +86,13 @@ class PprofPort:
                 waited_s = order.timeout_s - deadline.left_s()
                 if waited_s >= 0.1:
                     warnings.append(f"waited {waited_s:.1f} s for another capture to end")
-                await self._fetch(order, part, deadline, warnings)
+                began_at_ms = await self._fetch(order, part, deadline, warnings)
         except _Busy as busy:
             return Failed(Reason.PROFILER_BUSY, f"{busy}. {advice(Reason.PROFILER_BUSY)}")
         except FetchError as failure:
             return _explained(order, failure)
-        return await asyncio.get_running_loop().run_in_executor(
-            None, _looked_at, order, part.path, warnings
-        )
+        taken = await self._inspection.run(partial(_looked_at, order, part.path, warnings))
+        return taken if isinstance(taken, Failed) else replace(taken, began_at_ms=began_at_ms)
 
     @asynccontextmanager
     async def _turn(self, order: Order, deadline: _Deadline) -> AsyncIterator[None]:
@@ -109,10 +116,14 @@ class PprofPort:
 
     async def _fetch(
         self, order: Order, part: PartFile, deadline: _Deadline, warnings: list[str]
-    ) -> None:
-        """Ask the node, again with growing pauses while a stranger profiles it."""
+    ) -> int:
+        """Ask the node, again with growing pauses while a stranger profiles it.
+
+        Returns when the profiling began, in Unix milliseconds.
+        """
         pause_s = _FIRST_BUSY_PAUSE_S
         while True:
+            began_at_ms = self._now_ms()
             try:
                 await self._ask(order, part, deadline)
             except FetchError as failure:
@@ -121,17 +132,17 @@ class PprofPort:
                 if deadline.left_s() < pause_s + order.duration_s:
                     raise _Busy(f"the node says: {failure.excerpt}") from failure
             else:
-                return
+                return began_at_ms
             if not warnings or not warnings[-1].startswith("somebody"):
                 warnings.append("somebody else profiled the node; this capture had to wait")
             await self._pause(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_BUSY_PAUSE_S)
 
     async def _ask(self, order: Order, part: PartFile, deadline: _Deadline) -> None:
-        part.restart()
+        await part.begin_again()
         await self._client.stream(
             self._base_url + target_of(order),
-            sink=part.write,
+            sink=part.append,
             timeout_s=max(min(deadline.left_s(), order.duration_s + NODE_SLACK_S), 0.001),
             max_bytes=order.max_bytes,
         )

@@ -4,7 +4,7 @@
 The one idea: beside each capture lies a marker that is replaced atomically, so that after any
 sudden death the directory says of every order what became of it. Bytes go to a part file and get
 their final name only when they are whole; a marker that still says "running" at the start is the
-trace of an agent that died. Calls block on the disk: run them outside the event loop.
+trace of an agent that died. Calls block on the disk: they belong in its lane.
 """
 
 import contextlib
@@ -14,10 +14,12 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.captures.outcomes import Cancelled, Captured, Failed, Order, Outcome
+from fodc_agent.lanes import Lane
 from fodc_agent.own_folder import make_own
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
@@ -29,6 +31,8 @@ _MARKER: Final = ".fodc-state"
 _PART: Final = ".fodc-part"
 _FRESH: Final = ".fodc-fresh"
 _MARKER_BYTES: Final = 64 * 1024
+_DISK_S: Final = 30.0
+"""How long a disk may take for one step of a capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,14 @@ class Held:
 class PartFile:
     """The bytes of a running capture: appended, counted and hashed as they come."""
 
-    def __init__(self, path: Path, more: Callable[[int], int] | None = None) -> None:
+    def __init__(self, path: Path, disk: Lane, more: Callable[[int], int] | None = None) -> None:
         """Write to `path`; `more` is asked before the file grows beyond what it returned last.
 
         It takes the size that is wanted and returns the one that is allowed, or raises what
-        `write` is to raise.
+        `append` is to raise.
         """
         self.path: Final = path
+        self._disk = disk
         self.size_bytes = 0
         self._more = more
         self._allowed_bytes = 0
@@ -71,11 +76,19 @@ class PartFile:
             raise OSError(f"{self.path} is not open")
         return self._file
 
-    def write(self, data: bytes) -> None:
-        """Append all of `data`; raises OSError when the disk is full, and what `more` raises."""
+    async def append(self, data: bytes) -> None:
+        """Write in the disk's lane; raises OSError as `write` does, and what `more` raises."""
         wanted_bytes = self.size_bytes + len(data)
         if self._more is not None and wanted_bytes > self._allowed_bytes:
             self._allowed_bytes = self._more(wanted_bytes)
+        await self._disk.run(partial(self.write, data))
+
+    async def begin_again(self) -> None:
+        """Forget what was written, for another attempt; in the disk's lane."""
+        await self._disk.run(self.restart)
+
+    def write(self, data: bytes) -> None:
+        """Append all of `data`; raises OSError when the disk is full. Blocks."""
         _write(self._opened, data)
         self._digest.update(data)
         self.size_bytes += len(data)
@@ -86,7 +99,7 @@ class PartFile:
         return self._digest.hexdigest()
 
     def restart(self) -> None:
-        """Forget what was written, for another attempt."""
+        """Forget what was written. Blocks."""
         self._opened.seek(0)
         self._opened.truncate()
         self._digest = hashlib.sha256()
@@ -121,12 +134,14 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         """Use `directory`; nothing is touched before `recover`."""
         self.directory: Final = directory
+        self.disk: Final = Lane("spool", timeout_s=_DISK_S)
+        """Where all calls that block belong."""
 
     # ---- life of one capture ----------------------------------------------------------------
 
     def part_of(self, order: Order, more: Callable[[int], int] | None = None) -> PartFile:
         """Return the file, not opened yet, for the bytes of an order; `more` as for PartFile."""
-        return PartFile(self._path(order.command_id, _PART), more)
+        return PartFile(self._path(order.command_id, _PART), self.disk, more)
 
     def begin(self, part: PartFile, order: Order, started_at_ms: int) -> None:
         """Note that the order runs and open the file for its bytes.

@@ -69,8 +69,3 @@ def told_first(told: NodeFacts, news: NodeFacts) -> NodeFacts:
     """Return news in which role and labels that a person told come first, each for itself."""
     role = news.role if told.role == UNSPECIFIED else told.role
     return NodeFacts(role, {**news.labels, **told.labels}, news.name)
-
-
-def addresses_of(ports: Iterable[int]) -> tuple[str, ...]:
-    """Return where to ask: explicit IPv4, which is what a node binds (T-CL-16)."""
-    return tuple(f"127.0.0.1:{port}" for port in ports)

@@ -40,6 +40,11 @@ class _Name:
     family: Family
     columns: dict[Labels, int] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> Labels:
+        """Labels of one of its series: all of a name have the same, or are of the same kind."""
+        return next(iter(self.columns), ())
+
 
 @dataclass(frozen=True, slots=True)
 class _Absence:
@@ -156,12 +161,12 @@ class Columns:
         )
 
     def _new_name(self, series: Series) -> _Name:
-        owner = _Name(series.name, self._family(series.name, series.type, series.help))
+        owner = _Name(series.name, self._family(series, series.type, series.help))
         self._names[series.name] = owner
         return owner
 
-    def _family(self, name: str, kind: MetricType, text: str) -> Family:
-        title = family_name(name, kind)
+    def _family(self, series: Series, kind: MetricType, text: str) -> Family:
+        title = family_name(series.name, kind, series.labels)
         family = self._families.get(title)
         if family is None:
             family = self._families[title] = Family(title, kind, text)
@@ -190,7 +195,7 @@ class Columns:
             family.help = text
         if kind in (MetricType.UNSPECIFIED, family.type):
             return
-        if family_name(known.name, kind) == family.name:
+        if family_name(known.name, kind, known.labels) == family.name:
             family.type = kind
         else:
             self._rehome(known, kind)
@@ -198,7 +203,7 @@ class Columns:
     def _rehome(self, known: _Name, kind: MetricType) -> None:
         """Move a name whose type turned out to be another into the family it belongs to."""
         old = known.family
-        new = known.family = self._family(known.name, kind, old.help)
+        new = known.family = self._family(Series(known.name, known.labels), kind, old.help)
         moved = set(known.columns.values())
         self._remove_from(old, moved)
         new.columns.extend(known.columns.values())

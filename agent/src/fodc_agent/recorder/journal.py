@@ -26,15 +26,6 @@ _RETRY_AFTER_APPENDS: Final = 30
 _OPEN_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
-    """What came back at start: rows, segments read, and what was wrong with the others."""
-
-    rows: int
-    segments: int
-    problems: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class _Segment:
     path: Path
@@ -54,7 +45,6 @@ class Journal:
         self.directory = directory
         self.max_bytes = max_bytes
         self.problem: str | None = None
-        self.appended = 0
         self.lost = 0
         self._segment: _Segment | None = None
         self._pause = 0
@@ -63,14 +53,23 @@ class Journal:
 
     # ---- reading ----------------------------------------------------------------------------
 
-    def replay(self) -> Iterator[Entry]:
+    def earlier(self) -> list[Path]:
+        """Return the segments that are there, none of a folder that is not ours to read."""
+        self._problems.clear()
+        try:
+            check_own(self.directory)
+        except OSError as fault:
+            self._problems.append(fault.strerror or str(fault))
+            return []
+        return self._paths()
+
+    def replay(self, paths: Sequence[Path]) -> Iterator[Entry]:
         """Yield what earlier lives wrote, oldest first; damage ends a segment, never the replay.
 
         `damage` tells afterwards what was found.
         """
-        self._problems.clear()
         self._read = 0
-        for path in self._own_paths():
+        for path in paths:
             try:
                 with path.open("rb") as segment:
                     yield from records.read_segment(segment)
@@ -78,10 +77,10 @@ class Journal:
                 self._problems.append(f"{path.name}: {fault}")
             self._read += 1
 
-    def times_ms(self) -> "array[int]":
+    def times_ms(self, paths: Sequence[Path]) -> "array[int]":
         """Return the times of all rows that `replay` yields, without reading the rows."""
         times = array("q")
-        for path in self._own_paths():
+        for path in paths:
             with contextlib.suppress(CorruptJournalError, OSError), path.open("rb") as segment:
                 for at_ms in records.row_times(segment):
                     times.append(at_ms)
@@ -115,7 +114,6 @@ class Journal:
             self._give_up(f"{self.directory}: {fault.strerror or fault}")
             return False
         self.problem = None
-        self.appended += 1
         return True
 
     def close(self) -> None:
@@ -179,15 +177,6 @@ class Journal:
         self.lost += 1
         self._pause = _RETRY_AFTER_APPENDS
         self.close()
-
-    def _own_paths(self) -> list[Path]:
-        """Return the segments, none of a folder that is not ours to read."""
-        try:
-            check_own(self.directory)
-        except OSError as fault:
-            self._problems.append(fault.strerror or str(fault))
-            return []
-        return self._paths()
 
     def _paths(self) -> list[Path]:
         found = self.directory.glob("window-*.journal")

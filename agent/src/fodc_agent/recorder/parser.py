@@ -48,19 +48,22 @@ _STEP_COST: Final = 4_096  # known lines between two breaths, some 4 ms
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """One page: the row, how many lines filled it, what was left out and why."""
+    """One page: the row, how many lines filled it, what was left out and why.
+
+    `refused` lines have no room, `unread` ones were new and beyond what a page may bring anew.
+    """
 
     row: "array[float]"
     samples: int
     refused: int
+    unread: int
     skipped: Mapping[SkipReason, int]
 
 
 class PageParser:
     """Parser of one source; it learns the layout of that source's pages.
 
-    Work is bounded: a page whose lines are new each time is cut, and what was left out counts as
-    refused.
+    Work is bounded: a page whose lines are new each time is cut, and what was left out is counted.
     """
 
     def __init__(self, columns: Columns) -> None:
@@ -103,7 +106,7 @@ class PageParser:
             if cost >= _STEP_COST:
                 cost = 0
                 yield
-        return ParsedPage(row, page.samples + known, page.refused, page.skipped)
+        return ParsedPage(row, page.samples + known, page.refused, page.unread, page.skipped)
 
     def forget(self, freed: set[int]) -> None:
         """Drop what leads to columns that have been freed."""
@@ -148,7 +151,7 @@ class PageParser:
 
     def _cold_line(self, line: bytes, page: "_Page") -> None:
         if self._cold_left <= 0:
-            page.refused += 1
+            page.unread += 1
             return
         self._cold_left -= 1
         if len(page.strings) >= _SHARED_PAIRS:
@@ -187,12 +190,13 @@ class PageParser:
 class _Page:
     """What is gathered while one page is read."""
 
-    __slots__ = ("refused", "row", "samples", "skipped", "stamps", "strings")
+    __slots__ = ("refused", "row", "samples", "skipped", "stamps", "strings", "unread")
 
     def __init__(self, row: "array[float]") -> None:
         self.row = row
         self.samples = 0
         self.refused = 0
+        self.unread = 0
         self.skipped: Counter[SkipReason] = Counter()
         self.strings: Strings = {}
         self.stamps: dict[int, float] = {}

@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from fodc_agent.recorder.journal import Journal, RestoreReport
 from fodc_agent.recorder.journal_records import Definition
 from fodc_agent.recorder.parser import run_through
 from fodc_agent.recorder.rendering import merge_sources
@@ -90,9 +89,6 @@ class Diary(Protocol):
     ) -> bool:
         """Write one row with the series new in it; say whether that was possible."""
 
-    def close(self) -> None:
-        """End the writing."""
-
 
 class Recorder:
     """Records pages and samples of named sources and answers for newest values and history.
@@ -102,7 +98,7 @@ class Recorder:
     latest values; more than `max_series` series are refused and counted, but each source may have
     `least_series` as long as the budget lasts, so that a huge page silences nobody.
 
-    A `journal` is read at once and written to; `diary` may be set to one that does not block.
+    A `diary` is told each row; what an earlier life told it comes back through `restoration`.
     """
 
     def __init__(
@@ -114,7 +110,7 @@ class Recorder:
         stale_after: int = 3,
         max_series: int = 20_000,
         least_series: int = 0,
-        journal: Journal | None = None,
+        diary: "Diary | None" = None,
     ) -> None:
         if interval_s <= 0:
             raise ValueError(f"interval_s must be above 0, got {interval_s}")
@@ -124,14 +120,13 @@ class Recorder:
         self._stale_after = stale_after
         self._max_series = max_series
         self._least_series = least_series
-        self.diary: Diary | None = journal
+        self.diary = diary
         self._tracks: dict[str, Track] = {}
         self._restoration: Restoration | None = None
         self._shared_identity: Labels = ()
         self._identities: dict[str, Labels] = {}
         self._age_ms = 0
         self._first_ms: int | None = None
-        self.restored = None if journal is None else self._restored(journal)
 
     # ---- recording --------------------------------------------------------------------------
 
@@ -179,11 +174,6 @@ class Recorder:
             self._identities[source] = labels
         for name, track in self._tracks.items():
             track.set_identity(self._identity(name))
-
-    def close(self) -> None:
-        """Close the journal; what was recorded stays readable."""
-        if self.diary is not None:
-            self.diary.close()
 
     def _prepare_track(self, source: str) -> Track:
         """Return the track with the room for series that the others leave."""
@@ -386,12 +376,6 @@ class Recorder:
 
     def _joined(self) -> None:
         self._restoration = None
-
-    def _restored(self, journal: Journal) -> RestoreReport:
-        restoration = self.restoration(journal.times_ms())
-        for _ in restoration.steps(journal.replay()):
-            pass
-        return RestoreReport(restoration.join(), *journal.damage())
 
 
 def _all_series(track: Track) -> Iterator[tuple[int, Series]]:

@@ -24,7 +24,8 @@ class PageReport:
     """What became of one page.
 
     `series` present on it, `new_series` never seen before (or forgotten since), lines `skipped` by
-    reason, `duplicates` overwritten by a later line, `dropped` because the table is full.
+    reason, `duplicates` overwritten by a later line, `dropped` because the table is full, `unread`
+    because the page brought too many new ones.
     """
 
     series: int
@@ -32,6 +33,7 @@ class PageReport:
     skipped: Mapping[SkipReason, int]
     duplicates: int
     dropped: int
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Track:
                 row.extend(absent_row(column + 1 - len(row)))
             row[column] = sample.value
             taken += 1
-        return ParsedPage(row, taken, refused, {})
+        return ParsedPage(row, taken, refused, 0, {})
 
     def _store(self, page: ParsedPage, at_ms: int) -> tuple[PageReport, StoredRow]:
         """Make the row the newest one; its age is the time at which it is appended."""
@@ -138,7 +140,9 @@ class Track:
         if present:
             self.at_ms = at_ms
         duplicates = page.samples - present
-        report = PageReport(present, len(fresh), page.skipped, duplicates, page.refused)
+        report = PageReport(
+            present, len(fresh), page.skipped, duplicates, page.refused, page.unread
+        )
         return report, StoredRow(row if present else array("d"), present, fresh)
 
     def _remember(self, row: "array[float]") -> None:

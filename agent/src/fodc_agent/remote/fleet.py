@@ -12,13 +12,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from fodc_agent.crew import Crew
-from fodc_agent.recorder_assembly import window_bytes
+from fodc_agent.lanes import Lane
 from fodc_agent.remote.leftovers import Leftovers
-from fodc_agent.remote.shares import Share
+from fodc_agent.remote.shares import LEAST_WINDOW_BYTES, Share
 from fodc_agent.remote.targets import FOLDER, Target, Targets, parse_targets, settings_of
 from fodc_agent.settings import Settings
 from fodc_agent.web.routes import Check
@@ -87,17 +88,21 @@ class RemoteNodes:
         self._clock = clock
         self._poll_s = poll_s
         self._whole = Share(
-            window_bytes(settings), settings.recorder_max_bytes, settings.capture_quota_bytes
+            settings.window_budget_bytes, settings.recorder_max_bytes, settings.capture_quota_bytes
         )
         self._share = self._whole
         self._places: dict[str, _Place] = {}
         self._crew = Crew()
         self._signature: tuple[int, ...] = ()
         self._wanted: Targets | None = None
+        self._homeless: list[str] = []
+        """Targets for which the memory has no window."""
         self._problem = "it was not read yet"
         roots = [settings.capture_dir, *filter(None, [settings.recorder_dir])]
         self._leftovers = Leftovers([root / FOLDER for root in roots])
         self._swept_at_s = clock()
+        self._file = Lane("targets-file")
+        self._disk = Lane("leftovers", timeout_s=_SWEEP_S)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -116,21 +121,21 @@ class RemoteNodes:
 
     async def _watch(self) -> None:
         while True:
-            self._read()
+            await self._read()
             await self._attach()
             await self._sweep()
             await asyncio.sleep(self._poll_s)
 
     # ---- the file ----------------------------------------------------------------------------
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         """Take the file if it is another one than before; keep the last good one."""
         try:
-            signature = _signature_of(self._path)
+            signature = await self._file.run(partial(_signature_of, self._path))
             if signature == self._signature:
                 return
             self._signature = signature
-            self._wanted = parse_targets(_text_of(self._path))
+            self._wanted = parse_targets(await self._file.run(partial(_text_of, self._path)))
         except OSError as error:
             self._signature = ()
             self._keep_last(error.strerror or str(error))
@@ -156,7 +161,9 @@ class RemoteNodes:
         """Make what is there what is wanted."""
         if self._wanted is None:
             return
-        wanted = {target.key: target for target in self._wanted.targets}
+        most = self._whole.places
+        self._homeless = [target.key for target in self._wanted.targets[most:]]
+        wanted = {target.key: target for target in self._wanted.targets[:most]}
         gone = [one for key, one in self._places.items() if wanted.get(key) != one.target]
         for place in gone:
             del self._places[place.target.key]
@@ -165,6 +172,9 @@ class RemoteNodes:
         self._places.update(fresh)
         if gone or fresh:
             self._divide()
+        if self._homeless and fresh:
+            names = ", ".join(self._homeless)
+            _log.warning("targets_refused targets=%s reason=%r", names, self._no_window)
         await asyncio.gather(*map(self._ensure, list(self._places.values())))
 
     def _divide(self) -> None:
@@ -227,8 +237,12 @@ class RemoteNodes:
             return
         self._swept_at_s = now_s
         kept = {place.target.folder for place in self._places.values()}
-        loop = asyncio.get_running_loop()
-        for path in await loop.run_in_executor(None, self._leftovers.sweep, kept, now_s):
+        try:
+            removed = await self._disk.run(partial(self._leftovers.sweep, kept, now_s))
+        except OSError as error:
+            _log.warning("target_leftovers_kept problem=%r", str(error))
+            return
+        for path in removed:
             _log.info("target_leftovers_removed path=%s", path)
 
     # ---- for the agent's own port ----------------------------------------------------------------
@@ -243,7 +257,17 @@ class RemoteNodes:
         """Return a line for the file and one for each target."""
         checks = [Check("targets-file", not self._problem, self._problem)]
         checks.extend(_check(place) for place in self._places.values())
+        why = self._no_window
+        checks.extend(Check(f"target {key}", ok=False, message=why) for key in self._homeless)
         return checks
+
+    @property
+    def _no_window(self) -> str:
+        whole, least = self._whole.window_bytes // 1024, LEAST_WINDOW_BYTES // 1024
+        return (
+            f"refused: a window needs {least} KiB and the memory for windows is {whole} KiB, which "
+            f"is enough for {self._whole.places} targets: raise --window-budget"
+        )
 
 
 def _check(place: _Place) -> Check:

@@ -2,10 +2,15 @@
 """What one of many nodes may take of the memory and disk that the process was given. Pure.
 
 The one idea: the whole is divided by the number of nodes, rounded up to a power of two, so that a
-node that comes or goes seldom changes what the others have.
+node that comes or goes seldom changes what the others have. A share that is too small to keep
+anything is no share: nodes beyond are told that there is no place for them.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+LEAST_WINDOW_BYTES: Final = 256 * 1024
+"""What keeps the names of some hundred series and an hour of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,12 @@ class Share:
     window_bytes: int
     journal_bytes: int
     quota_bytes: int
+
+    @property
+    def places(self) -> int:
+        """How many nodes can have a window of this whole."""
+        fitting = max(self.window_bytes // LEAST_WINDOW_BYTES, 1)
+        return 1 << (fitting.bit_length() - 1)
 
     def among(self, nodes: int) -> "Share":
         """Return what each of so many nodes gets of this whole."""

@@ -9,10 +9,10 @@ one deadline from the name lookup to the last byte, and an upper limit of body b
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -21,10 +21,7 @@ from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol.redaction import redact_foreign
 
-if TYPE_CHECKING:
-    import ssl
-
-Sink: TypeAlias = Callable[[bytes], object]
+Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of a body; what it raises ends the exchange."""
 
 _READ_BYTES: Final = 64 * 1024
@@ -35,9 +32,8 @@ _GZIP: Final = 31  # zlib's word for "gzip, with its checksum"
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A parsed http or https address; `localhost` is 127.0.0.1, where the node listens (§3.2)."""
+    """A parsed http address; `localhost` is 127.0.0.1, where the node listens (§3.2)."""
 
-    tls: bool
     host: str
     port: int
     target: str
@@ -50,15 +46,13 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """Parse an absolute http(s) URL; raise ValueError that says what is accepted."""
+    """Parse an absolute http URL; raise ValueError that says what is accepted."""
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:2121/metrics")
-    tls = parts.scheme == "https"
-    port = parts.port or (443 if tls else 80)
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Url(tls, host, port, target)
+    return Url(host, parts.port or 80, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +67,8 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     received_bytes: int
+    cut: bool = False
+    """Whether the body was longer than was wanted, and its beginning was taken."""
 
 
 @dataclass(slots=True)
@@ -116,14 +112,12 @@ class HttpClient:
         *,
         idle_limit_s: float = 30.0,
         idle_per_port: int = 2,
-        tls: "ssl.SSLContext | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._idle_limit_s = idle_limit_s
         self._idle_per_port = idle_per_port
-        self._tls = tls
         self._clock = clock
-        self._idle: dict[tuple[bool, str, int], list[_Connection]] = {}
+        self._idle: dict[tuple[str, int], list[_Connection]] = {}
 
     async def get(
         self,
@@ -131,23 +125,22 @@ class HttpClient:
         *,
         timeout_s: float,
         max_bytes: int,
-        method: str = "GET",
-        body: bytes = b"",
-        headers: Iterable[tuple[str, str]] = (),
+        cut: bool = False,
     ) -> Response:
-        """Fetch `url` into memory; raise FetchError for everything but a complete 200."""
+        """Fetch `url` into memory; raise FetchError for everything but a complete 200.
+
+        With `cut` the beginning of a body above `max_bytes` is an answer as well.
+        """
         # Its value is the buffer itself, so a page of 8 MiB is never there twice.
         collected = BytesIO()
+
+        async def collect(data: bytes) -> None:
+            collected.write(data)
+
         answer = await self.stream(
-            url,
-            sink=collected.write,
-            timeout_s=timeout_s,
-            max_bytes=max_bytes,
-            method=method,
-            body=body,
-            headers=headers,
+            url, sink=collect, timeout_s=timeout_s, max_bytes=max_bytes, cut=cut
         )
-        return Response(answer.status, answer.headers, collected.getvalue(), answer.received_bytes)
+        return replace(answer, body=collected.getvalue())
 
     async def stream(
         self,
@@ -156,20 +149,21 @@ class HttpClient:
         sink: Sink,
         timeout_s: float,
         max_bytes: int,
-        method: str = "GET",
-        body: bytes = b"",
-        headers: Iterable[tuple[str, str]] = (),
+        cut: bool = False,
     ) -> Response:
         """Fetch `url` and hand each piece of a 200's body to `sink` as it comes.
 
         Raises FetchError; `sink` may have got a part by then. Bodies of other statuses never reach
         the sink. `max_bytes` and `timeout_s` are for the whole exchange.
         """
-        request = _Request(method, parse_url(url), body, tuple(headers))
+        request = _Request(parse_url(url), max_bytes, cut)
+        deadline = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._exchange(request, sink, max_bytes)
+            async with deadline:
+                return await self._exchange(request, sink)
         except TimeoutError:
+            if not deadline.expired():
+                raise  # The sink's own: it is not the node that is late.
             message = f"{request}: no complete answer within {timeout_s:g} s"
             raise FetchError(Fault.HUNG, message) from None
 
@@ -181,35 +175,24 @@ class HttpClient:
             connection.abort()
         await asyncio.sleep(0)
 
-    @property
-    def idle_connections(self) -> int:
-        """How many connections wait to be used again."""
-        return sum(map(len, self._idle.values()))
-
-    async def _exchange(self, request: "_Request", sink: Sink, max_bytes: int) -> Response:
-        """Try once; a GET once more on a new connection where a kept one turned out to be dead."""
+    async def _exchange(self, request: "_Request", sink: Sink) -> Response:
+        """Try once; once more on a new connection where a kept one turned out to be dead."""
         connection = self._take_idle(request.url) or await self._connect(request)
         try:
             head = await _ask(connection, request)
         except FetchError as failure:
-            is_stale = connection.used and failure.fault is Fault.REFUSED
-            if not is_stale or request.method != "GET":
+            if not connection.used or failure.fault is not Fault.REFUSED:
                 raise
             connection = await self._connect(request)
             head = await _ask(connection, request)
-        return await self._receive(connection, request, head, sink, max_bytes)
+        return await self._receive(connection, request, head, sink)
 
     async def _receive(
-        self,
-        connection: _Connection,
-        request: "_Request",
-        head: h11.Response,
-        sink: Sink,
-        max_bytes: int,
+        self, connection: _Connection, request: "_Request", head: h11.Response, sink: Sink
     ) -> Response:
         """Read the body; keep the connection when the exchange was complete, else drop it."""
         try:
-            answer = await _read_body(connection, request, head, sink, max_bytes)
+            answer = await _read_body(connection, request, head, sink)
         except BaseException:
             connection.abort()
             raise
@@ -218,7 +201,7 @@ class HttpClient:
 
     def _take_idle(self, url: Url) -> _Connection | None:
         """Return the youngest idle connection that is still good."""
-        pool = self._idle.get((url.tls, url.host, url.port), [])
+        pool = self._idle.get((url.host, url.port), [])
         while pool:
             connection = pool.pop()
             age_s = self._clock() - connection.idle_since_s
@@ -230,7 +213,7 @@ class HttpClient:
     def _keep(self, url: Url, connection: _Connection) -> None:
         """Put a finished connection aside, or close it when it or the pool says so."""
         protocol = connection.protocol
-        pool = self._idle.setdefault((url.tls, url.host, url.port), [])
+        pool = self._idle.setdefault((url.host, url.port), [])
         done = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
         if not done or len(pool) >= self._idle_per_port:
             connection.abort()
@@ -242,47 +225,33 @@ class HttpClient:
 
     async def _connect(self, request: "_Request") -> _Connection:
         url = request.url
-        context = self._tls_context() if url.tls else None
         try:
             reader, writer = await asyncio.open_connection(
                 url.host,
                 url.port,
-                ssl=context,
                 limit=_READ_BYTES,
                 happy_eyeballs_delay=NEXT_ADDRESS_S,
             )
         except OSError as error:
-            # A name that does not resolve and a failed TLS handshake are OSErrors as well.
+            # A name that does not resolve is an OSError as well.
             message = f"{request}: {error.strerror or error}"
             raise FetchError(Fault.REFUSED, message) from error
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
         return _Connection(reader, writer, protocol)
 
-    def _tls_context(self) -> "ssl.SSLContext":
-        """Return the given context or a default one; only here does OpenSSL cost its 4 MiB."""
-        if self._tls is None:
-            import ssl  # noqa: PLC0415 - see above
-
-            self._tls = ssl.create_default_context()
-        return self._tls
-
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    method: str
     url: Url
-    body: bytes
-    headers: tuple[tuple[str, str], ...]
+    max_bytes: int
+    cut: bool
 
     def event(self) -> h11.Request:
-        headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent"), *self.headers]
-        if self.body or self.method == "POST":
-            headers.append(("Content-Length", str(len(self.body))))
-        return h11.Request(method=self.method, target=self.url.target, headers=headers)
+        headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent")]
+        return h11.Request(method="GET", target=self.url.target, headers=headers)
 
     def __str__(self) -> str:
-        scheme = "https" if self.url.tls else "http"
-        return f"{scheme}://{self.url.authority}{self.url.target}"
+        return f"http://{self.url.authority}{self.url.target}"
 
 
 async def _ask(connection: _Connection, request: _Request) -> h11.Response:
@@ -303,10 +272,7 @@ async def _ask(connection: _Connection, request: _Request) -> h11.Response:
 
 async def _send(connection: _Connection, request: _Request) -> None:
     protocol = connection.protocol
-    parts = [protocol.send(request.event())]
-    if request.body:
-        parts.append(protocol.send(h11.Data(data=request.body)))
-    parts.append(protocol.send(h11.EndOfMessage()))
+    parts = (protocol.send(request.event()), protocol.send(h11.EndOfMessage()))
     connection.writer.write(b"".join(part for part in parts if part))
     await connection.writer.drain()
 
@@ -324,52 +290,54 @@ def _headers(head: h11.Response) -> dict[str, str]:
 
 
 async def _read_body(
-    connection: _Connection, request: _Request, head: h11.Response, sink: Sink, max_bytes: int
+    connection: _Connection, request: _Request, head: h11.Response, sink: Sink
 ) -> Response:
     if head.status_code != 200:
         raise await _status_failure(connection, request, head)
     headers = _headers(head)
     announced = int(headers.get("content-length", "0"))
-    if announced > max_bytes:
-        raise _too_large(request, f"{announced} bytes are announced", max_bytes)
-    decoder = _decoder_of(request, headers, sink, max_bytes)
-    received = 0
+    if announced > request.max_bytes and not request.cut:
+        raise _too_large(request, f"{announced} bytes are announced")
+    decoder = _decoder_of(request, headers)
+    received = given = 0
     while data := await _next_piece(connection, request, received):
         received += len(data)
-        if received > max_bytes:
-            raise _too_large(request, f"more than {max_bytes} bytes came", max_bytes)
-        sink(data) if decoder is None else decoder.take(data)
+        for piece in (data,) if decoder is None else decoder.pieces(data):
+            room = request.max_bytes - given
+            await sink(piece[:room])
+            given += min(len(piece), room)
+            if len(piece) > room:
+                if request.cut:
+                    return Response(head.status_code, headers, b"", received, cut=True)
+                decoded = "" if decoder is None else " when decoded"
+                raise _too_large(request, f"more than {request.max_bytes} bytes came{decoded}")
     if decoder is not None:
         decoder.end()
     return Response(head.status_code, headers, b"", received)
 
 
-def _decoder_of(
-    request: _Request, headers: Mapping[str, str], sink: Sink, max_bytes: int
-) -> "_Gunzip | None":
+def _decoder_of(request: _Request, headers: Mapping[str, str]) -> "_Gunzip | None":
     """Return what undoes the encoding of a body; raise FetchError for one that nobody asked for."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
         return None
     if encoding in ("gzip", "x-gzip"):
-        return _Gunzip(request, sink, max_bytes)
+        return _Gunzip(request)
     told = redact_foreign(encoding, 60)
     message = f"{request}: the answer is encoded as {told}, which nobody asked for"
     raise FetchError(Fault.CONTENT, message, status=200)
 
 
 class _Gunzip:
-    """Undoes gzip on the way to a sink; one or several members, never more than `max_bytes`."""
+    """Undoes gzip, of one or several members, some 64 KiB at a time."""
 
-    def __init__(self, request: _Request, sink: Sink, max_bytes: int) -> None:
+    def __init__(self, request: _Request) -> None:
         self._request = request
-        self._sink = sink
-        self._max_bytes = max_bytes
         self._given = 0
         self._member = zlib.decompressobj(_GZIP)
 
-    def take(self, data: bytes) -> None:
-        """Decode a piece; raises FetchError for what is no gzip or becomes too large."""
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what a piece decodes to; raises FetchError for what is no gzip."""
         full = False
         while data or full:
             if self._member.eof:
@@ -382,10 +350,7 @@ class _Gunzip:
             data = self._member.unconsumed_tail or self._member.unused_data
             full = len(plain) == _READ_BYTES and not self._member.eof
             self._given += len(plain)
-            if self._given > self._max_bytes:
-                seen = f"more than {self._max_bytes} bytes came when decoded"
-                raise _too_large(self._request, seen, self._max_bytes)
-            self._sink(plain)
+            yield plain
 
     def end(self) -> None:
         """Raise FetchError when the last member is not whole."""
@@ -411,8 +376,8 @@ def _not_http(part: str, error: Exception) -> str:
     return f"the {part} is not HTTP: {redact_foreign(str(error))}"
 
 
-def _too_large(request: _Request, seen: str, max_bytes: int) -> FetchError:
-    return FetchError(Fault.TOO_LARGE, f"{request}: {seen}, the limit is {max_bytes}")
+def _too_large(request: _Request, seen: str) -> FetchError:
+    return FetchError(Fault.TOO_LARGE, f"{request}: {seen}, the limit is {request.max_bytes}")
 
 
 async def _status_failure(

@@ -10,10 +10,9 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
 from fodc_agent.scraping.client import HttpClient, Response
 from fodc_agent.scraping.faults import Fault, FetchError, is_final, pause_before_retry_s
 from fodc_agent.sources.readings import gauge
@@ -24,7 +23,8 @@ ATTEMPT_S: Final = 5.0
 """Deadline of one attempt (§6.2)."""
 TOTAL_S: Final = 9.0
 """Deadline of all attempts: below the usual interval, so that ticks are not lost (W-14)."""
-MAX_PAGE_BYTES: Final = 8 << 20
+MAX_PAGE_BYTES: Final = 4 << 20
+"""What is read of a page: some 30,000 lines, which is more than a window holds."""
 
 UP: Final = gauge("fodc_agent_scrape_up", "1 when the last scrape of this port gave a page.")
 DURATION: Final = gauge(
@@ -43,6 +43,8 @@ class Scrape:
     failure: FetchError | None
     attempts: int
     duration_s: float
+    cut: bool = False
+    """Whether the page was longer than is read; what was read is in `body`."""
 
     @property
     def up(self) -> bool:
@@ -68,8 +70,6 @@ class Scrape:
 class MetricsSource:
     """Scrapes one port; several ports are several sources, so a slow one delays no other."""
 
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = TOTAL_S + 1.0
 
@@ -101,7 +101,7 @@ class MetricsSource:
             attempt += 1
             left_s = TOTAL_S - (self._clock() - began_s)
             try:
-                body = await self._attempt(min(self._attempt_s, left_s))
+                answer = await self._attempt(min(self._attempt_s, left_s))
             except FetchError as failure:
                 pause_s = pause_before_retry_s(attempt, failure)
                 left_s = TOTAL_S - (self._clock() - began_s)
@@ -109,15 +109,19 @@ class MetricsSource:
                     failed = _after(failure, attempt)
                     return Scrape(self.port, None, failed, attempt, self._clock() - began_s)
             else:
-                return Scrape(self.port, body, None, attempt, self._clock() - began_s)
+                duration_s = self._clock() - began_s
+                return Scrape(self.port, answer.body, None, attempt, duration_s, answer.cut)
             await self._pause(pause_s)
 
-    async def _attempt(self, timeout_s: float) -> bytes:
+    async def _attempt(self, timeout_s: float) -> Response:
         answer = await self._client.get(
-            self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes
+            self.url, timeout_s=max(timeout_s, 0.001), max_bytes=self._max_bytes, cut=True
         )
+        if answer.cut:
+            # The last line is not whole.
+            answer = replace(answer, body=answer.body[: answer.body.rfind(b"\n") + 1])
         _check_page(self.url, answer)
-        return answer.body
+        return answer
 
 
 _EXCERPT_CHARS: Final = 120

@@ -7,13 +7,14 @@ the mounts that the node itself has (`root` in /proc/<pid>), where a container s
 Either is taken only if it lists the node's pid; nothing is taken because it looks similar (W-26).
 """
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.procfs import CgroupPaths, parse_cgroup
 from fodc_agent.sources.readings import Gap, GapReason, gap_of, read_small
@@ -62,12 +63,16 @@ class NodeCgroup:
         self.root: Final = root
         self.node: Final = node
         self._known: _Known | None = None
+        self._lane = Lane("cgroup-search")
 
-    async def find(self) -> CgroupDirectories | Gap:
+    async def of(self, process: Process) -> CgroupDirectories | Gap:
         """Return the directories as they are now, or why there are none."""
-        process = await self.node.find()
-        if isinstance(process, Gap):
-            return process
+        try:
+            return await self._lane.run(partial(self._looked_for, process))
+        except StuckError as stuck:
+            return Gap("cgroup", GapReason.HUNG, str(stuck))
+
+    def _looked_for(self, process: Process) -> CgroupDirectories | Gap:
         path = self.node.directory(process) / "cgroup"
         try:
             text = read_small(path)
@@ -78,9 +83,7 @@ class NodeCgroup:
             return Gap("cgroup", GapReason.UNREADABLE, f"{path}: unknown form: {error}")
         known = self._known
         if known is None or not self._holds(known, process, text):
-            # Looking for a directory may walk a large tree: not in the event loop.
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(None, self._directories, process, paths)
+            found = self._directories(process, paths)
             known = self._known = _Known(process, text, found, self.node.clock())
         return known.found
 

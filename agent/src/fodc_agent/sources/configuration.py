@@ -8,10 +8,11 @@ known value and says so, so that a busy node does not look like a changed one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import FetchError
 from fodc_agent.sources.candidates import ROLE_WORDS
@@ -23,11 +24,15 @@ from fodc_protocol.link.frames import Condition
 
 _CMDLINE_BYTES: Final = 1 << 20
 _CMDLINE_S: Final = 5.0
+_FILE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationReading:
-    """The node's settings at `collected_at_ms`; the epoch is 0 while nothing is known."""
+    """The node's settings; the epoch is 0 while nothing is known.
+
+    `collected_at_ms` is when the oldest part of it was read.
+    """
 
     epoch: int
     hash: str
@@ -51,10 +56,8 @@ class ConfigurationSource:
     """Reads arguments by pprof, else from /proc, and the environment from /proc."""
 
     name: Final = "configuration"
-    tier: Final = Tier.SLOW
-    floor_s: Final = 5.0
-    ttl_s: Final = 60.0
-    timeout_s: Final = _CMDLINE_S + 2.0
+    ttl_s: Final = 5.0
+    timeout_s: Final = _CMDLINE_S + 5.0
 
     def __init__(self, client: HttpClient, pprof_url: str, node: NodeProcess | Gap) -> None:
         """Take the base of the pprof port, such as http://127.0.0.1:6060, "" for none.
@@ -66,6 +69,11 @@ class ConfigurationSource:
         self._node = node
         self._argv: Sequence[str] = ()
         self._environ: Mapping[str, str] = {}
+        # Files of one process may hang one by one: each has its own lane.
+        self._cmdline = Lane("cmdline", timeout_s=_FILE_S)
+        self._environment = Lane("environ", timeout_s=_FILE_S)
+        self._masking = Lane("masking")
+        self._argv_at_ms = self._environ_at_ms = 0
         self._epoch = 0
         self._hash = ""
 
@@ -73,16 +81,19 @@ class ConfigurationSource:
         """Return the settings as far as they can be seen, secrets masked."""
         conditions: list[Condition] = []
         directory = await self._directory()
-        await self._read_argv(directory, conditions)
-        self._read_environ(directory, conditions)
+        if await self._read_argv(directory, conditions):
+            self._argv_at_ms = at_ms
+        if await self._read_environ(directory, conditions):
+            self._environ_at_ms = at_ms
         if not self._argv:
             return ConfigurationReading(0, "", at_ms, (), (), tuple(conditions))
-        told = configuration_of(self._argv, self._environ)
+        read_at_ms = min(self._argv_at_ms, self._environ_at_ms or at_ms)
+        told = await self._masking.run(partial(configuration_of, self._argv, self._environ))
         if told.hash != self._hash:
             self._hash = told.hash
             self._epoch += 1
         return ConfigurationReading(
-            self._epoch, self._hash, at_ms, told.command, told.entries, tuple(conditions)
+            self._epoch, self._hash, read_at_ms, told.command, told.entries, tuple(conditions)
         )
 
     async def _directory(self) -> Path | Gap:
@@ -91,16 +102,17 @@ class ConfigurationSource:
         process = await self._node.find()
         return process if isinstance(process, Gap) else self._node.directory(process)
 
-    async def _read_argv(self, directory: Path | Gap, conditions: list[Condition]) -> None:
+    async def _read_argv(self, directory: Path | Gap, conditions: list[Condition]) -> bool:
         """Ask the process itself first: that works without a shared process namespace."""
         tried: list[str] = []
-        argv = await self._argv_by_pprof(tried) or _argv_of(directory, tried)
+        argv = await self._argv_by_pprof(tried) or await self._argv_of(directory, tried)
         if argv:
             self._argv = argv
-            return
+            return True
         state = "the last known ones are shown" if self._argv else "none are known"
         message = f"arguments cannot be read, {state}: {'; '.join(tried)}"
         conditions.append(Condition("Arguments", "Unreadable", message))
+        return False
 
     async def _argv_by_pprof(self, tried: list[str]) -> list[str]:
         if not self._pprof_url:
@@ -117,32 +129,33 @@ class ConfigurationSource:
             return []
         return split_nul(answer.body.decode("utf-8", "replace"))
 
-    def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> None:
+    async def _argv_of(self, directory: Path | Gap, tried: list[str]) -> list[str]:
+        if isinstance(directory, Gap):
+            tried.append(directory.message)
+            return []
+        path = directory / "cmdline"
+        try:
+            argv = split_nul(await self._cmdline.run(partial(read_small, path)))
+        except OSError as error:
+            tried.append(gap_of("cmdline", path, error).message)
+            return []
+        if not argv:
+            tried.append(f"{path} is empty")
+        return argv
+
+    async def _read_environ(self, directory: Path | Gap, conditions: list[Condition]) -> bool:
         if isinstance(directory, Gap):
             gap = directory
         else:
             path = directory / "environ"
             try:
-                self._environ = parse_environ(read_small(path))
+                text = await self._environment.run(partial(read_small, path))
             except OSError as error:
                 gap = gap_of("environ", path, error)
             else:
-                return
+                self._environ = parse_environ(text)
+                return True
         state = "the last known one is shown" if self._environ else "settings by BYDB_* are missing"
         message = f"the environment cannot be read, {state}: {gap.message}"
         conditions.append(Condition("Environment", gap.reason, message))
-
-
-def _argv_of(directory: Path | Gap, tried: list[str]) -> list[str]:
-    if isinstance(directory, Gap):
-        tried.append(directory.message)
-        return []
-    path = directory / "cmdline"
-    try:
-        argv = split_nul(read_small(path))
-    except OSError as error:
-        tried.append(gap_of("cmdline", path, error).message)
-        return []
-    if not argv:
-        tried.append(f"{path} is empty")
-    return argv
+        return False

@@ -6,7 +6,6 @@ apart is not guessed at, and pid 1 is only ever the node when it says so itself 
 is read what `candidates` judges.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.sources.candidates import Candidate, Wanted, choose, place_of
 from fodc_agent.sources.procfs import Stat, parse_listeners, parse_stat, split_nul
 from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading, read_small
@@ -23,6 +23,7 @@ _SEARCH_PAUSE_S: Final = 5.0
 """How long several sources share one failed search."""
 _CONFIRM_S: Final = 60.0
 """How long a process is taken for the node without another look at who else is there."""
+_SEARCH_S: Final = 3.0
 _ENDED: Final = frozenset("ZX")
 _PAUSE: Final = "pause"
 
@@ -69,38 +70,47 @@ class NodeProcess:
         self._on_change = on_change
         self._found_at_s = 0.0
         self._failed: tuple[float, Gap] | None = None
+        self._told: Process | None = None
+        self._lane = Lane("node-search", timeout_s=_SEARCH_S)
 
     async def find(self) -> Process | Gap:
-        """Return the process as it is now, or why there is none."""
+        """Return the process as it is now, or why there is none.
+
+        A search that hangs, as reading of a process may, leaves the one that is known.
+        """
+        try:
+            found = await self._lane.run(self._looked_for)
+        except StuckError as stuck:
+            return self.known or Gap("process", GapReason.HUNG, str(stuck))
+        if self.known != self._told:
+            self._told = self.known
+            self._on_change()
+        return found
+
+    def _looked_for(self) -> Process | Gap:
+        """Look whether what is known still holds, else search; in the lane, one after the other."""
         now_s = self.clock()
         if self.known is not None and self.lives(self.known):
             if now_s - self._found_at_s < _CONFIRM_S:
                 return self.known
         elif self._failed is not None and now_s - self._failed[0] < _SEARCH_PAUSE_S:
             return self._failed[1]
-        # A walk over /proc may take milliseconds on a busy host: not in the event loop.
-        found = await asyncio.get_running_loop().run_in_executor(None, self._search)
-        self._remember(found)
-        return found
-
-    def _remember(self, found: Process | Gap) -> None:
-        before = self.known
+        found = self._search()
         self.known = found if isinstance(found, Process) else None
         self._found_at_s = self.clock()
         self._failed = None if isinstance(found, Process) else (self._found_at_s, found)
-        if self.known != before:
-            self._on_change()
+        return found
 
     def lives(self, process: Process) -> bool:
         """Say whether this process is still there, in the same life."""
         return _process_at(self.proc, process.pid) == process
 
-    def reading_of_one_life(self, sheet: Sheet) -> SourceReading:
+    def reading_of_one_life(self, sheet: Sheet, process: Process) -> SourceReading:
         """Return the reading, or only a gap when the process has ended while it was read.
 
         So figures of two lives, or of half a one, are never in one row.
         """
-        if self.known is None or self.lives(self.known):
+        if self.lives(process):
             return sheet.reading()
         emptied = Sheet(sheet.source)
         text = "the node's process ended while it was read; its next life is read from the start"

@@ -6,10 +6,11 @@ the same about everybody, and the label `scope` says which of the two one is loo
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import NodeCgroup
 from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
 
@@ -46,19 +47,22 @@ class PressureSource:
     """Reads the PSI files of the node's cgroup, else those of the host."""
 
     name: Final = "pressure"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 
     def __init__(self, cgroup: NodeCgroup) -> None:
         self._cgroup = cgroup
+        self._lane = Lane(self.name)
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return stalls of cpu, memory and io; a kernel without PSI is a gap."""
-        sheet = Sheet(self.name)
-        found = await self._cgroup.find()
+        process = await self._cgroup.node.find()
+        found = process if isinstance(process, Gap) else await self._cgroup.of(process)
         unified = None if isinstance(found, Gap) else found.unified
+        return await self._lane.run(partial(self._read, unified))
+
+    def _read(self, unified: Path | None) -> SourceReading:
+        sheet = Sheet(self.name)
         for resource in _RESOURCES:
             path, scope = self._file(unified, resource)
             stalls = sheet.read(f"{resource}.pressure", path, parse_pressure)

@@ -2,13 +2,14 @@
 """The node's process as the kernel counts it: CPU, memory, threads, files, I/O, OOM score."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
-from fodc_agent.sources.node_process import NodeProcess
-from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
+from fodc_agent.sources.node_process import NodeProcess, Process
+from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge, nothing_but
 
 CPU: Final = counter("fodc_node_process_cpu_seconds_total", "CPU time of the node's process.")
 RESIDENT: Final = gauge(
@@ -49,8 +50,6 @@ class ProcessSource:
     """Reads /proc/<pid> of the node's process."""
 
     name: Final = "process"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 
@@ -58,23 +57,26 @@ class ProcessSource:
         self, node: NodeProcess, *, ticks_per_s: int | None = None, page_bytes: int | None = None
     ) -> None:
         self._node = node
+        self._lane = Lane(self.name)
         self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
         self._page_bytes = page_bytes or os.sysconf("SC_PAGE_SIZE")
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return what the kernel says; parts that need a permission may be gaps."""
-        sheet = Sheet(self.name)
         process = await self._node.find()
         if isinstance(process, Gap):
-            sheet.missing([process])
-            return sheet.reading()
+            return nothing_but(self.name, process)
+        return await self._lane.run(partial(self._read, process))
+
+    def _read(self, process: Process) -> SourceReading:
+        sheet = Sheet(self.name)
         directory = self._node.directory(process)
         self._add_stat(sheet, directory)
         _add_files(sheet, directory)
         _add_io(sheet, directory)
         _add_switches(sheet, directory)
         sheet.add(OOM_SCORE, sheet.read("oom_score", directory / "oom_score", int))
-        return self._node.reading_of_one_life(sheet)
+        return self._node.reading_of_one_life(sheet, process)
 
     def _add_stat(self, sheet: Sheet, directory: Path) -> None:
         stat = sheet.read("stat", directory / "stat", procfs.parse_stat)

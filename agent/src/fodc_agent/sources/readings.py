@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fodc_protocol.link.frames import Condition
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _READ_BYTES: Final = 1 << 20
@@ -29,6 +28,7 @@ class GapReason(StrEnum):
     NOT_FOUND = "NotFound"
     UNSUPPORTED = "Unsupported"
     UNREADABLE = "Unreadable"
+    HUNG = "Hung"
     OUTSIDE_NAMESPACE = "OutsideNamespace"
     NOT_SHARED = "NotShared"
     FLAVOUR_BASIC = "FlavourBasic"
@@ -80,17 +80,6 @@ class SourceReading:
     samples: tuple[Sample, ...]
     gaps: tuple[Gap, ...] = ()
 
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.gaps
-
-    def conditions(self, source: str) -> tuple[Condition, ...]:
-        """Return the gaps as conditions of the node's state."""
-        return tuple(
-            Condition(f"{source}/{gap.part}", gap.reason, gap.message) for gap in self.gaps
-        )
-
 
 @dataclass(slots=True)
 class Sheet:
@@ -137,6 +126,13 @@ class Sheet:
         return SourceReading((*self.samples, *gap_samples), tuple(self.gaps))
 
 
+def nothing_but(source: str, gap: Gap) -> SourceReading:
+    """Return a reading of which only the reason is there why it is empty."""
+    sheet = Sheet(source)
+    sheet.missing([gap])
+    return sheet.reading()
+
+
 def read_small(path: Path) -> str:
     """Return the text of a kernel file of at most 1 MiB; raises OSError."""
     with path.open("rb") as file:
@@ -151,6 +147,8 @@ def gap_of(part: str, path: Path, error: OSError) -> Gap:
             return Gap(part, GapReason.PERMISSION_DENIED, f"{path}: no permission; {advice}")
         case errno.ENOENT | errno.ENOTDIR | errno.ESRCH:
             return Gap(part, GapReason.NOT_FOUND, f"{path} does not exist")
+        case None if isinstance(error, TimeoutError):
+            return Gap(part, GapReason.HUNG, f"{path}: {error}")
         case errno.EOPNOTSUPP | errno.ENODEV:
             return Gap(part, GapReason.UNSUPPORTED, f"{path}: this kernel does not offer it")
         case _:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from fodc_agent.bus.timetable import Tier
+from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.readings import Sheet, SourceReading, counter, gauge
 from fodc_protocol.metrics.samples import Sample
@@ -23,8 +23,6 @@ class SelfHealthSource:
     """Reads /proc/self and asks the agent's parts for their own counters."""
 
     name: Final = "agent"
-    tier: Final = Tier.NORMAL
-    floor_s: Final = 1.0
     ttl_s: Final = 5.0
     timeout_s: Final = 5.0
 
@@ -40,6 +38,7 @@ class SelfHealthSource:
     ) -> None:
         """Take callables that give further samples; they are called in the event loop."""
         self._version = version
+        self._lane = Lane(self.name)
         self._uptime_s = uptime_s
         self._counters = tuple(counters)
         self._directory = proc / "self"
@@ -48,9 +47,15 @@ class SelfHealthSource:
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return the agent's own figures."""
+        sheet = await self._lane.run(self._read)
+        sheet.add(UPTIME, self._uptime_s())
+        for counters in self._counters:
+            sheet.samples.extend(counters())
+        return sheet.reading()
+
+    def _read(self) -> Sheet:
         sheet = Sheet(self.name)
         sheet.add(BUILD, 1, ("version", self._version))
-        sheet.add(UPTIME, self._uptime_s())
         stat = sheet.read("stat", self._directory / "stat", procfs.parse_stat)
         if stat is not None:
             sheet.add(CPU, stat.user_ticks / self._ticks_per_s, ("mode", "user"))
@@ -58,6 +63,4 @@ class SelfHealthSource:
             sheet.add(RESIDENT, stat.resident_pages * self._page_bytes)
             sheet.add(THREADS, stat.threads)
         sheet.count_entries(OPEN_FILES, "open_fds", self._directory / "fd")
-        for counters in self._counters:
-            sheet.samples.extend(counters())
-        return sheet.reading()
+        return sheet

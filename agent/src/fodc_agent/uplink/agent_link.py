@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fodc_agent.rpc.channel import ByteStream, RpcChannel
@@ -25,6 +25,12 @@ from fodc_protocol.link.agent_side import AgentSession, Phase
 _log: Final = logging.getLogger(__name__)
 
 MAX_QUERIES: Final = 8
+"""How many of one kind wait or are being answered."""
+_KINDS: Final[Mapping[type[frames.Query], str]] = {
+    frames.MetricsQuery: "metrics",
+    frames.WindowQuery: "window",
+    frames.ConfigurationQuery: "configuration",
+}
 MAX_CHUNKS: Final = 1024
 _FAREWELL_S: Final = 0.5
 
@@ -40,14 +46,21 @@ class SteadyClock:
         return int((self._offset_s + time.monotonic()) * 1000)
 
 
+class _Queries:
+    """Queries of one kind on one connection, the oldest first."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[frames.Query] = deque()
+        self.asked = asyncio.Event()
+
+
 class _Connection:
     """What one connection owns; made anew for each, so that nothing of an old one remains."""
 
     def __init__(self) -> None:
         self.outbox = Outbox()
-        self.queries: deque[frames.Query] = deque()
+        self.queries = {kind: _Queries() for kind in _KINDS}
         self.chunks: deque[effects.SendChunk] = deque()
-        self.asked = asyncio.Event()
         self.credited = asyncio.Event()
         self.over: asyncio.Future[effects.Hangup] = asyncio.get_running_loop().create_future()
         self.timer: asyncio.TimerHandle | None = None
@@ -110,7 +123,7 @@ class AgentLink:
         parts = {
             "read": self._read(stream, connection),
             "write": self._write(stream, connection),
-            "answer": self._answer(connection),
+            **{name: self._answer(connection, kind) for kind, name in _KINDS.items()},
             "chunk": self._chunk(connection),
             "stop": self._leave(stream, connection, stop),
         }
@@ -151,15 +164,16 @@ class AgentLink:
                 self._post(connection, failed)
             return b""
 
-    async def _answer(self, connection: _Connection) -> None:
-        """Answer queries one after the other."""
+    async def _answer(self, connection: _Connection, kind: type[frames.Query]) -> None:
+        """Answer queries of one kind one after the other; another kind never waits for them."""
+        queries = connection.queries[kind]
         while True:
-            while connection.queries:
-                async for frame in self._answers.frames_for(connection.queries[0]):
+            while queries.waiting:
+                async for frame in self._answers.frames_for(queries.waiting[0]):
                     await connection.outbox.offer(frame)
-                connection.queries.popleft()
-            connection.asked.clear()
-            await connection.asked.wait()
+                queries.waiting.popleft()
+            queries.asked.clear()
+            await queries.asked.wait()
 
     async def _chunk(self, connection: _Connection) -> None:
         """Send the bytes of artifacts that the proxy has given credit for."""
@@ -243,12 +257,13 @@ class AgentLink:
                 connection.hang_up(effect)
 
     def _ask(self, connection: _Connection, query: frames.Query) -> None:
-        if len(connection.queries) >= MAX_QUERIES:
-            message = f"{MAX_QUERIES} queries wait for their answer already"
+        queries = connection.queries[type(query)]
+        if len(queries.waiting) >= MAX_QUERIES:
+            message = f"{MAX_QUERIES} queries of this kind wait for their answer already"
             self._post(connection, frames.QueryFailed(query.query_id, Reason.BUSY, message))
             return
-        connection.queries.append(query)
-        connection.asked.set()
+        queries.waiting.append(query)
+        queries.asked.set()
 
     def _post(self, connection: _Connection, frame: frames.AgentFrame) -> None:
         try:

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from fodc_protocol.errors import Reason
@@ -128,12 +128,12 @@ class Answers:
 
 def split_blocks(
     blocks: Iterable[FamilyBlock], limit_bytes: int
-) -> Iterator[tuple[frames.Family, ...]]:
+) -> Iterator[tuple[FamilyBlock, ...]]:
     """Group family blocks into pages of about `limit_bytes`; at least one page, maybe empty.
 
     A family that is larger than a page by itself is divided between lines.
     """
-    page: list[frames.Family] = []
+    page: list[FamilyBlock] = []
     size = 0
     for family in _families(blocks, limit_bytes):
         cost = len(family.text) + len(family.help) + _FAMILY_OVERHEAD_BYTES
@@ -145,13 +145,13 @@ def split_blocks(
     yield tuple(page)
 
 
-def _families(blocks: Iterable[FamilyBlock], limit_bytes: int) -> Iterator[frames.Family]:
+def _families(blocks: Iterable[FamilyBlock], limit_bytes: int) -> Iterator[FamilyBlock]:
     for block in blocks:
         if len(block.text) <= limit_bytes:
-            yield frames.Family(block.name, block.type, block.help, block.text, block.samples)
+            yield block
             continue
         for text in _divided(block.text, limit_bytes):
-            yield frames.Family(block.name, block.type, block.help, text, text.count(b"\n"))
+            yield replace(block, text=text, samples=text.count(b"\n"))
 
 
 def _divided(text: bytes, limit_bytes: int) -> Iterator[bytes]:
@@ -186,7 +186,7 @@ def window_parts(
             values = _rectangle(
                 piece.values, points, range(first, first + len(series)), start, rows
             )
-            described = () if start else tuple(map(_described, series))
+            described = () if start else series
             yield frames.WindowPart(query_id, schema_id, described, times, values)
 
 
@@ -201,10 +201,6 @@ def _rectangle(values: "array[float]", points: int, series: range, start: int, r
     if sys.byteorder == "big":
         cut.byteswap()
     return cut.tobytes()
-
-
-def _described(series: Series) -> frames.WindowSeries:
-    return frames.WindowSeries(series.name, series.labels, series.type, series.help)
 
 
 def schema_id_of(source: str, series: Iterable[Series]) -> int:

@@ -24,21 +24,14 @@ def routes_of(
     page: Callable[[], Iterable[bytes]],
     checks: Callable[[], Sequence[Check]],
     version: Mapping[str, str],
-    diagnostics: Callable[[], bytes] | None = None,
 ) -> dict[str, Route]:
-    """Return the routes: `page` gives the metrics page in pieces, `checks` readiness.
-
-    `diagnostics` gives the JSON array of crash records; without it the path does not exist.
-    """
-    routes: dict[str, Route] = {
+    """Return the routes: `page` gives the metrics page in pieces, `checks` readiness."""
+    return {
         "/metrics": partial(_metrics, page),
         "/healthz": _alive,
         "/readyz": partial(_ready, checks),
         "/version": partial(_json, 200, dict(version)),
     }
-    if diagnostics is not None:
-        routes["/diagnostics"] = partial(_diagnostics, diagnostics)
-    return routes
 
 
 def _metrics(page: Callable[[], Iterable[bytes]]) -> Reply:
@@ -54,10 +47,6 @@ def _ready(checks: Callable[[], Sequence[Check]]) -> Reply:
     is_ready = all(check.ok for check in found)
     shown = [{"name": check.name, "ok": check.ok, "message": check.message} for check in found]
     return _json(200 if is_ready else 503, {"ready": is_ready, "checks": shown})
-
-
-def _diagnostics(provider: Callable[[], bytes]) -> Reply:
-    return Reply(200, JSON, provider())
 
 
 def _json(status: int, value: object) -> Reply:

@@ -116,16 +116,6 @@ class WebServer:
             async with asyncio.timeout(self._limits.shutdown_s):
                 await server.wait_closed()
 
-    @property
-    def is_started(self) -> bool:
-        """Whether requests are answered."""
-        return self._server is not None
-
-    @property
-    def open_connections(self) -> int:
-        """How many connections are open now."""
-        return len(self._tasks)
-
     # ---- connections --------------------------------------------------------------------------
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

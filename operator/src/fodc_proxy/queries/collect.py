@@ -14,7 +14,6 @@ from typing import Final, TypeAlias, cast
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
-from fodc_protocol.metrics.samples import MetricType
 from fodc_protocol.metrics.soundness import Admitted, Gate, SharedVerdicts
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.queries import plan
@@ -44,7 +43,6 @@ SERIES_BYTES: Final = 1024
 """What a series of a window costs besides its points."""
 _WINDOW_PARALLEL: Final = 8
 _WINDOW_LONGEST_S: Final = 300.0
-_TYPES: Final = {kind.value: kind for kind in MetricType}
 
 
 # ---- running rounds -----------------------------------------------------------------------------
@@ -304,7 +302,7 @@ class Rounds:
             return
         if not self._fits(agent_id, lane, page.query_id, size_bytes, partial):
             return
-        partial.blocks += _blocks(page.families)
+        partial.blocks += page.families
         if page.last:
             self.page(agent_id, lane, page.query_id, partial.blocks)
 
@@ -489,11 +487,3 @@ def _kind_of(value: Payload) -> str:
 def _lane(member: Member, want: plan.Want) -> str:
     """Return the lane: our contract numbers its queries, the existing one has a single file."""
     return FODC_METRICS_LANE if member.contract is Contract.FODC else type(want).__name__
-
-
-def _blocks(families: Iterable[frames.Family]) -> list[FamilyBlock]:
-    """Turn families of the wire into blocks."""
-    return [
-        FamilyBlock(one.name, _TYPES.get(one.type, MetricType.UNTYPED), one.help, one.text, 0)
-        for one in families
-    ]

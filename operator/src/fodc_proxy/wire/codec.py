@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import MetricType, Series
 from fodc_proxy.wire.bounds import (
     LABEL_NAME_CHARACTERS,
     LABEL_VALUE_CHARACTERS,
@@ -183,7 +186,10 @@ def _heartbeat(m: Any) -> frames.Heartbeat:  # noqa: ANN401 - as above
 
 def _metrics_page(m: Any) -> frames.MetricsPage:  # noqa: ANN401 - as above
     families = tuple(
-        frames.Family(shared(f.name), f.type, shared(f.help[:_HELP_CHARACTERS]), f.text, f.samples)
+        # How many samples it has is counted where it is checked.
+        FamilyBlock(
+            shared(f.name), MetricType.of(f.type), shared(f.help[:_HELP_CHARACTERS]), f.text, 0
+        )
         for f in few("page.families", m.families, _MOST_FAMILIES)
     )
     missing = few("page.missing_sources", m.missing_sources)
@@ -211,18 +217,27 @@ def _window_part(m: Any) -> frames.WindowPart:  # noqa: ANN401 - as above
     )
 
 
-def _window_series(m: pb.WindowSeries) -> frames.WindowSeries:
+def _window_series(m: pb.WindowSeries) -> Series:
     texts = iter(m.labels)
     labels = tuple((shared(name), shared(value)) for name, value in zip(texts, texts, strict=True))
-    return frames.WindowSeries(shared(m.name), labels, m.type, shared(m.help[:_HELP_CHARACTERS]))
+    text = shared(m.help[:_HELP_CHARACTERS])
+    return Series(shared(m.name), labels, MetricType.of(m.type), text)
+
+
+def _source(text: str) -> Source:
+    """Return where a setting comes from; a word of a newer agent counts as a default."""
+    try:
+        return Source(text)
+    except ValueError:
+        return Source.DEFAULT
 
 
 def _configuration(m: Any) -> frames.Configuration:  # noqa: ANN401 - as above
     entries = tuple(
-        frames.ConfigurationEntry(
+        ConfigEntry(
             shared(word("configuration.name", e.name, NAME_CHARACTERS)),
             e.value[:_VALUE_CHARACTERS],
-            shared(word("configuration.source", e.source)),
+            _source(word("configuration.source", e.source)),
             e.redacted,
         )
         for e in few("configuration.entries", m.entries, _MOST_SETTINGS)

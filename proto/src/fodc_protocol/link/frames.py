@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vocabulary of the agent link: one frozen class per message of fodc/v1/agent_link.proto.
 
+What a message carries is the domain's own type where there is one: family blocks, series, settings.
 Field names, units and meanings are those of the .proto file, which documents
 them; the codecs of agent and proxy translate one into the other.
 """
@@ -9,6 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeAlias
+
+from fodc_protocol.configuration import ConfigEntry
+from fodc_protocol.metrics.families import FamilyBlock
+from fodc_protocol.metrics.samples import Series
 
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
@@ -121,35 +126,14 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """Rendered sample lines of one metric family."""
-
-    name: str
-    type: int
-    help: str
-    text: bytes
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
 class MetricsPage:
     """Answer, or a part of it, to a MetricsQuery."""
 
     query_id: int
     collected_at_ms: int
-    families: tuple[Family, ...]
+    families: tuple[FamilyBlock, ...]
     missing_sources: tuple[str, ...] = ()
     last: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSeries:
-    """Describes one series of a window part."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
-    type: int
-    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +142,10 @@ class WindowPart:
 
     query_id: int
     schema_id: int
-    series: tuple[WindowSeries, ...]
+    series: tuple[Series, ...]
     timestamps_ms: tuple[int, ...]
     values: bytes
     last: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigurationEntry:
-    """One effective setting of the node."""
-
-    name: str
-    value: str
-    source: str
-    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +156,7 @@ class Configuration:
     epoch: int
     hash: str
     collected_at_ms: int
-    entries: tuple[ConfigurationEntry, ...]
+    entries: tuple[ConfigEntry, ...]
     conditions: tuple[Condition, ...] = ()
 
 

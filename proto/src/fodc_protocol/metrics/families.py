@@ -27,11 +27,18 @@ def component_base(name: str) -> str:
     return ""
 
 
-def family_name(name: str, type: MetricType) -> str:  # noqa: A002 - the field's own name
+def family_name(
+    name: str,
+    type: MetricType,  # noqa: A002 - the field's own name
+    labels: Labels = (),
+) -> str:
     """Return the family of a sample: histograms and summaries drop their suffix, others do not.
 
-    A bare `_bucket` has no base and stays whole (upstream-proxy §7.4 rule 2, H09, H13).
+    A bare `_bucket` has no base and stays whole (upstream-proxy §7.4 rule 2, H09, H13), and so does
+    a sample with a quantile, whose name is that of its family.
     """
+    if type is MetricType.SUMMARY and any(label == "quantile" for label, _ in labels):
+        return name
     for suffix in SUFFIXES.get(type, ()):
         if name.endswith(suffix):
             return name[: -len(suffix)] or name
@@ -84,7 +91,7 @@ def blocks_of(samples: Iterable[Sample], prefixes: Prefixes | None = None) -> li
         prefix = cache.get(series)
         if prefix is None:
             prefix = cache[series] = sample_prefix(series.name, series.labels)
-        key = (family_name(series.name, series.type), series.type == 0)
+        key = (family_name(series.name, series.type, series.labels), series.type == 0)
         family = families.get(key)
         if family is None:
             family = families[key] = _Family(series.type, series.help, [])

@@ -26,10 +26,18 @@ class MetricType(IntEnum):
     SUMMARY = 4
     UNTYPED = 5
 
+    @classmethod
+    def of(cls, number: int) -> "MetricType":
+        """Return the type of a number on the wire; one that is not known here is UNTYPED."""
+        return _BY_NUMBER.get(number, cls.UNTYPED)
+
     @property
     def text(self) -> str:
         """Word after `# TYPE name`; empty for UNSPECIFIED, which has no word."""
         return "" if self is MetricType.UNSPECIFIED else self.name.lower()
+
+
+_BY_NUMBER: Final = {int(kind): kind for kind in MetricType}
 
 
 @dataclass(frozen=True, slots=True)

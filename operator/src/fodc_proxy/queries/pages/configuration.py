@@ -65,7 +65,7 @@ def masked(configuration: frames.Configuration) -> frames.Configuration:
     return replace(configuration, entries=tuple(_masked(e) for e in configuration.entries))
 
 
-def _masked(entry: frames.ConfigurationEntry) -> frames.ConfigurationEntry:
+def _masked(entry: ConfigEntry) -> ConfigEntry:
     shown = redact_value(entry.name, entry.value)
     return replace(entry, value=shown.value, redacted=entry.redacted or shown.redacted)
 

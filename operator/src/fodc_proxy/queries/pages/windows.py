@@ -20,6 +20,7 @@ from fodc_protocol.link import frames
 from fodc_protocol.metrics.grammar import format_value
 from fodc_protocol.metrics.samples import (
     Labels,
+    Series,
     is_absent,
     with_identity,
     with_node_labels,
@@ -58,7 +59,7 @@ class ColumnsOfParts:
 
     node_labels: Labels = ()
     identity: Labels = ()
-    _schemas: dict[int, tuple[frames.WindowSeries, ...]] = field(default_factory=dict)
+    _schemas: dict[int, tuple[Series, ...]] = field(default_factory=dict)
     _columns: dict[tuple[str, Labels], Column] = field(default_factory=dict)
 
     def add(self, part: frames.WindowPart) -> None:
@@ -76,7 +77,7 @@ class ColumnsOfParts:
             start = place * len(times)
             self._put(described, times, values[start : start + len(times)])
 
-    def _put(self, described: frames.WindowSeries, times: Times, values: Values) -> None:
+    def _put(self, described: Series, times: Times, values: Values) -> None:
         labels = with_identity(with_node_labels(described.labels, self.node_labels), self.identity)
         known = self._columns.get((described.name, labels))
         if known is None:

@@ -56,7 +56,6 @@ _COUNTED_BYTES: Final = 1024 * 1024
 _MOST_METRICS: Final = 400_000
 # Integers below this are printed by `str(int(…))` as `format_value` prints them, only faster.
 _EXACT: Final = 1e15
-_TYPES: Final = {kind.value: kind for kind in MetricType}
 _COMPONENTS: Final = frozenset({MetricType.HISTOGRAM, MetricType.SUMMARY})
 _BOUND_NAMES: Final = frozenset({"le", "quantile"})
 # Labels that an agent stamps on (nearly) all of its samples; those of its node begin with `node_`.
@@ -439,7 +438,7 @@ def _slot_of(metric: _Metric, families: dict[tuple[str, bool], _Lines], shape: _
 
 
 def _name_of(name: str, number: int) -> _Name:
-    kind = _TYPES.get(number, MetricType.UNTYPED)
+    kind = MetricType.of(number)
     is_untyped = kind is MetricType.UNSPECIFIED
     place = 1 if name.endswith("_sum") else 2 if name.endswith("_count") else 0
     is_bucket = is_untyped and name.endswith("_bucket")

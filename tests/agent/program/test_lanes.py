@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocking work beside the loop: in order, within its time, and hanging alone (A4)."""
+
+import asyncio
+import threading
+
+import pytest
+
+from fodc_agent.lanes import Lane, StuckError
+
+
+def test_pieces_are_done_in_their_order_in_a_thread_that_ends_with_the_last():
+    async def main():
+        lane = Lane("disk")
+        seen = []
+
+        def piece(number):
+            seen.append((number, threading.current_thread().name))
+            return number * 2
+
+        results = await asyncio.gather(*(lane.run(lambda n=n: piece(n)) for n in range(20)))
+        deadline = asyncio.get_running_loop().time() + 5
+        while any(thread.name == "disk" for thread in threading.enumerate()):
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.001)
+        return results, seen
+
+    results, seen = asyncio.run(main())
+    assert results == [number * 2 for number in range(20)]
+    assert seen == [(number, "disk") for number in range(20)]
+
+
+def test_what_a_piece_raises_is_raised_where_it_is_waited_for():
+    def broken():
+        raise PermissionError("not yours")
+
+    with pytest.raises(PermissionError, match="not yours"):
+        asyncio.run(Lane("disk").run(broken))
+
+
+def test_a_piece_that_hangs_costs_its_own_lane_and_no_other():
+    async def main():
+        hung, other = Lane("hung", timeout_s=0.1), Lane("other")
+        release = threading.Event()
+        try:
+            with pytest.raises(StuckError, match=r"^hung: no answer within 0.1 s$"):
+                await hung.run(release.wait)
+            begun_s = asyncio.get_running_loop().time()
+            with pytest.raises(StuckError, match=r"^hung: what was asked \d+ s ago still hangs$"):
+                await hung.run(lambda: 1)
+            refused_s = asyncio.get_running_loop().time() - begun_s
+            assert (await other.run(lambda: 2), refused_s < 0.05) == (2, True)
+        finally:
+            release.set()
+        while True:
+            try:
+                return await hung.run(lambda: 3)
+            except StuckError:
+                await asyncio.sleep(0.001)
+
+    assert asyncio.run(asyncio.wait_for(main(), 10)) == 3
+
+
+def test_who_leaves_early_does_not_stop_a_piece_and_hears_no_more_of_it():
+    async def main():
+        lane = Lane("disk")
+        release, done = threading.Event(), threading.Event()
+
+        def piece():
+            release.wait(5)
+            done.set()
+            raise OSError("nobody hears this")
+
+        waiting = asyncio.create_task(lane.run(piece))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        release.set()
+        return await lane.run(done.is_set)
+
+    assert asyncio.run(main()) is True
+
+
+def test_more_than_can_wait_is_refused():
+    async def main():
+        lane, release = Lane("disk"), threading.Event()
+        waiting = [asyncio.create_task(lane.run(release.wait)) for _ in range(70)]
+        await asyncio.sleep(0)
+        release.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        return [str(one) for one in results if one is not True]
+
+    refused = asyncio.run(main())
+    assert set(refused) == {"disk: 64 pieces of work wait already"}
+    assert 1 <= len(refused) <= 6
+
+
+def test_a_program_ends_although_a_piece_never_comes_back():
+    async def main():
+        lane = Lane("hung", timeout_s=0.05)
+        with pytest.raises(StuckError):
+            await lane.run(never.wait)
+
+    never = threading.Event()
+    asyncio.run(asyncio.wait_for(main(), 5))
+    assert [t.daemon for t in threading.enumerate() if t.name == "hung"] == [True]
+    never.set()
