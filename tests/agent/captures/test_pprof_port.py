@@ -50,21 +50,24 @@ def answering(answer: bytes, seen: list[str] | None = None):
     return handle
 
 
-async def take(base_url: str, path, wanted: Order, **options) -> Taken | Failed:
+async def take(
+    base_url: str, path, wanted: Order, inspection_s: float = 60, **options
+) -> Taken | Failed:
     part = PartFile(path / f"{wanted.command_id}.part", Lane("spool"))
     part.open()
     client = HttpClient()
     try:
-        return await PprofPort(client, base_url, Lane("inspection"), **options).take(wanted, part)
+        lane = Lane("inspection", timeout_s=inspection_s)
+        return await PprofPort(client, base_url, lane, **options).take(wanted, part)
     finally:
         part.close()
         await client.aclose()
 
 
-def taken(pprof_port, path, handler, wanted: Order) -> Taken | Failed:
+def taken(pprof_port, path, handler, wanted: Order, **options) -> Taken | Failed:
     async def run():
         async with pprof_port(handler) as base_url:
-            return await take(base_url, path, wanted)
+            return await take(base_url, path, wanted, **options)
 
     return asyncio.run(run())
 
@@ -189,6 +192,17 @@ def test_a_profile_that_is_too_much_to_look_into_is_kept_and_said_so(
         "not inspected: profile has more than the 2000000 fields that are looked into",
     )
     assert result.samples is None
+
+
+def test_a_profile_that_a_busy_machine_cannot_look_into_in_time_is_kept(
+    pprof_port, recorded, tmp_path
+):
+    result = taken(
+        pprof_port, tmp_path, answering(ok(recorded("heap.pb.gz"))), order(), inspection_s=0
+    )
+
+    assert result.samples is None
+    assert result.warnings == ("not inspected: inspection: no answer within 0 s",)
 
 
 # ---- the node's other answers ----------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Final
 
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.spool import PartFile
-from fodc_agent.lanes import Lane
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol import pprof
@@ -91,8 +91,18 @@ class PprofPort:
             return Failed(Reason.PROFILER_BUSY, f"{busy}. {advice(Reason.PROFILER_BUSY)}")
         except FetchError as failure:
             return _explained(order, failure)
-        taken = await self._inspection.run(partial(_looked_at, order, part.path, warnings))
+        taken = await self._inspected(order, part, tuple(warnings))
         return taken if isinstance(taken, Failed) else replace(taken, began_at_ms=began_at_ms)
+
+    async def _inspected(
+        self, order: Order, part: PartFile, warnings: tuple[str, ...]
+    ) -> Taken | Failed:
+        look = partial(_looked_at, order, part.path, list(warnings))
+        try:
+            return await self._inspection.run(look)
+        except StuckError as error:
+            # A machine that is too busy for a look is one whose evidence must not be lost.
+            return Taken(None, (*warnings, f"not inspected: {error}"))
 
     @asynccontextmanager
     async def _turn(self, order: Order, deadline: _Deadline) -> AsyncIterator[None]:
