@@ -19,8 +19,9 @@ help: ## list the targets
 S3_SERVER := e2e/s3_server.txt
 
 $(BIN)/.ready: pyproject.toml constraints.txt $(S3_SERVER)
-	@echo "preparing $(VENV) (about a minute the first time) …"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.11")'
+	@echo "preparing $(VENV) from PyPI (about a minute the first time) …"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@$(PYTHON) -m venv $(VENV)/s3-server
 	@$(VENV)/s3-server/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(S3_SERVER)
@@ -56,7 +57,7 @@ shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without a
 		-W ignore::pytest.PytestConfigWarning tests/agent tests/protocol
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
-	@$(BIN)/python -m e2e.images $(if $(PUSH),--push $(PUSH))
+	@$(BIN)/python -m e2e.images $(if $(PUSH),--push '$(PUSH)')
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
 	FODC_BUILD=1 $(BIN)/python -m pytest -q e2e

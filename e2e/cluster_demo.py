@@ -12,7 +12,6 @@ import contextlib
 import os
 import shlex
 import signal
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 from e2e import operators, programs
+from e2e.commands import end_with, path_line
 from e2e.controlplane import build, fakenodes
 from e2e.controlplane.__main__ import Steps, person_cluster
 from e2e.controlplane.cluster import ControlPlane
@@ -206,6 +206,7 @@ def told(made: Demo) -> str:
     return (
         f"\nexport KUBECONFIG={shlex.quote(str(made.plane.kubeconfig))}\n"
         f"export FODC_PROXY={made.http}\n"
+        f"{path_line()}\n"
         f"alias kubectl={kubectl}\n\n"
         f"  kubectl -n {NAMESPACE} get fodcnodes -o wide\n"
         f"  kubectl -n {NAMESPACE} apply -f {EXAMPLE.relative_to(CRDS.parent)}\n"
@@ -265,4 +266,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -5,6 +5,7 @@ The one idea: nobody looks at a silent terminal; what the command itself said is
 that it fails.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 PROGRESS_EVERY_S: Final = 30.0
 LAST_LINES: Final = 15
@@ -31,6 +32,30 @@ def say_as(speaker: str) -> Say:
         print(f"{speaker}: {text}", file=sys.stderr, flush=True)
 
     return say
+
+
+def end_with(main: Callable[[], int]) -> NoReturn:
+    """End the program with what `main` returns; in words when nobody takes what it prints."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NOBODY_READS:
+            raise
+        print(f"standard output takes nothing more: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+_NOBODY_READS: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EBADF})
+
+
+def path_line() -> str:
+    """Return what a person types so that the commands of this environment are found."""
+    return f"export PATH={Path(sys.executable).parent}:$PATH"
 
 
 def cache_root() -> Path:

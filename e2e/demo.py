@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e import programs
+from e2e.commands import end_with, path_line
 from e2e.node import running
 
 ONLINE_DEADLINE_S = 30.0
@@ -137,7 +138,8 @@ def urls(proxy: programs.Program) -> str:
     """Tell where to look."""
     paths = ("/cluster", "/cluster/config?diff=role", "/metrics", "/artifacts", "/openapi.json")
     lines = [f"  {proxy.http}{path}" for path in paths]
-    return "\n".join(["", "Open:", *lines, f"  export FODC_PROXY={proxy.http}"])
+    shell = (f"  {path_line()}", f"  export FODC_PROXY={proxy.http}")
+    return "\n".join(["", "Open:", *lines, "For `fodc`:", *shell])
 
 
 def main() -> int:
@@ -155,8 +157,8 @@ def main() -> int:
         steps.say("three agents are online")
         failed = walk(proxy, Path(folder) / "downloads", steps)
         whole = artifacts_hold_samples(proxy)
-        print(urls(proxy), flush=True)
         if not once:
+            print(urls(proxy), flush=True)
             wait_for_interrupt(steps)
     steps.say("everything has ended" if whole and not failed else "the demo FAILED, see above")
     return 0 if whole and not failed else 1
@@ -173,7 +175,4 @@ def wait_for_interrupt(steps: Steps) -> None:
 if __name__ == "__main__":
     # SIGTERM ends like Ctrl-C: the with-blocks end what they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    end_with(main)

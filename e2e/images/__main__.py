@@ -5,7 +5,7 @@ import argparse
 import sys
 import time
 
-from e2e.commands import CommandError, run_long, say_as
+from e2e.commands import CommandError, end_with, run_long, say_as
 from e2e.images import building, wanted
 
 PUSH_DEADLINE_S = 900.0
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     _say(f"ready after {time.monotonic() - began:.0f} s")
     for image, path in archives.items():
         print(f"{image.reference}  {path.stat().st_size / 2**20:.0f} MiB  {path}")
+    if not registry:
+        _say("into a registry: make images PUSH=host/team; into Docker: docker load --input FILE")
     return 0
 
 
@@ -45,4 +47,4 @@ def _push(registry: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(lambda: main(sys.argv[1:]))

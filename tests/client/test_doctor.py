@@ -5,6 +5,7 @@ import json
 
 import msgspec
 import pytest
+import yaml
 
 from fodc_api.cluster import (
     ArtifactsHeld,
@@ -50,6 +51,16 @@ def test_doctor_says_that_all_is_well(fodc, stage):
 
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == "all is well: proxy ready, all nodes online and whole\n"
+
+
+def test_doctor_says_the_same_in_yaml(fodc, stage):
+    """Words that are enums of ours ended it with a traceback."""
+    stage.leave(stage.agent("b"))
+
+    ran = fodc("doctor", "-o", "yaml")
+
+    told = yaml.safe_load(ran.out)
+    assert [one["level"] for one in told["findings"]].count("problem") == told["problems"] > 0
 
 
 def test_doctor_prints_problems_first_and_counts(fodc, stage):

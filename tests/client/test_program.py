@@ -66,6 +66,16 @@ def test_module_runs_as_a_program():
     assert ran.stdout.startswith("fodc ")
 
 
+def test_what_is_said_of_a_table_comes_behind_it_where_both_go_to_one_file(stage, spawn):
+    stage.agent("data-0")
+    unbuffered = {"PYTHONUNBUFFERED": ""}
+
+    both, _ = spawn("config", "diff", stderr=subprocess.STDOUT, env=unbuffered).communicate()
+    lines = both.decode().splitlines()
+
+    assert lines[-1].startswith("ROLE_DATA: one node")
+
+
 def test_version_names_both_programs(fodc, stage):
     ran = fodc("version")
 

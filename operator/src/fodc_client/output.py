@@ -5,6 +5,7 @@ The one idea: stdout holds only what was asked for, in the format that was asked
 it never meets a progress bar or a hint.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -84,7 +85,9 @@ class Output:
         if self.format is Format.YAML:
             import yaml  # noqa: PLC0415 - only this format pays for it
 
-            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+            # What JSON knows, and no more: words of ours are enums.
+            plain = json.loads(json.dumps(document))
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         else:
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         sys.stdout.write(text)
@@ -102,6 +105,9 @@ class Output:
         self._say(f"fodc: {text}", "red")
 
     def _say(self, text: str, style: str) -> None:
+        # What was written before comes first, where both streams are one file.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
         color = "" if self.plain or not sys.stderr.isatty() else _COLORS.get(style, "")
         sys.stderr.write(color + printable(text) + ("\x1b[0m" if color else "") + "\n")
         sys.stderr.flush()

@@ -227,6 +227,13 @@ class Proxy:
         """Where callers ask, empty before the start."""
         return self._web.address
 
+    def _listens(self) -> tuple[str, str, str, str]:
+        """Return hosts as they were asked for, `*` for every address, and ports as they are."""
+        asked = (self.settings.grpc_listen, self.settings.http_listen)
+        ports = [one.rpartition(":")[2] for one in (self.grpc_address, self.http_address)]
+        hosts = [one.host if one.host not in {"", "0.0.0.0", "::"} else "*" for one in asked]  # noqa: S104
+        return hosts[0], ports[0], hosts[1], ports[1]
+
     def ready_checks(self) -> Sequence[Check]:
         """Return what must work before callers are sent here."""
         listening, waits = bool(self._grpc.address), self._host.stands_by()
@@ -337,7 +344,7 @@ class Proxy:
         self.diagnostics.start()
         if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
-        _log.info("listening: grpc=%s http=%s", self.grpc_address, self.http_address)
+        _log.info("listening: grpc=%s:%s http=%s:%s", *self._listens())
 
     async def stop(self) -> None:
         """End everything; bounded to about a second however many agents are attached."""

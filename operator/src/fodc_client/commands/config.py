@@ -162,16 +162,19 @@ def differences_of(role: RoleDrift, *, whole: bool) -> tuple[Difference, ...]:
 def summary_of(role: RoleDrift, shown: int) -> str:
     """Return the line under a role's table: what there is beside what is shown."""
     hidden = len(role.differences) - shown
-    said = f"{role.role}: " + ("" if shown else "no drift between ")
-    said += counted(len(role.nodes), "node") + (
-        f", {counted(shown, 'difference')}" if shown else ""
-    )
+    said = f"{role.role}: {_found(len(role.nodes), shown)}"
     if role.stale_nodes:
         said += f"; of {', '.join(role.stale_nodes)} only what was told earlier"
     if hidden:
         expected = counted(hidden, "expected difference")
         said += f"; {expected} (names, addresses, ports, folders) hidden, --all shows"
     return said
+
+
+def _found(nodes: int, shown: int) -> str:
+    if shown:
+        return f"{counted(nodes, 'node')}, {counted(shown, 'difference')}"
+    return f"no drift between {nodes} nodes" if nodes > 1 else "one node, nothing to compare it to"
 
 
 def differences_table(role: RoleDrift, differences: Sequence[Difference]) -> Table:
