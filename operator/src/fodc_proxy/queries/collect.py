@@ -93,7 +93,9 @@ class Rounds:
         collection_timeout_s: float = 10.0,
         telemetry: Telemetry | None = None,
         places: Places | None = None,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
+        """Let one round hold `window_bytes` of windows."""
         self.collection_timeout_s = collection_timeout_s
         self._members = members
         self._plan = plan.RoundPlan()
@@ -103,6 +105,7 @@ class Rounds:
         self._partials: dict[str, dict[int, _Partial]] = {}
         self._telemetry = telemetry or Telemetry()
         self._places = places or Places()
+        self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
         self._verdicts = SharedVerdicts()
         self._timer: asyncio.TimerHandle | None = None
@@ -338,7 +341,7 @@ class Rounds:
         """Charge bytes to the rounds that wait for them; an answer too large for one is lost."""
         partial.bytes += size_bytes
         is_window = lane != plan.Latest.__name__
-        most_bytes = WINDOW_BYTES if is_window else PAGES_BYTES
+        most_bytes = self._window_budget if is_window else PAGES_BYTES
         over = not is_window and partial.bytes > PAGE_BYTES
         for running in self._waiting(agent_id, lane):
             running.bytes += size_bytes
