@@ -39,8 +39,7 @@ FODC_METRICS_LANE: Final = "metrics"
 WINDOW_BYTES: Final = 128 * 1024 * 1024
 PAGES_BYTES: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 32 * 1024 * 1024
-SERIES_BYTES: Final = 1024
-"""What a series of a window costs besides its points."""
+SERIES_BYTES: Final = 1024  # what a series of a window costs besides its points
 _WINDOW_PARALLEL: Final = 8
 _WINDOW_LONGEST_S: Final = 300.0
 
@@ -95,7 +94,6 @@ class Rounds:
         places: Places | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
-        """Let one round hold `window_bytes` of windows."""
         self.collection_timeout_s = collection_timeout_s
         self._members = members
         self._plan = plan.RoundPlan()
