@@ -36,6 +36,8 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "proxy_idle_rss_mib": ("memory of a proxy at rest", "16 MiB"),
     "hello_flood_growth_mib": ("what 40 greetings of 16 MiB leave behind", "–"),
     "capture_overhead_s": ("from request to stored artifact, beyond the profile itself", "–"),
+    "requests_per_s": ("requests taken in durably, a second", "–"),
+    "power_cut_lost": ("promises that power cuts cost", "–"),
     "client_start_s": ("`fodc --help`, `fodc version`", "–"),
     "leader_failover_s": ("a new leader after `kill -9` of the old", "no second proxy"),
     "status_writes_per_s_1000_agents": ("status writes for 1,000 agents", "no operator"),

@@ -51,6 +51,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
     ),
     "hello_flood": ("hello_flood_growth_mib",),
     "capture": ("capture_overhead_s",),
+    "durable": ("requests_per_s", "power_cut_lost"),
     "client_start": ("client_start_s",),
     "operator_program": (
         "leader_failover_s",

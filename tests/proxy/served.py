@@ -15,6 +15,7 @@ from fodc_proxy.http.requests import new_request_id
 from fodc_proxy.http.routes import Parts
 from fodc_proxy.http.table import ROUTES
 from fodc_proxy.queries.pages.configuration import LastKnown
+from fodc_proxy.storage.artifacts import ArtifactStore
 
 NOW_MS = 1_800_000_000_000
 DOCUMENT = json.loads(json.dumps(document(ROUTES, "test")))
@@ -31,7 +32,7 @@ def parts(**told: object) -> Parts:
         "rounds": None,
         "last_known": LastKnown(),
         "engine": None,
-        "store": None,
+        "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),
         "unreadable_requests": tuple,
         "host_samples": list,
         "own_page": bytes,

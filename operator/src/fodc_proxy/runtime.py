@@ -127,6 +127,7 @@ class Proxy:
             self.registry.members,
             collection_timeout_s=settings.collection_timeout_s,
             telemetry=self.telemetry,
+            window_bytes=settings.window_budget_bytes,
         )
         self.evidence = LatestEvidence()
         self.listeners = Listeners()

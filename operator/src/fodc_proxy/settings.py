@@ -96,6 +96,13 @@ OPTIONS: Final = (
         check=positive,
     ),
     Option(
+        "window-budget",
+        Kind.BYTES,
+        "128MiB",
+        "How much the windows of one question may take; two are read at a time.",
+        check=positive,
+    ),
+    Option(
         "data-dir",
         Kind.STRING,
         "",
@@ -172,6 +179,7 @@ class Settings:
     http_allowed_hosts: tuple[str, ...] = hosts.CLUSTER_NAMES
     heartbeat_interval_s: float = 10.0
     collection_timeout_s: float = 8.0
+    window_budget_bytes: int = 128 * 1024 * 1024
     data_dir: str = ""
     artifact_store: str = ""
     retention: Retention = field(default_factory=Retention)
@@ -207,6 +215,7 @@ def settings_of(values: Resolved) -> Settings:
         values.list_of("http-allowed-hosts"),
         values.number("heartbeat-interval"),
         values.number("collection-timeout"),
+        values.integer("window-budget"),
         values.text("data-dir"),
         values.text("artifact-store"),
         Retention(

@@ -20,7 +20,7 @@ PATH = "/diagnostics/requests"
 
 def served(play, scene, **limits):
     async def whole(world):
-        app = app_of(Edge(max_body_bytes=20_000), engine=world.engine)
+        app = app_of(Edge(max_body_bytes=20_000), engine=world.engine, store=world.store)
         server = WebServer(app)
         await server.start("127.0.0.1", 0)
         try:
@@ -72,6 +72,24 @@ def test_request_is_created_followed_and_read(play):
             assert await answer.json() == {"requests": [], "unreadable": []}
         async with http.get(PATH, params={"node_id": "id-of-pod-0"}) as answer:
             assert len((await answer.json())["requests"]) == 1
+
+    served(play, scene)
+
+
+def test_request_says_that_its_artifact_is_damaged(play):
+    """Defect P12: the artifact was gone and its request said Succeeded and nothing else."""
+
+    async def scene(world, http):
+        agent = world.agent("pod-0")
+        await world.ask()
+        agent.finish(agent.begun[0])
+        await world.deliver()
+        (stored,) = world.store.select()
+        (world.folder / "store" / stored.key).write_bytes(b"half")
+        await world.store.open()
+        async with http.get(f"{PATH}/r1") as answer:
+            (result,) = (await answer.json())["targets"][0]["results"]
+        assert result["warnings"] == ["its artifact is damaged: 4 of 352 bytes are there"]
 
     served(play, scene)
 

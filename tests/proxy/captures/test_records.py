@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests as values: from a body, to a record and back."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,14 +92,25 @@ REQUESTS = st.builds(
 )
 
 
-@given(request=REQUESTS)
+def whole(request: Request) -> Request:
+    """The same with a spec that asks for the captures it has."""
+    names = {r.capture: r.profile for t in request.targets for r in t.results}
+    captures = tuple(Capture(name, Profile(profile), 1.0) for name, profile in names.items())
+    targets = tuple(
+        replace(t, results=tuple(replace(r, profile=names[r.capture]) for r in t.results))
+        for t in request.targets
+    )
+    return replace(request, spec=replace(request.spec, captures=captures), targets=targets)
+
+
+@given(request=REQUESTS.map(whole))
 def test_record_comes_back_as_it_was(request):
     assert load_request(dump_request(request)) == request
 
 
 @given(request=REQUESTS)
 def test_resource_can_be_made_of_any_request(request):
-    assert request_of(request).id == "r1"
+    assert request_of(request, lambda _: "").id == "r1"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +120,7 @@ def test_resource_can_be_made_of_any_request(request):
         (lambda text: text.replace(b'"version":1', b'"version":2'), "of version 2, not 1"),
         (
             lambda text: text.replace(b'"Pending"', b'"Dancing"'),
-            r"Invalid enum value 'Dancing' - at `\$.request.phase`",
+            r"Invalid enum value 'Dancing' - at `\$.request.targets\[0\].results\[0\].phase`",
         ),
         (
             lambda text: text.replace(b'"revision":1', b'"revision":"1"'),
@@ -115,10 +128,13 @@ def test_resource_can_be_made_of_any_request(request):
         ),
         (lambda text: text.replace(b'"targets"', b'"tricked"'), "missing required field `targets`"),
         (lambda text: b"[]", "Expected `object`"),
+        (lambda text: text.replace(b'"r1"', b'"r 1"'), "its id is none"),
+        (lambda text: text.replace(b'"name":"heap"', b'"name":"cpu"'), "nobody asked for"),
         (lambda text: text.replace(b'"r1"', b'"\\ud800"'), "surrogate"),
     ],
 )
 def test_damaged_record_is_refused_with_its_place(damage, message):
-    record = dump_request(Request("r1", spec(), (), 0))
+    target = Target("pod-0", (Result("heap", "heap", 0),))
+    record = dump_request(Request("r1", spec(), (target,), 0))
     with pytest.raises(RecordError, match=message):
         load_request(damage(record))

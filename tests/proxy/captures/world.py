@@ -27,6 +27,7 @@ from fodc_proxy.captures.records import dump_request, load_request
 from fodc_proxy.captures.table import Limits
 from fodc_proxy.captures.targeting import Candidate
 from fodc_proxy.http.requests import spec_of
+from fodc_proxy.storage import names
 from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.errors import StorageError
 from fodc_proxy.storage.folder import FolderObjects
@@ -290,28 +291,44 @@ class World:
         """The store as the next life of the proxy opens it."""
         return FolderObjects(self.folder / "store")
 
+    def next_partials(self) -> Partials:
+        """The partial bytes as the next life of the proxy opens them."""
+        return Partials(self.folder / "partial")
+
     def _new_engine(self) -> Engine:
         clock = lambda: self.now_ms  # noqa: E731 - one expression
         self.store = ArtifactStore(self.objects, clock_ms=clock)
-        self.partials = Partials(self.folder / "partial")
+        self.partials = self.next_partials()
+        self.records = Records(self.objects, dump_request, load_request)
         return Engine(
             fleet=self,
             link=self,
             artifacts=self.store,
             partials=self.partials,
-            records=Records(self.objects, dump_request, load_request),
+            records=self.records,
             limits=self.limits,
             clock_ms=clock,
         )
 
     def check_may_be_forgotten(self, command_id: str) -> None:
         """Done means stored (P22): what an agent may forget is on the proxy's disk, or unwanted."""
-        for path in (self.folder / "store").rglob("*.manifest.json"):
-            if command_id.encode() in path.read_bytes():
-                return
-        for path in (self.folder / "store/requests").glob("*.json"):
-            wanted = wanted_commands(load_request(path.read_bytes()))
-            assert command_id not in wanted, f"{command_id} is released and not stored"
+        kept = self.on_disk()
+        if any(
+            command_id.encode() in data
+            for key, data in kept.items()
+            if key.endswith(names.MANIFEST_SUFFIX)
+        ):
+            return
+        for key, data in kept.items():
+            if key.startswith(names.REQUESTS):
+                wanted = wanted_commands(load_request(data))
+                assert command_id not in wanted, f"{command_id} is released and not stored"
+
+    def on_disk(self) -> dict[str, bytes]:
+        """Manifests and records that a restart would find, by key."""
+        store = self.folder / "store"
+        paths = [*store.rglob("*.json")]
+        return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
 
     # ---- Fleet and Link
 
@@ -433,14 +450,14 @@ class Play:
         self._folder = folder
         self._count = 0
 
-    def __call__(self, scene, **limits: int) -> World:
+    def __call__(self, scene, kind: type[World] = World, **limits: int) -> World:
         self._count += 1
         folder = self._folder / f"world-{self._count}"
         folder.mkdir()
 
         async def run() -> World:
             World.limits = Limits(**limits)
-            world = World(folder)
+            world = kind(folder)
             await world.open()
             try:
                 await scene(world)

@@ -54,6 +54,22 @@ def test_a_folder_that_cannot_be_written_is_told_and_used_as_soon_as_it_can(tmp_
     asyncio.run(scene())
 
 
+def test_a_store_that_comes_late_is_used_though_the_rest_was_there_before(tmp_path):
+    async def scene():
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "store").write_text("in the way")
+        async with running(tmp_path) as proxy:
+            assert (await artifacts_check(proxy))[0] == 503
+            await proxy.diagnostics.open()
+            assert (await artifacts_check(proxy))[0] == 503
+            (tmp_path / "data" / "store").unlink()
+            await proxy.diagnostics.open()
+            assert (await artifacts_check(proxy))[0] == 200
+            assert (await post(proxy, ASKED))[0] == 201
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize(
     ("number", "state"), [(errno.ENOSPC, "Full"), (errno.EROFS, "ReadOnly"), (errno.EIO, "Failed")]
 )

@@ -92,9 +92,8 @@ def test_place_is_free_again_when_the_result_is_let_go():
     asyncio.run(play())
 
 
-def test_overlapping_windows_each_have_their_own_budget(tmp_path, monkeypatch):
+def test_overlapping_windows_each_have_their_own_budget(tmp_path):
     """P7: from call 34 on all failed."""
-    monkeypatch.setattr(collect, "WINDOW_BYTES", 20_000)
 
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0") as agent:
@@ -110,16 +109,15 @@ def test_overlapping_windows_each_have_their_own_budget(tmp_path, monkeypatch):
                 del results[:-1]  # the last one is still held while the next one begins
             return results[-1], proxy.rounds.window_bytes
 
-    result, held = scene(tmp_path, play)
+    result, held = scene(tmp_path, play, window_budget_bytes=20_000)
 
     assert len(result.answers[0].value) == 4
     assert held == 0
 
 
 @pytest.mark.parametrize("kind", ["values", "names"])
-def test_window_beyond_the_budget_costs_that_agent_its_part(tmp_path, monkeypatch, kind):
+def test_window_beyond_the_budget_costs_that_agent_its_part(tmp_path, kind):
     """P7: names without values were not counted at all: 980 MiB."""
-    monkeypatch.setattr(collect, "WINDOW_BYTES", 200_000)
 
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0"), LinkAgent(proxy, "pod-1") as huge:
@@ -133,22 +131,21 @@ def test_window_beyond_the_budget_costs_that_agent_its_part(tmp_path, monkeypatc
             huge.answer = answer
             return await proxy.rounds.windows(Selection(), Window(0, 9_000))
 
-    result = scene(tmp_path, play)
+    result = scene(tmp_path, play, window_budget_bytes=200_000)
 
     assert [one.member.pod_name for one in result.answers] == ["pod-0"]
     assert [(m.member.pod_name, m.reason) for m in result.missing] == [("pod-1", Reason.TOO_LARGE)]
 
 
-def test_windows_of_existing_agents_are_counted_too(tmp_path, monkeypatch):
+def test_windows_of_existing_agents_are_counted_too(tmp_path):
     """P7, the half about Go agents."""
-    monkeypatch.setattr(collect, "WINDOW_BYTES", 500)
 
     async def play(proxy):
         async with GoAgent(proxy, "pod-0") as go:
             await go.attached(proxy)
             return await proxy.rounds.windows(Selection(), Window(0, 9_000))
 
-    result = scene(tmp_path, play)
+    result = scene(tmp_path, play, window_budget_bytes=500)
 
     assert [m.reason for m in result.missing] == [Reason.TOO_LARGE]
 

@@ -6,12 +6,25 @@ torn by choice, whatever the order in which they were written.
 """
 
 import errno
+import functools
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 Choose = Callable[[int], int]
 """Returns a number below the given one."""
+
+
+def alone(method):
+    """Let one thread at a time into the disk."""
+
+    @functools.wraps(method)
+    def run(self, *told):
+        with self.turn:
+            return method(self, *told)
+
+    return run
 
 
 @dataclass(eq=False)
@@ -40,6 +53,7 @@ class SimulatedDisk:
     fault: int = errno.ENOSPC
     names: dict[Path, File | Folder] = field(default_factory=dict)
     kept: dict[Path, File | Folder] = field(default_factory=dict)
+    turn: threading.RLock = field(default_factory=threading.RLock)
 
     def _step(self) -> None:
         self.steps += 1
@@ -64,6 +78,7 @@ class SimulatedDisk:
 
     # ---- what a program does --------------------------------------------------------------------
 
+    @alone
     def write(self, path: Path, blocks: Iterable[bytes]) -> None:
         self._step()
         self._need_folder(path.parent)
@@ -74,6 +89,7 @@ class SimulatedDisk:
         self._step()
         file.synced = file.content
 
+    @alone
     def append(self, path: Path, offset: int, data: bytes) -> None:
         self._step()
         self._need_folder(path.parent)
@@ -83,22 +99,27 @@ class SimulatedDisk:
             raise OSError(f"has {len(file.content)} bytes, the next belong at {offset}")
         file.content = file.content[:offset] + data
 
+    @alone
     def read(self, path: Path, start: int, size: int) -> bytes:
         return self._file(path).content[start : start + size]
 
+    @alone
     def size(self, path: Path) -> int:
         return len(self._file(path).content)
 
+    @alone
     def rename(self, source: Path, target: Path) -> None:
         self._step()
         self._need_folder(target.parent)
         self.names[target] = self._file(source)
         del self.names[source]
 
+    @alone
     def remove(self, path: Path) -> None:
         self._step()
         self.names.pop(path, None)
 
+    @alone
     def make_folder(self, path: Path) -> bool:
         self._step()
         if self._has_folder(path):
@@ -107,12 +128,14 @@ class SimulatedDisk:
         self.names[path] = Folder()
         return True
 
+    @alone
     def remove_folder(self, path: Path) -> None:
         self._step()
         if any(one.parent == path for one in self.names):
             raise OSError(errno.ENOTEMPTY, "not empty")
         self.names.pop(path, None)
 
+    @alone
     def sync_folder(self, path: Path) -> None:
         self._step()
         self._need_folder(path)
@@ -120,6 +143,7 @@ class SimulatedDisk:
             if one.parent == path:
                 self._keep(one)
 
+    @alone
     def sizes(self, folder: Path) -> dict[str, int]:
         return {
             path.relative_to(folder).as_posix(): len(one.content)
@@ -139,6 +163,7 @@ class SimulatedDisk:
         else:
             self.kept.pop(path, None)
 
+    @alone
     def cut_power(self, choose: Choose) -> None:
         """Lose what was not synced, by choice, and start again."""
         for path in self._differing():
@@ -156,6 +181,15 @@ class SimulatedDisk:
                 one.synced = one.content
         self.kept = dict(self.names)
         self.dead, self.dies_at = False, 0
+
+    @alone
+    def survivors(self) -> dict[Path, bytes]:
+        """Content that any power cut leaves as it is."""
+        return {
+            path: one.synced
+            for path, one in self.kept.items()
+            if isinstance(one, File) and one.synced is not None
+        }
 
     def _above(self, path: Path) -> list[Path]:
         return [one for one in path.parents if self.root in one.parents]

@@ -40,6 +40,12 @@ def content_of(number: int) -> bytes:
     return hashlib.sha256(bytes([number])).digest() * (40_000 * number + 1)
 
 
+@dataclass(frozen=True)
+class Note:
+    id: str
+    version: int
+
+
 @dataclass
 class Life:
     """One life of a program on a disk, and what it was told to be durable."""
@@ -53,7 +59,7 @@ class Life:
     async def open(self) -> None:
         self.objects = FolderObjects(self.disk.root / "s", files=self.disk)
         self.store = ArtifactStore(self.objects, clock_ms=lambda: 1)
-        self.notes = Records(self.objects, lambda n: str(n).encode(), int)
+        self.notes = Records(self.objects, lambda note: str(note.version).encode(), int)
         await self.objects.open()
         self.swept = await self.store.open()
         self.found = {key: await self.objects.get(key) for key in await self._note_keys()}
@@ -75,7 +81,7 @@ class Life:
             case "save":
                 self.version += 1
                 self.records[f"r{number}"] = self._may_be(number) | {self.version}
-                await self.notes.save(f"r{number}", self.version)
+                await self.notes.save(Note(f"r{number}", self.version))
                 self.records[f"r{number}"] = {self.version}
             case "remove":
                 self.records[f"r{number}"] = self._may_be(number) | {None}

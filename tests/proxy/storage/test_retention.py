@@ -31,6 +31,10 @@ def test_retention_and_store_are_settings():
     assert told.retention == Retention(3_600_000, 2 * 1024**2, 7)
 
 
+def test_the_budget_of_windows_is_a_setting():
+    assert settings("--window-budget=1MiB").window_budget_bytes == 1024**2
+
+
 def test_the_default_fits_the_default_volume_with_room_for_what_arrives():
     claim = re.search(r"storage: (\d+)Gi", (MANIFESTS / "base/artifacts.yaml").read_text())
     kept = settings().retention.bytes_within(int(claim[1]) * GIB)

@@ -112,12 +112,17 @@ class Diagnostics:
         partials: Partials,
         objects: WatchedObjects,
         records: Records[Request],
+        *,
+        reads_again: bool,
     ) -> None:
+        """Read everything once after a start when `reads_again`: a bucket looks after itself."""
+        self._reads_again = reads_again
         self.engine = engine
         self.store = store
         self.objects = objects
         self._partials = partials
         self.records = records
+        self._elected = False
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -132,6 +137,7 @@ class Diagnostics:
         then.  Raises HeldError when another proxy uses it; one that `elected` this one is waited
         for or fenced.
         """
+        self._elected = elected
         try:
             await self._open(elected=elected)
         except HeldError:
@@ -160,10 +166,10 @@ class Diagnostics:
             await asyncio.sleep(TRY_AGAIN_S if self.objects.trouble is not Trouble.NONE else 1.0)
             try:
                 if not self.engine.is_open:
-                    await self.open()
+                    await self.open(elected=self._elected)
                 elif self.objects.trouble is not Trouble.NONE:
                     await self.objects.probe()
-                else:
+                elif self._reads_again:
                     await self.store.verify_next()
             except FodcError as error:
                 self.objects.note(StorageError(error.message))
@@ -209,4 +215,4 @@ def assemble(
         limits=settings.limits,
         clock_ms=clock_ms,
     )
-    return Diagnostics(engine, store, partials, objects, records)
+    return Diagnostics(engine, store, partials, objects, records, reads_again=room is not None)

@@ -10,13 +10,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
+from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import effects as link
 from fodc_protocol.link import frames
-from fodc_protocol.link.proxy_side import DEFAULT_CREDIT_BYTES
 from fodc_proxy.captures import effects, events
 from fodc_proxy.captures.capture import manifest_of
 from fodc_proxy.captures.happenings import Happenings
@@ -33,6 +32,7 @@ from fodc_proxy.captures.recorder import Recorder
 from fodc_proxy.captures.rules import Rules
 from fodc_proxy.captures.table import Limits
 from fodc_proxy.captures.targeting import Candidate
+from fodc_proxy.captures.transfer import Transfers
 from fodc_proxy.captures.watchers import Watchers
 from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.errors import StorageError
@@ -41,8 +41,6 @@ from fodc_proxy.storage.records import Records
 
 TICK_S: Final = 1.0
 RETENTION_S: Final = 60.0
-COMMIT_TIMEOUT_S: Final = 300.0
-MAX_WAITING_CHUNKS: Final = 4096
 _RETENTION: Final = "retention"
 _log = logging.getLogger(__name__)
 
@@ -86,6 +84,14 @@ class Engine:
         self._lanes = Lanes()
         find = self._rules.state.requests.find
         self._recorder = Recorder(records, self._lanes, find, self._happened)
+        self._transfers = Transfers(
+            link,
+            artifacts,
+            partials,
+            self._lanes,
+            describe=self._describe,
+            happened=self._stored_or_not,
+        )
         self._watchers = Watchers(self.get)
         self.is_open = False
         # Who linked before the store was open.
@@ -104,12 +110,19 @@ class Engine:
         partial_bytes = await self._partials.sizes()
         stored = self._artifacts.by_command()
         asked = self._rules.restore(requests, stored, partial_bytes, self._clock_ms())
-        await self._partials.sweep(self._rules.state.captures)
+        await self._sweep()
         self._carry_out(asked)
         self.is_open = True
         early, self._early = self._early, {}
         for address, hello in early.items():
             self.linked(address, hello)
+
+    async def _sweep(self) -> None:
+        """Drop bytes that nobody waits for."""
+        try:
+            await self._partials.sweep(self._rules.state.captures)
+        except StorageError as error:
+            _log.warning("bytes that nobody waits for stay: %s", error.message)
 
     def start(self) -> None:
         """Begin to keep time in the background."""
@@ -244,14 +257,8 @@ class Engine:
         if isinstance(frame, frames.Event):
             self._link.send(address, self.happenings.note(address, frame))
         elif self.is_open:
-            is_flood = isinstance(frame, frames.ArtifactChunk) and self._is_flood(frame)
+            is_flood = isinstance(frame, frames.ArtifactChunk) and self._transfers.is_flood(frame)
             self._happened(events.Heard(address, frame, is_flood))
-
-    def _is_flood(self, chunk: frames.ArtifactChunk) -> bool:
-        """Whether more bytes wait for the disk than an agent has credit for."""
-        chunks, size_bytes = self._lanes.waiting(_lane(chunk.command_id))
-        full = size_bytes + len(chunk.data) > 2 * DEFAULT_CREDIT_BYTES
-        return (chunks > 0 and full) or chunks > MAX_WAITING_CHUNKS
 
     # ---- the inbox -------------------------------------------------------------------------------
 
@@ -277,13 +284,9 @@ class Engine:
         for effect in asked:
             match effect:
                 case effects.Send():
-                    self._send(effect)
-                case link.Append(command_id, _, data):
-                    self._lanes.put(_lane(command_id), partial(self._append, effect), len(data))
-                case link.Discard(command_id):
-                    self._lanes.put(_lane(command_id), partial(self._discard, command_id))
-                case link.Commit(command_id):
-                    self._lanes.put(_lane(command_id), partial(self._commit, effect))
+                    self._transfers.send(effect)
+                case link.Append() | link.Discard() | link.Commit():
+                    self._transfers.do(effect)
                 case effects.Save(request_id):
                     self._recorder.save_soon(request_id)
                 case effects.Remove(request_id):
@@ -292,59 +295,16 @@ class Engine:
                     request = self._rules.state.requests.stored(request_id)
                     self._watchers.tell(request_id, request)
 
-    # ---- one capture -----------------------------------------------------------------------------
+    def _stored_or_not(self, event: events.Event) -> None:
+        self._happened(event)
+        if self._artifacts.is_over and not self._lanes.is_busy(_RETENTION):
+            self._lanes.put(_RETENTION, self.retain)
 
-    def _send(self, effect: effects.Send) -> None:
-        """Send at once, or after what is being done for the same command."""
-        lane = _lane(effect.command_id)
-        if effect.command_id and self._lanes.is_busy(lane):
-            self._lanes.put(lane, partial(self._send_late, effect))
-        else:
-            self._link.send(effect.address, effect.frame)
-
-    async def _send_late(self, effect: effects.Send) -> None:
-        self._link.send(effect.address, effect.frame)
-
-    async def _append(self, effect: link.Append) -> None:
-        try:
-            await self._partials.append(effect.command_id, effect.offset, effect.data)
-        except FodcError as error:
-            # What was asked after it is void.
-            self._lanes.clear(_lane(effect.command_id))
-            self._happened(events.NotStored(effect.command_id, error.reason, error.message))
-
-    async def _discard(self, command_id: str) -> None:
-        try:
-            await self._partials.discard(command_id)
-        except FodcError as error:
-            _log.warning("%s: %s", command_id, error.message)
-
-    async def _commit(self, effect: link.Commit) -> None:
-        """Verify the bytes of a command and make them an artifact."""
-        command_id, artifact = effect.command_id, effect.artifact
-        try:
-            capture = self._rules.state.captures[command_id]
-            place = self._rules.state.standing(capture)
-            program = self._fleet.program_of(capture.address)
-            manifest = manifest_of(command_id, artifact, place, program)
-            path = await self._partials.verify(command_id, artifact.size_bytes, artifact.sha256)
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                stored = await self._artifacts.commit(manifest, path)
-        except FodcError as error:
-            self._happened(events.NotStored(command_id, error.reason, error.message))
-        except TimeoutError:
-            message = f"the artifact store took longer than {COMMIT_TIMEOUT_S:g} s; check it"
-            self._happened(events.NotStored(command_id, Reason.STORAGE_FAILED, message))
-        except Exception as error:  # noqa: BLE001 - whatever happens, the command must end
-            _log.exception("%s: commit failed", command_id)
-            message = f"storing failed: {error!r}"
-            self._happened(events.NotStored(command_id, Reason.INTERNAL, message))
-        else:
-            self._happened(events.Committed(command_id, stored))
-
-
-def _lane(command_id: str) -> str:
-    return f"command {command_id}"
+    def _describe(self, effect: link.Commit) -> Manifest:
+        capture = self._rules.state.captures[effect.command_id]
+        place = self._rules.state.standing(capture)
+        program = self._fleet.program_of(capture.address)
+        return manifest_of(effect.command_id, effect.artifact, place, program)
 
 
 def _concerns(request: Request, node_id: str) -> bool:

@@ -86,7 +86,7 @@ class Recorder:
         if request is None:
             return
         try:
-            await self._records.save(request_id, request)
+            await self._records.save(request)
         except FodcError as error:
             _log.warning("request %s is not stored yet: %s", request_id, error.message)
             self._happened(events.NotSaved(request_id))

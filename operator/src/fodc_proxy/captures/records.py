@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from fodc_api.values import is_request_id
 from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.captures.model import Request
 
@@ -47,4 +48,17 @@ def load_request(data: bytes) -> Request:
         raise RecordError(f"record cannot be read: {str(error)[:200]}") from None
     if document.version != VERSION:
         raise RecordError(f"record is of version {document.version}, not {VERSION}")
+    _check(document.request)
     return document.request
+
+
+def _check(request: Request) -> None:
+    """Refuse what fits the types and makes no sense: what would fail later fails here, alone."""
+    names = {capture.name: str(capture.profile) for capture in request.spec.captures}
+    if not is_request_id(request.id):
+        raise RecordError("record cannot be read: its id is none")
+    for target in request.targets:
+        for result in target.results:
+            if names.get(result.capture) != result.profile:
+                told = f"{result.capture[:60]!r} of {target.node_id[:60]!r}"
+                raise RecordError(f"record cannot be read: nobody asked for capture {told}")

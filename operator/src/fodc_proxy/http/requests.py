@@ -2,7 +2,8 @@
 """`/diagnostics/requests`: POST, list, read, wait, cancel."""
 
 import secrets
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from fodc_api import requests as api
 from fodc_api.problems import Unreadable
@@ -14,6 +15,7 @@ from fodc_proxy.http.routes import Call, Parts
 from fodc_proxy.http.selecting import known
 from fodc_proxy.storage import names
 
+DamageOf: TypeAlias = Callable[[str], str]
 COLLECTION: Final = "/diagnostics/requests"
 
 
@@ -33,7 +35,7 @@ async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
         spec_of(call.asked), request_id, caller=call.request.remote or ""
     )
     headers = {"Location": f"{COLLECTION}/{taken.id}"}
-    return Reply(request_of(taken), 201 if is_new else 200, headers)
+    return Reply(_shown(parts, taken), 201 if is_new else 200, headers)
 
 
 async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
@@ -51,17 +53,26 @@ async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:
     """Return one request, after a change when that is asked for."""
     asked = call.asked
     if not asked.wait_seconds:
-        return request_of(parts.engine.get(call.id))
-    return request_of(await parts.engine.wait(call.id, asked.after_revision, asked.wait_seconds))
+        return _shown(parts, parts.engine.get(call.id))
+    found = await parts.engine.wait(call.id, asked.after_revision, asked.wait_seconds)
+    return _shown(parts, found)
 
 
 async def cancel(parts: Parts, call: Call[api.CancelQuery]) -> Reply:
     """End a request early; one that has ended stays as it is."""
     before = parts.engine.get(call.id)
     if before.phase.ended:
-        return Reply(request_of(before))
+        return Reply(_shown(parts, before))
     after = await parts.engine.cancel(call.id, model.CancelMode(call.asked.mode))
-    return Reply(request_of(after), 202)
+    return Reply(_shown(parts, after), 202)
+
+
+def _shown(parts: Parts, request: model.Request) -> api.Request:
+    def damage_of(artifact_id: str) -> str:
+        stored = parts.store.find(artifact_id)
+        return "" if stored is None else stored.damage
+
+    return request_of(request, damage_of)
 
 
 # ---- what is asked --------------------------------------------------------------------------
@@ -107,11 +118,11 @@ def _captures(asked: tuple[api.CaptureAsked, ...]) -> tuple[model.Capture, ...]:
 # ---- what is answered -----------------------------------------------------------------------
 
 
-def request_of(request: model.Request) -> api.Request:
-    """Return the resource with its targets."""
+def request_of(request: model.Request, damage_of: DamageOf) -> api.Request:
+    """Return the resource with its targets; `damage_of` says what is wrong with an artifact."""
     summary = _summary(request)
     facts = {name: getattr(summary, name) for name in summary.__struct_fields__}
-    return api.Request(**facts, targets=tuple(_target(one) for one in request.targets))
+    return api.Request(**facts, targets=tuple(_target(one, damage_of) for one in request.targets))
 
 
 def _summary(request: model.Request) -> api.RequestSummary:
@@ -169,7 +180,7 @@ def _execution(execution: model.Execution) -> api.Execution:
     )
 
 
-def _target(target: model.Target) -> api.Target:
+def _target(target: model.Target, damage_of: DamageOf) -> api.Target:
     return api.Target(
         node_id=target.node_id,
         namespace=target.namespace or None,
@@ -181,11 +192,11 @@ def _target(target: model.Target) -> api.Target:
         attempts=target.attempts,
         started_at=time_or_none(target.started_at_ms),
         finished_at=time_or_none(target.finished_at_ms),
-        results=tuple(_result(result) for result in target.results),
+        results=tuple(_result(result, damage_of(result.artifact_id)) for result in target.results),
     )
 
 
-def _result(result: model.Result) -> api.Result:
+def _result(result: model.Result, damage: str) -> api.Result:
     stored = bool(result.artifact_id)
     return api.Result(
         capture=result.capture,
@@ -204,5 +215,5 @@ def _result(result: model.Result) -> api.Result:
         download_path=names.download_path(result.artifact_id) if stored else None,
         empty=result.empty,
         truncated=result.truncated,
-        warnings=result.warnings,
+        warnings=(*result.warnings, *([f"its artifact is damaged: {damage}"] if damage else ())),
     )

@@ -39,8 +39,7 @@ FODC_METRICS_LANE: Final = "metrics"
 WINDOW_BYTES: Final = 128 * 1024 * 1024
 PAGES_BYTES: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 32 * 1024 * 1024
-SERIES_BYTES: Final = 1024
-"""What a series of a window costs besides its points."""
+SERIES_BYTES: Final = 1024  # what a series of a window costs besides its points
 _WINDOW_PARALLEL: Final = 8
 _WINDOW_LONGEST_S: Final = 300.0
 
@@ -93,6 +92,7 @@ class Rounds:
         collection_timeout_s: float = 10.0,
         telemetry: Telemetry | None = None,
         places: Places | None = None,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self.collection_timeout_s = collection_timeout_s
         self._members = members
@@ -103,6 +103,7 @@ class Rounds:
         self._partials: dict[str, dict[int, _Partial]] = {}
         self._telemetry = telemetry or Telemetry()
         self._places = places or Places()
+        self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
         self._verdicts = SharedVerdicts()
         self._timer: asyncio.TimerHandle | None = None
@@ -338,7 +339,7 @@ class Rounds:
         """Charge bytes to the rounds that wait for them; an answer too large for one is lost."""
         partial.bytes += size_bytes
         is_window = lane != plan.Latest.__name__
-        most_bytes = WINDOW_BYTES if is_window else PAGES_BYTES
+        most_bytes = self._window_budget if is_window else PAGES_BYTES
         over = not is_window and partial.bytes > PAGE_BYTES
         for running in self._waiting(agent_id, lane):
             running.bytes += size_bytes

@@ -141,6 +141,12 @@ class ArtifactStore:
         return sum(stored.manifest.size_bytes for stored in self._stored.values())
 
     @property
+    def is_over(self) -> bool:
+        """Whether there is more than is kept, in bytes or in number."""
+        count = self._retention.max_count
+        return self.total_bytes > self._max_bytes or len(self._stored) > count
+
+    @property
     def damaged(self) -> int:
         """How many artifacts are damaged."""
         return sum(bool(stored.damage) for stored in self._stored.values())

@@ -27,7 +27,9 @@ class FolderLock:
         self._handle: int | None = None
 
     def take(self, now_s: int) -> None:
-        """Lock the folder; raises HeldError that says who has it, and OSError."""
+        """Lock the folder, once; raises HeldError that says who has it, and OSError."""
+        if self._handle is not None:
+            return
         handle = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,13 +9,22 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from fodc_protocol.errors import FodcError
 from fodc_proxy.storage import names
 from fodc_proxy.storage.objects import Objects
 
-T = TypeVar("T")
+
+class Named(Protocol):
+    """What has a record."""
+
+    @property
+    def id(self) -> str:
+        """Its record stands under this."""
+
+
+T = TypeVar("T", bound=Named)
 _READERS = 16
 _log = logging.getLogger(__name__)
 
@@ -39,11 +48,11 @@ class Records(Generic[T]):
         self._load = load
         self.unreadable: tuple[Unreadable, ...] = ()
 
-    async def save(self, record_id: str, record: T) -> None:
+    async def save(self, record: T) -> None:
         """Store or replace a record; raises StorageError."""
         # A record of many targets takes a while to write down; it is frozen, so a thread may.
         data = await asyncio.to_thread(self._dump, record)
-        await self._objects.put(names.request_key(record_id), data)
+        await self._objects.put(names.request_key(record.id), data)
 
     async def remove(self, record_id: str) -> None:
         """Remove a record; raises StorageError."""
@@ -61,7 +70,14 @@ class Records(Generic[T]):
         async with gate:
             data = await self._objects.get(key)
         try:
-            return self._load(data)
+            record = self._load(data)
         except FodcError as error:
-            _log.warning("%s cannot be read and is left alone: %s", key, error.message)
-            return Unreadable(key, error.message)
+            return _left_alone(key, error.message)
+        if names.request_key(record.id) != key:
+            return _left_alone(key, f"it is the record of {record.id}")
+        return record
+
+
+def _left_alone(key: str, message: str) -> Unreadable:
+    _log.error("%s cannot be read and is left alone: %s", key, message)
+    return Unreadable(key, message)
