@@ -232,7 +232,7 @@ class Proxy:
         """Return hosts as they were asked for, `*` for every address, and ports as they are."""
         asked = (self.settings.grpc_listen, self.settings.http_listen)
         ports = [one.rpartition(":")[2] for one in (self.grpc_address, self.http_address)]
-        hosts = [one.host if one.host not in {"", "0.0.0.0", "::"} else "*" for one in asked]  # noqa: S104
+        hosts = [one.host if one.host not in {"", "0.0.0.0", "::"} else "*" for one in asked]  # noqa: S104 - told, not listened on
         return hosts[0], ports[0], hosts[1], ports[1]
 
     def ready_checks(self) -> Sequence[Check]:
