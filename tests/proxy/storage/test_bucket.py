@@ -8,7 +8,9 @@ from obstore import exceptions
 from obstore.store import MemoryStore
 
 from fodc_proxy.storage.artifacts import ArtifactStore
-from fodc_proxy.storage.bucket import BucketObjects, Patience, Writer, bucket_at
+from fodc_proxy.storage.bucket import BucketObjects, bucket_at
+from fodc_proxy.storage.calls import told
+from fodc_proxy.storage.epoch import Patience, Writer
 from fodc_proxy.storage.errors import FencedError, HeldError, MissingError, StorageError, Trouble
 from fodc_proxy.storage.health import WatchedObjects
 
@@ -104,7 +106,7 @@ def test_an_old_writer_finds_out_before_it_changes_anything():
         assert await new.get("requests/r1.json") == b"new"
         assert (await new.keys("requests")).keys() == {"requests/r1.json"}
         await old.close()
-        assert (await new._seen()).writer.released is False
+        assert (await new._epoch._seen()).writer.released is False
         await new.close()
 
     asyncio.run(scene())
@@ -124,7 +126,7 @@ def test_a_write_that_was_on_its_way_at_the_take_over_does_not_outlive_it(monkey
         async def looked() -> None:
             """What it saw before the other one came."""
 
-        monkeypatch.setattr(old, "_check", looked)
+        monkeypatch.setattr(old._epoch, "check", looked)
         await old.put("requests/r1.json", b"late")
         await new.put("requests/r1.json", b"2")
         assert await new.get("requests/r1.json") == b"2"
@@ -154,11 +156,11 @@ def test_a_lost_answer_to_a_beat_does_not_end_a_writer():
         memory = MemoryStore()
         one = writer(memory, "a")
         await one.open()
-        before = one._mine
-        await one._beat()
-        one._mine = before
-        await one._beat()
-        await one._beat()
+        before = one._epoch._mine
+        await one._epoch._beat()
+        one._epoch._mine = before
+        await one._epoch._beat()
+        await one._epoch._beat()
         await one.put("requests/r1.json", b"1")
         await one.close()
 
@@ -187,8 +189,7 @@ def test_a_mark_of_a_writer_that_cannot_be_read_is_told_and_left_alone():
     ],
 )
 def test_cause_of_a_failure_is_told_in_one_line(error, trouble, message):
-    one = writer(MemoryStore(), "a")
-    with pytest.raises(StorageError, match=message) as caught, one._told("writing x"):
+    with pytest.raises(StorageError, match=message) as caught, told("writing x"):
         raise error
     assert (caught.value.trouble, "\n" in caught.value.message) == (trouble, False)
 

@@ -13,7 +13,8 @@ from e2e.s3_server import S3Server
 from fodc_proxy.captures.model import RequestPhase
 from fodc_proxy.runtime import Host, Proxy
 from fodc_proxy.settings import Settings
-from fodc_proxy.storage.bucket import BucketObjects, Patience, Writer, bucket_at
+from fodc_proxy.storage.bucket import BucketObjects, bucket_at
+from fodc_proxy.storage.epoch import Patience, Writer
 from fodc_proxy.storage.errors import FencedError, HeldError
 
 from ..captures.world import World  # noqa: TID252 - one folder's tests

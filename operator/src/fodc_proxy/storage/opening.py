@@ -58,10 +58,10 @@ def objects_at(url: str, data_dir: Path) -> Objects:
     folder = folder_of(url, data_dir)
     if folder is not None:
         return FolderObjects(folder)
-    from fodc_proxy.storage import bucket  # noqa: PLC0415 - its library is large and seldom used
+    from fodc_proxy.storage import bucket, epoch  # noqa: PLC0415 - a large library, seldom used
 
     program = f"process {os.getpid()} on {socket.gethostname()}"
-    return bucket.bucket_at(url, bucket.Writer(_instance_of(data_dir), program))
+    return bucket.bucket_at(url, epoch.Writer(_instance_of(data_dir), program))
 
 
 def _instance_of(data_dir: Path) -> str:
