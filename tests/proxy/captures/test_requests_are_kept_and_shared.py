@@ -186,6 +186,7 @@ def test_a_capture_that_a_busy_agent_refuses_waits_and_counts_as_no_attempt(play
         agent.max_running = 1
         await world.settle()
         assert world.get().phase is RequestPhase.SUCCEEDED
+        assert world.get().targets[0].attempts == 1
 
     play(scene)
 

@@ -73,6 +73,7 @@ def repeated(request: Request, result: Result, now_ms: int) -> Result:
     An agent that was busy has not tried: that counts as no attempt.
     """
     refused = result.refused + (result.reason == Reason.BUSY)
+    result = replace(result, refused=refused)
     tries = result.attempt - refused
     may_be = (
         result.phase is Phase.FAILED
@@ -86,7 +87,6 @@ def repeated(request: Request, result: Result, now_ms: int) -> Result:
     return replace(
         result,
         phase=Phase.PENDING,
-        refused=refused,
         not_before_ms=now_ms + pause_ms,
         finished_at_ms=None,
     )

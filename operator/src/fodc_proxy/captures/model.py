@@ -176,7 +176,7 @@ class Target:
     @property
     def attempts(self) -> int:
         """Captures that were started on this target, repeats included."""
-        return sum(result.attempt for result in self.results)
+        return sum(result.attempt - result.refused for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ STAGED: Final = "staged"
 _READERS: Final = 4
 _COPY_BYTES: Final = 1 << 20
 _LOCK_PAUSE_S: Final = 0.2
+_CLOSE_S: Final = 2.0
 T = TypeVar("T")
 
 
@@ -89,7 +90,7 @@ class FolderObjects:
             return
         self._closed = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(_CLOSE_S):
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._lock.release)
         self._writer.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
