@@ -82,6 +82,13 @@ def test_credentials_in_the_url_are_refused_and_not_shown():
     assert "hunter2" not in caught.value.message
 
 
+def test_a_container_of_azure_may_stand_before_its_account():
+    url = "abfss://container@account.dfs.core.windows.net/path"
+    assert settings(f"--artifact-store={url}").artifact_store == url
+    with pytest.raises(OptionError, match="credentials in the environment"):
+        settings("--artifact-store=abfss://container:hunter2@account.dfs.core.windows.net/path")
+
+
 def test_a_folder_may_be_named_and_a_bucket_has_no_end(tmp_path):
     assert folder_of("", tmp_path) == tmp_path / "store"
     assert folder_of("file:///var/lib/x", tmp_path) == Path("/var/lib/x")

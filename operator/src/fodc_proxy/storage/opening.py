@@ -31,7 +31,8 @@ def wrong_url(name: str, value: Value) -> str | None:
         parts = urlsplit(value)
     except ValueError:
         return f"{name} is no URL"
-    if parts.username is not None:
+    names_container = parts.scheme in {"abfs", "abfss"} and parts.password is None
+    if parts.username is not None and not names_container:
         return f"{name} must not hold a name or password; give credentials in the environment"
     if parts.scheme == "file":
         fits = not parts.netloc and parts.path.startswith("/") and parts.path != "/"
