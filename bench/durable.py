@@ -77,7 +77,7 @@ def requests_per_s() -> Figure:
     with proxy() as (_, addresses):
         rate = REQUESTS / asyncio.run(_all_asked(f"http://{addresses['http']}"))
     words = f"synced writes of one thread ({base:.0f} /s)"
-    return Figure(round(rate), "/s", 0.2, RATE, round(rate / base, 2), words, at_least=True)
+    return Figure(round(rate), "/s", 0.3, RATE, round(rate / base, 2), words, at_least=True)
 
 
 async def _one_cut(folder: Path, chance: random.Random) -> int:
