@@ -2,6 +2,7 @@
 """Builds the uplink from settings; a part of the runtime that has a file of its own."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from fodc_agent.recorder.recorder import Recorder
     from fodc_agent.uplink.existing.seven_streams import SevenStreams
 
+_log: Final = logging.getLogger(__name__)
+
+_GOODBYE_S: Final = 0.8
 _ALPN: Final = ["h2"]
 _MOST_TOKEN_BYTES: Final = 32 * 1024
 
@@ -37,9 +41,17 @@ class Uplink:
 
     caller: Caller
     link: AgentLink
-    session: AgentSession
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the line has been left for good."""
+
+    async def said_goodbye(self) -> None:
+        """Wait until the proxy knows, but not for long."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.gone.wait()
+        except TimeoutError:
+            _log.warning("proxy_heard_no_goodbye")
+        await self.link.transfers.close()
 
 
 def build_uplink(
@@ -96,7 +108,7 @@ def build_uplink(
         cut_hint=cut_hint(settings.proxy_tls),
         pace=pace,
     )
-    return Uplink(caller, link, session)
+    return Uplink(caller, link)
 
 
 def dial_with(
