@@ -25,6 +25,7 @@ from fodc_agent.captures.outcomes import Outcome
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held
+from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import (
     identity_labels,
     node_process,
@@ -69,10 +70,6 @@ _PAGE_CAP_S: Final = 5.0
 _REPLAY_S: Final = 1.0
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class NodeAgent:
     """The agent of one node: `start` it, `close` it; it belongs to the running event loop."""
 
@@ -85,7 +82,7 @@ class NodeAgent:
         self._crew = Crew()
         self._recorder = recorder_of(settings)
         self._keeper = keeper_of(settings, self._recorder)
-        self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
+        self._coordinator = Coordinator(time.monotonic, wall_ms, chance)
         self._recording = Recording(
             self._coordinator,
             self._recorder,

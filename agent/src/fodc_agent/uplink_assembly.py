@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fodc_agent.clocks import SteadyClock
 from fodc_agent.lanes import Lane
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import ProxyTls, Settings
-from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
+from fodc_agent.uplink.agent_link import AgentLink
 from fodc_agent.uplink.answers import Answers
 from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace

@@ -128,20 +128,16 @@ class _Answers:
         return next((sample.value for sample in self.values(name, match, source)), None)
 
     def window(
-        self,
-        start_ms: int,
-        end_ms: int,
-        names: frozenset[str] | None = None,
-        max_points: int | None = None,
+        self, start_ms: int, end_ms: int, names: frozenset[str] | None = None
     ) -> Iterator[WindowColumns]:
         """Yield the history with start <= time <= end in bounded pieces, times ascending.
 
-        `names` are exact sample names. `max_points` thins each source's rows evenly. A series
-        without a sample in that time is left out. Rows recorded while the pieces are consumed do
-        not appear, rows that leave the window meanwhile are missing from later pieces.
+        `names` are exact sample names. A series without a sample in that time is left out. Rows
+        recorded while the pieces are consumed do not appear, rows that leave the window meanwhile
+        are missing from later pieces.
         """
         for source, track in list(self._tracks.items()):
-            picks = track.window.pick(start_ms, end_ms, max_points)
+            picks = track.window.pick(start_ms, end_ms)
             yield from _pieces(source, track, picks, track.chosen_columns(names))
 
     def _one(self, source: str) -> Iterable[Track]:
