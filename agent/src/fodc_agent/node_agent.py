@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -113,15 +113,7 @@ class NodeAgent:
             origin=self._origin,
             report=self._reported,
         )
-        self._discovery = Discovery(
-            settings.cluster_state_ports,
-            interval_s=settings.cluster_state_interval_s,
-            fallback=self._facts_from_command,
-            on_change=self._learned,
-            ask=partial(ask_node, host=settings.node_host),
-            role=settings.node_role or UNSPECIFIED,
-            labels=settings.node_labels,
-        )
+        self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(
             settings,
             [one.source.name for one in self._sources],
@@ -319,6 +311,23 @@ class NodeAgent:
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
         return self._report.checks(self._line() if self.settings.proxy_endpoints else None)
+
+
+def discovery_of(
+    settings: Settings,
+    fallback: Callable[[], Awaitable[NodeFacts | None]],
+    on_change: Callable[[NodeFacts], None],
+) -> Discovery:
+    """Return what finds out who the node is."""
+    return Discovery(
+        settings.cluster_state_ports,
+        interval_s=settings.cluster_state_interval_s,
+        fallback=fallback,
+        on_change=on_change,
+        ask=partial(ask_node, host=settings.node_host),
+        role=settings.node_role or UNSPECIFIED,
+        labels=settings.node_labels,
+    )
 
 
 def identity_of(settings: Settings, pod_name: str) -> frames.Identity:
