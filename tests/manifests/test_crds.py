@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fodc_agent.option_table import OPTIONS as AGENT_OPTIONS
+from fodc_agent.settings import OPTIONS as AGENT_OPTIONS
 from fodc_api import requests as api
 from fodc_operator.resources import fodc_injection
 from fodc_operator.resources.fodc_injection import AgentTemplate, Flavour, Missed, Mode, OnError

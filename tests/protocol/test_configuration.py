@@ -115,26 +115,22 @@ def test_empty_argv_gives_an_empty_configuration():
     assert configuration_of([]) == NodeConfiguration((), ())
 
 
-def test_drift_names_majority_and_outliers():
+def test_drift_names_the_majority():
     nodes = {
         "data-0": entries(flush="1s", host="a"),
         "data-1": entries(flush="1s", host="b"),
         "data-2": entries(flush="9s", host="c"),
     }
     assert drift(nodes) == [
-        Drift(
-            "flush", False, {"1s": ("data-0", "data-1"), "9s": ("data-2",)}, True, "1s", ("data-2",)
-        ),
-        Drift(
-            "host", True, {"a": ("data-0",), "b": ("data-1",), "c": ("data-2",)}, False, None, ()
-        ),
+        Drift("flush", False, {"1s": ("data-0", "data-1"), "9s": ("data-2",)}, True, "1s"),
+        Drift("host", True, {"a": ("data-0",), "b": ("data-1",), "c": ("data-2",)}, False, None),
     ]
 
 
 def test_drift_shows_a_setting_that_only_some_nodes_have():
     (found,) = drift({"a": entries(x="1"), "b": [], "c": []})
     assert found.values == {"1": ("a",), None: ("b", "c")}
-    assert (found.has_majority, found.majority, found.outliers) == (True, None, ("a",))
+    assert (found.has_majority, found.majority) == (True, None)
 
 
 def test_equal_nodes_have_no_drift():

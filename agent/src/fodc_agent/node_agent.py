@@ -12,21 +12,21 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from fodc_agent.abilities import abilities, remote_abilities, shown
+from fodc_agent.abilities import remote_abilities
 from fodc_agent.bus.breaker import Breaker
-from fodc_agent.bus.coordinator import Coordinator, Reading
+from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.capture_notes import held_capture, note_outcome
-from fodc_agent.captures.orders import Captures, Origin
+from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
-from fodc_agent.captures.spool import Held, Spool
+from fodc_agent.captures.spool import Held
+from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import (
-    CONFIGURATION,
     identity_labels,
     node_process,
     pprof_url,
@@ -35,25 +35,18 @@ from fodc_agent.collecting import (
 from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
-from fodc_agent.lanes import Lane, StuckError
+from fodc_agent.lanes import Lane
+from fodc_agent.node_captures import captures_of, recovered
 from fodc_agent.node_report import NodeReport
-from fodc_agent.profiler_probe import look_at_profiler
+from fodc_agent.node_watch import NodeWatch
 from fodc_agent.recorder_assembly import keeper_of, recorder_of
 from fodc_agent.recording import Recording
 from fodc_agent.remote.shares import Share
 from fodc_agent.scrape_figures import is_page
 from fodc_agent.scraping.client import HttpClient
-from fodc_agent.self_check import read_facts
-from fodc_agent.self_metrics import (
-    memory_samples,
-    recording_samples,
-    source_samples,
-    task_samples,
-    uplink_samples,
-)
+from fodc_agent.self_metrics import own_samples
 from fodc_agent.settings import Settings
 from fodc_agent.sources.configuration import ConfigurationReading
-from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.uplink.pace import chance
@@ -68,22 +61,13 @@ from fodc_protocol.metrics.samples import Sample
 _log: Final = logging.getLogger(__name__)
 
 _STATE_EVERY_S: Final = 5.0
-_PROFILER_EVERY_S: Final = 300.0
-_PROFILER_RETRY_S: Final = 15.0
 _ROLE_PATIENCE_S: Final = 5.0
 _ROLE_AGE_S: Final = 300.0
 _INSPECTION_S: Final = 60.0
 _NODE_LABELS: Final = "node-labels"
 # A node that is back is to be seen soon; one scrape at a time is nothing that overloads it.
 _PAGE_CAP_S: Final = 5.0
-_CHECK_EVERY_S: Final = 3600.0
-_FIRST_CHECK_S: Final = 2.0
 _REPLAY_S: Final = 1.0
-_REFRESH_PAUSE_S: Final = 1.0
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class NodeAgent:
@@ -98,19 +82,18 @@ class NodeAgent:
         self._crew = Crew()
         self._recorder = recorder_of(settings)
         self._keeper = keeper_of(settings, self._recorder)
-        self._coordinator = Coordinator(time.monotonic, _wall_ms, chance)
-        self._restart_seen = asyncio.Event()
+        self._coordinator = Coordinator(time.monotonic, wall_ms, chance)
         self._recording = Recording(
             self._coordinator,
             self._recorder,
             on_change=self._tell_state,
             on_configuration=self._configuration_changed,
-            on_return=self._restart_seen.set,
+            on_return=self._look_again,
         )
         self._started_s = time.monotonic()
-        self._node = None if settings.is_remote else node_process(settings, self._check_again)
-        self._check_due = asyncio.Event()
-        self._self_check = Lane("self-check")
+        self._node = None
+        if not settings.is_remote:
+            self._node = node_process(settings, self._look_again)
         self._sources = sources_of(
             settings,
             self._client,
@@ -123,16 +106,14 @@ class NodeAgent:
         self._quota = Quota(
             max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
         )
-        self._captures = self._make_captures()
-        self._discovery = Discovery(
-            settings.cluster_state_ports,
-            interval_s=settings.cluster_state_interval_s,
-            fallback=self._facts_from_command,
-            on_change=self._learned,
-            ask=partial(ask_node, host=settings.node_host),
-            role=settings.node_role or UNSPECIFIED,
-            labels=settings.node_labels,
+        self._captures = captures_of(
+            settings,
+            PprofPort(self._client, self._profiler_url, self._inspection),
+            self._quota,
+            origin=self._origin,
+            report=self._reported,
         )
+        self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(
             settings,
             [one.source.name for one in self._sources],
@@ -142,6 +123,14 @@ class NodeAgent:
             self._captures,
             self._discovery,
             abilities=remote_abilities() if settings.is_remote else (),
+        )
+        self._watch = NodeWatch(
+            self._report,
+            self._client,
+            self._coordinator,
+            self._profiler_url,
+            self._inspection,
+            self._tell_state,
         )
         self._uplink: Uplink | None = None
 
@@ -154,8 +143,8 @@ class NodeAgent:
         # The first page must not wait for a disk or a /proc that hangs.
         await asyncio.sleep(0)
         if self._node is not None:
-            await self._check_first(self._node)
-        held = await self._recovered()
+            await self._watch.check_first(self._node)
+        held = await recovered(self._report)
         if self._keeper is not None:
             # Who asks at once is to find the history of the life before.
             with contextlib.suppress(TimeoutError):
@@ -192,11 +181,11 @@ class NodeAgent:
     def _start_telling(self, held: Sequence[Held]) -> None:
         crew = self._crew
         crew.start("identity", self._discovery.run)
-        crew.start("configuration", self._refresh_configuration)
-        crew.start("profiler", self._watch_profiler)
+        crew.start("configuration", self._watch.watch_configuration)
+        crew.start("profiler", self._watch.watch_profiler)
         crew.start("state", self._publish_state)
         if self._node is not None:
-            crew.start("self-check", partial(self._check_self, self._node))
+            crew.start("self-check", partial(self._watch.check, self._node))
         if self.settings.proxy_endpoints:
             self._uplink = self._make_uplink(held)
             crew.start("uplink", self._call)
@@ -209,74 +198,24 @@ class NodeAgent:
         await self._captures.aclose()
         await self._coordinator.aclose()
         if self._uplink is not None:
-            await self._said_goodbye(self._uplink)
+            await self._uplink.said_goodbye()
         await self._crew.stop(0.5)
         await self._client.aclose()
         if self._keeper is not None:
             await self._keeper.close()
 
-    async def _said_goodbye(self, uplink: Uplink) -> None:
-        try:
-            async with asyncio.timeout(0.8):
-                await uplink.gone.wait()
-        except TimeoutError:
-            _log.warning("proxy_heard_no_goodbye")
-        await uplink.link.transfers.close()
-
     # ---- parts -----------------------------------------------------------------------------
-
-    def _make_captures(self) -> Captures:
-        settings = self.settings
-        return Captures(
-            PprofPort(self._client, self._profiler_url, self._inspection),
-            Spool(settings.capture_dir),
-            self._quota,
-            origin=self._origin,
-            report=self._reported,
-            max_bytes=settings.capture_max_bytes,
-        )
-
-    async def _recovered(self) -> list[Held]:
-        """Take over the spool of an earlier life; without one there are no captures."""
-        try:
-            held = await self._captures.recover()
-        except OSError as error:
-            self._report.spool_problem = (
-                f"--capture-dir {self.settings.capture_dir}: {error.strerror or error}"
-            )
-            _log.warning("captures_off reason=%r", self._report.spool_problem)
-            return []
-        if held:
-            _log.info("captures_recovered count=%d", len(held))
-        return held
 
     def _make_uplink(self, held: Sequence[Held]) -> Uplink:
         return build_uplink(
             self.settings,
-            identity=self._identity(),
+            identity=identity_of(self.settings, self.pod_name),
             incarnation=self.incarnation,
             state=self._report.state,
             answers=Answers(self._recorder, self._configuration, self._report.missing_sources),
             recorder=self._recorder,
             jobs=self._captures,
             held=[held_capture(one) for one in held],
-        )
-
-    def _identity(self) -> frames.Identity:
-        settings = self.settings
-        addresses = [("metrics", settings.metrics_ports), ("pprof", settings.pprof_ports)]
-        return frames.Identity(
-            pod_name=self.pod_name,
-            namespace=settings.pod_namespace,
-            pod_uid=settings.pod_uid,
-            kubernetes_node=settings.kubernetes_node,
-            cluster=settings.cluster,
-            container_names=settings.container_names,
-            addresses=tuple(
-                frames.Address(name, settings.pod_ip or settings.node_host, port)
-                for name, ports in addresses
-                for port in ports
-            ),
         )
 
     async def _call(self) -> None:
@@ -293,12 +232,9 @@ class NodeAgent:
 
     # ---- what is known about the node ----------------------------------------------------------
 
-    def _facts(self) -> NodeFacts:
-        return self._discovery.facts
-
     async def _facts_from_command(self) -> NodeFacts | None:
         """Read role and labels from what the node was told, where its ports do not tell them."""
-        reading = await self._configuration_now(_ROLE_AGE_S)
+        reading = await self._watch.configuration(_ROLE_AGE_S)
         known = reading.payload
         if not isinstance(known, ConfigurationReading) or not known.epoch:
             return None
@@ -316,69 +252,14 @@ class NodeAgent:
                 self._recorder.set_identity(one.source.name, own)
         self._tell_state()
 
-    async def _watch_profiler(self) -> None:
-        while True:
-            facts = await look_at_profiler(self._client, self._profiler_url, self._inspection)
-            if facts != self._report.profiler:
-                _log.info("profiler_seen url=%s problem=%r", self._profiler_url, facts.problem)
-                self._report.profiler = facts
-                self._tell_state()
-            await asyncio.sleep(_PROFILER_RETRY_S if facts.problem else _PROFILER_EVERY_S)
-
-    def _check_again(self) -> None:
-        """Let the self-check look now: the node's process is another one."""
-        self._check_due.set()
-        self._restart_seen.set()
-
-    async def _refresh_configuration(self) -> None:
-        """Read the node's settings anew after what may have been a restart."""
-        while True:
-            await self._restart_seen.wait()
-            self._restart_seen.clear()
-            await self._configuration_now(0.0)
-            await asyncio.sleep(_REFRESH_PAUSE_S)
-
-    async def _configuration_now(self, max_age_s: float | None = None) -> Reading:
-        """Return a reading of the configuration, and let everybody know it."""
-        reading = await self._coordinator.demand(CONFIGURATION, max_age_s=max_age_s)
-        if isinstance(reading.payload, ConfigurationReading):
-            self._recording.take_configuration(reading.payload)
-        return reading
-
-    async def _check_first(self, node: NodeProcess) -> None:
-        """Look once before anybody is greeted; a check that fails or hangs stops nothing."""
-        try:
-            async with asyncio.timeout(_FIRST_CHECK_S):
-                await self._check(node)
-        except Exception:  # noqa: BLE001 - the task that repeats it says more
-            _log.exception("self_check_failed")
-
-    async def _check_self(self, node: NodeProcess) -> None:
-        """Look at what the kernel permits, hourly and when the node's process changes."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CHECK_EVERY_S):
-                    await self._check_due.wait()
-            self._check_due.clear()
-            try:
-                await self._check(node)
-            except StuckError as stuck:
-                _log.warning("self_check_hangs problem=%r", str(stuck))
-
-    async def _check(self, node: NodeProcess) -> None:
-        process = await node.find()
-        facts = await self._self_check.run(partial(read_facts, node, process))
-        told = abilities(facts, self.settings.flavour)
-        if told != self._report.abilities:
-            _log.info("self_check %s", shown(facts, told))
-            self._report.abilities = told
-            self._tell_state()
+    def _look_again(self) -> None:
+        self._watch.look_again()
 
     def _origin(self) -> Origin:
         return Origin(
             node=self.pod_name,
             pod=self.pod_name,
-            role=self._facts().role,
+            role=self._discovery.facts.role,
             agent_version=VERSION,
             incarnation=self.incarnation,
         )
@@ -389,7 +270,7 @@ class NodeAgent:
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
-        reading = await self._configuration_now()
+        reading = await self._watch.configuration()
         payload = reading.payload or self._recording.configuration
         if not isinstance(payload, ConfigurationReading):
             raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
@@ -417,16 +298,11 @@ class NodeAgent:
             await asyncio.sleep(max(_STATE_EVERY_S, self.settings.poll_interval_s))
 
     def _own_samples(self) -> Iterable[Sample]:
-        yield from memory_samples()
-        yield from source_samples(self._coordinator.statistics())
-        yield from recording_samples(self._recording.failures)
-        yield from uplink_samples(self._line())
-        yield from task_samples(self._crew.crashes)
+        statistics, failures = self._coordinator.statistics(), self._recording.failures
+        return own_samples(statistics, failures, self._line(), self._crew.crashes)
 
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()
-
-    # ---- for the agent's own port ----------------------------------------------------------------
 
     def blocks(self) -> list[FamilyBlock]:
         """Return the newest values, one block per family."""
@@ -435,6 +311,41 @@ class NodeAgent:
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
         return self._report.checks(self._line() if self.settings.proxy_endpoints else None)
+
+
+def discovery_of(
+    settings: Settings,
+    fallback: Callable[[], Awaitable[NodeFacts | None]],
+    on_change: Callable[[NodeFacts], None],
+) -> Discovery:
+    """Return what finds out who the node is."""
+    return Discovery(
+        settings.cluster_state_ports,
+        interval_s=settings.cluster_state_interval_s,
+        fallback=fallback,
+        on_change=on_change,
+        ask=partial(ask_node, host=settings.node_host),
+        role=settings.node_role or UNSPECIFIED,
+        labels=settings.node_labels,
+    )
+
+
+def identity_of(settings: Settings, pod_name: str) -> frames.Identity:
+    """Return what stays the same for the life of the node's pod."""
+    addresses = [("metrics", settings.metrics_ports), ("pprof", settings.pprof_ports)]
+    return frames.Identity(
+        pod_name=pod_name,
+        namespace=settings.pod_namespace,
+        pod_uid=settings.pod_uid,
+        kubernetes_node=settings.kubernetes_node,
+        cluster=settings.cluster,
+        container_names=settings.container_names,
+        addresses=tuple(
+            frames.Address(name, settings.pod_ip or settings.node_host, port)
+            for name, ports in addresses
+            for port in ports
+        ),
+    )
 
 
 def configuration_frame(query_id: int, reading: ConfigurationReading) -> frames.Configuration:

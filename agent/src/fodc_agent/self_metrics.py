@@ -63,3 +63,17 @@ def recording_samples(failures: Mapping[str, int]) -> Iterator[Sample]:
     for source, count in failures.items():
         text = "Readings that came and could not be recorded."
         yield _counter("recording_failures_total", text, count, (("source", source),))
+
+
+def own_samples(
+    statistics: Mapping[str, SourceStatistics],
+    failures: Mapping[str, int],
+    line: LineStatus,
+    crashes: Mapping[str, int],
+) -> Iterator[Sample]:
+    """Yield everything that the agent says of itself."""
+    yield from memory_samples()
+    yield from source_samples(statistics)
+    yield from recording_samples(failures)
+    yield from uplink_samples(line)
+    yield from task_samples(crashes)

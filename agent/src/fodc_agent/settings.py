@@ -1,40 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent can be told: one declaration per option, one frozen object for the program.
+"""What the agent can be told: one frozen object whose fields declare their options.
 
 The one idea: every flag of the Go agent is understood with its name, meaning and error text
-(upstream-agent §3.2), so that a chart written for it starts this agent; ours come beside them.
-Precedence: flag, then FODC_<NAME>, then the file of --config, then the default.
+(upstream-agent §3.2), so that a chart written for it starts this agent; ours come beside them. Its
+defaults are kept except where they do not work (W-02: its agent dials :17900 while its proxy
+listens on :17912). Precedence: flag, then FODC_<NAME>, then the file of --config, then the default.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from fodc_agent.declaring import (
+    ROLES,
+    a_role,
+    choice,
+    declared,
+    names,
+    number,
+    numbers,
+    numbers_in,
+    one_of,
+    options_of,
+    pairs,
+    path,
+    seconds,
+    size,
+    switch,
+    text,
+    values_of,
+)
+from fodc_agent.dormant import DORMANT
 from fodc_agent.identity.roles import labels_of
-from fodc_agent.option_table import DORMANT, OPTIONS, ROLES
 from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import (
     Address,
+    Kind,
+    Option,
     Resolved,
+    all_of,
+    between,
     describe,
+    endpoints,
+    not_empty,
+    not_negative,
+    ports,
+    positive,
     resolve,
     usage,
     wants_help,
 )
 
+# ruff: noqa: RUF009 - the calls beside the fields are their declarations
+
 ENVIRONMENT_PREFIX: Final = "FODC"
 PROGRAM: Final = "fodc-agent"
 LOOPBACK: Final = "127.0.0.1"
-_FALLBACKS: Final[Mapping[str, str]] = {
-    "pod-name": "POD_NAME",
-    "pod-namespace": "POD_NAMESPACE",
-    "pod-uid": "POD_UID",
-    "kubernetes-node": "NODE_NAME",
-    "pod-ip": "POD_IP",
-}
+_PPROF_PORT: Final = "pressure-profiler-pprof-port"
 
 
 class Attachment(StrEnum):
@@ -55,56 +80,262 @@ class ProxyTls:
     server_name: str
 
 
-@dataclass(frozen=True, slots=True)
+# ---- how some values are read ---------------------------------------------------------------
+
+
+def _role(resolved: Resolved, name: str) -> str:
+    return ROLES[resolved.text(name).lower()]
+
+
+def _labels(resolved: Resolved, name: str) -> Mapping[str, str]:
+    return labels_of(",".join(resolved.list_of(name)))
+
+
+def _attachment(resolved: Resolved, name: str) -> Attachment:
+    """Return what was told, else sidecar where a pod's UID is known."""
+    if told := resolved.text(name):
+        return Attachment(told)
+    return Attachment.SIDECAR if resolved.text("pod-uid") else Attachment.STANDALONE
+
+
+def _listen(resolved: Resolved, name: str) -> Address:
+    address = resolved.address(name)
+    assert address is not None
+    return address
+
+
+def _endpoints(resolved: Resolved, name: str) -> tuple[tuple[str, int], ...]:
+    found = map(parse_endpoint, resolved.list_of(name))
+    return tuple((address.host, address.port) for address in found)
+
+
+def _pprof_ports(resolved: Resolved, name: str) -> tuple[int, ...]:
+    return numbers_in(resolved, name) or (resolved.integer(_PPROF_PORT),)
+
+
+def _folder(resolved: Resolved, name: str) -> Path:
+    return Path(resolved.text(name))
+
+
+# ---- everything that can be told ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that the agent was told; times in seconds, sizes in bytes."""
 
-    poll_interval_s: float
-    metrics_ports: tuple[int, ...]
-    container_names: tuple[str, ...]
-    metrics_memory_percent: int
-    metrics_memory_percent_given: bool
-    window_budget_bytes: int
-    window_target_s: float
-    recorder_dir: Path | None
-    recorder_max_bytes: int
-    pod_name: str
-    pod_namespace: str
-    pod_uid: str
-    pod_ip: str
-    kubernetes_node: str
-    cluster: str
-    node_role: str
-    node_labels: Mapping[str, str]
-    node_container: str
-    attachment: Attachment
-    flavour: str
-    """basic, proc, ebpf, or empty where nobody said."""
-    targets_file: Path | None
-    """The nodes to attach to over the network; given when and only when the agent is remote."""
-    cluster_state_ports: tuple[int, ...]
-    cluster_state_interval_s: float
-    node_pid: int
-    node_process_name: str
-    listen: Address
-    log_level: str
-    log_format: str
-    print_addresses: bool
-    proxy_endpoints: tuple[tuple[str, int], ...]
-    contract: str
-    heartbeat_interval_s: float
-    reconnect_interval_s: float
-    proxy_tls: ProxyTls | None
-    proxy_token_file: Path | None
-    pprof_ports: tuple[int, ...]
-    capture_dir: Path
-    capture_max_bytes: int
-    capture_quota_bytes: int
-    capture_max_count: int
+    poll_interval_s: float = seconds(
+        "poll-metrics-interval", "10s", "Pause between two scrapes of the node."
+    )
+    metrics_ports: tuple[int, ...] = numbers(
+        "poll-metrics-ports",
+        "2121",
+        "Ports of the node's /metrics on 127.0.0.1.",
+        check=all_of(not_empty, ports),
+    )
+    container_names: tuple[str, ...] = names(
+        "container-names", "Container behind each of the ports, for the label container_name."
+    )
+    metrics_memory_percent: int = number(
+        "max-metrics-memory-usage-percentage",
+        "10",
+        "Share of the agent's memory limit for recorded metrics.",
+        check=between(0, 100),
+    )
+    window_budget_bytes: int = size(
+        "window-budget",
+        "0",
+        "Memory for recorded metrics; 0 derives it from the percentage, at most 8MiB unless the "
+        "percentage was given or the agent is remote.",
+        check=not_negative,
+    )
+    window_target_s: float = seconds("window-target", "1h", "How much history is wanted.")
+    recorder_dir: Path | None = path(
+        "recorder-dir",
+        "Directory of the journal that keeps history over a restart; empty keeps none.",
+    )
+    recorder_max_bytes: int = size("recorder-max-bytes", "32MiB", "Disk space of the journal.")
+
+    pod_name: str = text(
+        "pod-name", "", "Name of this pod or machine; POD_NAME is read too.", variable="POD_NAME"
+    )
+    pod_namespace: str = text(
+        "pod-namespace",
+        "",
+        "Namespace of this pod; POD_NAMESPACE is read too.",
+        variable="POD_NAMESPACE",
+    )
+    pod_uid: str = text("pod-uid", "", "UID of this pod; POD_UID is read too.", variable="POD_UID")
+    pod_ip: str = text("pod-ip", "", "Address of this pod; POD_IP is read too.", variable="POD_IP")
+    kubernetes_node: str = text(
+        "kubernetes-node", "", "Machine of this pod; NODE_NAME is read too.", variable="NODE_NAME"
+    )
+    cluster: str = text("cluster", "", "Name of the BanyanDB cluster.")
+    node_role: str = declared(
+        Option(
+            "node-role",
+            Kind.STRING,
+            "",
+            "Role of the node: data, liaison or standalone; empty discovers it.",
+            check=a_role,
+        ),
+        _role,
+    )
+    node_labels: Mapping[str, str] = declared(
+        Option(
+            "node-labels",
+            Kind.LIST,
+            "",
+            "Labels of the node, such as type=hot; the node's own ports and command add others.",
+            metavar="name=value,...",
+            check=pairs,
+        ),
+        _labels,
+    )
+    node_container: str = text(
+        "node-container",
+        "",
+        "Name of the container in which the node runs, to tell its process from others.",
+    )
+    attachment: Attachment = declared(
+        Option(
+            "attachment",
+            Kind.STRING,
+            "",
+            "How the agent is attached: beside the node in its pod, over the network with "
+            "--targets-file, or on a machine. Empty is sidecar where POD_UID is known.",
+            metavar="sidecar|remote|standalone",
+            check=one_of(*Attachment),
+        ),
+        _attachment,
+    )
+    flavour: str = text(
+        "flavour",
+        "",
+        "How much of the node the pod lets the agent see; said in the log and to the proxy.",
+        metavar="basic|proc|ebpf",
+        check=one_of("basic", "proc", "ebpf"),
+    )
+    targets_file: Path | None = path(
+        "targets-file",
+        "JSON file of the nodes that one agent attaches to over the network; read anew when it "
+        "changes.",
+    )
+    cluster_state_ports: tuple[int, ...] = numbers(
+        "cluster-state-ports",
+        "",
+        "gRPC ports of the node on 127.0.0.1 that are asked for role and labels.",
+        check=ports,
+    )
+    cluster_state_interval_s: float = seconds(
+        "cluster-state-poll-interval", "30s", "Pause between two such questions."
+    )
+    node_pid: int = number(
+        "node-pid", "0", "Process id of the node; 0 finds it by its name.", check=not_negative
+    )
+    node_process_name: str = text(
+        "node-process-name", "banyand", "How the node's process name begins."
+    )
+
+    listen: Address = declared(
+        Option(
+            "prometheus-listen-addr",
+            Kind.ADDRESS,
+            ":9090",
+            "Where /metrics, /healthz, /readyz and /version are served.",
+            check=not_empty,
+        ),
+        _listen,
+    )
+    log_level: str = choice(
+        "log-level", "info", "Least important log line shown.", "debug", "info", "warning", "error"
+    )
+    log_format: str = choice("log-format", "text", "Shape of a log line.", "text", "json")
+    print_addresses: bool = switch(
+        "print-addresses",
+        "Print one JSON line with the address that is listened on, for scripts that use port 0.",
+    )
+
+    proxy_endpoints: tuple[tuple[str, int], ...] = declared(
+        Option(
+            "proxy-addr",
+            Kind.LIST,
+            "localhost:17912",
+            "Address of the proxy; several are tried in turn; empty runs without a proxy.",
+            metavar="host:port",
+            check=endpoints,
+        ),
+        _endpoints,
+    )
+    contract: str = choice(
+        "contract",
+        "auto",
+        "What is spoken with the proxy: link is ours, fodc the one of the Go proxy, auto tries "
+        "link first.",
+        "auto",
+        "link",
+        "fodc",
+    )
+    heartbeat_interval_s: float = seconds(
+        "heartbeat-interval",
+        "10s",
+        "Pause between two heartbeats unless the proxy announces another.",
+    )
+    reconnect_interval_s: float = seconds(
+        "reconnect-interval",
+        "1s",
+        "Upper end of the first random pause before a new attempt; doubles up to 4 s.",
+    )
+    proxy_tls_wanted: bool = switch("proxy-tls", "Use TLS; implied by the three files below.")
+    proxy_tls_ca: str = text(
+        "proxy-tls-ca", "", "CA of the proxy; empty trusts the system's CAs.", metavar="FILE"
+    )
+    proxy_tls_cert: str = text("proxy-tls-cert", "", "Client certificate (mTLS).", metavar="FILE")
+    proxy_tls_key: str = text("proxy-tls-key", "", "Key of the client certificate.", metavar="FILE")
+    proxy_token_file: Path | None = path(
+        "proxy-token-file",
+        "Bearer token for the proxy, such as a projected ServiceAccount token; read anew for each "
+        "connection and sent with TLS only.",
+    )
+    proxy_tls_server_name: str = text(
+        "proxy-tls-server-name", "", "Name that the proxy's certificate must have."
+    )
+
+    pprof_ports: tuple[int, ...] = declared(
+        Option(
+            "pprof-ports",
+            Kind.LIST,
+            "",
+            f"Ports of the node's pprof on 127.0.0.1; empty takes --{_PPROF_PORT}.",
+            check=ports,
+        ),
+        _pprof_ports,
+    )
+    capture_dir: Path = declared(
+        Option(
+            "capture-dir",
+            Kind.STRING,
+            "/tmp/fodc-captures",  # noqa: S108 - created 0700, files 0600
+            "Directory where captures wait for the proxy.",
+            check=not_empty,
+        ),
+        _folder,
+    )
+    capture_max_bytes: int = size("capture-max-bytes", "64MiB", "Largest single capture.")
+    capture_quota_bytes: int = size(
+        "capture-quota",
+        "256MiB",
+        "Disk space of all captures; what nobody has fetched yet is evicted last.",
+    )
+    capture_max_count: int = number(
+        "capture-max-count", "64", "Most captures that are held.", check=positive
+    )
+
     lines: tuple[str, ...]
     """Every option as "name=value (origin)" for the start log, secrets masked."""
     dormant: tuple[str, ...]
     """What was given although nothing here does it, as "option=name needs='what'"."""
+    metrics_memory_percent_given: bool
     node_host: str = LOOPBACK
     """Where the node's ports are: explicit IPv4, which is what a node binds (T-CL-16)."""
 
@@ -112,6 +343,23 @@ class Settings:
     def is_remote(self) -> bool:
         """Whether nodes are reached over the network only."""
         return self.attachment is Attachment.REMOTE
+
+    @property
+    def proxy_tls(self) -> ProxyTls | None:
+        """How TLS is spoken with the proxy, None where it is not."""
+        if not (self.proxy_tls_wanted or self.proxy_tls_ca or self.proxy_tls_cert):
+            return None
+        return ProxyTls(
+            self.proxy_tls_ca, self.proxy_tls_cert, self.proxy_tls_key, self.proxy_tls_server_name
+        )
+
+
+OPTIONS: Final = (
+    *options_of(fields(Settings)),
+    Option(_PPROF_PORT, Kind.INT, "6060", "pprof port of the node.", check=between(1, 65_535)),
+    Option("config", Kind.STRING, "", "YAML or JSON file with options by name.", metavar="FILE"),
+)
+"""What this agent offers."""
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -121,7 +369,15 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     problems = list(_contradictions(resolved))
     if problems:
         raise OptionError("\n".join(problems))
-    return _settings(resolved, environ)
+    asleep = {option.name: option.help for option in DORMANT}
+    given = {name for name, origin in resolved.origins.items() if origin != "default"}
+    return Settings(
+        # Each field declares how it is read, so the kinds fit.
+        **values_of(fields(Settings), resolved),  # type: ignore[arg-type]
+        lines=tuple(line for line in describe(resolved) if line.partition("=")[0] not in asleep),
+        dormant=tuple(f"option={name} needs={asleep[name]!r}" for name in asleep if name in given),
+        metrics_memory_percent_given="max-metrics-memory-usage-percentage" in given,
+    )
 
 
 def _contradictions(resolved: Resolved) -> list[str]:
@@ -146,95 +402,6 @@ def _contradictions(resolved: Resolved) -> list[str]:
     if resolved.integer("capture-quota") < resolved.integer("capture-max-bytes"):
         problems.append("capture-quota must not be less than capture-max-bytes")
     return problems
-
-
-def _settings(resolved: Resolved, environ: Mapping[str, str]) -> Settings:
-    listen = resolved.address("prometheus-listen-addr")
-    assert listen is not None
-    asleep = {option.name: option.help for option in DORMANT}
-    given = {name for name, origin in resolved.origins.items() if origin != "default"}
-    return Settings(
-        poll_interval_s=resolved.number("poll-metrics-interval"),
-        metrics_ports=_numbers(resolved.list_of("poll-metrics-ports")),
-        container_names=resolved.list_of("container-names"),
-        metrics_memory_percent=resolved.integer("max-metrics-memory-usage-percentage"),
-        metrics_memory_percent_given="max-metrics-memory-usage-percentage" in given,
-        window_budget_bytes=resolved.integer("window-budget"),
-        window_target_s=resolved.number("window-target"),
-        recorder_dir=_path(resolved, "recorder-dir"),
-        recorder_max_bytes=resolved.integer("recorder-max-bytes"),
-        pod_name=_with_fallback(resolved, environ, "pod-name"),
-        pod_namespace=_with_fallback(resolved, environ, "pod-namespace"),
-        pod_uid=_with_fallback(resolved, environ, "pod-uid"),
-        pod_ip=_with_fallback(resolved, environ, "pod-ip"),
-        kubernetes_node=_with_fallback(resolved, environ, "kubernetes-node"),
-        cluster=resolved.text("cluster"),
-        node_role=ROLES[resolved.text("node-role").lower()],
-        node_labels=labels_of(",".join(resolved.list_of("node-labels"))),
-        node_container=resolved.text("node-container"),
-        attachment=_attachment(resolved, environ),
-        flavour=resolved.text("flavour"),
-        targets_file=_path(resolved, "targets-file"),
-        cluster_state_ports=_numbers(resolved.list_of("cluster-state-ports")),
-        cluster_state_interval_s=resolved.number("cluster-state-poll-interval"),
-        node_pid=resolved.integer("node-pid"),
-        node_process_name=resolved.text("node-process-name"),
-        listen=listen,
-        log_level=resolved.text("log-level"),
-        log_format=resolved.text("log-format"),
-        print_addresses=resolved.flag("print-addresses"),
-        proxy_endpoints=tuple(map(_endpoint, resolved.list_of("proxy-addr"))),
-        contract=resolved.text("contract"),
-        heartbeat_interval_s=resolved.number("heartbeat-interval"),
-        reconnect_interval_s=resolved.number("reconnect-interval"),
-        proxy_tls=_proxy_tls(resolved),
-        proxy_token_file=_path(resolved, "proxy-token-file"),
-        pprof_ports=_numbers(resolved.list_of("pprof-ports"))
-        or (resolved.integer("pressure-profiler-pprof-port"),),
-        capture_dir=Path(resolved.text("capture-dir")),
-        capture_max_bytes=resolved.integer("capture-max-bytes"),
-        capture_quota_bytes=resolved.integer("capture-quota"),
-        capture_max_count=resolved.integer("capture-max-count"),
-        lines=tuple(line for line in describe(resolved) if line.partition("=")[0] not in asleep),
-        dormant=tuple(f"option={name} needs={asleep[name]!r}" for name in asleep if name in given),
-    )
-
-
-def _numbers(texts: Sequence[str]) -> tuple[int, ...]:
-    return tuple(map(int, texts))
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    address = parse_endpoint(text)
-    return address.host, address.port
-
-
-def _with_fallback(resolved: Resolved, environ: Mapping[str, str], name: str) -> str:
-    return resolved.text(name) or environ.get(_FALLBACKS[name], "")
-
-
-def _path(resolved: Resolved, name: str) -> Path | None:
-    text = resolved.text(name)
-    return Path(text) if text else None
-
-
-def _attachment(resolved: Resolved, environ: Mapping[str, str]) -> Attachment:
-    """Return what was told, else sidecar where a pod's UID is known."""
-    if told := resolved.text("attachment"):
-        return Attachment(told)
-    in_pod = _with_fallback(resolved, environ, "pod-uid")
-    return Attachment.SIDECAR if in_pod else Attachment.STANDALONE
-
-
-def _proxy_tls(resolved: Resolved) -> ProxyTls | None:
-    tls = ProxyTls(
-        resolved.text("proxy-tls-ca"),
-        resolved.text("proxy-tls-cert"),
-        resolved.text("proxy-tls-key"),
-        resolved.text("proxy-tls-server-name"),
-    )
-    wanted = resolved.flag("proxy-tls") or tls.ca_file or tls.cert_file
-    return tls if wanted else None
 
 
 # ---- the file of --config -------------------------------------------------------------------

@@ -2,17 +2,19 @@
 """Builds the uplink from settings; a part of the runtime that has a file of its own."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fodc_agent.clocks import SteadyClock
 from fodc_agent.lanes import Lane
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import ProxyTls, Settings
-from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
+from fodc_agent.uplink.agent_link import AgentLink
 from fodc_agent.uplink.answers import Answers
 from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from fodc_agent.recorder.recorder import Recorder
     from fodc_agent.uplink.existing.seven_streams import SevenStreams
 
+_log: Final = logging.getLogger(__name__)
+
+_GOODBYE_S: Final = 0.8
 _ALPN: Final = ["h2"]
 _MOST_TOKEN_BYTES: Final = 32 * 1024
 
@@ -37,9 +42,17 @@ class Uplink:
 
     caller: Caller
     link: AgentLink
-    session: AgentSession
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the line has been left for good."""
+
+    async def said_goodbye(self) -> None:
+        """Wait until the proxy knows, but not for long."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.gone.wait()
+        except TimeoutError:
+            _log.warning("proxy_heard_no_goodbye")
+        await self.link.transfers.close()
 
 
 def build_uplink(
@@ -96,7 +109,7 @@ def build_uplink(
         cut_hint=cut_hint(settings.proxy_tls),
         pace=pace,
     )
-    return Uplink(caller, link, session)
+    return Uplink(caller, link)
 
 
 def dial_with(

@@ -12,9 +12,6 @@ from typing import Final, TypeAlias
 
 from fodc_protocol.errors import ArtifactError, Reason
 
-CHUNK_BYTES: Final = 1 << 20
-"""Usual chunk: 1 MiB, as in the existing contract."""
-_REMEMBERED_CHUNKS: Final = 256
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 Json: TypeAlias = str | int | bool | list[str] | None

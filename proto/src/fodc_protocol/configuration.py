@@ -145,7 +145,7 @@ class Drift:
     """One name whose value is not the same on all nodes.
 
     `values` maps each value to its nodes; None stands for "not set" (the default). `majority` is
-    the single most frequent value and `outliers` the nodes that have another one; without a single
+    the single most frequent value; without a single
     one both are empty and `has_majority` is False. `identity` marks names that tell nodes apart
     (hosts, paths), where a difference is expected.
     """
@@ -155,7 +155,6 @@ class Drift:
     values: Mapping[str | None, tuple[str, ...]]
     has_majority: bool
     majority: str | None
-    outliers: tuple[str, ...]
 
 
 def is_identity(name: str) -> bool:
@@ -185,6 +184,4 @@ def _drift_of(name: str, by_node: Mapping[str, Mapping[str, str]]) -> Drift:
     ranked = Counter({value: len(nodes) for value, nodes in values.items()}).most_common(2)
     has_majority = len(ranked) == 1 or ranked[0][1] > ranked[1][1]
     majority = ranked[0][0] if has_majority else None
-    others = [values[value] for value in values if value != majority] if has_majority else []
-    outliers = tuple(sorted(node for nodes in others for node in nodes))
-    return Drift(name, is_identity(name), values, has_majority, majority, outliers)
+    return Drift(name, is_identity(name), values, has_majority, majority)

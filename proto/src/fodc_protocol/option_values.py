@@ -52,6 +52,8 @@ class Option:
     check: Check | None = None
     secret: bool = False
     choices: tuple[str, ...] = ()
+    variable: str = ""
+    """An environment variable of others, such as the downward API's, that is read as well."""
 
 
 # ---- checks ---------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ def resolve(
 ) -> Resolved:
     """Return the value of every option: flag, else environment, else file, else default.
 
+    Before the default comes the variable that an option names itself.
+
     `argv` without the program's name. Variables are `<env_prefix>_<NAME_IN_UPPER_SNAKE>`; an empty
     one counts as unset, unknown ones are left alone (Kubernetes sets such for services). File keys
     are option names, with "-" or "_". Raises OptionError that lists every problem, one a line.
@@ -124,6 +126,9 @@ def resolve(
             given = (Source.ENVIRONMENT, f"environment variable {variable}", environ[variable])
         elif option.name in from_file:
             given = (Source.FILE, f"{option.name!r} in the file", from_file[option.name])
+        elif environ.get(option.variable):
+            told = environ[option.variable]
+            given = (Source.ENVIRONMENT, f"environment variable {option.variable}", told)
         else:
             given = (Source.DEFAULT, "the default", option.default)
         origin, where, text = given

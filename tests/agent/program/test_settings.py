@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fodc_agent.collecting import sources_of
-from fodc_agent.option_table import DORMANT
+from fodc_agent.dormant import DORMANT
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.settings import Attachment, help_text, load
 from fodc_agent.sources.banyandb import MetricsSource

@@ -328,15 +328,6 @@ def test_window_carries_identity_and_type():
     )
 
 
-def test_w56_max_points_thins_the_answer():
-    one = recorder()
-    for at in range(100):
-        one.record_page("node", page(a=at), at)
-    assert len(list(history(one, "a"))) == 100
-    piece = next(one.window(0, 1000, None, 10))
-    assert (len(piece.timestamps_ms), piece.timestamps_ms[-1]) == (10, 99)
-
-
 # ---- budget, extent, bounds ---------------------------------------------------------------------
 
 

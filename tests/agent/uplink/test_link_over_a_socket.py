@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fodc_agent.clocks import SteadyClock
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
-from fodc_agent.uplink.agent_link import AgentLink, SteadyClock
+from fodc_agent.uplink.agent_link import AgentLink
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.link import frames

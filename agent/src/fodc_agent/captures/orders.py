@@ -7,7 +7,6 @@ more use for it, so giving the same order twice does nothing and asking for its 
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from fodc_agent.captures.outcomes import (
 from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.quota import Admitted, NoRoom, Quota
 from fodc_agent.captures.spool import Held, PartFile, Spool
+from fodc_agent.clocks import wall_ms
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason, advice
 from fodc_protocol.ids import CommandId, artifact_id
@@ -66,10 +66,6 @@ class _Running:
     task: "asyncio.Task[None] | None" = None
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Captures:
     """All captures of one node. Call `recover` once before anything else, `aclose` at the end."""
 
@@ -81,7 +77,7 @@ class Captures:
         *,
         origin: Callable[[], Origin],
         report: Report,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = wall_ms,
         max_running: int = MAX_CAPTURES_PER_AGENT,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:

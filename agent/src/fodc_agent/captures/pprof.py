@@ -16,6 +16,7 @@ from typing import Final
 
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.spool import PartFile
+from fodc_agent.clocks import wall_ms
 from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
@@ -67,7 +68,7 @@ class PprofPort:
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], "asyncio.Future[None]"] | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._client = client
         self._inspection = inspection

@@ -55,7 +55,8 @@ class _Absence:
 class Columns:
     """Table of one source. `limit` bounds the columns, `room_bytes` what their names cost.
 
-    The owner may move both at any time. A fresh column is not shown before `take_fresh`: its page
+    The owner may move both at any time. `absent` are the columns that the newest page did not have,
+    with how long. A fresh column is not shown before `take_fresh`: its page
     is still being read.
     """
 
@@ -73,7 +74,7 @@ class Columns:
         self._labels: list[Labels] = []
         self._free: list[int] = []
         self._fresh: dict[int, None] = {}
-        self._absent: dict[int, _Absence] = {}
+        self.absent: dict[int, _Absence] = {}
         self._stale: set[int] = set()
         self._tick = self._page_tick = self._page_row = 0
 
@@ -84,11 +85,6 @@ class Columns:
     def width(self) -> int:
         """Cells that a row needs."""
         return len(self._owners)
-
-    @property
-    def absent(self) -> Iterable[int]:
-        """Columns that the newest page did not have."""
-        return self._absent.keys()
 
     # ---- names to columns -------------------------------------------------------------------
 
@@ -104,10 +100,11 @@ class Columns:
             column = known.columns.get(series.labels)
             if column is not None:
                 return column
-        if not self._has_room(series):
+        has_column = bool(self._free) or len(self._owners) < self.limit
+        cost = _cost(series.name, series.labels)
+        if not has_column or self.name_bytes + cost > self.room_bytes:
             return NO_COLUMN
-        owner = known or self._new_name(series)
-        return self._assign(owner, series.labels)
+        return self._assign(known or self._new_name(series), series.labels)
 
     def describe(self, name: str, kind: MetricType, text: str) -> None:
         """Give a known sample name its type and help; an unknown name is ignored."""
@@ -129,15 +126,15 @@ class Columns:
         column = self.resolve(series)
         if column != NO_COLUMN:
             del self._fresh[column]
-            self._absent[column] = _Absence(self._tick - self.stale_after, _EVERY_ROW)
+            self.absent[column] = _Absence(self._tick - self.stale_after, _EVERY_ROW)
             self._stale.add(column)
         return column
 
     def settle(self, row: int) -> None:
         """End the restoring: `row` is the newest one that a restored series may have a value in."""
-        for column, absence in self._absent.items():
+        for column, absence in self.absent.items():
             if absence.row == _EVERY_ROW:
-                self._absent[column] = _Absence(absence.tick, row)
+                self.absent[column] = _Absence(absence.tick, row)
 
     def take_fresh(self) -> list[int]:
         """Return the columns assigned since the last call; from now on they are shown."""
@@ -149,16 +146,10 @@ class Columns:
     def drop_fresh(self) -> set[int]:
         """Free the columns assigned since `take_fresh`, as no row holds them; return them."""
         freed = set(self.take_fresh())
-        self._absent.update(dict.fromkeys(freed, _Absence(-1, _NO_ROW)))
+        self.absent.update(dict.fromkeys(freed, _Absence(-1, _NO_ROW)))
         if freed:
             self._forget(freed)
         return freed
-
-    def _has_room(self, series: Series) -> bool:
-        has_column = bool(self._free) or len(self._owners) < self.limit
-        return has_column and (
-            self.name_bytes + _cost(series.name, series.labels) <= self.room_bytes
-        )
 
     def _new_name(self, series: Series) -> _Name:
         owner = _Name(series.name, self._family(series, series.type, series.help))
@@ -221,12 +212,12 @@ class Columns:
         """Take note of a page that lacked `missing` columns (free ones may be among them)."""
         self._tick += 1
         gone = set(missing).difference(self._free)
-        for column in gone.difference(self._absent):
+        for column in gone.difference(self.absent):
             born_now = column in self._fresh
             last = _Absence(-1, _NO_ROW) if born_now else _Absence(self._page_tick, self._page_row)
-            self._absent[column] = last
-        for column in [back for back in self._absent if back not in gone]:
-            del self._absent[column]
+            self.absent[column] = last
+        for column in [back for back in self.absent if back not in gone]:
+            del self.absent[column]
             if column in self._stale:
                 self._stale.discard(column)
                 self._touch(column)
@@ -242,13 +233,13 @@ class Columns:
 
     def release(self, oldest_row: int) -> set[int]:
         """Free stale columns whose last value lies before `oldest_row`; return them."""
-        freed = {column for column in self._stale if self._absent[column].row < oldest_row}
+        freed = {column for column in self._stale if self.absent[column].row < oldest_row}
         if freed:
             self._forget(freed)
         return freed
 
     def _age(self) -> None:
-        for column, absence in self._absent.items():
+        for column, absence in self.absent.items():
             if column not in self._stale and self._tick - absence.tick >= self.stale_after:
                 self._stale.add(column)
                 self._touch(column)
@@ -264,7 +255,7 @@ class Columns:
         for column in freed:
             owner = self._owners[column]
             assert owner is not None, f"column {column} is free twice"
-            del self._absent[column]
+            del self.absent[column]
             del owner.columns[self._labels[column]]
             self.name_bytes -= _cost(owner.name, self._labels[column])
             touched[owner.family.name] = owner.family

@@ -90,7 +90,62 @@ class Diary(Protocol):
         """Write one row with the series new in it; say whether that was possible."""
 
 
-class Recorder:
+class _Answers:
+    """What the tracks of a recorder are asked for."""
+
+    _tracks: dict[str, Track]
+
+    def latest(self) -> Latest:
+        """Return one coherent snapshot of the newest values, stale series left out."""
+        blocks = merge_sources(block for track in self._tracks.values() for block in track.blocks())
+        return Latest(blocks, max((track.at_ms or 0 for track in self._tracks.values()), default=0))
+
+    def latest_samples(self) -> Iterator[Sample]:
+        """Yield the newest values one by one, components of histograms as samples of their own."""
+        for track in list(self._tracks.values()):
+            yield from track.latest_samples()
+
+    def values(
+        self, name: str, match: Mapping[str, str] | None = None, source: str | None = None
+    ) -> list[Sample]:
+        """Return the newest values of one exact sample name, in order of appearance (T-FR-08).
+
+        `match` compares whole label values, identity labels included; stale series are left out.
+        """
+        wanted = (match or {}).items()
+        tracks = self._tracks.values() if source is None else self._one(source)
+        return [
+            sample
+            for track in tracks
+            for sample in track.named(name)
+            if wanted <= dict(sample.series.labels).items()
+        ]
+
+    def value(
+        self, name: str, match: Mapping[str, str] | None = None, source: str | None = None
+    ) -> float | None:
+        """Return the value of the first match in order of appearance, None without any (W-09)."""
+        return next((sample.value for sample in self.values(name, match, source)), None)
+
+    def window(
+        self, start_ms: int, end_ms: int, names: frozenset[str] | None = None
+    ) -> Iterator[WindowColumns]:
+        """Yield the history with start <= time <= end in bounded pieces, times ascending.
+
+        `names` are exact sample names. A series without a sample in that time is left out. Rows
+        recorded while the pieces are consumed do not appear, rows that leave the window meanwhile
+        are missing from later pieces.
+        """
+        for source, track in list(self._tracks.items()):
+            picks = track.window.pick(start_ms, end_ms)
+            yield from _pieces(source, track, picks, track.chosen_columns(names))
+
+    def _one(self, source: str) -> Iterable[Track]:
+        track = self._tracks.get(source)
+        return () if track is None else (track,)
+
+
+class Recorder(_Answers):
     """Records pages and samples of named sources and answers for newest values and history.
 
     `budget_bytes` bounds names, rows and caches; `interval_s` is the usual scrape interval;
@@ -110,7 +165,7 @@ class Recorder:
         stale_after: int = 3,
         max_series: int = 20_000,
         least_series: int = 0,
-        diary: "Diary | None" = None,
+        diary: Diary | None = None,
     ) -> None:
         if interval_s <= 0:
             raise ValueError(f"interval_s must be above 0, got {interval_s}")
@@ -121,7 +176,7 @@ class Recorder:
         self._max_series = max_series
         self._least_series = least_series
         self.diary = diary
-        self._tracks: dict[str, Track] = {}
+        self._tracks = {}
         self._restoration: Restoration | None = None
         self._shared_identity: Labels = ()
         self._identities: dict[str, Labels] = {}
@@ -281,79 +336,15 @@ class Recorder:
             bytes=self._bytes(),
             budget_bytes=self.budget_bytes,
             target_s=self.target_s,
-            reachable_s=self._reachable_s(),
+            reachable_s=_reachable_s(
+                self._tracks.values(),
+                self.budget_bytes - self._names_bytes(),
+                target_s=self.target_s,
+                age_ms=self._age_ms,
+                interval_s=self.interval_s,
+            ),
             refused=sum(track.refused for track in tracks),
         )
-
-    def _reachable_s(self) -> float | None:
-        seen = [track for track in self._tracks.values() if len(track.columns)]
-        if not seen:
-            return None
-        room = self.budget_bytes - self._names_bytes()
-        cost_per_s = sum(_row_cost(track) / self._pace_s(track) for track in seen)
-        return max(0.0, min(self.target_s, room / cost_per_s))
-
-    def _pace_s(self, track: Track) -> float:
-        """Return the mean time between two rows of a source."""
-        rows = len(track.window)
-        if rows < 2:
-            return self.interval_s
-        return max(0.1, (self._age_ms - track.window.oldest_age_ms) / 1000 / (rows - 1))
-
-    # ---- reading ----------------------------------------------------------------------------
-
-    def latest(self) -> Latest:
-        """Return one coherent snapshot of the newest values, stale series left out."""
-        blocks = merge_sources(block for track in self._tracks.values() for block in track.blocks())
-        return Latest(blocks, max((track.at_ms or 0 for track in self._tracks.values()), default=0))
-
-    def latest_samples(self) -> Iterator[Sample]:
-        """Yield the newest values one by one, components of histograms as samples of their own."""
-        for track in list(self._tracks.values()):
-            yield from track.latest_samples()
-
-    def values(
-        self, name: str, match: Mapping[str, str] | None = None, source: str | None = None
-    ) -> list[Sample]:
-        """Return the newest values of one exact sample name, in order of appearance (T-FR-08).
-
-        `match` compares whole label values, identity labels included; stale series are left out.
-        """
-        wanted = (match or {}).items()
-        tracks = self._tracks.values() if source is None else self._one(source)
-        return [
-            sample
-            for track in tracks
-            for sample in track.named(name)
-            if wanted <= dict(sample.series.labels).items()
-        ]
-
-    def value(
-        self, name: str, match: Mapping[str, str] | None = None, source: str | None = None
-    ) -> float | None:
-        """Return the value of the first match in order of appearance, None without any (W-09)."""
-        return next((sample.value for sample in self.values(name, match, source)), None)
-
-    def window(
-        self,
-        start_ms: int,
-        end_ms: int,
-        names: frozenset[str] | None = None,
-        max_points: int | None = None,
-    ) -> Iterator[WindowColumns]:
-        """Yield the history with start <= time <= end in bounded pieces, times ascending.
-
-        `names` are exact sample names. `max_points` thins each source's rows evenly. A series
-        without a sample in that time is left out. Rows recorded while the pieces are consumed do
-        not appear, rows that leave the window meanwhile are missing from later pieces.
-        """
-        for source, track in list(self._tracks.items()):
-            picks = track.window.pick(start_ms, end_ms, max_points)
-            yield from _pieces(source, track, picks, track.chosen_columns(names))
-
-    def _one(self, source: str) -> Iterable[Track]:
-        track = self._tracks.get(source)
-        return () if track is None else (track,)
 
     # ---- an earlier life ----------------------------------------------------------------------
 
@@ -380,6 +371,25 @@ class Recorder:
 
 def _all_series(track: Track) -> Iterator[tuple[int, Series]]:
     return ((column, track.columns.series(column)) for column in track.columns.assigned())
+
+
+def _reachable_s(
+    tracks: Iterable[Track], room_bytes: int, *, target_s: float, age_ms: int, interval_s: float
+) -> float | None:
+    """Return how much history the room holds at the pace of now, None without a series."""
+    seen = [track for track in tracks if len(track.columns)]
+    if not seen:
+        return None
+    cost_per_s = sum(_row_cost(one) / _pace_s(one, age_ms, interval_s) for one in seen)
+    return max(0.0, min(target_s, room_bytes / cost_per_s))
+
+
+def _pace_s(track: Track, age_ms: int, interval_s: float) -> float:
+    """Return the mean time between two rows of a source."""
+    rows = len(track.window)
+    if rows < 2:
+        return interval_s
+    return max(0.1, (age_ms - track.window.oldest_age_ms) / 1000 / (rows - 1))
 
 
 def _row_cost(track: Track) -> float:

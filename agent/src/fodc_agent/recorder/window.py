@@ -185,20 +185,14 @@ class Window:
         """Yield the timestamps in order of arrival."""
         return (self._times[position] for position in range(len(self)))
 
-    def pick(self, start_ms: int, end_ms: int, max_points: int | None = None) -> Picks:
-        """Choose the rows with start <= time <= end, ascending in time, at most `max_points`.
+    def pick(self, start_ms: int, end_ms: int) -> Picks:
+        """Choose the rows with start <= time <= end, ascending in time.
 
-        A thinned answer keeps the newest row and steps evenly back from it. Rows with equal times
-        keep the order in which they arrived.
+        Rows with equal times keep the order in which they arrived.
         """
         times = self._times
-        if max_points is not None and max_points < 1:
-            return Picks((), array("q"))
         inside = [at for at in range(len(self)) if start_ms <= times[at] <= end_ms]
         inside.sort(key=times.__getitem__)
-        if max_points is not None and len(inside) > max_points:
-            step = -(-len(inside) // max_points)
-            inside = inside[(len(inside) - 1) % step :: step]
         first = self.first_row
         return Picks(tuple([first + at for at in inside]), array("q", [times[at] for at in inside]))
 

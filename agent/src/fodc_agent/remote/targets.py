@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fodc_agent.option_table import ROLES
+from fodc_agent.declaring import ROLES
 from fodc_agent.remote.shares import Share
 from fodc_agent.settings import Settings
 from fodc_protocol.errors import FodcError

@@ -7,7 +7,6 @@ each call of `run` lends it one connection.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -33,17 +32,6 @@ _KINDS: Final[Mapping[type[frames.Query], str]] = {
 }
 MAX_CHUNKS: Final = 1024
 _FAREWELL_S: Final = 0.5
-
-
-class SteadyClock:
-    """Unix time in milliseconds that never steps: the wall clock of the start plus what passed."""
-
-    def __init__(self) -> None:
-        self._offset_s = time.time() - time.monotonic()
-
-    def __call__(self) -> int:
-        """Return the time in milliseconds."""
-        return int((self._offset_s + time.monotonic()) * 1000)
 
 
 class _Queries:

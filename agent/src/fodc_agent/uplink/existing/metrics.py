@@ -26,13 +26,7 @@ class Samples(Protocol):
     def latest_samples(self) -> Iterator[Sample]:
         """Yield the newest values one by one."""
 
-    def window(
-        self,
-        start_ms: int,
-        end_ms: int,
-        names: frozenset[str] | None = None,
-        max_points: int | None = None,
-    ) -> Iterable[Columns]:
+    def window(self, start_ms: int, end_ms: int) -> Iterable[Columns]:
         """Yield history in bounded pieces."""
 
 

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nobody calls is not there: public names of the agent and of the shared meaning.
+
+By name alone, so that a namesake may hide one; what it finds is dead for certain.
+"""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+JUDGED = ("agent/src/fodc_agent", "proto/src/fodc_protocol")
+CALLERS = ("agent/src", "proto/src", "proto", "operator/src", "bench", "e2e")
+LONGEST_CLASS = 250
+
+
+def files(*roots: str) -> Iterator[Path]:
+    for root in roots:
+        folder = ROOT / root
+        found = folder.glob("*.py") if root == "proto" else folder.rglob("*.py")
+        yield from (path for path in found if "fodc_wire" not in path.parts)
+
+
+def named(path: Path) -> Iterator[str]:
+    """Yield every name that a file reads, texts that are names included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                yield name
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                yield text
+
+
+def public(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, str]]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if not node.name.startswith("_"):
+                yield f"{owner}{node.name}", node.name
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{node.name}.")
+
+
+def test_every_public_name_has_a_caller_outside_the_tests():
+    counted = Counter(name for path in files(*CALLERS) for name in named(path))
+    dead = [
+        f"{path.relative_to(ROOT)}: {shown}"
+        for path in files(*JUDGED)
+        for shown, name in public(ast.parse(path.read_text()).body)
+        if not counted[name]
+    ]
+    assert dead == []
+
+
+def test_no_class_of_the_agent_is_longer_than_it_can_be_held_in_mind():
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in files(*JUDGED)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_CLASS
+    ]
+    assert long == []
