@@ -19,9 +19,8 @@ from typing import Final
 from fodc_agent.abilities import remote_abilities
 from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator
-from fodc_agent.capture_notes import held_capture, note_outcome
 from fodc_agent.captures.orders import Origin
-from fodc_agent.captures.outcomes import Outcome
+from fodc_agent.captures.outcomes import Outcome, update_of
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held
@@ -215,7 +214,7 @@ class NodeAgent:
             answers=Answers(self._recorder, self._configuration, self._report.missing_sources),
             recorder=self._recorder,
             jobs=self._captures,
-            held=[held_capture(one) for one in held],
+            held=[update_of(one.command_id, one.outcome) for one in held],
         )
 
     async def _call(self) -> None:
@@ -266,7 +265,7 @@ class NodeAgent:
 
     def _reported(self, command_id: str, outcome: Outcome) -> None:
         if self._uplink is not None:
-            note_outcome(self._uplink.link, command_id, outcome)
+            self._uplink.link.noted(update_of(command_id, outcome))
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""

@@ -21,7 +21,7 @@ from fodc_agent.uplink.pace import Pace
 from fodc_agent.uplink.transfers import CaptureJobs
 from fodc_agent.version import VERSION
 from fodc_protocol.link import frames
-from fodc_protocol.link.agent_side import AgentSession, HeldCapture
+from fodc_protocol.link.agent_side import AgentSession
 
 if TYPE_CHECKING:
     import ssl
@@ -64,7 +64,7 @@ def build_uplink(
     answers: Answers,
     recorder: "Recorder",
     jobs: CaptureJobs,
-    held: Iterable[HeldCapture],
+    held: Iterable[frames.CommandUpdate],
 ) -> Uplink:
     """Return the uplink, ready to run."""
     clock = SteadyClock()

@@ -69,13 +69,15 @@ class FakeJobs:
         del self.running[command_id]
         digest = hashlib.sha256(self.data).hexdigest()
         artifact = frames.Artifact(profile, "pprof", len(self.data), digest, 7, 1, 2)
-        self.notes.captured(command_id, artifact)
+        captured = frames.CommandState.CAPTURED
+        self.notes.noted(frames.CommandUpdate(command_id, captured, artifact=artifact))
 
     def cancel(self, command_id, mode):
         if command_id not in self.running:
             return False
         del self.running[command_id]
-        self.notes.capture_cancelled(command_id, "Aborted", "discarded")
+        cancelled = frames.CommandState.CANCELLED
+        self.notes.noted(frames.CommandUpdate(command_id, cancelled, "Aborted", "discarded"))
         return True
 
     def active(self):

@@ -144,7 +144,11 @@ def test_the_oldest_events_are_dropped_and_counted_when_nobody_listens() -> None
 def test_an_agent_never_sends_beyond_its_credit() -> None:
     agent = linked()
     agent.received(frames.StartCapture("c", "cpu", 1, 1), 1)
-    agent.captured("c", frames.Artifact("cpu", "pprof", 100, "ab", 1, 0, 1))
+    agent.noted(
+        frames.CommandUpdate(
+            "c", CommandState.CAPTURED, artifact=frames.Artifact("cpu", "pprof", 100, "ab", 1, 0, 1)
+        )
+    )
 
     first = agent.received(frames.ArtifactAck("c", 0, 10), 2)
     second = agent.received(frames.ArtifactAck("c", 4, 10), 3)
@@ -160,7 +164,11 @@ def test_an_agent_never_sends_beyond_its_credit() -> None:
 def test_an_ack_that_repeats_the_last_asks_for_the_bytes_again() -> None:
     agent = linked()
     agent.received(frames.StartCapture("c", "cpu", 1, 1), 1)
-    agent.captured("c", frames.Artifact("cpu", "pprof", 6, "ab", 1, 0, 1))
+    agent.noted(
+        frames.CommandUpdate(
+            "c", CommandState.CAPTURED, artifact=frames.Artifact("cpu", "pprof", 6, "ab", 1, 0, 1)
+        )
+    )
     agent.received(frames.ArtifactAck("c", 0, 10), 2)
 
     again = agent.received(frames.ArtifactAck("c", 0, 10), 3)
@@ -172,7 +180,7 @@ def test_the_same_command_twice_reports_instead_of_capturing_again() -> None:
     agent = linked()
     command = frames.StartCapture("c", "heap", 0, 1000)
     agent.received(command, 1)
-    agent.capture_failed("c", "EmptyProfile", "no samples")
+    agent.noted(frames.CommandUpdate("c", CommandState.FAILED, "EmptyProfile", "no samples"))
 
     asked = agent.received(command, 2)
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fodc_protocol.link import effects, frames
-from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
-from fodc_protocol.link.frames import CommandState
+from fodc_protocol.link.agent_side import AgentSession, Phase
+from fodc_protocol.link.frames import CommandState, CommandUpdate
 from fodc_protocol.link.proxy_side import Command, answer_to_unknown, released
 
 CHUNK_BYTES = 7
@@ -35,7 +35,7 @@ class World:
         self.now_ms = 0
         self.to_proxy: deque[frames.AgentFrame] = deque()
         self.to_agent: deque[frames.ProxyFrame] = deque()
-        self.spool: dict[str, HeldCapture] = {}
+        self.spool: dict[str, CommandUpdate] = {}
         self.incarnations = 0
         self.open: dict[str, frames.StartCapture] = {}
         self.partial: dict[str, bytes] = {}
@@ -68,14 +68,14 @@ class World:
                     self.to_proxy.append(frame)
                 case effects.BeginCapture(command):
                     self.captures_begun.append(command.command_id)
-                    self.spool[command.command_id] = HeldCapture(
+                    self.spool[command.command_id] = CommandUpdate(
                         command.command_id, CommandState.RUNNING
                     )
                 case effects.EndCapture(command_id, _):
-                    self.spool[command_id] = HeldCapture(
+                    self.spool[command_id] = CommandUpdate(
                         command_id, CommandState.CANCELLED, "Cancelled"
                     )
-                    self.act_as_agent(self.agent.capture_cancelled(command_id, "Cancelled", ""))
+                    self.act_as_agent(self.agent.noted(self.spool[command_id]))
                 case effects.SendChunk(command_id, offset, length):
                     data = artifact_bytes(command_id)[offset : offset + length]
                     chunk = frames.ArtifactChunk(command_id, offset, data, zlib.crc32(data))
@@ -92,21 +92,21 @@ class World:
             data = artifact_bytes(command_id)
             digest = hashlib.sha256(data).hexdigest()
             artifact = frames.Artifact("cpu", "pprof", len(data), digest, 1, 0, 1)
-            self.spool[command_id] = HeldCapture(
+            self.spool[command_id] = CommandUpdate(
                 command_id, CommandState.CAPTURED, artifact=artifact
             )
-            self.act_as_agent(self.agent.captured(command_id, artifact))
+            self.act_as_agent(self.agent.noted(self.spool[command_id]))
         else:
-            self.spool[command_id] = HeldCapture(
+            self.spool[command_id] = CommandUpdate(
                 command_id, CommandState.FAILED, "EmptyProfile", "no samples"
             )
-            self.act_as_agent(self.agent.capture_failed(command_id, "EmptyProfile", "no samples"))
+            self.act_as_agent(self.agent.noted(self.spool[command_id]))
 
     def restart_agent(self) -> None:
         self.cut()
         for command_id, capture in self.spool.items():
             if capture.state <= CommandState.RUNNING:
-                self.spool[command_id] = HeldCapture(
+                self.spool[command_id] = CommandUpdate(
                     command_id, CommandState.FAILED, "AgentRestarted", "killed"
                 )
         self.agent = self._new_agent()

@@ -18,8 +18,8 @@ from fodc_api.bad_input import read_body
 from fodc_api.requests import RequestSpec
 from fodc_protocol import ids
 from fodc_protocol.link import effects, frames
-from fodc_protocol.link.agent_side import AgentSession, HeldCapture, Phase
-from fodc_protocol.link.frames import CommandState
+from fodc_protocol.link.agent_side import AgentSession, Phase
+from fodc_protocol.link.frames import CommandState, CommandUpdate
 from fodc_proxy.captures.engine import Engine
 from fodc_proxy.captures.model import Phase as ModelPhase
 from fodc_proxy.captures.model import Request, Spec
@@ -126,7 +126,7 @@ class SimulatedAgent:
     def __init__(self, world: "World", address: str) -> None:
         self.world = world
         self.address = address
-        self.spool: dict[str, HeldCapture] = {}
+        self.spool: dict[str, CommandUpdate] = {}
         self.content: dict[str, bytes] = {}
         self.commands: dict[str, frames.StartCapture] = {}
         self.begun: list[str] = []
@@ -175,7 +175,7 @@ class SimulatedAgent:
     def restart(self) -> None:
         self.cut()
         for command_id in self.running:
-            self.spool[command_id] = HeldCapture(
+            self.spool[command_id] = CommandUpdate(
                 command_id, CommandState.FAILED, "AgentRestarted", "killed while it ran"
             )
         self.session = self._new_session()
@@ -195,7 +195,7 @@ class SimulatedAgent:
                 case effects.BeginCapture(command):
                     self.begun.append(command.command_id)
                     self.commands[command.command_id] = command
-                    running = HeldCapture(command.command_id, CommandState.RUNNING)
+                    running = CommandUpdate(command.command_id, CommandState.RUNNING)
                     self.spool[command.command_id] = running
                 case effects.EndCapture(command_id, mode):
                     self.cancels.append((command_id, mode))
@@ -216,8 +216,10 @@ class SimulatedAgent:
         if mode is frames.CancelMode.STOP:
             self.finish(command_id, truncated=True)
             return
-        self.spool[command_id] = HeldCapture(command_id, CommandState.CANCELLED, "Aborted", "gone")
-        self.act(self.session.capture_cancelled(command_id, "Aborted", "gone"))
+        self.spool[command_id] = CommandUpdate(
+            command_id, CommandState.CANCELLED, "Aborted", "gone"
+        )
+        self.act(self.session.noted(self.spool[command_id]))
 
     def finish(
         self,
@@ -241,12 +243,12 @@ class SimulatedAgent:
             truncated,
             ("a warning",) if truncated else (),
         )
-        self.spool[command_id] = HeldCapture(command_id, CommandState.CAPTURED, artifact=artifact)
-        self.act(self.session.captured(command_id, artifact))
+        self.spool[command_id] = CommandUpdate(command_id, CommandState.CAPTURED, artifact=artifact)
+        self.act(self.session.noted(self.spool[command_id]))
 
     def fail(self, command_id: str, reason: str, message: str = "so it is") -> None:
-        self.spool[command_id] = HeldCapture(command_id, CommandState.FAILED, reason, message)
-        self.act(self.session.capture_failed(command_id, reason, message))
+        self.spool[command_id] = CommandUpdate(command_id, CommandState.FAILED, reason, message)
+        self.act(self.session.noted(self.spool[command_id]))
 
     def deliver_to_proxy(self) -> None:
         frame = self.to_proxy.popleft()

@@ -12,6 +12,7 @@ from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason
 from fodc_protocol.ids import checked_id
 from fodc_protocol.link import frames
+from fodc_protocol.link.frames import CommandState
 from fodc_protocol.profiles import Profile, parse_profile
 
 DEFAULT_MAX_BYTES: Final = 64 << 20
@@ -93,3 +94,15 @@ def artifact_frame(manifest: Manifest) -> frames.Artifact:
         truncated=manifest.truncated,
         warnings=manifest.warnings,
     )
+
+
+def update_of(command_id: str, outcome: Outcome) -> frames.CommandUpdate:
+    """Return how the end of a capture is told on the link."""
+    match outcome:
+        case Captured(manifest):
+            artifact = artifact_frame(manifest)
+            return frames.CommandUpdate(command_id, CommandState.CAPTURED, artifact=artifact)
+        case Failed(reason, message):
+            return frames.CommandUpdate(command_id, CommandState.FAILED, reason, message)
+        case Cancelled(reason, message):
+            return frames.CommandUpdate(command_id, CommandState.CANCELLED, reason, message)

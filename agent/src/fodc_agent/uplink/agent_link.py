@@ -269,24 +269,17 @@ class AgentLink:
         """Tell something that happened now."""
         self._carry_out(self._session.event(kind, message, fields, self._now_ms()))
 
-    def capturing(self, command_id: str, elapsed_ms: int) -> None:
-        """Tell that a capture runs."""
-        self._carry_out(self._session.capturing(command_id, elapsed_ms))
-
-    def captured(self, command_id: str, artifact: frames.Artifact) -> None:
-        """Tell that a capture is whole."""
-        _log.info("captured command_id=%s profile=%s", command_id, artifact.profile)
-        self._carry_out(self._session.captured(command_id, artifact))
-
-    def capture_failed(self, command_id: str, reason: str, message: str) -> None:
-        """Tell that a capture failed."""
-        _log.info("capture_failed command_id=%s reason=%s message=%r", command_id, reason, message)
-        self._carry_out(self._session.capture_failed(command_id, reason, message))
-
-    def capture_cancelled(self, command_id: str, reason: str, message: str) -> None:
-        """Tell that a capture was ended on request."""
-        _log.info("capture_cancelled command_id=%s reason=%s", command_id, reason)
-        self._carry_out(self._session.capture_cancelled(command_id, reason, message))
+    def noted(self, update: frames.CommandUpdate) -> None:
+        """Tell how far a capture has come."""
+        if update.state is not frames.CommandState.RUNNING:
+            _log.info(
+                "capture_%s command_id=%s reason=%s message=%r",
+                update.state.name.lower(),
+                update.command_id,
+                update.reason,
+                update.message,
+            )
+        self._carry_out(self._session.noted(update))
 
 
 def _note_end(task: asyncio.Task[None], connection: _Connection) -> None:

@@ -41,17 +41,8 @@ class CaptureJobs(Protocol):
 class Notes(Protocol):
     """Whom outcomes are told: the session."""
 
-    def capturing(self, command_id: str, elapsed_ms: int) -> None:
-        """It runs."""
-
-    def captured(self, command_id: str, artifact: frames.Artifact) -> None:
-        """It is whole in the spool."""
-
-    def capture_failed(self, command_id: str, reason: str, message: str) -> None:
-        """It ended without an artifact."""
-
-    def capture_cancelled(self, command_id: str, reason: str, message: str) -> None:
-        """It was ended on request."""
+    def noted(self, update: frames.CommandUpdate) -> None:
+        """Take how far a capture has come."""
 
 
 class Transfers:
@@ -69,7 +60,7 @@ class Transfers:
         try:
             self._jobs.begin(command)
         except FodcError as error:
-            self._notes.capture_failed(command.command_id, error.reason, str(error))
+            self._failed(command.command_id, error.reason, str(error))
             return
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._tell_progress(), name="capture progress")
@@ -84,7 +75,7 @@ class Transfers:
             data = await self._jobs.read(wanted.command_id, wanted.offset, wanted.length_bytes)
         except (OSError, FodcError) as error:
             message = f"the spool lost the artifact: {error}"
-            self._notes.capture_failed(wanted.command_id, Reason.STORAGE_FAILED, message)
+            self._failed(wanted.command_id, Reason.STORAGE_FAILED, message)
             return None
         return frames.ArtifactChunk(wanted.command_id, wanted.offset, data, zlib.crc32(data))
 
@@ -102,6 +93,10 @@ class Transfers:
             await asyncio.gather(self._watch, return_exceptions=True)
         await asyncio.gather(*self._forgetting, return_exceptions=True)
 
+    def _failed(self, command_id: str, reason: str, message: str) -> None:
+        failed = frames.CommandState.FAILED
+        self._notes.noted(frames.CommandUpdate(command_id, failed, reason, message))
+
     async def _forget(self, command_id: str) -> None:
         # An aborted capture is on its way out; its end is a matter of moments, so it is asked for
         # again and again instead of being told.
@@ -118,5 +113,7 @@ class Transfers:
             for command_id, started_at_ms in active:
                 elapsed_ms = self._now_ms() - started_at_ms
                 # The wall clock may have been set meanwhile: nonsense stays within the field.
-                self._notes.capturing(command_id, min(max(elapsed_ms, 0), _MAX_UINT32))
+                told_ms = min(max(elapsed_ms, 0), _MAX_UINT32)
+                running = frames.CommandState.RUNNING
+                self._notes.noted(frames.CommandUpdate(command_id, running, elapsed_ms=told_ms))
             await asyncio.sleep(_PROGRESS_EVERY_S)

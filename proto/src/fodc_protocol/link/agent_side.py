@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import effects, frames
-from fodc_protocol.link.frames import CommandState
+from fodc_protocol.link.frames import CommandState, CommandUpdate
 
 WELCOME_TIMEOUT_MS = 10_000
 SILENT_INTERVALS = 3
@@ -29,23 +29,6 @@ class Phase(Enum):
     CUT = auto()
     GREETING = auto()
     LINKED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class HeldCapture:
-    """A capture that the agent has to answer for, also after a restart."""
-
-    command_id: str
-    state: CommandState
-    reason: str = ""
-    message: str = ""
-    artifact: frames.Artifact | None = None
-
-    def update(self, elapsed_ms: int = 0) -> frames.CommandUpdate:
-        """Tell the proxy about it."""
-        return frames.CommandUpdate(
-            self.command_id, self.state, self.reason, self.message, elapsed_ms, self.artifact
-        )
 
 
 @dataclass(slots=True)
@@ -67,7 +50,7 @@ class AgentSession:
         agent_version: str,
         incarnation: str,
         heartbeat_interval_ms: int,
-        held: Iterable[HeldCapture] = (),
+        held: Iterable[CommandUpdate] = (),
     ) -> None:
         self.phase = Phase.CUT
         self.agent_id = ""
@@ -215,56 +198,38 @@ class AgentSession:
         """Commands that the agent still answers for."""
         return tuple(self._held)
 
-    def capturing(self, command_id: str, elapsed_ms: int) -> Effects:
-        """The capture runs; repeated now and then for people who watch."""
-        capture = HeldCapture(command_id, CommandState.RUNNING)
-        return self._note(capture, elapsed_ms)
-
-    def captured(self, command_id: str, artifact: frames.Artifact) -> Effects:
-        """The artifact is whole in the spool."""
-        return self._note(HeldCapture(command_id, CommandState.CAPTURED, artifact=artifact))
-
-    def capture_failed(self, command_id: str, reason: str, message: str) -> Effects:
-        """The capture ended without an artifact."""
-        return self._note(HeldCapture(command_id, CommandState.FAILED, reason, message))
-
-    def capture_cancelled(self, command_id: str, reason: str, message: str) -> Effects:
-        """The capture was ended on request."""
-        return self._note(HeldCapture(command_id, CommandState.CANCELLED, reason, message))
-
-    def _note(self, capture: HeldCapture, elapsed_ms: int = 0) -> Effects:
-        if capture.command_id not in self._held:
+    def noted(self, update: CommandUpdate) -> Effects:
+        """Take how far a capture has come: told now, and again to a proxy that asks."""
+        if update.command_id not in self._held:
             return []  # forgotten meanwhile: the proxy gave up on it
-        self._held[capture.command_id] = capture
-        return self._tell(capture, elapsed_ms)
+        self._held[update.command_id] = replace(update, elapsed_ms=0)
+        return self._tell(update)
 
-    def _tell(self, capture: HeldCapture, elapsed_ms: int = 0) -> Effects:
-        if self.phase is not Phase.LINKED:
-            return []
-        return [effects.SendAgentFrame(capture.update(elapsed_ms))]
+    def _tell(self, update: CommandUpdate) -> Effects:
+        return [effects.SendAgentFrame(update)] if self.phase is Phase.LINKED else []
 
     def _start(self, command: frames.StartCapture) -> Effects:
         known = self._held.get(command.command_id)
         if known is not None:
             self._transfers.pop(command.command_id, None)
             return self._tell(known)
-        capture = HeldCapture(command.command_id, CommandState.ACCEPTED)
+        capture = CommandUpdate(command.command_id, CommandState.ACCEPTED)
         self._held[command.command_id] = capture
         return [*self._tell(capture), effects.BeginCapture(command)]
 
     def _cancel(self, cancel: frames.CancelCapture) -> Effects:
         capture = self._held.get(cancel.command_id)
         if capture is None:
-            gone = HeldCapture(cancel.command_id, CommandState.CANCELLED, Reason.CANCELLED)
+            gone = CommandUpdate(cancel.command_id, CommandState.CANCELLED, Reason.CANCELLED)
             return self._tell(gone)
         if capture.state in {CommandState.ACCEPTED, CommandState.RUNNING}:
             return [effects.EndCapture(cancel.command_id, cancel.mode)]
         if cancel.mode is frames.CancelMode.ABORT and capture.state is CommandState.CAPTURED:
-            discarded = HeldCapture(
+            discarded = CommandUpdate(
                 cancel.command_id, CommandState.CANCELLED, Reason.ABORTED, "discarded on request"
             )
             self._transfers.pop(cancel.command_id, None)
-            return self._note(discarded)
+            return self.noted(discarded)
         return self._tell(capture)
 
     def _acked(self, ack: frames.ArtifactAck) -> Effects:
