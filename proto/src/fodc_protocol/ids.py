@@ -23,7 +23,6 @@ ArtifactId = NewType("ArtifactId", str)
 """One stored result."""
 
 MAX_ID_LENGTH: Final = 128
-MAX_NAME_LENGTH: Final = 253
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -24,8 +24,8 @@ _log: Final = logging.getLogger(__name__)
 
 _DISK_S: Final = 10.0
 _WAITING_BYTES: Final = 1 << 20
-_BATCH_ENTRIES: Final = 500
-_BATCH_CELLS: Final = 1 << 15
+_BATCH_ENTRIES: Final = 100
+_BATCH_CELLS: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)

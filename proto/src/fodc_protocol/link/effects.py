@@ -35,14 +35,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class BeginCapture:
-    """Start this capture; report with `capturing`, `captured` or `capture_failed`."""
+    """Start this capture; report each step with `noted`."""
 
     command: frames.StartCapture
 
 
 @dataclass(frozen=True, slots=True)
 class EndCapture:
-    """End this running capture; report with `capture_cancelled` or its outcome."""
+    """End this running capture; report its end with `noted`."""
 
     command_id: str
     mode: frames.CancelMode
