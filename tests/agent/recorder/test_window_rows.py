@@ -6,7 +6,6 @@ stored in one step. What remains of T-RB is order, overwriting of the oldest, an
 loss of the newest.
 """
 
-import itertools
 from array import array
 
 import pytest
@@ -24,8 +23,8 @@ def filled(values, *, recent=2, key_every=3) -> Window:
     return window
 
 
-def column(window: Window, start=-(10**15), end=10**15, points=None, index=0):
-    picks = window.pick(start, end, points)
+def column(window: Window, start=-(10**15), end=10**15, index=0):
+    picks = window.pick(start, end)
     return list(zip(picks.timestamps_ms, window.gather(picks, [index]), strict=True))
 
 
@@ -65,19 +64,6 @@ def test_query_takes_both_ends_in():
     assert column(window, 20, 40) == [(20, 2.0), (30, 3.0), (40, 4.0)]
     assert column(window, 41, 49) == []
     assert column(window, 40, 20) == []
-
-
-@pytest.mark.parametrize("points", [1, 2, 3, 5, 8, 9, 100])
-def test_thinned_answer_keeps_the_newest_row_and_even_steps(points):
-    found = column(filled([float(at) for at in range(9)]), points=points)
-    times = [at for at, _ in found]
-    assert len(found) <= points
-    assert found[-1] == (80, 8.0)
-    assert len({b - a for a, b in itertools.pairwise(times)}) <= 1
-
-
-def test_thinning_to_nothing_gives_nothing():
-    assert column(filled([1.0]), points=0) == []
 
 
 def test_w12_backward_clock_comes_out_ascending_with_own_values():
