@@ -27,9 +27,9 @@ from bench.figures import Figure, held_against
 from e2e import https_servers, operators, webhooks
 from e2e.controlplane import installing
 from e2e.controlplane.cluster import ControlPlane, control_plane
-from fodc_operator.injection.attempt import attempt, book_of
-from fodc_operator.injection.patch import json_patch
-from fodc_operator.resources.fodc_injection import Defaults
+from fodc_webhook.inject.attempt import attempt, book_of
+from fodc_webhook.inject.patch import json_patch
+from fodc_webhook.resources.fodc_injection import Defaults
 
 RATE = 50.0
 """Pods per second of each kind in its turns."""

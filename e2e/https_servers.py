@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fodc_operator.injection import certificates
-from fodc_operator.injection.certificates import Held, Rules, Step
+from fodc_webhook import certificates
+from fodc_webhook.certificates import Held, Rules, Step
 
 NAMES = certificates.names_of("fodc-webhook", "fodc-system", ("127.0.0.1",))
 

@@ -31,12 +31,9 @@ def start_operator(
     name: str = "operator",
     grpc_port: int = 0,
     kubeconfig: Path | None = None,
-    webhook: str = "",
+    keeps_certificate: bool = False,
 ) -> programs.Program:
-    """Start an operator whose lease and nodes without a namespace are in this namespace.
-
-    It injects nothing unless `webhook` is an address, such as 127.0.0.1:0.
-    """
+    """Start an operator whose lease and nodes without a namespace are in this namespace."""
     port = grpc_port or processes.free_ports(1)[0]
     fixed = [
         f"--kubeconfig={kubeconfig or plane.kubeconfig}",
@@ -44,9 +41,29 @@ def start_operator(
         f"--grpc-listen-addr=127.0.0.1:{port}",
         "--http-listen-addr=127.0.0.1:0",
         f"--data-dir={folder / 'data'}",
-        f"--webhook-listen-addr={webhook}",
+        *(() if keeps_certificate else ("--webhook-config-name=",)),
     ]
     return programs.start(name, "fodc_operator", [*fixed, *arguments], folder)
+
+
+def start_webhook(
+    folder: Path,
+    plane: ControlPlane,
+    namespace: str,
+    *arguments: str,
+    name: str = "webhook",
+    kubeconfig: Path | None = None,
+    address: str = "127.0.0.1:0",
+) -> programs.Program:
+    """Start a webhook whose certificate is in this namespace."""
+    fixed = [
+        f"--kubeconfig={kubeconfig or plane.kubeconfig}",
+        f"--pod-namespace={namespace}",
+        f"--listen-addr={address}",
+        "--http-listen-addr=127.0.0.1:0",
+        "--drain=1s",
+    ]
+    return programs.start(name, "fodc_webhook", [*fixed, *arguments], folder)
 
 
 def ready(operator: programs.Program) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def test_the_shortest_injection_gets_its_defaults(injections: Injections) -> Non
         "takeOver": False,
         "onError": "Admit",
         "paused": False,
-        "missed": {"action": "Report", "perMinute": 1, "attachRemotely": False},
+        "onAgentFailure": "Release",
+        "attachRemotely": False,
     }
 
 
@@ -122,7 +123,8 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         "four directories",
         {"sharedDirectories": [{"name": f"d{at}", "mountPath": f"/d/{at}"} for at in range(4)]},
     ),
-    ("evict often", {"missed": {"action": "Evict", "perMinute": 60}}),
+    ("wait", {"onAgentFailure": "Wait"}),
+    ("pull with", {"agent": {"imagePullSecrets": [{"name": "registry"}]}}),
     ("last port", {"pprofPort": 65535}),
     ("all of one cluster", {"cluster": "Shop_1.eu"}),
 ]
@@ -315,18 +317,6 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         {"pprofPort": 0},
         "spec.pprofPort",
         IN_BODY.format(0, "spec.pprofPort", "greater", 1),
-    ),
-    (
-        "no eviction at all",
-        {"missed": {"action": "Evict", "perMinute": 0}},
-        "spec.missed.perMinute",
-        IN_BODY.format(0, "spec.missed.perMinute", "greater", 1),
-    ),
-    (
-        "all at once",
-        {"missed": {"action": "Evict", "perMinute": 61}},
-        "spec.missed.perMinute",
-        IN_BODY.format(61, "spec.missed.perMinute", "less", 60),
     ),
     (
         "another answer to errors",

@@ -22,10 +22,10 @@ from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.https_servers import Foreign, Review
 from e2e.webhooks import Injecting
-from fodc_operator.injection.inject import inject
-from fodc_operator.injection.patch import json_patch
-from fodc_operator.injection.revision import revision_of
-from tests.operator.injection.pods import DEFAULTS, policy
+from fodc_webhook.inject.inject import inject
+from fodc_webhook.inject.patch import json_patch
+from fodc_webhook.inject.revision import revision_of
+from tests.webhook.pods import DEFAULTS, policy
 
 AGENT = "fodc-agent"
 OPT_IN = "fodc.banyandb.dev/inject"
@@ -152,7 +152,7 @@ class Site:
 
     def reviews(self) -> float:
         """How often the webhook was asked by way of trial."""
-        found = operators.samples(self.injecting.operator, "fodc_operator_injection_requests_total")
+        found = operators.samples(self.injecting.webhook, "fodc_webhook_requests_total")
         return sum(value for series, value in found if 'dry_run="true"' in series)
 
 

@@ -5,12 +5,10 @@ The one idea: the pod is created every time, within three seconds, and one that 
 reported.
 """
 
-import asyncio
 import base64
 import json
 import os
 import signal
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,15 +23,8 @@ from e2e.controlplane import installing, processes
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import collection, resource
 from e2e.webhooks import Injecting
-from fodc_kube.access import api_client
-from fodc_kube.client import Cluster
-from fodc_kube.events import Events
-from fodc_operator.injection import certificates
-from fodc_operator.injection.certificates import Rules, Step
-from fodc_operator.injection.known import Known
-from fodc_operator.injection.webhook import Webhook
-from fodc_operator.injection.webhook_figures import WebhookFigures
-from fodc_operator.resources.fodc_injection import Defaults
+from fodc_webhook import certificates
+from fodc_webhook.certificates import Rules, Step
 
 CREATED_S = 3.0
 AGENT = "fodc-agent"
@@ -106,7 +97,7 @@ def wait_missed(plane: ControlPlane, namespace: str, pod: str) -> None:
 def answered(operator: programs.Program, **labels: str) -> float:
     """How many reviews were answered so."""
     with_labels = [f'{name}="{value}"' for name, value in labels.items()]
-    samples = operators.samples(operator, "fodc_operator_injection_requests_total")
+    samples = operators.samples(operator, "fodc_webhook_requests_total")
     return sum(value for line, value in samples if all(one in line for one in with_labels))
 
 
@@ -177,7 +168,7 @@ def test_a_dry_run_shows_the_agent_and_leaves_nothing_behind(
     assert [agents(one) for one in shown] == [1] * 6
     assert agents(made) == 1
     assert events(plane, namespace) == before
-    assert answered(injecting.operator, outcome="Injected", dry_run="true") >= 6
+    assert answered(injecting.webhook, outcome="Injected", dry_run="true") >= 6
 
 
 def test_a_pod_that_a_mesh_changes_afterwards_has_one_agent(
@@ -204,10 +195,10 @@ def test_a_pod_that_a_mesh_changes_afterwards_has_one_agent(
                     == 2
                 ),
             )
-            before = answered(injecting.operator, dry_run="false")
+            before = answered(injecting.webhook, dry_run="false")
             made = create(plane, namespace, database_pod("meshed"))
 
-            assert answered(injecting.operator, dry_run="false") - before == 2
+            assert answered(injecting.webhook, dry_run="false") - before == 2
             assert agents(made) == 1
             assert [one["name"] for one in made["spec"]["containers"]] == [
                 "banyandb",
@@ -306,12 +297,12 @@ def test_a_webhook_that_is_stopped_dead_costs_two_seconds(
         tmp_path, plane, home=home, namespace=namespace, name="frozen"
     ) as frozen:
         wait_injects(plane, namespace)
-        os.kill(frozen.operator.pid, signal.SIGSTOP)
+        os.kill(frozen.webhook.pid, signal.SIGSTOP)
         try:
             made = create(plane, namespace, database_pod("data-0"))
             assert agents(made) == 0
         finally:
-            os.kill(frozen.operator.pid, signal.SIGCONT)
+            os.kill(frozen.webhook.pid, signal.SIGCONT)
         wait_missed(plane, namespace, "data-0")
 
 
@@ -336,88 +327,29 @@ def test_a_ca_that_is_not_the_webhooks_costs_the_agent(
 def test_an_expired_certificate_costs_the_agent_and_is_told_before_and_after(
     control_plane: ControlPlane, injecting: Injecting, tmp_path: Path
 ) -> None:
-    """By the metric, by /readyz and by the condition WebhookReady."""
+    """By the metric and by /readyz."""
     plane, namespace = control_plane, new_namespace(control_plane)
     home = new_namespace(plane, policy=False)
     ago, life = datetime.now(UTC) - timedelta(days=2), timedelta(days=1)
     files = https_servers.write_certificates(tmp_path / "certificates", ago, leaf_life=life)
-    started = operators.start_operator(
-        tmp_path,
-        plane,
-        home,
-        f"--webhook-cert-dir={files.folder}",
-        "--webhook-config-name=",
-        webhook="127.0.0.1:0",
-    )
-    with programs.running(started) as operator:
+    operator = operators.start_operator(tmp_path, plane, home)
+    started = operators.start_webhook(tmp_path, plane, home, f"--cert-dir={files.folder}")
+    with programs.running(operator), programs.running(started) as webhook:
         operators.wait_leads(operator)
-        address = operator.addresses["webhook"]
+        address = webhook.addresses["webhook"]
         missed(plane, namespace, address, files.ca, asked=always)
-        expiry = operators.metric(operator, "fodc_operator_injection_certificate_expiry_seconds")
+        expiry = operators.metric(webhook, "fodc_webhook_certificate_expiry_seconds")
 
         assert expiry == int((ago + life).timestamp())
-        assert "the certificate ended at " in webhooks.webhook_fault(operator)
+        assert "the certificate ended at " in webhooks.webhook_fault(webhook)
         # Renewed by whoever keeps the files: no restart.
         https_servers.write_certificates(files.folder)
-        operators.wait_for("it is taken", lambda: webhooks.webhook_fault(operator) == "")
+        operators.wait_for("it is taken", lambda: webhooks.webhook_fault(webhook) == "")
         configuration = webhooks.rendered(
             f"mended-{namespace}", address, only_namespace=namespace, ca_bundle=files.ca
         )
         with webhooks.applied(plane, configuration):
             wait_injects(plane, namespace)
-
-
-def test_a_fault_of_ours_costs_the_agent_and_is_told_everywhere(
-    control_plane: ControlPlane, injecting: Injecting, tmp_path: Path
-) -> None:
-    """On the pod, to the client, in an Event and in the metric."""
-    plane, namespace = control_plane, new_namespace(control_plane)
-    files = https_servers.write_certificates(tmp_path)
-
-    def breaks(*_: object) -> Any:
-        raise ZeroDivisionError("a fault of ours")
-
-    async def run() -> tuple[Any, WebhookFigures]:
-        async with api_client(str(plane.kubeconfig)) as client:
-            cluster, figures = Cluster(client), WebhookFigures()
-            known = Known(cluster, (), Defaults("agent:1", "proxy:17912"))
-            reports = Events(cluster)
-            webhook = Webhook(known, figures, reports.tell, attempt=breaks)
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(files.folder / "tls.crt", files.folder / "tls.key")
-            await webhook.start("127.0.0.1", 0, context)
-            tasks = [asyncio.create_task(known.run()), asyncio.create_task(reports.run())]
-            made = await asyncio.to_thread(broken_pod, webhook.address)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await webhook.stop()
-            return made, figures
-
-    def broken_pod(address: str) -> Any:
-        configuration = webhooks.rendered(
-            f"faulty-{namespace}", address, only_namespace=namespace, ca_bundle=files.ca
-        )
-        with webhooks.applied(plane, configuration):
-
-            def told() -> Any:
-                made = create(plane, namespace, database_pod("probe"), "?dryRun=All")
-                return made["metadata"].get("annotations", {}).get(NOT_INJECTED)
-
-            operators.wait_for("the fault is told", told)
-            made = create(plane, namespace, database_pod("data-0"))
-            wait_missed(plane, namespace, "data-0")
-            event = ("InjectionFailed", "Namespace")
-            operators.wait_for("the Event", lambda: event in events(plane, namespace))
-            return made
-
-    made, figures = asyncio.run(run())
-
-    assert agents(made) == 0
-    assert made["metadata"]["annotations"][NOT_INJECTED] == (
-        "InjectionFailed: a fault of the operator; its log has the cause"
-    )
-    assert figures.requests["Skipped", "InjectionFailed", False] == 1
 
 
 # ---- certificates -------------------------------------------------------------------------------
@@ -542,38 +474,36 @@ def test_no_key_is_in_the_log(control_plane: ControlPlane, injecting: Injecting)
 # ---- replicas -----------------------------------------------------------------------------------
 
 
-def test_a_standby_answers_and_a_change_of_the_leader_interrupts_nothing(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
+def test_an_upgrade_interrupts_no_injection(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """K5: of the operator, which keeps the certificate, and of the webhook, replica by replica."""
     plane = control_plane
     home, namespace = new_namespace(plane, policy=False), new_namespace(plane)
-    configuration = f"fodc-{namespace}"
     (port,) = processes.free_ports(1)
-
-    def start(name: str) -> programs.Program:
-        return operators.start_operator(
-            tmp_path / name,
-            plane,
-            home,
-            f"--webhook-config-name={configuration}",
-            "--webhook-extra-sans=127.0.0.1",
-            name=name,
-            grpc_port=port,
-            webhook="127.0.0.1:0",
-        )
-
-    with programs.running(start("first")) as leader, programs.running(start("second")) as standby:
-        operators.wait_leads(leader)
-        address = standby.addresses["webhook"]
-        wanted = webhooks.rendered(configuration, address, only_namespace=namespace)
-        with webhooks.applied(plane, wanted):
-            operators.wait_for("ready", lambda: operators.ready(standby).get("ready"))
-            wait_injects(plane, namespace)
-            with Creating(plane, namespace) as steady:
-                operators.wait_for("some are made", lambda: len(steady.found) > 10)
-                leader.stop()
-                operators.wait_leads(standby)
+    with webhooks.injecting(tmp_path, plane, home=home, namespace=namespace) as found:
+        wait_injects(plane, namespace)
+        with Creating(plane, namespace) as steady:
+            operators.wait_for("some are made", lambda: len(steady.found) > 10)
+            found.operator.stop()
+            after = len(steady.found)
+            operators.wait_for("more are made", lambda: len(steady.found) > after + 10)
+            started = operators.start_webhook(
+                tmp_path, plane, home, name="next", address=f"127.0.0.1:{port}"
+            )
+            with programs.running(started) as following:
+                operators.wait_for("ready", lambda: webhooks.webhook_fault(following) == "")
+                bundle = webhooks.ca_bundles(plane, found.configuration)[0]
+                wanted = webhooks.rendered(
+                    found.configuration,
+                    following.addresses["webhook"],
+                    only_namespace=namespace,
+                    ca_bundle=bundle,
+                )
+                # What a Service does when a replica says that it leaves: a moment later.
+                ending = threading.Thread(target=found.webhook.stop)
+                ending.start()
+                webhooks.apply(plane, wanted)
+                ending.join()
                 after = len(steady.found)
-                operators.wait_for("more are made", lambda: len(steady.found) > after + 10)
+                operators.wait_for("more are made", lambda: len(steady.found) > after + 20)
 
     assert set(steady.found) == {1}

@@ -15,9 +15,9 @@ from e2e.applied import ADMISSION, OPERATOR, SYSTEM, bind, create, render_with
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import GROUP, collection, new_namespace, resource
-from fodc_operator.injection import remote_targets
-from fodc_operator.resources.fodc_injection import AgentTemplate, Policy
-from fodc_operator.resources.label_selector import LabelSelector
+from fodc_operator.policies import remote_targets
+from fodc_webhook.resources.fodc_injection import AgentTemplate, Policy
+from fodc_webhook.resources.label_selector import LabelSelector
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
@@ -235,7 +235,7 @@ OPERATOR_MAY: list[dict[str, str]] = [
     ),
     *(
         {"group": GROUP, "resource": "diagnosticrequests", "verb": verb, "namespace": "any"}
-        for verb in ("get", "list", "watch", "patch", "delete")
+        for verb in ("get", "list", "watch", "delete")
     ),
     *(
         {
@@ -249,11 +249,10 @@ OPERATOR_MAY: list[dict[str, str]] = [
     ),
     *(
         {"group": GROUP, "resource": "fodcinjections", "verb": verb, "namespace": "any"}
-        for verb in ("get", "list", "watch")
+        for verb in ("list", "watch")
     ),
-    *({"resource": "namespaces", "verb": verb} for verb in ("get", "list", "watch")),
+    *({"resource": "namespaces", "verb": verb} for verb in ("list", "watch")),
     {"resource": "nodes", "verb": "list"},
-    {"resource": "pods", "subresource": "eviction", "verb": "create", "namespace": "any"},
     {"resource": "secrets", "verb": "create", "namespace": SYSTEM},
     *(
         {
@@ -273,8 +272,11 @@ OPERATOR_MAY: list[dict[str, str]] = [
         }
         for verb in ("get", "patch")
     ),
-    *({"resource": "pods", "verb": verb, "namespace": "any"} for verb in ("get", "list", "watch")),
-    {"resource": "events", "verb": "create", "namespace": "any"},
+    *(
+        {"resource": "pods", "verb": verb, "namespace": "any"}
+        for verb in ("get", "list", "watch", "delete")
+    ),
+    {"group": "events.k8s.io", "resource": "events", "verb": "create", "namespace": "any"},
     {"resource": "pods", "verb": "patch", "namespace": SYSTEM},
     {"group": "coordination.k8s.io", "resource": "leases", "verb": "create", "namespace": SYSTEM},
     *(
@@ -285,9 +287,8 @@ OPERATOR_MAY: list[dict[str, str]] = [
             "verb": verb,
             "namespace": SYSTEM,
         }
-        for verb in ("get", "update", "patch")
+        for verb in ("get", "update")
     ),
-    {"group": "apiextensions.k8s.io", "resource": "customresourcedefinitions", "verb": "list"},
 ]
 OPERATOR_MAY_NOT: list[dict[str, str]] = [
     {"resource": "secrets", "verb": "get", "namespace": SYSTEM},
@@ -316,8 +317,10 @@ OPERATOR_MAY_NOT: list[dict[str, str]] = [
     {"group": "apps", "resource": "deployments", "verb": "create", "namespace": "any"},
     {"resource": "configmaps", "verb": "create", "namespace": "any"},
     {"resource": "pods", "verb": "patch", "namespace": "any"},
-    {"resource": "pods", "verb": "delete", "namespace": "any"},
     {"resource": "pods", "verb": "create", "namespace": SYSTEM},
+    {"resource": "pods", "subresource": "eviction", "verb": "create", "namespace": "any"},
+    {"group": "apiextensions.k8s.io", "resource": "customresourcedefinitions", "verb": "list"},
+    {"group": GROUP, "resource": "diagnosticrequests", "verb": "patch", "namespace": "any"},
     {"resource": "pods", "subresource": "exec", "verb": "create", "namespace": "any"},
     {"group": GROUP, "resource": "diagnosticrequests", "verb": "create", "namespace": "any"},
     {
@@ -338,6 +341,30 @@ def test_the_operator_may_what_it_does_and_nothing_else(installed: ControlPlane)
     granted = [asked for asked in OPERATOR_MAY_NOT if may(installed, OPERATOR, **asked)]
 
     assert (refused, granted) == ([], [])
+
+
+WEBHOOK = "system:serviceaccount:fodc-system:fodc-webhook"
+
+
+def test_the_webhook_reads_what_it_decides_by_and_nothing_else(installed: ControlPlane) -> None:
+    secret = {"resource": "secrets", "namespace": SYSTEM, "name": "fodc-webhook-certificate"}
+    asked = [
+        *({"group": GROUP, "resource": "fodcinjections", "verb": v} for v in ("list", "watch")),
+        *({"resource": "namespaces", "verb": verb} for verb in ("get", "list", "watch")),
+        {"resource": "nodes", "verb": "list"},
+        {"group": "events.k8s.io", "resource": "events", "verb": "create", "namespace": "any"},
+        {**secret, "verb": "get"},
+    ]
+    not_asked = [
+        {**secret, "verb": "patch"},
+        {"resource": "secrets", "namespace": SYSTEM, "verb": "list"},
+        {"group": GROUP, "resource": "fodcinjections", "verb": "patch", "namespace": "any"},
+        *({"resource": "pods", "verb": verb, "namespace": "any"} for verb in ("get", "delete")),
+        {"group": "coordination.k8s.io", "resource": "leases", "verb": "get", "namespace": SYSTEM},
+    ]
+
+    assert [one for one in asked if not may(installed, WEBHOOK, **one)] == []
+    assert [one for one in not_asked if may(installed, WEBHOOK, **one)] == []
 
 
 # ---- what the operator may create ------------------------------------------------------------

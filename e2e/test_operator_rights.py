@@ -14,7 +14,7 @@ import yaml
 from e2e import operators, programs, webhooks
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
-from e2e.operators import metric, start_operator, wait_for, wait_leads
+from e2e.operators import metric, start_operator, start_webhook, wait_for, wait_leads
 from e2e.simulated import simulated_agents
 
 HOME = "fodc-system"
@@ -32,10 +32,12 @@ def install_rights(plane: ControlPlane) -> None:
     plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(found), check=True)
 
 
-def kubeconfig_of_the_operator(plane: ControlPlane, folder: Path) -> Path:
-    """Write a kubeconfig with a token of the operator's ServiceAccount."""
+def kubeconfig_of_the_operator(
+    plane: ControlPlane, folder: Path, name: str = "fodc-operator"
+) -> Path:
+    """Write a kubeconfig with a token of the operator's ServiceAccount, or the webhook's."""
     account: subprocess.CompletedProcess[str] = plane.kubectl(
-        "-n", HOME, "create", "token", "fodc-operator", "--duration=10m", check=True
+        "-n", HOME, "create", "token", name, "--duration=10m", check=True
     )
     authority = base64.b64encode(plane.ca_file.read_bytes()).decode()
     cluster = {"server": plane.url, "certificate-authority-data": authority}
@@ -47,7 +49,7 @@ def kubeconfig_of_the_operator(plane: ControlPlane, folder: Path) -> Path:
         "users": [{"name": "operator", "user": {"token": account.stdout.strip()}}],
         "contexts": [{"name": "operator", "context": {"cluster": "test", "user": "operator"}}],
     }
-    path = folder / "kubeconfig-of-the-operator"
+    path = folder / f"kubeconfig-of-{name}"
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -149,17 +151,22 @@ def injecting(
         "--webhook-extra-sans=127.0.0.1",
         *arguments,
         kubeconfig=kubeconfig_of_the_operator(plane, folder),
-        webhook="127.0.0.1:0",
+        keeps_certificate=True,
     )
-    with programs.running(started) as one:
+    asked = start_webhook(
+        folder, plane, HOME, kubeconfig=kubeconfig_of_the_operator(plane, folder, "fodc-webhook")
+    )
+    with programs.running(started) as one, programs.running(asked) as webhook:
         wait_leads(one)
-        address = one.addresses["webhook"]
+        address = webhook.addresses["webhook"]
         rendered = webhooks.rendered("fodc-injection", address, only_namespace=namespace)
         with webhooks.applied(plane, rendered) as name:
             wait_for("trust", lambda: all(webhooks.ca_bundles(plane, name)))
-            wait_for("the webhook", lambda: webhooks.webhook_fault(one) == "")
+            wait_for("the webhook", lambda: webhooks.webhook_fault(webhook) == "")
             webhooks.opt_in(plane, namespace)
             yield one
+        webhook.stop()
+        assert "forbidden" not in webhook.log.read_text().lower()
 
 
 class Databases:
@@ -174,15 +181,15 @@ class Databases:
         wait_for("the pod", lambda: plane.api().get(self.pod).status == 200)
         let_it_run(plane, self.pod)
 
-    def ask(self, **missed: object) -> None:
+    def ask(self, **more: object) -> None:
         """Make the policy."""
-        spec = {"podSelector": {"matchLabels": SELECTED}, "missed": missed}
+        spec = {"podSelector": {"matchLabels": SELECTED}, **more}
         made = self.plane.api().create(self.policies, resource("FodcInjection", "db", spec=spec))
         assert made.status == 201, made.body
 
-    def change(self, **missed: object) -> None:
-        """Change what the policy says about missed pods."""
-        patch = {"spec": {"missed": missed}}
+    def change(self, **more: object) -> None:
+        """Change what the policy says."""
+        patch = {"spec": more}
         assert self.plane.api().merge(f"{self.policies}/db", patch).status == 200
 
     def would_be_injected(self) -> bool:
@@ -204,28 +211,43 @@ class Databases:
         return next((one for one in found.get("conditions", []) if one["type"] == kind), {})
 
 
-def test_the_operator_injects_and_evicts_with_the_rights_of_the_manifests(
+def test_both_inject_and_release_with_the_rights_of_the_manifests(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Certificate, caBundle, statuses, Events and the eviction."""
+    """Certificate, caBundle, statuses, Events and the deletion of a pod that does not start."""
     databases = Databases(control_plane, namespace)
-    old = databases.uid()
     # Policies that other tests left may ask for the remote agent, which is not granted here.
     only = f"--namespace={namespace}"
     with injecting(control_plane, namespace, tmp_path, only) as one:
         databases.ask()
         wait_for("the webhook in force", databases.would_be_injected)
-        databases.change(action="Evict", perMinute=60)
+        old = databases.uid()
+        control_plane.api().delete(databases.pod)
         wait_for("another pod", lambda: databases.uid() not in {"", old})
-        wait_for("the status", lambda: databases.condition("AllInjected").get("status") == "True")
         new = control_plane.api().get(databases.pod).body["spec"]
-
         assert [container["name"] for container in new["initContainers"]] == ["fodc-agent"]
-        assert databases.condition("WebhookReady")["status"] == "True"
+        stuck = databases.uid()
+        keep_it_waiting(control_plane, databases.pod)
+        wait_for("released", lambda: databases.uid() not in {"", stuck}, 60)
+
+        assert "initContainers" not in control_plane.api().get(databases.pod).body["spec"]
         assert metric(one, 'fodc_operator_api_calls_total{code="403"') == 0
         one.stop()
 
     assert "forbidden" not in one.log.read_text().lower()
+
+
+def keep_it_waiting(plane: ControlPlane, pod: str) -> None:
+    """Say of a pod what a kubelet would say when the agent's image cannot be pulled."""
+    same = {"image": "x", "imageID": "", "restartCount": 0, "ready": False}
+    waits = {"waiting": {"reason": "PodInitializing"}}
+    pulls = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+    status = {
+        "phase": "Pending",
+        "containerStatuses": [{"name": "data", "state": waits, **same}],
+        "initContainerStatuses": [{"name": "fodc-agent", "state": pulls, **same}],
+    }
+    assert plane.api().merge(f"{pod}/status", {"status": status}).status == 200
 
 
 def test_the_remote_agent_needs_its_component_and_no_more(

@@ -98,9 +98,10 @@ def ca_bundles(plane: ControlPlane, name: str) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Injecting:
-    """An operator, its configuration, and the namespaces that both are about."""
+    """Operator and webhook, their configuration, and the namespaces that all are about."""
 
     operator: programs.Program
+    webhook: programs.Program
     configuration: str
     home: str
     """Namespace of the operator, with lease and Secret."""
@@ -110,7 +111,7 @@ class Injecting:
     @property
     def address(self) -> str:
         """Where API servers ask."""
-        return self.operator.addresses["webhook"]
+        return self.webhook.addresses["webhook"]
 
 
 @contextmanager
@@ -122,6 +123,7 @@ def injecting(
     namespace: str,
     name: str = "operator",
     arguments: tuple[str, ...] = (),
+    webhook_arguments: tuple[str, ...] = (),
     address: str = "127.0.0.1:0",
 ) -> Iterator[Injecting]:
     """Run an operator that leads and injects into the pods of one namespace, by URL.
@@ -139,32 +141,34 @@ def injecting(
         f"--webhook-extra-sans={host}",
         *arguments,
         name=name,
-        webhook=address,
+        keeps_certificate=True,
     )
     with programs.running(started) as operator:
-        wanted = rendered(configuration, operator.addresses["webhook"], only_namespace=namespace)
-        with applied(plane, wanted):
-            operators.wait_leads(operator)
-            _wait_ready(operator)
-            operators.wait_for("trusted", lambda: all(ca_bundles(plane, configuration)))
-            yield Injecting(operator, configuration, home, namespace)
+        asked = operators.start_webhook(
+            folder, plane, home, *webhook_arguments, name=f"{name}-webhook", address=address
+        )
+        with programs.running(asked) as webhook:
+            wanted = rendered(configuration, webhook.addresses["webhook"], only_namespace=namespace)
+            with applied(plane, wanted):
+                operators.wait_leads(operator)
+                _wait_ready(webhook)
+                operators.wait_for("trusted", lambda: all(ca_bundles(plane, configuration)))
+                yield Injecting(operator, webhook, configuration, home, namespace)
 
 
-def _wait_ready(operator: programs.Program) -> None:
+def _wait_ready(webhook: programs.Program) -> None:
     try:
-        operators.wait_for("the webhook is ready", lambda: webhook_fault(operator) == "")
+        operators.wait_for("the webhook is ready", lambda: webhook_fault(webhook) == "")
     except TimeoutError as error:
-        raise TimeoutError(f"{error}: {webhook_fault(operator)}\n{operator.tail()}") from error
+        raise TimeoutError(f"{error}: {webhook_fault(webhook)}\n{webhook.tail()}") from error
 
 
-def webhook_fault(operator: programs.Program) -> str:
-    """Return what /readyz has against the webhook of this replica; empty for nothing."""
-    checks = operators.ready(operator).get("checks", [])
-    told = [one for one in checks if one["name"] == "webhook"]
-    if not told:
-        return "there is no check"
-    works = told[0]["ok"] and told[0]["message"].startswith("answers on ")
-    return "" if works else str(told[0]["message"])
+def webhook_fault(webhook: programs.Program) -> str:
+    """Return what /readyz has against a replica of the webhook; empty for nothing."""
+    checks = operators.ready(webhook).get("checks", [])
+    if not checks:
+        return "it does not answer"
+    return "; ".join(str(one["message"]) for one in checks if not one["ok"])
 
 
 def opt_in(plane: ControlPlane, namespace: str) -> None:

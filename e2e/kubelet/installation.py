@@ -105,7 +105,8 @@ class Machine:
     def operator_runs(self) -> None:
         """Wait until the Deployment is complete and one pod leads; tells what pods said if not."""
         try:
-            self.system("rollout", "status", "deployment/fodc-operator", PATIENCE)
+            for name in ("fodc-operator", "fodc-webhook"):
+                self.system("rollout", "status", f"deployment/{name}", PATIENCE)
             # The one before may still be on its way out.
             operators.wait_for("one leader that stays", lambda: len(self._leaders()) == 1, 60)
             name = self.leader()["metadata"]["name"]
@@ -174,34 +175,33 @@ def lines_after(heading: str) -> str:
 # ---- an overlay of one's own, as those lines make it ---------------------------------------------
 
 
+def _with_agent(name: str, agent: str) -> dict[str, Any]:
+    """Return the patch by which a program puts this image into pods."""
+    prefix = name.upper().replace("-", "_")
+    container = {"name": name, "env": [{"name": f"{prefix}_AGENT_IMAGE", "value": agent}]}
+    patch = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+    target = {"kind": "Deployment", "name": name}
+    return {"target": target, "patch": yaml.safe_dump(patch)}
+
+
 def own_overlay(folder: Path, registry_name: str, overlay: str, *components: str) -> Path:
     """Write the kustomization of a person who has the images elsewhere; returns its folder."""
     folder.mkdir(parents=True)
     base = Path(os.path.relpath(ROOT / "manifests", folder))
     image = f"{registry_name}/{wanted.OPERATOR.name}"
-    variable = {
-        "name": "FODC_OPERATOR_AGENT_IMAGE",
-        "value": f"{registry_name}/{wanted.AGENT.reference}",
-    }
-    pod = {"spec": {"containers": [{"name": "fodc-operator", "env": [variable]}]}}
-    patch = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "fodc-operator"},
-        "spec": {"template": pod},
-    }
+    agent = f"{registry_name}/{wanted.AGENT.reference}"
     whole = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [str(base / "overlays" / overlay)],
         "components": [str(base / "components" / name) for name in components],
         "images": [{"name": wanted.OPERATOR.name, "newName": image, "newTag": wanted.VERSION}],
-        "patches": [
-            {
-                "target": {"kind": "Deployment", "name": "fodc-operator"},
-                "patch": yaml.safe_dump(patch),
-            }
-        ],
+        "patches": [_with_agent(name, agent) for name in ("fodc-operator", "fodc-webhook")],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
     return folder

@@ -195,6 +195,7 @@ def running_operator(folder: Path, node: Node) -> Iterator[programs.Program]:
     """Run an operator where pods and the API server reach it; it injects this machine's agent."""
     host = node.place.host_ip
     home = installing.new_namespace(node.plane)
+    agents = (f"--agent-image={AGENT_IMAGE}", f"--agent-proxy-addr={host}:{GRPC_PORT}")
     started = operators.start_operator(
         folder,
         node.plane,
@@ -202,12 +203,14 @@ def running_operator(folder: Path, node: Node) -> Iterator[programs.Program]:
         f"--grpc-listen-addr={host}:{GRPC_PORT}",
         f"--webhook-config-name={CONFIGURATION}",
         f"--webhook-extra-sans={host}",
-        f"--agent-image={AGENT_IMAGE}",
-        f"--agent-proxy-addr={host}:{GRPC_PORT}",
-        webhook=f"{host}:{WEBHOOK_PORT}",
+        *agents,
+        keeps_certificate=True,
     )
-    with programs.running(started) as operator:
-        address = operator.addresses["webhook"]
+    asked = operators.start_webhook(
+        folder, node.plane, home, *agents, address=f"{host}:{WEBHOOK_PORT}"
+    )
+    with programs.running(started) as operator, programs.running(asked) as webhook:
+        address = webhook.addresses["webhook"]
         webhooks.apply(node.plane, webhooks.rendered(CONFIGURATION, address))
         operators.wait_leads(operator)
         operators.wait_for(

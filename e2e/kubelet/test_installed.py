@@ -159,7 +159,8 @@ def test_two_replicas_of_the_ha_overlay_share_a_bucket_and_lose_nothing(
         apply_overlay(installed, tmp_path / "own", "ha")
         pods = installed.read(f"--namespace={SYSTEM}", "pods", f"--selector={PART_OF}")["items"]
         there = [is_ready(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        assert there == [True, True]
+        # Two of the operator, two of the webhook.
+        assert there == [True] * 4
 
         still_works(installed)
         earlier = profile(installed, "into-the-bucket")
@@ -176,6 +177,7 @@ def test_the_monitoring_overlay_becomes_ready(installed: Machine, tmp_path: Path
     installed.apply(
         foreign_kind("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
         foreign_kind("monitoring.coreos.com", "PrometheusRule", "prometheusrules"),
+        foreign_kind("monitoring.coreos.com", "PodMonitor", "podmonitors"),
     )
     established(installed)
     apply_overlay(installed, tmp_path / "own", "monitoring")
@@ -198,7 +200,7 @@ def test_with_cert_managers_component_the_webhook_serves_its_certificate(
     apply_overlay(installed, tmp_path / "own", "default", "cert-manager")
     asked = installed.read(f"--namespace={SYSTEM}", "certificate", "fodc-webhook")["spec"]
     issue(installed, asked["secretName"], asked["dnsNames"])
-    installed.system("rollout", "restart", "deployment/fodc-operator")
+    installed.system("rollout", "restart", "deployment/fodc-webhook")
     installed.operator_runs()
 
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 90)
@@ -212,7 +214,7 @@ def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
     install_database(installed, "missed")
     installed.kubectl("label", "namespace", NAMESPACE, "fodc.banyandb.dev/inject=enabled")
     where = f"--namespace={NAMESPACE}"
-    patch = json.dumps({"spec": {"missed": {"attachRemotely": True}}})
+    patch = json.dumps({"spec": {"attachRemotely": True}})
     installed.kubectl(where, "patch", "fodcinjection", POLICY, "--type=merge", f"--patch={patch}")
     operators.wait_for("the remote agent", lambda: has_remote_agent(installed), 90)
     installed.kubectl(where, "rollout", "status", "deployment/fodc-remote-agent", "--timeout=120s")

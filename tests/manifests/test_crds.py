@@ -9,11 +9,11 @@ import yaml
 
 from fodc_agent.settings import OPTIONS as AGENT_OPTIONS
 from fodc_api import requests as api
-from fodc_operator.resources import fodc_injection
-from fodc_operator.resources.fodc_injection import AgentTemplate, Flavour, Missed, Mode, OnError
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.profiles import Profile
 from fodc_proxy.captures import model
+from fodc_webhook.resources import fodc_injection
+from fodc_webhook.resources.fodc_injection import AgentTemplate, Flavour, Mode, OnError
 from tests.manifests.schemas import CRDS, Field, Kind, errors, kinds, paths_in
 
 KINDS = kinds()
@@ -149,7 +149,7 @@ def test_every_column_and_selector_points_at_a_field(kind: Kind) -> None:
     columns = [column["jsonPath"] for column in kind.version["additionalPrinterColumns"]]
     selectors = [one["jsonPath"] for one in kind.version["selectableFields"]]
     # One item of a list, such as a condition, is found by a filter.
-    columns = [re.sub(r"\[\?\(@\.\w+==\"\w+\"\)\]", "[]", path) for path in columns]
+    columns = [re.sub(r"\[(\?\(@\.\w+==\"\w+\"\)|\d)\]", "[]", path) for path in columns]
     known = {*paths(kind.fields()), ".metadata.creationTimestamp"}
 
     assert [path for path in (*columns, *selectors) if path not in known] == []
@@ -294,18 +294,19 @@ INJECTION_WORDS = {
     "mode": Mode,
     "flavour": Flavour,
     "onError": OnError,
-    "missed.action": fodc_injection.MissedAction,
+    "onAgentFailure": fodc_injection.OnAgentFailure,
     "agent.imagePullPolicy": fodc_injection.PullPolicy,
 }
 
 
 def test_the_defaults_of_an_injection_are_those_of_the_operator() -> None:
-    known, missed = AgentTemplate("image", "proxy:1"), Missed()
+    known = AgentTemplate("image", "proxy:1")
     plain = {"mode": "Auto", "flavour": "basic", "onError": "Admit"}
 
     assert defaults() == plain | {
         "agent": {},
-        "missed": {},
+        "onAgentFailure": "Release",
+        "attachRemotely": False,
         "ptrace": False,
         "takeOver": False,
         "paused": False,
@@ -317,11 +318,6 @@ def test_the_defaults_of_an_injection_are_those_of_the_operator() -> None:
         "captureQuota": f"{known.capture_quota_bytes // MIB}Mi",
         "windowSize": f"{known.window_bytes // MIB}Mi",
         "logLevel": known.log_level,
-    }
-    assert defaults("missed") == {
-        "action": missed.action,
-        "perMinute": missed.per_minute,
-        "attachRemotely": missed.attach_remotely,
     }
 
 

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from fodc_api.words import ArtifactState
-from fodc_operator import settings
-from fodc_operator.injection import marks, remote_targets
-from fodc_operator.injection.outcome import SkipReason
-from fodc_operator.injection.standing import PodState
+from fodc_operator.policies import remote_targets
+from fodc_operator.policies.standing import PodState
 from fodc_operator.settings import OPTIONS
 from fodc_protocol.profiles import Profile
+from fodc_webhook import settings as webhook_settings
+from fodc_webhook.inject import marks
+from fodc_webhook.inject.outcome import SkipReason
 from tests.manifests.schemas import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -27,6 +28,9 @@ COMPONENT = {
     "app.kubernetes.io/name": "banyandb-fodc",
     "app.kubernetes.io/component": "fodc-proxy",
 }
+
+
+WEBHOOK = {**COMPONENT, "app.kubernetes.io/component": "fodc-webhook"}
 
 
 def documents(*paths: Path) -> list[dict[str, Any]]:
@@ -56,12 +60,12 @@ def one(kind: str, name: str, *, among: list[dict[str, Any]] | None = None) -> d
     return found[0]
 
 
-def pod_template() -> dict[str, Any]:
-    return dict(one("Deployment", "fodc-operator")["spec"]["template"])
+def pod_template(name: str = "fodc-operator") -> dict[str, Any]:
+    return dict(one("Deployment", name)["spec"]["template"])
 
 
-def container() -> dict[str, Any]:
-    (only,) = pod_template()["spec"]["containers"]
+def container(name: str = "fodc-operator") -> dict[str, Any]:
+    (only,) = pod_template(name)["spec"]["containers"]
     return dict(only)
 
 
@@ -113,11 +117,13 @@ def test_no_role_reaches_pods_from_inside_or_rights_of_others() -> None:
 def test_one_secret_of_the_own_namespace_is_reached_and_none_is_listed() -> None:
     found = [(name, rule) for name, rule in rules() if "secrets" in rule["resources"]]
 
+    named = {"resourceNames": ["fodc-webhook-certificate"]}
     assert found == [
-        ("Role fodc-operator-webhook", {"apiGroups": [""], "resources": ["secrets"]} | more)
-        for more in (
-            {"verbs": ["create"]},
-            {"resourceNames": ["fodc-webhook-certificate"], "verbs": ["get", "patch"]},
+        (f"Role {role}", {"apiGroups": [""], "resources": ["secrets"]} | more)
+        for role, more in (
+            ("fodc-webhook-certificate", {**named, "verbs": ["get"]}),
+            ("fodc-operator-webhook", {"verbs": ["create"]}),
+            ("fodc-operator-webhook", {**named, "verbs": ["get", "patch"]}),
         )
     ]
 
@@ -225,7 +231,7 @@ def test_scrape_configurations_of_existing_clusters_find_the_pod() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
 
     assert pod_template()["metadata"]["labels"] == COMPONENT
-    assert ports == {"grpc": 17912, "http": 17913, "webhook": 9443}
+    assert ports == {"grpc": 17912, "http": 17913}
 
 
 def test_the_probes_ask_the_port_that_people_ask() -> None:
@@ -262,12 +268,37 @@ def test_the_program_learns_the_image_that_it_puts_into_pods() -> None:
     assert told == {"FODC_OPERATOR_AGENT_IMAGE": "banyandb-fodc-agent:0.1.0"}
 
 
-def test_a_stopping_replica_answers_until_nobody_asks_any_more() -> None:
-    """5 s of preStop and 10 s of a clean stop fit into the grace with room."""
-    pod = pod_template()["spec"]
+# ---- the webhook's pods ----------------------------------------------------------------------
 
-    assert container()["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+
+def test_an_upgrade_of_the_webhook_leaves_no_moment_without_one() -> None:
+    """K5: one replica, Recreate and a claim: each upgrade was a time without injection."""
+    spec, pod = one("Deployment", "fodc-webhook")["spec"], pod_template("fodc-webhook")["spec"]
+    (spread,) = pod["topologySpreadConstraints"]
+    budget = one("PodDisruptionBudget", "fodc-webhook")["spec"]
+
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert "volumes" not in pod
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert (budget["maxUnavailable"], budget["selector"]["matchLabels"]) == (1, WEBHOOK)
+    # It answers on while API servers hear that it leaves, and ends well within the grace.
+    assert "--drain=5s" in container("fodc-webhook")["args"]
     assert pod["terminationGracePeriodSeconds"] == 30
+    assert container("fodc-webhook")["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_everything_that_the_webhook_is_told_is_an_option_of_it() -> None:
+    found = container("fodc-webhook")
+    told = {one.removeprefix("--").partition("=")[0] for one in [*found["args"], "--cert-dir="]}
+    variables = {one["name"] for one in found["env"]}
+
+    assert told <= {option.name for option in webhook_settings.OPTIONS}
+    assert variables == {"POD_NAME", "POD_NAMESPACE", "FODC_WEBHOOK_AGENT_IMAGE"}
+    assert found["command"] == ["fodc-webhook"]
 
 
 def told_options() -> dict[str, str]:
@@ -277,6 +308,7 @@ def told_options() -> dict[str, str]:
     )
     patches = [yaml.safe_load(one["patch"]) for one in component["patches"] if "patch" in one]
     added = [step["value"] for steps in patches for step in steps]
+    added = [one for one in added if not one.startswith("--cert-dir=")]
     flags = [flag.removeprefix("--").partition("=") for flag in [*container()["args"], *added]]
     variables = {
         one["name"].removeprefix("FODC_OPERATOR_").lower().replace("_", "-"): one["value"]
@@ -290,8 +322,7 @@ def test_everything_that_the_pod_is_told_is_an_option_of_the_operator() -> None:
     told = told_options()
 
     assert set(told) - {option.name for option in OPTIONS} == set()
-    assert told["webhook-listen-addr"] == ":9443"
-    assert told["webhook-cert-dir"] == "/etc/fodc/webhook"
+    assert told["webhook-config-name"] == ""
     assert told["agent-image"] == "banyandb-fodc-agent:0.1.0"
 
 
@@ -304,8 +335,8 @@ def test_the_names_that_the_operator_expects_are_those_of_the_manifests() -> Non
         rule["resourceNames"]
         for _, rule in rules()
         if "secrets" in rule["resources"] and "resourceNames" in rule
-    ] == [[defaults["webhook-secret-name"]]]
-    assert one("Service", settings.GRPC_SERVICE)
+    ] == [[defaults["webhook-secret-name"]]] * 2
+    assert one("Service", webhook_settings.GRPC_SERVICE)
     assert remote_targets.NAME == "fodc-remote-agent"
     assert remote_targets.COMPONENT == "remote-agent"
 
@@ -330,10 +361,15 @@ def test_no_pod_selector_of_ours_matches_the_pods_of_others() -> None:
         d["spec"].get("selector", d["spec"].get("podSelector", {}))
         for d in everything()
         if d["kind"] in {"Deployment", "PodDisruptionBudget", "NetworkPolicy"}
+        and "spec" in d
         and "selector" in d["spec"] | {"selector": d["spec"].get("podSelector")}
     ]
 
-    assert [s["matchLabels"] for s in selectors if s] == [COMPONENT] * 4
+    components = [s["matchLabels"]["app.kubernetes.io/component"] for s in selectors if s]
+    names = {s["matchLabels"]["app.kubernetes.io/name"] for s in selectors if s}
+
+    assert set(components) == {"fodc-proxy", "fodc-webhook"}
+    assert names == {"banyandb-fodc"}
 
 
 def test_no_image_floats() -> None:
@@ -418,7 +454,7 @@ def test_nothing_but_labels_decides_which_pods_are_asked_about() -> None:
 def test_the_webhook_reaches_every_replica_at_the_port_of_the_pod() -> None:
     service = one("Service", "fodc-webhook")["spec"]
 
-    assert service["selector"] == COMPONENT
+    assert service["selector"] == WEBHOOK
     assert service["ports"] == [
         {"name": "webhook", "port": 443, "targetPort": "webhook", "appProtocol": "https"}
     ]
@@ -434,7 +470,7 @@ def test_the_webhook_reaches_every_replica_at_the_port_of_the_pod() -> None:
 
 
 def test_api_servers_reach_the_webhook_from_anywhere() -> None:
-    rules = one("NetworkPolicy", "fodc-operator")["spec"]["ingress"]
+    rules = one("NetworkPolicy", "fodc-webhook")["spec"]["ingress"]
 
     assert [rule for rule in rules if "from" not in rule] == [
         {"ports": [{"port": "webhook", "protocol": "TCP"}]}
@@ -469,14 +505,14 @@ def known_families() -> set[str]:
     sources = ROOT / "operator" / "src"
     proxy = "".join(p.read_text() for p in (sources / "fodc_proxy").rglob("*.py"))
     operator = "".join(p.read_text() for p in (sources / "fodc_operator").rglob("*.py"))
-    figures = (sources / "fodc_operator/injection/webhook_figures.py").read_text()
+    figures = (sources / "fodc_webhook/figures.py").read_text()
     return {
         *(f"fodc_proxy_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', proxy)),
         *(f"fodc_proxy_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', proxy)),
         *re.findall(r'"(fodc_proxy_\w+)"', proxy),
         *(f"fodc_operator_{name}" for name in re.findall(r'\.gauge\(\s*"(\w+)"', operator)),
         *(
-            f"fodc_operator_injection_{name}"
+            f"fodc_webhook_{name}"
             for name in re.findall(r'_(?:gauge|counter)\(\s*"(\w+)"', figures)
         ),
     }
@@ -484,7 +520,7 @@ def known_families() -> set[str]:
 
 def test_every_family_of_an_alert_is_one_that_the_programs_have() -> None:
     rule = one("PrometheusRule", "fodc", among=everything())
-    asked = set(re.findall(r"fodc_(?:proxy|operator)_\w+", yaml.safe_dump(rule)))
+    asked = set(re.findall(r"fodc_(?:proxy|operator|webhook)_\w+", yaml.safe_dump(rule)))
 
     assert len(asked) >= 8
     assert asked - known_families() == set()

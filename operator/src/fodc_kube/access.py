@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
@@ -61,3 +62,28 @@ def bearer_of(found: Configuration) -> str:
         refresh(found)
     said = str(found.api_key.get("BearerToken", ""))
     return said.partition(" ")[2] if said.lower().startswith("bearer ") else said
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How another client reaches the same API server."""
+
+    server: str
+    ca_file: str = ""
+    token: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
+
+
+def access_of(api: ApiClient) -> Access:
+    """Return what another client needs to know, its token as it is now."""
+    found = api.configuration
+    return Access(
+        found.host,
+        found.ssl_ca_cert or "",
+        bearer_of(found),
+        found.cert_file or "",
+        found.key_file or "",
+        insecure=not found.verify_ssl,
+    )

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of one kind in memory, kept by list and watch, for whoever must not ask a server.
+"""A store that is kept by list and watch, for pods in a set of namespaces that changes.
 
 The one idea: a list replaces the whole store, so that nothing that was deleted unseen survives;
-the watch then changes it object by object, and whatever goes wrong ends in another list.
+the watch then changes it object by object, and whatever goes wrong ends in another list. kopf
+watches what it was started with, hence this.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
-from fodc_kube.client import Cluster, Object, Watched
+from fodc_kube.client import Cluster, Watched
 from fodc_kube.errors import ClusterError, ExpiredError
 from fodc_kube.kinds import Kind
 from fodc_kube.retrying import Backoff
+from fodc_kube.store import Keep, Store, without_managed_fields
 
 WATCH_S: Final = 60
 """A connection that has died in silence is noticed after so long, and a little."""
@@ -24,42 +25,6 @@ _LONG_S: Final = 1.0
 """A watch that ended sooner has not served: the next one waits a moment."""
 _BACKOFF: Final = Backoff(first_s=0.2, longest_s=10.0)
 _log = logging.getLogger(__name__)
-
-
-class ChangeType(StrEnum):
-    """What happened to an object."""
-
-    ADDED = "Added"
-    MODIFIED = "Modified"
-    DELETED = "Deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One object that came, changed or went; for one that went, as it was last."""
-
-    type: ChangeType
-    object: Object
-
-    @property
-    def namespace(self) -> str:
-        """Namespace of the object, empty for a kind without."""
-        return str(self.object["metadata"].get("namespace", ""))
-
-    @property
-    def name(self) -> str:
-        """Name of the object."""
-        return str(self.object["metadata"]["name"])
-
-
-Listener: TypeAlias = Callable[[Change], None]
-Keep: TypeAlias = Callable[[Object], Object]
-
-
-def without_managed_fields(one: Object) -> Object:
-    """Return what is worth keeping of an object: not who wrote which field, often half of it."""
-    metadata = {k: v for k, v in one["metadata"].items() if k != "managedFields"}
-    return {**one, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +44,7 @@ class Selection:
 EVERYTHING: Final = Selection()
 
 
-class Informer:
+class Informer(Store):
     """`run` in a task; read at any time. Belongs to one event loop."""
 
     def __init__(
@@ -93,20 +58,18 @@ class Informer:
         watch_s: int = WATCH_S,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(keep)
         self.kind = kind
         self.fault = ""
         """Why the store may be old, in words; empty while a watch runs."""
         self._cluster = cluster
         self._selection = selection
-        self._keep = keep
         self._backoff = backoff
         self._watch_s = watch_s
         self._chance = chance
-        self._listeners: list[Listener] = []
         self._waiting = set(selection.scopes)
         self._faults: dict[str | None, str] = {}
         self._synced = asyncio.Event()
-        self._store: dict[str, dict[str, Object]] = {}
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -118,27 +81,6 @@ class Informer:
     async def wait_synced(self) -> None:
         """Return when everything has been listed once."""
         await self._synced.wait()
-
-    def items(self) -> Iterator[Object]:
-        """Iterate over all objects; do not change them, and do not await meanwhile."""
-        for objects in self._store.values():
-            yield from objects.values()
-
-    def of_namespace(self, namespace: str) -> Sequence[Object]:
-        """Return the objects of a namespace, ordered by name."""
-        found = self._store.get(namespace, {})
-        return [found[name] for name in sorted(found)]
-
-    def get(self, namespace: str, name: str) -> Object | None:
-        """Return an object, None when there is none; kinds without namespaces have ""."""
-        return self._store.get(namespace, {}).get(name)
-
-    def __len__(self) -> int:
-        return sum(len(objects) for objects in self._store.values())
-
-    def on_change(self, listener: Listener) -> None:
-        """Tell this listener of each change from now on, after the store has it; a quick one."""
-        self._listeners.append(listener)
 
     # ---- keeping ------------------------------------------------------------------------------
 
@@ -181,7 +123,7 @@ class Informer:
         listed = await self._cluster.list(
             self.kind, scope, label_selector=chosen.labels, field_selector=chosen.fields
         )
-        self._replace(scope, [self._keep(one) for one in listed.items])
+        self.replace(listed.items, listed.resource_version, scope)
         self._heard(scope)
         self._waiting.discard(scope)
         if not self._waiting:
@@ -202,48 +144,14 @@ class Informer:
             async for event in events:
                 yield event
 
-    # ---- the store ----------------------------------------------------------------------------
-
     def _take(self, event: Watched) -> None:
         match event.type:
             case "ADDED" | "MODIFIED":
-                self._set(self._keep(event.object))
+                self.put(event.object)
             case "DELETED":
-                self._remove(self._keep(event.object))
+                self.remove(event.object)
             case _:
                 return
-
-    def _replace(self, scope: str | None, listed: Sequence[Object]) -> None:
-        present = {_key(one) for one in listed}
-        gone = [one for one in self.items() if _key(one) not in present and _within(one, scope)]
-        for one in gone:
-            self._remove(one)
-        for one in listed:
-            self._set(one)
-
-    def _set(self, one: Object) -> None:
-        namespace, name = _key(one)
-        objects = self._store.setdefault(namespace, {})
-        before = objects.get(name)
-        if before is not None and _version(before) == _version(one):
-            return
-        objects[name] = one
-        self._tell(ChangeType.ADDED if before is None else ChangeType.MODIFIED, one)
-
-    def _remove(self, one: Object) -> None:
-        namespace, name = _key(one)
-        objects = self._store.get(namespace, {})
-        if objects.pop(name, None) is not None:
-            self._tell(ChangeType.DELETED, one)
-        if not objects:
-            self._store.pop(namespace, None)
-
-    def _tell(self, type: ChangeType, one: Object) -> None:  # noqa: A002 - the field's name
-        for listener in self._listeners:
-            try:
-                listener(Change(type, one))
-            except Exception:  # noqa: BLE001 - logged; the store must stay true
-                _log.exception("a listener failed on %s of %s", type, _key(one))
 
     def _heard(self, scope: str | None) -> None:
         if self._faults.pop(scope, None) is not None:
@@ -255,16 +163,3 @@ class Informer:
             _log.warning("%s are not watched: %s", self.kind.plural, why)
         self._faults[scope] = why
         self.fault = "; ".join(self._faults.values())
-
-
-def _key(one: Object) -> tuple[str, str]:
-    metadata = one["metadata"]
-    return str(metadata.get("namespace", "")), str(metadata["name"])
-
-
-def _version(one: Object) -> str:
-    return str(one["metadata"].get("resourceVersion", ""))
-
-
-def _within(one: Object, scope: str | None) -> bool:
-    return scope is None or _key(one)[0] == scope

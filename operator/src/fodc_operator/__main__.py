@@ -2,7 +2,6 @@
 """The program `fodc-operator`."""
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -56,7 +55,6 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
         async with api_client(settings.kubeconfig) as api:
             operator = Operator(settings, api)
             await operator.listen()
-            _set_programs_apart()
             if settings.proxy.print_addresses:
                 _print_addresses(operator, settings.proxy.grpc_listen)
             return await operator.run(asked_to_stop)
@@ -68,18 +66,11 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
         return 1
 
 
-def _set_programs_apart() -> None:
-    """Keep the collector from walking all that was imported while pods wait for the webhook."""
-    gc.collect()
-    gc.freeze()
-
-
 def _print_addresses(operator: Operator, grpc: Address) -> None:
     """Tell where it listens; agents are let in there only while this replica leads."""
     addresses = {
         "grpc": f"{grpc.host or '127.0.0.1'}:{grpc.port}",
         "http": operator.proxy.http_address,
-        "webhook": operator.injection.address if operator.injection else "",
     }
     _say(json.dumps(addresses) + "\n")
 

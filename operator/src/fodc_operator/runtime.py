@@ -16,7 +16,7 @@ from typing import Any, Final
 from kubernetes.aio.client import ApiClient
 
 from fodc_api.proxy import Check
-from fodc_kube.access import bearer_of
+from fodc_kube.access import access_of
 from fodc_kube.client import Cluster
 from fodc_kube.events import Events
 from fodc_kube.keeping import keep
@@ -25,13 +25,13 @@ from fodc_kube.lease import Leadership
 from fodc_operator import telemetry
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
-from fodc_operator.handlers import diagnostics as diagnostics_handlers
+from fodc_operator.handlers import nodes, policies, requests
 from fodc_operator.handlers.bridge import Bridge
-from fodc_operator.handlers.thread import Access, HandlersThread
-from fodc_operator.injection.certificate_keeper import Fault
-from fodc_operator.injection.service import InjectionService
+from fodc_operator.handlers.thread import HandlersThread
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
+from fodc_operator.policies.certificate_keeper import Fault
+from fodc_operator.policies.service import Policies
 from fodc_operator.settings import PROGRAM, Settings
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.model import Request
@@ -81,39 +81,33 @@ class Operator:
             pace=Pace(grace_ms=settings.patience.grace_ms),
         )
         engine.subscribe(self._request_changed)
-        self.injection = self._injection()
+        self.policies = Policies(
+            self.cluster, self.events, settings.policies, registered=self._is_registered
+        )
         self._bridge = Bridge(asyncio.get_running_loop())
         self._handlers = self._handlers_thread()
         self._tasks: list[asyncio.Task[None]] = []
         self._holding: asyncio.Task[None] | None = None
+        self._leads_since_s = float("inf")
 
     def _host(self) -> Host:
         return Host(self._checks, self._samples, self._stands_by, elected=True)
 
     def _handlers_thread(self) -> HandlersThread:
-        thread = HandlersThread(self._access, self._settings.namespaces)
-        diagnostics_handlers.register(thread.registry, self.requests, self._bridge)
+        thread = HandlersThread(lambda: access_of(self._api), self._settings.namespaces)
+        requests.register(thread.registry, self.requests, self._bridge)
+        nodes.register(thread.registry, self.mirror, self._bridge)
+        policies.register(thread.registry, self.policies, self._bridge)
         return thread
 
-    def _injection(self) -> InjectionService | None:
-        told = self._settings.injection
-        if told is None:
+    def _is_registered(self, namespace: str, pod: str) -> bool | None:
+        """Say whether the agent of a pod is known; not while agents come back to a new leader."""
+        grace_s = self._settings.patience.grace_ms / 1000
+        if time.monotonic() - self._leads_since_s < grace_s:
             return None
-        return InjectionService(self.cluster, self.events, told, captures=self._is_captured)
-
-    def _is_captured(self, address: str) -> bool:
-        return bool(self._captures.running(address))
-
-    def _access(self) -> Access:
-        found = self._api.configuration
-        return Access(
-            found.host,
-            found.ssl_ca_cert or "",
-            bearer_of(found),
-            found.cert_file or "",
-            found.key_file or "",
-            insecure=not found.verify_ssl,
-        )
+        home = self._settings.own_namespace
+        found = (self.proxy.registry.find(name) for name in (f"{namespace}/{pod}", pod))
+        return any(one is not None and (one.namespace or home) == namespace for one in found)
 
     # ---- what it tells of itself --------------------------------------------------------------
 
@@ -124,23 +118,9 @@ class Operator:
         if lease.leads and lease.fence():
             message = f"leads and writes nothing: {lease.fence()}"
         yield Check("leader", lease.leads or self._stands_by(), message)
-        if self.injection is not None:
-            yield self._webhook_check(self.injection)
-
-    def _webhook_check(self, injection: InjectionService) -> Check:
-        """Take a broken webhook out of its Service, but never the leader out of the proxy's.
-
-        Readiness is one word for a whole pod. A standby has nothing else to offer, so it says no,
-        and API servers ask the others. The leader is the only one who serves agents and people,
-        whom its silence would cost more than the pods that are reported as missed.
-        """
-        fault = injection.fault
-        if fault == Fault():
-            return Check("webhook", ok=True, message=f"answers on {injection.address}")
-        if not self.leadership.leads:
-            return Check("webhook", ok=False, message=fault.message)
-        kept = "this replica stays ready, because it leads and agents and people need it"
-        return Check("webhook", ok=True, message=f"DOES NOT WORK: {fault.message}; {kept}")
+        if lease.leads and self.policies.fault != Fault():
+            # It leads all the same: agents and people need it, and the webhook is elsewhere.
+            yield Check("webhook", ok=True, message=f"DOES NOT WORK: {self.policies.fault.message}")
 
     def _stands_by(self) -> bool:
         """Say whether another replica leads: then this one is ready, for all that it has to do."""
@@ -151,8 +131,7 @@ class Operator:
         if self.leadership.leads:
             yield from telemetry.mirror_samples(self.mirror)
             yield from self.requests.samples()
-        if self.injection is not None:
-            yield from self.injection.samples()
+            yield from self.policies.samples()
         yield from telemetry.call_samples(self.cluster.metrics)
         yield from telemetry.keeping_samples(self.ends, self.events.dropped)
 
@@ -162,14 +141,8 @@ class Operator:
     # ---- life ---------------------------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Answer probes and API servers; raises OSError for an address that cannot be had."""
+        """Answer probes; raises OSError for an address that cannot be had."""
         await self.proxy.listen()
-        if self.injection is not None:
-            try:
-                await self.injection.listen()
-            except BaseException:
-                await self.proxy.stop()
-                raise
 
     async def run(self, asked_to_stop: asyncio.Event) -> int:
         """Stand by, lead, and end; return 0 when asked to end, 1 when something ended it.
@@ -179,8 +152,6 @@ class Operator:
         # A leader that was killed left its label on the pod.
         await self._label.remove()
         self._keep("events", self.events.run)
-        if self.injection is not None:
-            self._keep("injection", self.injection.run)
         stop = asyncio.create_task(_waited(asked_to_stop), name="stop")
         leading = asyncio.create_task(self._lead(), name="lead")
         try:
@@ -200,6 +171,7 @@ class Operator:
     async def _lead(self) -> None:
         """Lead until another does; always raises."""
         await self.leadership.acquire()
+        self._leads_since_s = time.monotonic()
         self._holding = asyncio.create_task(self.leadership.hold(), name="lease")
         await self.proxy.serve()
         for request in self.proxy.diagnostics.engine.select():
@@ -208,8 +180,7 @@ class Operator:
         self._keep("mirror", self.mirror.run)
         self._keep("diagnostic-requests", self.requests.run)
         self._keep("handlers", self._handlers.run)
-        if self.injection is not None:
-            self._keep("injection-leader", self.injection.lead)
+        self._keep("policies", self.policies.run)
         await self._holding
         raise Ended(f"lease {self._settings.lease.name} was lost; another replica leads")
 
@@ -225,8 +196,7 @@ class Operator:
         self._bridge.close()
         for task in self._tasks:
             task.cancel()
-        webhook = _nothing() if self.injection is None else self.injection.stop()
-        ends = (self._label.remove(), self.proxy.stop(), webhook)
+        ends = (self._label.remove(), self.proxy.stop())
         try:
             async with asyncio.timeout(STOP_S):
                 ended = await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
@@ -244,7 +214,3 @@ class Operator:
 
 async def _waited(event: asyncio.Event) -> None:
     await event.wait()
-
-
-async def _nothing() -> None:
-    """There is nothing to end."""

@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fodc_kube.lease import LeaseSettings
-from fodc_operator.injection.service import InjectionSettings
 from fodc_operator.mirror.budget import Rules
 from fodc_operator.mirror.leaving import Patience
-from fodc_operator.resources.fodc_injection import Defaults
+from fodc_operator.policies.service import PolicySettings
 from fodc_protocol.errors import BadRequestError, OptionError
-from fodc_protocol.option_values import BadValueError, read
 from fodc_protocol.options import (
-    Address,
     Kind,
     Option,
     Resolved,
-    Value,
     not_empty,
     not_negative,
     positive,
@@ -27,51 +23,25 @@ from fodc_protocol.options import (
     usage,
 )
 from fodc_proxy import settings as proxy
-from fodc_proxy.runtime import version
+from fodc_webhook.settings import AGENT_OPTIONS, SECRET, defaults_of, pod_of
 
 ENV_PREFIX: Final = "FODC_OPERATOR"
 PROGRAM: Final = "fodc-operator"
 DEFAULT_NAMESPACE: Final = "default"
 
-AGENT_IMAGE: Final = "banyandb-fodc-agent"
-GRPC_SERVICE: Final = "fodc-proxy-grpc"
-GRPC_PORT: Final = 17912
-
-
-def _address(text: str) -> Address | None:
-    """Read an address where nothing means none; raises BadValueError."""
-    found = read(Option("address", Kind.ADDRESS, "", ""), text)
-    return found if isinstance(found, Address) else None
-
-
-def _address_or_nothing(name: str, value: Value) -> str | None:
-    try:
-        _address(str(value))
-    except BadValueError as error:
-        return f"{name} {error}, or empty"
-    return None
-
-
 _INJECTION: Final = (
-    Option(
-        "webhook-listen-addr",
-        Kind.STRING,
-        ":9443",
-        "Where API servers ask about new pods, by TLS; empty injects nothing.",
-        "ADDRESS",
-        check=_address_or_nothing,
-    ),
     Option(
         "webhook-config-name",
         Kind.STRING,
         "fodc-injection",
-        "MutatingWebhookConfiguration whose caBundle the leader keeps; empty for none.",
+        "MutatingWebhookConfiguration whose caBundle the leader keeps, with the certificate; empty "
+        "where somebody else keeps both, such as cert-manager.",
         "NAME",
     ),
     Option(
         "webhook-secret-name",
         Kind.STRING,
-        "fodc-webhook-certificate",
+        SECRET,
         "Secret of the own namespace in which the leader keeps the webhook's certificates.",
         "NAME",
         check=not_empty,
@@ -85,36 +55,13 @@ _INJECTION: Final = (
         check=not_empty,
     ),
     Option(
-        "webhook-cert-dir",
-        Kind.STRING,
-        "",
-        "Folder with tls.crt and tls.key that somebody else keeps, such as cert-manager; empty "
-        "means that the leader makes them.",
-        "DIR",
-    ),
-    Option(
         "webhook-extra-sans",
         Kind.LIST,
         "",
         "More names or addresses by which the webhook is called.",
         "NAME,…",
     ),
-    Option(
-        "agent-image",
-        Kind.STRING,
-        "",
-        f"Image of agents whose FodcInjection names none; empty means {AGENT_IMAGE} of the "
-        "operator's version.",
-        "IMAGE",
-    ),
-    Option(
-        "agent-proxy-addr",
-        Kind.STRING,
-        "",
-        f"Where agents connect whose FodcInjection does not say; empty means the Service "
-        f"{GRPC_SERVICE} of the own namespace.",
-        "HOST:PORT",
-    ),
+    *AGENT_OPTIONS,
 )
 _OWN: Final = (
     Option(
@@ -222,8 +169,7 @@ class Settings:
     leader_label: str
     writes: Rules
     patience: Patience
-    injection: InjectionSettings | None
-    """None injects nothing."""
+    policies: PolicySettings
 
 
 def resolved(
@@ -234,12 +180,9 @@ def resolved(
     POD_NAME and POD_NAMESPACE, as manifests set them from the pod's fields, count as variables of
     ours.
     """
-    known = {
-        f"{ENV_PREFIX}_{name}": environ[name]
-        for name in ("POD_NAME", "POD_NAMESPACE")
-        if environ.get(name)
-    }
-    return resolve(OPTIONS, argv, {**known, **environ}, ENV_PREFIX, file_values)
+    return resolve(
+        OPTIONS, argv, {**pod_of(environ, ENV_PREFIX), **environ}, ENV_PREFIX, file_values
+    )
 
 
 def settings_of(values: Resolved) -> Settings:
@@ -260,7 +203,7 @@ def settings_of(values: Resolved) -> Settings:
                 writes_per_s=values.number("status-writes-per-s"),
             ),
             _patience_of(values, embedded),
-            _injection_of(values, own_namespace),
+            _policies_of(values, own_namespace),
         )
     except BadRequestError as error:
         raise OptionError(error.message) from error
@@ -288,22 +231,14 @@ def _patience_of(values: Resolved, embedded: proxy.Settings) -> Patience:
     )
 
 
-def _injection_of(values: Resolved, namespace: str) -> InjectionSettings | None:
-    listen = _address(values.text("webhook-listen-addr"))
-    if listen is None:
-        return None
-    return InjectionSettings(
-        listen,
+def _policies_of(values: Resolved, namespace: str) -> PolicySettings:
+    return PolicySettings(
         namespace,
         values.list_of("namespace"),
-        Defaults(
-            values.text("agent-image") or f"{AGENT_IMAGE}:{version()}",
-            values.text("agent-proxy-addr") or f"{GRPC_SERVICE}.{namespace}.svc:{GRPC_PORT}",
-        ),
+        defaults_of(values, namespace),
         values.text("webhook-config-name"),
         values.text("webhook-secret-name"),
         values.text("webhook-service-name"),
-        values.text("webhook-cert-dir"),
         values.list_of("webhook-extra-sans"),
     )
 

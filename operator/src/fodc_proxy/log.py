@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log of a program: one line per record, to standard error."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterable
 from typing import Final
 
+from fodc_protocol.log_lines import log_line
 from fodc_protocol.times import format_rfc3339_ms
 
 _LEVELS: Final = {
@@ -34,14 +34,7 @@ class _Lines(logging.Formatter):
         }
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
-        if self._as_json:
-            return json.dumps(fields, ensure_ascii=False)
-        return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
-
-
-def _quoted(text: str) -> str:
-    plain = text.isascii() and text.isprintable() and not set(' "=') & set(text)
-    return text if plain and text else json.dumps(text, ensure_ascii=False)
+        return log_line(fields, as_json=self._as_json)
 
 
 def set_up_log(level: str, form: str) -> None:

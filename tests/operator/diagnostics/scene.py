@@ -14,14 +14,15 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient, Configuration
 
+from fodc_kube.access import Access
 from fodc_kube.client import Cluster
 from fodc_kube.events import Events
 from fodc_kube.retrying import Backoff
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
-from fodc_operator.handlers import diagnostics as handlers
+from fodc_operator.handlers import requests as handlers
 from fodc_operator.handlers.bridge import Bridge
-from fodc_operator.handlers.thread import Access, HandlersThread
+from fodc_operator.handlers.thread import HandlersThread
 from fodc_protocol.link import frames
 from fodc_proxy.captures.table import Limits
 from fodc_proxy.fleet.membership import Contract, Registration

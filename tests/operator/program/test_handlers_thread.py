@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from fodc_operator.handlers import diagnostics
+from fodc_kube.access import Access
+from fodc_operator.handlers import requests
 from fodc_operator.handlers.bridge import Bridge
-from fodc_operator.handlers.thread import (
-    Access,
-    HandlersError,
-    HandlersThread,
-    settings,
-)
+from fodc_operator.handlers.thread import HandlersError, HandlersThread
+from fodc_webhook.handlers.framework import settings
 from tests.operator.memory_api.peers import a_request
 from tests.operator.memory_api.server import REQUESTS, MemoryApi, serving, until_taken
 
@@ -55,7 +52,7 @@ async def handling(
     async with serving() as (api, url):
         seen = Seen()
         thread = HandlersThread(lambda: Access(url), namespaces)
-        diagnostics.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
+        requests.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
         running = asyncio.create_task(thread.run())
         try:
             yield api, seen, running
@@ -143,7 +140,7 @@ def test_kopf_may_be_run_again_after_an_end() -> None:
         async with serving() as (api, url):
             seen = Seen()
             thread = HandlersThread(lambda: Access(url), ())
-            diagnostics.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
+            requests.register(thread.registry, seen, Bridge(asyncio.get_running_loop()))
             for name in ("r-1", "r-2"):
                 api.store(REQUESTS).create("a", a_request(name=name))
                 running = asyncio.create_task(thread.run())
@@ -190,9 +187,8 @@ async def mute_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was told of at warning or above, but for kopf's remark on where it runs."""
-    told = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
-    return [one for one in told if not one.startswith("OS signals are ignored")]
+    """What was told of at warning or above."""
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
 
 
 def test_it_ends_at_once_while_the_first_scan_waits_for_an_answer(
@@ -203,7 +199,7 @@ def test_it_ends_at_once_while_the_first_scan_waits_for_an_answer(
     async def run() -> None:
         async with mute_server() as (url, came):
             thread = HandlersThread(lambda: Access(url), ())
-            diagnostics.register(thread.registry, Seen(), Bridge(asyncio.get_running_loop()))
+            requests.register(thread.registry, Seen(), Bridge(asyncio.get_running_loop()))
             running = asyncio.create_task(thread.run())
             async with asyncio.timeout(SOON_S):
                 await came.wait()
@@ -254,7 +250,7 @@ def test_an_event_that_comes_while_the_operator_stops_is_no_error(
             bridge = Closed(asyncio.get_running_loop())
             bridge.close()
             thread = HandlersThread(lambda: Access(url), ())
-            diagnostics.register(thread.registry, Seen(), bridge)
+            requests.register(thread.registry, Seen(), bridge)
             running = asyncio.create_task(thread.run())
             api.store(REQUESTS).create("a", a_request(name="r-1"))
             async with asyncio.timeout(SOON_S):
@@ -264,6 +260,21 @@ def test_an_event_that_comes_while_the_operator_stops_is_no_error(
 
     asyncio.run(run())
     assert warnings_of(caplog) == []
+
+
+def test_events_are_no_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """K21: kopf warned of signals at each start and logged a line for each event."""
+
+    async def run() -> None:
+        async with handling() as (api, seen, _):
+            for number in range(3):
+                api.store(REQUESTS).create("a", a_request(name=f"r-{number}"))
+                await seen.next()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+    lines = [one.getMessage() for one in caplog.records if one.name.startswith("kopf")]
+    assert [one for one in lines if "r-" in one or "signals" in one] == []
 
 
 def test_kopf_is_heard_again_after_an_end() -> None:

@@ -17,7 +17,7 @@ from fodc_operator import settings as own
 from fodc_operator.runtime import Operator
 from tests.operator.memory_api.server import NODES, MemoryApi, serving
 from tests.operator.mirror.fleet import registration
-from tests.operator.servers import LEASES, api_client, memory_api
+from tests.operator.servers import LEASES, SECRETS, api_client, memory_api
 
 SOON_S = 10.0
 NS = "banyandb"
@@ -61,7 +61,7 @@ async def replica(url: str, folder: Path, *argv: str) -> AsyncIterator[Replica]:
         "--http-listen-addr=127.0.0.1:0",
         f"--data-dir={folder}",
         "--pod-namespace=fodc-system",
-        "--webhook-listen-addr=",
+        "--webhook-config-name=",
     )
     settings = own.settings_of(own.resolved((*fixed, *QUICK, *argv), {}))
     async with api_client(url) as client:
@@ -240,3 +240,41 @@ def test_outside_of_a_cluster_it_says_what_it_needs() -> None:
         "fodc-operator: no pod's service account here: Service host/port is not set.; "
         "outside of a cluster give --kubeconfig\n"
     )
+
+
+def test_a_lost_node_object_is_back_at_once(tmp_path: Path) -> None:
+    """K19: a FodcNode that somebody deleted left a hole until its next refresh."""
+
+    async def run() -> None:
+        async with one_replica(tmp_path) as (api, one):
+            await one.leads()
+            one.operator.proxy.registry.register(registration("data-0"))
+            await one.until(lambda: api.store(NODES).listed(NS) and len(api.watches) > 3)
+            uid = api.store(NODES).get(NS, "data-0")["metadata"]["uid"]
+            api.store(NODES).delete(NS, "data-0")
+
+            def is_new() -> bool:
+                found = api.store(NODES).listed(NS)
+                return bool(found) and found[0]["metadata"]["uid"] != uid
+
+            async with asyncio.timeout(3):
+                await one.until(is_new)
+
+    asyncio.run(run())
+
+
+def test_the_webhooks_certificate_is_kept_by_the_leader(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(memory_api()) as (api, url):
+            api["/version"] << {"major": "1", "minor": "34"}
+            told = "--webhook-config-name=fodc-injection"
+            async with replica(url, tmp_path, told) as one:
+                await one.leads()
+                await one.until(lambda: api.store(SECRETS).listed("fodc-system"))
+                await one.until(lambda: one.operator.policies.fault.message)
+                checks = (await one.ask("/readyz"))[1]["checks"]
+
+            (said,) = (check["message"] for check in checks if check["name"] == "webhook")
+            assert said.startswith("DOES NOT WORK: there is no MutatingWebhookConfiguration")
+
+    asyncio.run(run())

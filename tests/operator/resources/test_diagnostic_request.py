@@ -9,10 +9,10 @@ import yaml
 
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, Key, RequestSpec
-from fodc_operator.resources.label_selector import LabelOperator, LabelSelector, Requirement
 from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
 from fodc_proxy.captures.model import Capture, Execution, FailurePolicy
+from fodc_webhook.resources.label_selector import LabelOperator, LabelSelector, Requirement
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 METADATA = {

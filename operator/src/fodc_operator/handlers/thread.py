@@ -8,53 +8,22 @@ lives; and when it ends unasked the program must end too, which whoever owns the
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import aiohttp
 import kopf
+
+from fodc_kube.access import Access
+from fodc_webhook.handlers.framework import Login, operate, quiet, settings
 
 STOP_S: Final = 3.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How kopf reaches the API server: what its own client needs to know."""
-
-    server: str
-    ca_file: str = ""
-    token: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    insecure: bool = False
-
-
 class HandlersError(Exception):
     """kopf ended without having been asked to."""
-
-
-def settings() -> kopf.OperatorSettings:
-    """Return settings for handlers of plain events: nothing is kept on objects or posted."""
-    found = kopf.OperatorSettings()
-    found.peering.standalone = True
-    found.posting.enabled = False
-    # The watch is asked to end regularly; a silent one is noticed sooner.
-    found.watching.server_timeout = 290
-    found.watching.client_timeout = 300
-    found.watching.connect_timeout = 10
-    found.networking.request_timeout = 15
-    found.networking.error_backoffs = (0.2, 1, 2, 5, 10)
-    # Neither CRDs nor namespaces are scanned: no rights for that are needed.
-    found.scanning.disabled = True
-    found.admission.managed = None
-    # How long it may take to end is decided by whoever owns the thread.
-    found.process.ultimate_exiting_timeout = None
-    return found
 
 
 class _Asked:
@@ -108,10 +77,9 @@ class HandlersThread:
         """Without handlers yet; `access` is asked anew at each login, no namespaces are all."""
         self.registry = kopf.OperatorRegistry()
         """Where handlers are added before the start; the process-wide one is never used."""
-        self._access = access
         self._namespaces = namespaces
-        self._sessions: list[aiohttp.ClientSession] = []
-        kopf.on.login(registry=self.registry)(self._login)
+        self._login = Login(self.registry, access)
+        quiet()
 
     async def run(self) -> None:
         """Handle events; raises HandlersError when kopf ends by itself, and may be run again."""
@@ -146,7 +114,9 @@ class HandlersThread:
         its first scan of the API, which go on on a connection that it has closed already.
         """
         stop = asyncio.create_task(asked.wait(), name="kopf asked to stop")
-        operating = asyncio.create_task(self._kopf(), name="kopf")
+        operating = asyncio.create_task(
+            operate(self.registry, settings(), self._namespaces), name="kopf"
+        )
         try:
             await asyncio.wait([stop, operating], return_when=asyncio.FIRST_COMPLETED)
             if stop.done():
@@ -158,37 +128,7 @@ class HandlersThread:
             raise HandlersError("kopf ended unasked; its log says why")
         finally:
             stop.cancel()
-            for session in self._sessions:
-                await session.close()
-
-    async def _login(self, **_: object) -> kopf.AiohttpSession:
-        """Give kopf a connection that is ours to close: its own outlives a cancelled start."""
-        found = self._access()
-        info = kopf.ConnectionInfo(
-            server=found.server,
-            ca_path=found.ca_file or None,
-            token=found.token or None,
-            scheme="Bearer" if found.token else None,
-            certificate_path=found.certificate_file or None,
-            private_key_path=found.key_file or None,
-            insecure=found.insecure or None,
-        )
-        connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
-        session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
-        # kopf has closed those whose token had run out.
-        self._sessions = [*(one for one in self._sessions if not one.closed), session]
-        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
-
-    async def _kopf(self) -> None:
-        # Without it kopf names itself after its user, and the user of an image has no name.
-        os.environ.setdefault("POD_ID", "fodc-operator")
-        await kopf.operator(
-            registry=self.registry,
-            settings=settings(),
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-        )
+            await self._login.close()
 
 
 def _tell(ended: asyncio.Future[None], error: BaseException | None) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Final
 from fodc_kube import kinds
 from fodc_kube.client import Cluster, Object
 from fodc_kube.errors import ClusterError
-from fodc_operator.injection.pod_reading import has_agent
 from fodc_operator.mirror.budget import Key
 from fodc_operator.mirror.translate import PodFacts
+from fodc_webhook.inject.pod_reading import has_agent
 
 AGAIN_S: Final = 300.0
 """After so long a pod that was not found is looked for again."""

@@ -10,22 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from fodc_kube.conditions import Condition, stamped
-from fodc_operator.resources.fodcnode import (
-    LABEL_PREFIX,
-    Attachment,
-    NodePhase,
-    NodeRole,
-    condition_type,
-    count,
-    cut,
-    label_value,
-    time_of,
-)
+from fodc_kube.texts import condition_type, count, cut, label_value, time_of
+from fodc_operator.resources.fodcnode import Attachment, NodePhase, NodeRole
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 from fodc_proxy.fleet.membership import Change, Contract, Member, Phase, Transition
+from fodc_webhook.kinds import GROUP as LABEL_PREFIX
 
 Status: TypeAlias = dict[str, Any]
 FIELDS: Final = (

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from fodc_kube.client import Cluster
 from fodc_kube.errors import ClusterError, ConflictError, NotFoundError
+from fodc_kube.store import Object, key_of, version_of
+from fodc_kube.texts import is_name, is_namespace
 from fodc_operator.mirror import translate
 from fodc_operator.mirror.budget import Budget, Key, Outcome, Rules
 from fodc_operator.mirror.leaving import Patience, Silent, verdict
@@ -128,6 +130,28 @@ class Mirror:
             if member is not None and (key := self._key(member)) is not None:
                 self._news(key)
 
+    async def seen(self, body: Object) -> None:
+        """Somebody wrote an object, perhaps we; an older state of it changes nothing."""
+        found = fodcnode.observed(body)
+        node = self._nodes.get((found.namespace, found.name))
+        if node is None or node.observed is None:
+            return
+        if version_of(body) > _number(node.observed.resource_version):
+            is_news = found.maintenance is not node.observed.maintenance
+            node.observed = found
+            if is_news:
+                self._news((found.namespace, found.name))
+
+    async def gone(self, body: Object) -> None:
+        """Somebody removed an object: a node that lives gets it back at once."""
+        key = key_of(body)
+        node = self._nodes.get(key)
+        if node is None or node.observed is None:
+            return
+        if version_of(body) >= _number(node.observed.resource_version):
+            _log.info("FodcNode %s/%s was removed by somebody; made anew if it lives", *key)
+            self._missing(key)
+
     # ---- life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -205,7 +229,7 @@ class Mirror:
     def _key(self, member: Member) -> Key | None:
         """Return where the member belongs, None where it cannot be mirrored."""
         namespace = member.namespace or self._settings.own_namespace
-        if not fodcnode.is_name(member.pod_name) or not fodcnode.is_namespace(namespace):
+        if not is_name(member.pod_name) or not is_namespace(namespace):
             self._refuse("name", member, "is no Kubernetes name")
             return None
         allowed = self._settings.namespaces
@@ -455,3 +479,7 @@ def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]
     if spec["podRef"].get("uid", "") not in {"", seen.pod_uid}:
         patch["spec"] = spec
     return patch
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0

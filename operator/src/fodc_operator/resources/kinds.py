@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of the group that is ours."""
+"""The kinds that the operator writes."""
 
 from typing import Final
 
 from fodc_kube.kinds import Kind
+from fodc_webhook.kinds import GROUP, VERSION
 
-GROUP: Final = "fodc.banyandb.dev"
-VERSION: Final = "v1alpha1"
 FODC_NODE: Final = Kind(GROUP, VERSION, "fodcnodes", "FodcNode")
 DIAGNOSTIC_REQUEST: Final = Kind(GROUP, VERSION, "diagnosticrequests", "DiagnosticRequest")
-FODC_INJECTION: Final = Kind(GROUP, VERSION, "fodcinjections", "FodcInjection")

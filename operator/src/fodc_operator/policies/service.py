@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the leader does about FodcInjections, put together: statuses, releases, certificates."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fodc_kube import kinds
+from fodc_kube.client import Cluster
+from fodc_kube.events import Events
+from fodc_kube.informer import Informer
+from fodc_kube.listing import Listing
+from fodc_kube.store import Object, Store
+from fodc_operator.policies.certificate_keeper import CertificateKeeper, Fault, Keeping
+from fodc_operator.policies.reconciler import Reconciler, Surroundings
+from fodc_protocol.metrics.samples import Sample
+from fodc_webhook.certificates import names_of
+from fodc_webhook.kinds import FODC_INJECTION
+from fodc_webhook.memory import name_and_labels
+from fodc_webhook.resources.fodc_injection import Defaults
+from fodc_webhook.versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What can be told about FodcInjections and the webhook's certificate."""
+
+    own_namespace: str
+    namespaces: tuple[str, ...]
+    """Where policies are watched; none means everywhere."""
+    defaults: Defaults
+    config_name: str
+    """MutatingWebhookConfiguration; empty when somebody else keeps the certificate."""
+    secret_name: str
+    service_name: str
+    extra_sans: tuple[str, ...] = ()
+
+
+class Policies:
+    """`run` in a task while this replica leads; `seen` and `gone` from the handlers."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        events: Events,
+        settings: PolicySettings,
+        *,
+        registered: Callable[[str, str], bool | None],
+    ) -> None:
+        self._store = Store()
+        self._list = Listing(cluster, FODC_INJECTION, self._store, settings.namespaces)
+        self._namespaces = Informer(cluster, kinds.NAMESPACE, keep=name_and_labels)
+        self._versions = Versions(cluster)
+        self._keeper = _keeper(cluster, settings)
+        around = Surroundings(
+            settings.defaults,
+            lambda: self._versions.oldest,
+            registered,
+            frozenset({"kube-system", settings.own_namespace}),
+        )
+        self._reconciler = Reconciler(cluster, self._store, self._namespaces, events, around)
+
+    @property
+    def fault(self) -> Fault:
+        """Why API servers may not trust the webhook, as the one who keeps its certificate knows."""
+        return Fault() if self._keeper is None else self._keeper.fault
+
+    async def seen(self, body: Object) -> None:
+        """A FodcInjection is there."""
+        self._store.put(body)
+
+    async def gone(self, body: Object) -> None:
+        """A FodcInjection was deleted."""
+        self._store.remove(body)
+
+    def samples(self) -> Iterator[Sample]:
+        """Return the families of policies."""
+        yield from self._reconciler.samples()
+
+    async def run(self) -> None:
+        """Keep statuses and the certificate until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for work in (self._list.run, self._namespaces.run, self._versions.run, self._reconcile):
+                group.create_task(work())
+            if self._keeper is not None:
+                group.create_task(self._keeper.run())
+
+    async def _reconcile(self) -> None:
+        """Judge no pod before all is known by which the webhook would."""
+        await self._list.wait_synced()
+        await self._namespaces.wait_synced()
+        await self._versions.wait_known()
+        await self._reconciler.run()
+
+
+def _keeper(cluster: Cluster, settings: PolicySettings) -> CertificateKeeper | None:
+    """Return who makes certificates; nobody does where somebody else keeps them."""
+    if not settings.config_name:
+        return None
+    names = names_of(settings.service_name, settings.own_namespace, settings.extra_sans)
+    keeping = Keeping(settings.own_namespace, settings.secret_name, settings.config_name, names)
+    return CertificateKeeper(cluster, keeping)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AdmissionReview v1: what the API server asks about a pod, and what it is answered.
+
+The one idea: there is an answer for everything that can come, also for what is no review at all:
+the pod may be created.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+MOST_WARNINGS: Final = 4
+WARNING_LENGTH: Final = 256
+"""Longer ones are cut by the API server, or all are left out."""
+_UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-0-9a-zA-Z]{1,64})"')
+_START_BYTES: Final = 1024
+
+
+class ReviewError(Exception):
+    """What came is no review that we can read; `uid` is what could be found of it."""
+
+    def __init__(self, message: str, uid: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.uid = uid
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A pod that is about to be created."""
+
+    uid: str
+    namespace: str
+    pod: Mapping[str, Any]
+    is_dry_run: bool
+
+    @property
+    def name(self) -> str:
+        """How the pod is or will be called; a star stands for what the server adds."""
+        metadata = self.pod.get("metadata")
+        known = metadata if isinstance(metadata, dict) else {}
+        return str(known.get("name") or f"{known.get('generateName', '')}*")
+
+
+def read_review(whole: Mapping[str, Any], uid: str = "") -> Review | None:
+    """Read a review; None for one that is not about the creation of a pod.
+
+    Raises ReviewError.
+    """
+    request = whole.get("request")
+    if not isinstance(request, dict):
+        raise ReviewError("the body is no AdmissionReview with a request", uid)
+    uid = str(request.get("uid", ""))
+    if whole.get("apiVersion") != "admission.k8s.io/v1" or not uid:
+        raise ReviewError(f"the AdmissionReview is of {whole.get('apiVersion')!s:.40}, not v1", uid)
+    return _of_pod(uid, request)
+
+
+def _of_pod(uid: str, request: Mapping[str, Any]) -> Review | None:
+    kind = request.get("kind")
+    about = kind.get("kind") if isinstance(kind, dict) else None
+    if about != "Pod" or request.get("operation") != "CREATE" or request.get("subResource"):
+        return None
+    pod, namespace = request.get("object"), request.get("namespace")
+    if not isinstance(pod, dict) or not isinstance(namespace, str) or not namespace:
+        raise ReviewError("the AdmissionReview has no pod, or no namespace", uid)
+    return Review(uid, namespace, pod, is_dry_run=request.get("dryRun") is True)
+
+
+def uid_in(start: bytes) -> str:
+    """Find the uid in the start of a review that cannot be read as a whole; empty for none."""
+    found = _UID.search(start[:_START_BYTES])
+    return found.group(1).decode("ascii") if found else ""
+
+
+def answer(uid: str, *, warnings: Sequence[str] = ()) -> bytes:
+    """Write the answer that lets a pod in as it came."""
+    response: dict[str, Any] = {"uid": uid, "allowed": True}
+    told = [warning(one) for one in warnings if one][:MOST_WARNINGS]
+    if told:
+        response["warnings"] = told
+    head = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
+    return json.dumps({**head, "response": response}).encode()
+
+
+def encoded_patch(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the fields of a response by which the pod is changed."""
+    patch = json.dumps(steps, separators=(",", ":")).encode()
+    return {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode("ascii")}
+
+
+def warning(text: str) -> str:
+    """Return it as one line, since it becomes a header."""
+    line = " ".join(text.split())
+    return line if len(line) <= WARNING_LENGTH else f"{line[: WARNING_LENGTH - 1]}…"
