@@ -54,6 +54,7 @@ def start_webhook(
     name: str = "webhook",
     kubeconfig: Path | None = None,
     address: str = "127.0.0.1:0",
+    drain: str = "1s",
 ) -> programs.Program:
     """Start a webhook whose certificate is in this namespace."""
     fixed = [
@@ -61,7 +62,7 @@ def start_webhook(
         f"--pod-namespace={namespace}",
         f"--listen-addr={address}",
         "--http-listen-addr=127.0.0.1:0",
-        "--drain=1s",
+        f"--drain={drain}",
     ]
     return programs.start(name, "fodc_webhook", [*fixed, *arguments], folder)
 

@@ -124,7 +124,7 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
     assert 25 < took_s < 40
     assert ready == suspended
     assert gauge == 1
-    start = "no more pods get an agent: it does not start in data-1: ImagePullBackOff: Back-off"
+    start = "no more pods get an agent: it does not start in data-1: the image banyandb-fodc-agent"
     assert event.startswith(start)
     said = clean["fodc.banyandb.dev/not-injected"]
     assert said.startswith("Suspended: FodcInjection banyandb gives no agents now: ")

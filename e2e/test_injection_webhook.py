@@ -479,31 +479,30 @@ def test_an_upgrade_interrupts_no_injection(control_plane: ControlPlane, tmp_pat
     plane = control_plane
     home, namespace = new_namespace(plane, policy=False), new_namespace(plane)
     (port,) = processes.free_ports(1)
-    with webhooks.injecting(tmp_path, plane, home=home, namespace=namespace) as found:
+    drain = "5s"  # as the manifests say; API servers learn of changes within two or so
+    with webhooks.injecting(tmp_path, plane, home=home, namespace=namespace, drain=drain) as found:
         wait_injects(plane, namespace)
-        with Creating(plane, namespace) as steady:
+        started = operators.start_webhook(
+            tmp_path, plane, home, name="next", address=f"127.0.0.1:{port}"
+        )
+        with programs.running(started) as following, Creating(plane, namespace) as steady:
             operators.wait_for("some are made", lambda: len(steady.found) > 10)
             found.operator.stop()
             after = len(steady.found)
             operators.wait_for("more are made", lambda: len(steady.found) > after + 10)
-            started = operators.start_webhook(
-                tmp_path, plane, home, name="next", address=f"127.0.0.1:{port}"
+            operators.wait_for("ready", lambda: webhooks.webhook_fault(following) == "")
+            wanted = webhooks.rendered(
+                found.configuration,
+                following.addresses["webhook"],
+                only_namespace=namespace,
+                ca_bundle=webhooks.ca_bundles(plane, found.configuration)[0],
             )
-            with programs.running(started) as following:
-                operators.wait_for("ready", lambda: webhooks.webhook_fault(following) == "")
-                bundle = webhooks.ca_bundles(plane, found.configuration)[0]
-                wanted = webhooks.rendered(
-                    found.configuration,
-                    following.addresses["webhook"],
-                    only_namespace=namespace,
-                    ca_bundle=bundle,
-                )
-                # What a Service does when a replica says that it leaves: a moment later.
-                ending = threading.Thread(target=found.webhook.stop)
-                ending.start()
-                webhooks.apply(plane, wanted)
-                ending.join()
-                after = len(steady.found)
-                operators.wait_for("more are made", lambda: len(steady.found) > after + 20)
+            # What a Service does when a replica says that it leaves: a moment later.
+            ending = threading.Thread(target=found.webhook.stop)
+            ending.start()
+            webhooks.apply(plane, wanted)
+            ending.join()
+            after = len(steady.found)
+            operators.wait_for("more are made", lambda: len(steady.found) > after + 20)
 
     assert set(steady.found) == {1}

@@ -123,8 +123,8 @@ def injecting(
     namespace: str,
     name: str = "operator",
     arguments: tuple[str, ...] = (),
-    webhook_arguments: tuple[str, ...] = (),
     address: str = "127.0.0.1:0",
+    drain: str = "1s",
 ) -> Iterator[Injecting]:
     """Run an operator that leads and injects into the pods of one namespace, by URL.
 
@@ -145,7 +145,7 @@ def injecting(
     )
     with programs.running(started) as operator:
         asked = operators.start_webhook(
-            folder, plane, home, *webhook_arguments, name=f"{name}-webhook", address=address
+            folder, plane, home, name=f"{name}-webhook", address=address, drain=drain
         )
         with programs.running(asked) as webhook:
             wanted = rendered(configuration, webhook.addresses["webhook"], only_namespace=namespace)
