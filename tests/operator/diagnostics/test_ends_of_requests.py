@@ -20,6 +20,8 @@ def test_a_cancel_reaches_the_agent_and_the_status(play: Play, mode: str, reason
         assert s.status()["reason"] == reason
         assert s.conditions()["Cancelled"] == ("True", mode)
         assert s.conditions()["Complete"] == ("False", mode)
+        # K20: one that turns true at every end.
+        assert s.conditions()["Finished"] == ("True", "Cancelled")
         assert s.status()["observedGeneration"] == 2
         await s.until("its event", lambda: ("Normal", "Cancelled") in s.events())
 
@@ -80,6 +82,7 @@ def test_a_spec_that_cannot_be_is_rejected_and_the_field_named(
         assert s.status()["message"].startswith(message)
         assert s.conditions() == {
             "Accepted": ("False", "BadRequest"),
+            "Finished": ("True", "Rejected"),
             "Complete": ("False", "BadRequest"),
             "Failed": ("True", "BadRequest"),
         }

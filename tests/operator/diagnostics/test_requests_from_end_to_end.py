@@ -18,6 +18,7 @@ def test_a_request_is_carried_out_and_its_status_tells_of_it(play: Play):
             "Accepted": ("True", "Valid"),
             "TargetsResolved": ("True", "Resolved"),
             "Started": ("True", "Captures"),
+            "Finished": ("True", "Succeeded"),
             "Complete": ("True", "Succeeded"),
         }
         assert status["progress"] == "1/1"

@@ -156,6 +156,7 @@ def test_a_request_that_succeeded_is_told_whole():
         _condition("Accepted", "True", 0, "Valid", "the request is understood"),
         _condition("TargetsResolved", "True", 0, "Resolved", "1 node"),
         _condition("Started", "True", 1, "Captures", "the first capture has started"),
+        _condition("Finished", "True", 32, "Succeeded", "all 1 captures succeeded"),
         _condition("Complete", "True", 32, "Succeeded", "all 1 captures succeeded"),
     ]
     assert_fits(told | {"conditions": conditions}, schema())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a resource to the proxy: ids, specs, and the nodes that a request may choose from."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,8 +153,24 @@ def test_a_selector_needs_the_labels_of_the_mirror():
     assert outcome(named, three, known) == {
         "a": (Phase.PENDING, ""),
         "b": (Phase.SKIPPED, "its labels do not fit the selector"),
-        "c": (Phase.SKIPPED, "it has no FodcNode yet, so its labels are not known"),
+        "c": (Phase.SKIPPED, "its labels do not fit the selector"),
     }
+
+
+def test_a_node_that_is_not_mirrored_yet_is_chosen_by_the_labels_that_it_will_have():
+    """K19: with a backlog of the mirror living nodes were left out, and "1 of 1 Succeeded"."""
+    role = Requirement("fodc.banyandb.dev/role", LabelOperator.IN, ("Data",))
+    target = Target(selector=LabelSelector((role,)))
+
+    assert outcome(target, fleet(("new", "banyandb")), []) == {"new": (Phase.PENDING, "")}
+
+
+def test_a_node_under_maintenance_is_left_out_unless_it_is_named():
+    """K9: spec.maintenance did nothing."""
+    resting = [replace(node("a"), maintenance=True), node("b")]
+    two = fleet(("a", "banyandb"), ("b", "banyandb"))
+    assert outcome(Target(all=True), two, resting) == {"b": (Phase.PENDING, "")}
+    assert outcome(Target(names=("a",)), two, resting) == {"a": (Phase.PENDING, "")}
 
 
 def test_nodes_that_were_there_are_awaited_and_no_others():

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conditions of a DiagnosticRequest, after the manner of a Job's.
 
-The one idea: a condition appears when its question is answered. Complete is true when something was
-captured, Failed when nothing was, never both; so `kubectl wait --for=condition=Complete` ends when
-there is something to download.
+The one idea: a condition appears when its question is answered. Finished turns true at every end,
+so `kubectl wait --for=condition=Finished` ends with the request; Complete is true when something
+was captured, Failed when nothing was, never both.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     TARGETS_RESOLVED = "TargetsResolved"
     STARTED = "Started"
+    FINISHED = "Finished"
     COMPLETE = "Complete"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
@@ -65,12 +66,18 @@ def accepted_only(identity: Identity) -> list[Condition]:
     """Conditions of a request that waits to be given to the proxy."""
     found = _Conditions(identity)
     _add_accepted(found, identity)
+    _add_open(found, identity)
     return found.all
 
 
 def _add_accepted(found: _Conditions, identity: Identity) -> None:
     at_ms = identity.created_at_ms
     found.holds(ConditionType.ACCEPTED, at_ms, "Valid", "the request is understood")
+
+
+def _add_open(found: _Conditions, identity: Identity) -> None:
+    message = "the request has not ended"
+    found.fails(ConditionType.FINISHED, identity.created_at_ms, "Open", message)
 
 
 def of_request(identity: Identity, request: Request) -> list[Condition]:
@@ -86,6 +93,8 @@ def of_request(identity: Identity, request: Request) -> list[Condition]:
         reason = _cancel_reason(request) if request.phase is RequestPhase.CANCELLED else ""
         verdict = Verdict(request.phase, reason or request.reason, request.message, at_ms)
         _add_end(found, verdict)
+    else:
+        _add_open(found, identity)
     return found.all
 
 
@@ -129,6 +138,7 @@ def _add_end(found: _Conditions, verdict: Verdict) -> None:
     at_ms, message = verdict.at_ms, verdict.message
     phase = verdict.phase
     reason = verdict.reason or str(phase)
+    found.holds(ConditionType.FINISHED, at_ms, str(phase), message)
     if phase in {RequestPhase.SUCCEEDED, RequestPhase.PARTIALLY_SUCCEEDED}:
         found.holds(ConditionType.COMPLETE, at_ms, str(phase), message)
         return

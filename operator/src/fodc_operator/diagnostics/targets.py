@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from fodc_operator.mirror.translate import PodFacts, labels_of
 from fodc_operator.resources.diagnostic_request import Target
 from fodc_protocol.fields import FieldError, Fields
 from fodc_proxy.captures.assembly import RegistryFleet
@@ -18,7 +19,7 @@ from fodc_proxy.captures.targeting import Candidate, same_role
 from fodc_proxy.fleet.membership import Member
 
 _NOT_LABELED: Final = "its labels do not fit the selector"
-_UNMIRRORED: Final = "it has no FodcNode yet, so its labels are not known"
+_IN_MAINTENANCE: Final = "spec.maintenance of its FodcNode is true; name the node to ask for it"
 _LOST: Final = "its pod is gone (FodcNode phase Lost)"
 
 
@@ -40,6 +41,7 @@ class KnownNode:
     role: str = ""
     tier: str = ""
     phase: NodePhase = NodePhase.EXPECTED
+    maintenance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def known_nodes(bodies: Iterable[Mapping[str, object]]) -> tuple[KnownNode, ...]
 
 def _known_node(body: Mapping[str, object]) -> KnownNode:
     metadata, status = Fields(body).child("metadata"), Fields(body).child("status")
+    spec = Fields(body).child("spec")
     phase = status.text("phase", max_length=63, default="")
     known = {"Offline": NodePhase.OFFLINE, "Lost": NodePhase.LOST}
     return KnownNode(
@@ -88,6 +91,7 @@ def _known_node(body: Mapping[str, object]) -> KnownNode:
         role=status.text("role", max_length=63, default=""),
         tier=status.text("tier", max_length=63, default=""),
         phase=known.get(phase, NodePhase.EXPECTED),
+        maintenance=spec.flag("maintenance"),
     )
 
 
@@ -109,10 +113,17 @@ def candidates(
     own = [member for member in fleet.members if fleet.namespace_of(member) == namespace]
     registered = RegistryFleet(_Some(own)).candidates()
     mirrored = {node.name: node for node in known}
+    # A node that is not mirrored yet has the labels that it is about to get.
+    own_labels = {one.pod_name: labels_of(one, PodFacts()) for one in own}
+    labels = {**own_labels, **{node.name: node.labels for node in known}}
     taken = {candidate.pod_name for candidate in registered}
     absent = [_absent(node, namespace) for node in known if node.name not in taken]
     return tuple(
-        replace(one, excluded=_exclusion(target, one, mirrored.get(one.pod_name)))
+        replace(
+            one,
+            excluded=_exclusion(target, one, mirrored.get(one.pod_name))
+            or _unfit(target, labels[one.pod_name]),
+        )
         for one in (*registered, *absent)
     )
 
@@ -125,11 +136,13 @@ def _absent(node: KnownNode, namespace: str) -> Candidate:
 def _exclusion(target: Target, candidate: Candidate, node: KnownNode | None) -> str:
     if node is not None and node.phase is NodePhase.LOST and not candidate.online:
         return _LOST
-    if target.selector is None:
-        return ""
-    if node is None:
-        return _UNMIRRORED
-    return "" if target.selector.matches(node.labels) else _NOT_LABELED
+    is_named = not {candidate.pod_name, candidate.address}.isdisjoint(target.names)
+    return _IN_MAINTENANCE if node is not None and node.maintenance and not is_named else ""
+
+
+def _unfit(target: Target, labels: Mapping[str, str]) -> str:
+    fits = target.selector is None or target.selector.matches(labels)
+    return "" if fits else _NOT_LABELED
 
 
 def awaited(target: Target, chosen: Sequence[Candidate], known: Sequence[KnownNode]) -> list[str]:
