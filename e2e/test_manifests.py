@@ -26,7 +26,7 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
 # ---- applying --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overlay", ["default", "ha"])
+@pytest.mark.parametrize("overlay", ["default", "ha", "small"])
 def test_the_server_accepts_an_overlay_whole(installed: ControlPlane, overlay: str) -> None:
     folder = str(MANIFESTS / "overlays" / overlay)
 
@@ -61,11 +61,41 @@ def test_a_second_apply_changes_nothing(installed: ControlPlane) -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
+def one_of(documents: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = (d for d in documents if (d["kind"], d["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def test_the_small_overlay_has_one_pod_that_the_webhook_answers_from(
+    control_plane: ControlPlane,
+) -> None:
+    documents = render(control_plane, "overlays/small")
+    (deployment,) = (d for d in documents if d["kind"] == "Deployment")
+    template = deployment["spec"]["template"]
+    selector = one_of(documents, "Service", "fodc-webhook")["spec"]["selector"]
+    policy = one_of(documents, "NetworkPolicy", "fodc-webhook")["spec"]
+    images = {one["image"] for one in template["spec"]["containers"]}
+
+    assert {one["name"] for one in template["spec"]["containers"]} == {
+        "fodc-operator",
+        "fodc-webhook",
+    }
+    assert images == {"banyandb-fodc-operator:0.1.0"}
+    assert selector.items() <= template["metadata"]["labels"].items()
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    accounts = {
+        d["subjects"][0]["name"]
+        for d in documents
+        if d["kind"] in {"RoleBinding", "ClusterRoleBinding"} and d["metadata"]["name"] != ""
+    }
+    assert accounts == {"fodc-operator"}
+
+
 def test_the_ha_overlay_has_two_replicas_on_a_bucket_and_shares_no_volume(
     control_plane: ControlPlane,
 ) -> None:
     documents = render(control_plane, "overlays/ha")
-    (deployment,) = (d for d in documents if d["kind"] == "Deployment")
+    deployment = one_of(documents, "Deployment", "fodc-operator")
     pod = deployment["spec"]["template"]["spec"]
 
     assert not [d for d in documents if d["kind"] == "PersistentVolumeClaim"]
@@ -79,7 +109,7 @@ def test_the_ha_overlay_has_two_replicas_on_a_bucket_and_shares_no_volume(
     assert container["envFrom"] == [{"secretRef": {"name": "fodc-artifact-store"}}]
 
 
-def test_the_monitoring_overlay_adds_three_objects_to_the_default(
+def test_the_monitoring_overlay_adds_its_objects_to_the_default(
     control_plane: ControlPlane,
 ) -> None:
     def names(overlay: str) -> set[tuple[str, str]]:
@@ -87,20 +117,26 @@ def test_the_monitoring_overlay_adds_three_objects_to_the_default(
 
     assert names("overlays/monitoring") - names("overlays/default") == {
         ("ServiceMonitor", "fodc-proxy"),
+        ("PodMonitor", "fodc-webhook"),
         ("PrometheusRule", "fodc"),
         ("NetworkPolicy", "fodc-operator-monitoring"),
+        ("NetworkPolicy", "fodc-webhook-monitoring"),
     }
 
 
 def test_the_example_of_a_team_has_its_own_images_and_size(control_plane: ControlPlane) -> None:
     documents = render(control_plane, "examples/gitops")
-    (deployment,) = (d for d in documents if d["kind"] == "Deployment")
+    deployment = one_of(documents, "Deployment", "fodc-operator")
+    webhook = one_of(documents, "Deployment", "fodc-webhook")["spec"]["template"]["spec"]
+    asked = {one["name"]: one.get("value") for one in webhook["containers"][0]["env"]}
     (claim,) = (d for d in documents if d["kind"] == "PersistentVolumeClaim")
 
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     told = {one["name"]: one.get("value") for one in container["env"]}
     assert container["image"] == "registry.example.com/banyandb-fodc-operator:0.1.0"
     assert told["FODC_OPERATOR_AGENT_IMAGE"] == "registry.example.com/banyandb-fodc-agent:0.1.0"
+    assert asked["FODC_WEBHOOK_AGENT_IMAGE"] == told["FODC_OPERATOR_AGENT_IMAGE"]
+    assert webhook["containers"][0]["image"] == container["image"]
     assert set(told) == {"FODC_OPERATOR_AGENT_IMAGE", "POD_NAME", "POD_NAMESPACE", "POD_UID"}
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
 
@@ -129,14 +165,15 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
     text = render_with(installed, "cert-manager", tmp_path)
     documents = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(text)}
     foreign = [name for name in documents if name[0] in {"Issuer", "Certificate"}]
-    pod = documents["Deployment", "fodc-operator"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    (operator,) = documents["Deployment", "fodc-operator"]["spec"]["template"]["spec"]["containers"]
+    (container,) = documents["Deployment", "fodc-webhook"]["spec"]["template"]["spec"]["containers"]
 
     plain = {(d["kind"], d["metadata"]["name"]) for d in render(installed, "overlays/default")}
     assert set(documents) - plain == set(foreign)
     assert {name for _, name in plain - set(documents)} == {
         "fodc-operator-webhook",
         "fodc-operator-secret",
+        "fodc-webhook-certificate",
     }
     assert "secrets" not in {
         resource
@@ -145,7 +182,8 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         for rule in d["rules"]
         for resource in rule["resources"]
     }
-    assert container["args"][-1] == "--webhook-cert-dir=/etc/fodc/webhook"
+    assert container["args"][-1] == "--cert-dir=/etc/fodc/webhook"
+    assert operator["args"][-1] == "--webhook-config-name="
     assert [m["mountPath"] for m in container["volumeMounts"] if m.get("readOnly")] == [
         "/etc/fodc/webhook"
     ]
@@ -257,8 +295,8 @@ def test_the_webhook_is_never_asked_about_our_own_pods(asking: ControlPlane) -> 
 # ---- Pod Security ----------------------------------------------------------------------------
 
 
-def pod_of_the_deployment(plane: ControlPlane) -> dict[str, Any]:
-    (deployment,) = (d for d in render(plane, "overlays/default") if d["kind"] == "Deployment")
+def pod_of_the_deployment(plane: ControlPlane, name: str) -> dict[str, Any]:
+    deployment = one_of(render(plane, "overlays/default"), "Deployment", name)
     template = deployment["spec"]["template"]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, **template} | {
         "metadata": {"name": "operator", "labels": template["metadata"]["labels"]}
@@ -269,16 +307,23 @@ def pod_of_the_deployment(plane: ControlPlane) -> dict[str, Any]:
 def restricted(control_plane: ControlPlane) -> str:
     """A namespace of the strictest Pod Security level, with the operator's account."""
     namespace = new_namespace(control_plane, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "fodc-operator"}}
     accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-    assert control_plane.api().create(accounts, account).status == 201
+    for name in DEPLOYMENTS:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        assert control_plane.api().create(accounts, account).status == 201
     return namespace
 
 
-def test_the_pod_passes_the_restricted_level(control_plane: ControlPlane, restricted: str) -> None:
+DEPLOYMENTS = ("fodc-operator", "fodc-webhook")
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_pod_passes_the_restricted_level(
+    control_plane: ControlPlane, restricted: str, name: str
+) -> None:
     pods = f"/api/v1/namespaces/{restricted}/pods"
 
-    answer = control_plane.api().create(pods, pod_of_the_deployment(control_plane))
+    answer = control_plane.api().create(pods, pod_of_the_deployment(control_plane, name))
 
     assert (answer.status, answer.body.get("message")) == (201, None)
 
@@ -287,7 +332,7 @@ def test_the_restricted_level_is_in_force_where_that_was_tried(
     control_plane: ControlPlane, restricted: str
 ) -> None:
     pods = f"/api/v1/namespaces/{restricted}/pods"
-    pod = pod_of_the_deployment(control_plane)
+    pod = pod_of_the_deployment(control_plane, "fodc-operator")
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
 
     answer = control_plane.api().create(pods, pod)

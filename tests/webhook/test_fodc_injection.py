@@ -248,3 +248,13 @@ def test_directories_are_there_once(second: Any, message: str) -> None:
     with pytest.raises(FieldError) as caught:
         read(sharedDirectories=[{"name": "a", "mountPath": "/a"}, second])
     assert caught.value.message.startswith(message)
+
+
+def test_quantities_may_be_whole_numbers() -> None:
+    """K10: `limits: {cpu: 1}` was refused."""
+    agent = {"resources": {"limits": {"cpu": 1, "memory": 134217728}}, "windowSize": 8388608}
+    found = read(agent=agent).agent
+
+    assert (found.limits, found.window_bytes) == ({"cpu": "1", "memory": "134217728"}, 8388608)
+    with pytest.raises(FieldError, match=r"limits\.cpu must be a quantity from 20m to 4"):
+        read(agent={"resources": {"limits": {"cpu": 5}}})

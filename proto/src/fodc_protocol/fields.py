@@ -74,6 +74,13 @@ class Fields:
             raise FieldError(self.path(name), problem)
         return value
 
+    def text_or_integer(self, name: str, *, max_length: int, default: str | None = None) -> str:
+        """A text, or a whole number as the text that means the same."""
+        value = self._data.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self.text(name, max_length=max_length, default=default)
+
     def choice(self, name: str, kind: type[EnumT], default: EnumT) -> EnumT:
         """One of the words of an enumeration."""
         value = self._data.get(name)

@@ -369,7 +369,7 @@ def _given_way(
 def _amount(fields: Fields, resource: str, low: str, high: str) -> str:
     if not fields.has(resource):
         return ""
-    text = fields.text(resource, max_length=20)
+    text = fields.text_or_integer(resource, max_length=20)
     if parse_quantity(text) is None or _more(low, text) or _more(text, high):
         problem = f"must be a quantity from {low} to {high}, got {shown(text)}"
         raise FieldError(fields.path(resource), problem)
@@ -383,7 +383,7 @@ def _more(one: str, other: str) -> bool:
 
 def _size(fields: Fields, name: str, default: str, low: str, high: str) -> int:
     """Read a size in whole bytes within limits."""
-    text = fields.text(name, max_length=20, default=default)
+    text = fields.text_or_integer(name, max_length=20, default=default)
     size = parse_quantity(text)
     if size is None or size.denominator != 1 or _more(low, text) or _more(text, high):
         problem = f"must be a whole number of bytes from {low} to {high}, got {shown(text)}"
