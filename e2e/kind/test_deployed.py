@@ -18,6 +18,7 @@ from fodc_protocol import pprof
 pytestmark = pytest.mark.timeout(900)
 PATIENCE = "--timeout=180s"
 READY_TO_CREATE_S = 3.0
+DEPLOYMENTS = {"fodc-operator": 1, "fodc-webhook": 2}
 
 
 class Site:
@@ -45,8 +46,9 @@ class Site:
         return self.cluster.kubectl(f"--namespace={SYSTEM}", *arguments, check=True).stdout
 
     def operator_runs(self) -> None:
-        """Wait until the Deployment is complete and one pod leads."""
-        self.system("rollout", "status", "deployment/fodc-operator", PATIENCE)
+        """Wait until the Deployments are complete and one pod leads."""
+        for name in DEPLOYMENTS:
+            self.system("rollout", "status", f"deployment/{name}", PATIENCE)
         label = "--selector=fodc.banyandb.dev/leader=true"
         self.system("wait", "pod", label, "--for=condition=Ready", PATIENCE)
 
@@ -106,11 +108,13 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
 
 
 def test_without_an_operator_a_pod_is_created_as_it_came_and_reported_later(site: Site) -> None:
-    site.system("scale", "deployment/fodc-operator", "--replicas=0")
-    site.system(
-        *("wait", "pod", "--selector=app.kubernetes.io/component=fodc-proxy"),
-        *("--for=delete", PATIENCE),
-    )
+    for name in DEPLOYMENTS:
+        site.system("scale", f"deployment/{name}", "--replicas=0")
+    for component in ("fodc-proxy", "fodc-webhook"):
+        site.system(
+            *("wait", "pod", f"--selector=app.kubernetes.io/component={component}"),
+            *("--for=delete", PATIENCE),
+        )
     late = sample.database("late")
     pod = late["spec"]["template"] | {"apiVersion": "v1", "kind": "Pod"}
     pod["metadata"] |= {"name": "late"}
@@ -119,7 +123,8 @@ def test_without_an_operator_a_pod_is_created_as_it_came_and_reported_later(site
             lambda: site.cluster.api().create(f"/api/v1/namespaces/{site.namespace}/pods", pod)
         )
     finally:
-        site.system("scale", "deployment/fodc-operator", "--replicas=1")
+        for name, replicas in DEPLOYMENTS.items():
+            site.system("scale", f"deployment/{name}", f"--replicas={replicas}")
 
     assert answer.status == 201, answer.body
     assert "initContainers" not in answer.body["spec"]
@@ -130,7 +135,8 @@ def test_without_an_operator_a_pod_is_created_as_it_came_and_reported_later(site
     site.kubectl("delete", "pod", "late", PATIENCE)
 
 
-def test_the_operator_was_forbidden_nothing(site: Site) -> None:
-    log = site.system("logs", "deployment/fodc-operator", "--tail=-1")
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_neither_program_was_forbidden_anything(site: Site, name: str) -> None:
+    log = site.system("logs", f"deployment/{name}", "--tail=-1")
 
     assert [line for line in log.splitlines() if "forbidden" in line.lower()] == []

@@ -379,7 +379,7 @@ def test_no_image_floats() -> None:
         for image in yaml.safe_load(path.read_text()).get("images", [])
     ]
 
-    assert tags == ["0.1.0", "0.1.0"]
+    assert tags == ["0.1.0"] * 3
 
 
 # ---- the webhook -----------------------------------------------------------------------------
