@@ -123,7 +123,7 @@ def test_an_agent_that_registers_is_mirrored_at_once() -> None:
             assert found["metadata"]["labels"]["fodc.banyandb.dev/role"] == "Data"
             assert "ownerReferences" not in found["metadata"]
             assert "finalizers" not in found["metadata"]
-            assert one.mirror.phases() == {"Online": 1}
+            await one.until(lambda: one.mirror.phases() == {"Online": 1})
 
     asyncio.run(run())
 
