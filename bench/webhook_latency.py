@@ -181,7 +181,7 @@ def figures_of(plane: ControlPlane, folder: Path) -> tuple[Kind, Kind, Kind]:
         plane.api().create(installing.collection(asked.namespace, "fodcinjections"), body)
     with (
         webhooks.injecting(
-            folder, plane, home=home, namespace=asked.namespace, arguments=("--log-level=error",)
+            folder, plane, home=home, namespace=asked.namespace, both=("--log-level=error",)
         ),
         constant(plane, folder, least.namespace),
     ):

@@ -32,7 +32,7 @@ OPT_IN = "fodc.banyandb.dev/inject"
 REVISION = "fodc.banyandb.dev/revision"
 SERVER = (1, 34)
 ENFORCE = "pod-security.kubernetes.io/enforce"
-DATA = ROOT / "tests" / "operator" / "injection" / "data"
+DATA = ROOT / "tests" / "webhook" / "data"
 HARDENED = {
     "allowPrivilegeEscalation": False,
     "runAsNonRoot": True,
@@ -195,7 +195,7 @@ def site(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         plane,
         home=installing.new_namespace(plane),
         namespace=next(iter(namespaces.values())),
-        arguments=(
+        both=(
             f"--agent-image={DEFAULTS.image}",
             f"--agent-proxy-addr={DEFAULTS.proxy_address}",
         ),

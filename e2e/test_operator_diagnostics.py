@@ -60,6 +60,7 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
         "TargetsResolved": ("True", "Resolved"),
         "Started": ("True", "Captures"),
         "Complete": ("True", "Succeeded"),
+        "Finished": ("True", "Succeeded"),
     }
     operators.wait_for("its events", lambda: len(site.events("cpu")) == 3)
     assert site.events("cpu") == ["Accepted", "Started", "Succeeded"]

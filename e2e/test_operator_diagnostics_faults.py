@@ -83,6 +83,7 @@ def assert_done_once(site: Site, name: str) -> None:
         "TargetsResolved": ("True", "Resolved"),
         "Started": ("True", "Captures"),
         "Complete": ("True", "Succeeded"),
+        "Finished": ("True", "Succeeded"),
     }
     operators.wait_for("its last event", lambda: "Succeeded" in site.events(name))
     told = site.events(name)

@@ -123,12 +123,13 @@ def injecting(
     namespace: str,
     name: str = "operator",
     arguments: tuple[str, ...] = (),
+    both: tuple[str, ...] = (),
     address: str = "127.0.0.1:0",
     drain: str = "1s",
 ) -> Iterator[Injecting]:
-    """Run an operator that leads and injects into the pods of one namespace, by URL.
+    """Run an operator that leads and a webhook for the pods of one namespace, by URL.
 
-    Returns when the API server trusts it; `address` may be one that another machine or network
+    The operator is given `arguments`, it and the webhook `both`. Returns when the API server trusts it; `address` may be one that another machine or network
     namespace reaches, its host is then a name in the certificate too.
     """
     host = address.rpartition(":")[0].strip("[]")
@@ -140,12 +141,13 @@ def injecting(
         f"--webhook-config-name={configuration}",
         f"--webhook-extra-sans={host}",
         *arguments,
+        *both,
         name=name,
         keeps_certificate=True,
     )
     with programs.running(started) as operator:
         asked = operators.start_webhook(
-            folder, plane, home, name=f"{name}-webhook", address=address, drain=drain
+            folder, plane, home, *both, name=f"{name}-webhook", address=address, drain=drain
         )
         with programs.running(asked) as webhook:
             wanted = rendered(configuration, webhook.addresses["webhook"], only_namespace=namespace)
