@@ -129,7 +129,8 @@ def injecting(
 ) -> Iterator[Injecting]:
     """Run an operator that leads and a webhook for the pods of one namespace, by URL.
 
-    The operator is given `arguments`, it and the webhook `both`. Returns when the API server trusts it; `address` may be one that another machine or network
+    The operator is given `arguments`, it and the webhook `both`.
+    Returns when the API server trusts it; `address` may be one that another machine or network
     namespace reaches, its host is then a name in the certificate too.
     """
     host = address.rpartition(":")[0].strip("[]")

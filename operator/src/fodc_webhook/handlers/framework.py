@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kopf as our programs want it: nothing kept on objects, no wide rights, a quiet log."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from fodc_kube.access import Access
 from fodc_kube.kinds import Kind
 
 ANSWERS_S: Final = 15.0
+_ROUNDS: Final = 20
 
 
 def settings() -> kopf.OperatorSettings:
@@ -58,6 +60,7 @@ class Login:
         self._access = access
         self._sessions: list[aiohttp.ClientSession] = []
         kopf.on.login(registry=registry)(self._login)
+        kopf.on.cleanup(registry=registry)(_end_watches)
 
     async def close(self) -> None:
         """Close what is left."""
@@ -80,6 +83,20 @@ class Login:
         # kopf has closed those whose token had run out.
         self._sessions = [*(one for one in self._sessions if not one.closed), session]
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
+
+
+async def _end_watches(**_: object) -> None:
+    """Cancel kopf's watches before it does so itself, which some swallow, so that it never ends.
+
+    kopf cancels a watch at once with the task whose end tells the watch to pause.
+    """
+    for _round in range(_ROUNDS):
+        left = {one for one in asyncio.all_tasks() if one.get_name().startswith("watcher for ")}
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)
 
 
 async def operate(
