@@ -191,13 +191,18 @@ def test_the_monitoring_overlay_becomes_ready(installed: Machine, tmp_path: Path
 def test_with_cert_managers_component_the_webhook_serves_its_certificate(
     installed: Machine, tmp_path: Path
 ) -> None:
-    """cert-manager itself is played: what it is asked for is read from the Certificate."""
+    """cert-manager itself is played: what it is asked for is read from the Certificate.
+
+    Until it has come the replicas of before go on to answer.
+    """
     installed.apply(
         foreign_kind("cert-manager.io", "Issuer", "issuers"),
         foreign_kind("cert-manager.io", "Certificate", "certificates"),
     )
     established(installed)
-    apply_overlay(installed, tmp_path / "own", "default", "cert-manager")
+    made = installation.own_overlay(tmp_path / "own", installed.registry, "default", "cert-manager")
+    installed.kubectl("apply", f"--kustomize={made}")
+    assert agent_of_a_trial(installed)
     asked = installed.read(f"--namespace={SYSTEM}", "certificate", "fodc-webhook")["spec"]
     issue(installed, asked["secretName"], asked["dnsNames"])
     installed.system("rollout", "restart", "deployment/fodc-webhook")
