@@ -301,6 +301,8 @@ def test_lost_data_is_told_as_it_is(site: Site) -> None:
 def test_the_operator_counts_what_it_did(site: Site) -> None:
     site.apply("counted")
     site.wait("counted", "Complete")
+    # It is counted once the status is written, which kubectl may see first.
+    heaps = 'fodc_operator_capture_bytes_total{profile="heap"'
+    operators.wait_for("it is counted", lambda: operators.metric(site.operator, heaps) > 0)
     assert operators.metric(site.operator, "fodc_operator_requests_ended_total{") >= 1
-    assert operators.metric(site.operator, 'fodc_operator_capture_bytes_total{profile="heap"') > 0
     assert operators.metric(site.operator, "fodc_operator_requests_waiting ") == 0
