@@ -102,10 +102,13 @@ class Machine:
         """Wait until it holds; raises CommandError."""
         self.kubectl(f"--namespace={namespace}", "wait", f"--for={condition}", what, PATIENCE)
 
-    def operator_runs(self) -> None:
-        """Wait until the Deployment is complete and one pod leads; tells what pods said if not."""
+    def operator_runs(self, *deployments: str) -> None:
+        """Wait until the Deployments are complete and one pod leads; tells what pods said if not.
+
+        Without names those of operator and webhook.
+        """
         try:
-            for name in ("fodc-operator", "fodc-webhook"):
+            for name in deployments or _PROGRAMS:
                 self.system("rollout", "status", f"deployment/{name}", PATIENCE)
             # The one before may still be on its way out.
             operators.wait_for("one leader that stays", lambda: len(self._leaders()) == 1, 60)
@@ -175,17 +178,25 @@ def lines_after(heading: str) -> str:
 # ---- an overlay of one's own, as those lines make it ---------------------------------------------
 
 
-def _with_agent(name: str, agent: str) -> dict[str, Any]:
-    """Return the patch by which a program puts this image into pods."""
-    prefix = name.upper().replace("-", "_")
-    container = {"name": name, "env": [{"name": f"{prefix}_AGENT_IMAGE", "value": agent}]}
+_PROGRAMS: Final = ("fodc-operator", "fodc-webhook")
+
+
+def _with_agent(deployment: str, agent: str, *programs: str) -> dict[str, Any]:
+    """Return the patch by which the programs of a Deployment put this image into pods."""
+    containers = [
+        {
+            "name": name,
+            "env": [{"name": f"{name.upper().replace('-', '_')}_AGENT_IMAGE", "value": agent}],
+        }
+        for name in programs
+    ]
     patch = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {"template": {"spec": {"containers": [container]}}},
+        "metadata": {"name": deployment},
+        "spec": {"template": {"spec": {"containers": containers}}},
     }
-    target = {"kind": "Deployment", "name": name}
+    target = {"kind": "Deployment", "name": deployment}
     return {"target": target, "patch": yaml.safe_dump(patch)}
 
 
@@ -195,13 +206,16 @@ def own_overlay(folder: Path, registry_name: str, overlay: str, *components: str
     base = Path(os.path.relpath(ROOT / "manifests", folder))
     image = f"{registry_name}/{wanted.OPERATOR.name}"
     agent = f"{registry_name}/{wanted.AGENT.reference}"
+    patches = [_with_agent(name, agent, name) for name in _PROGRAMS]
+    if overlay == "small":
+        patches = [_with_agent(_PROGRAMS[0], agent, *_PROGRAMS)]
     whole = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [str(base / "overlays" / overlay)],
         "components": [str(base / "components" / name) for name in components],
         "images": [{"name": wanted.OPERATOR.name, "newName": image, "newTag": wanted.VERSION}],
-        "patches": [_with_agent(name, agent) for name in ("fodc-operator", "fodc-webhook")],
+        "patches": patches,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
     return folder

@@ -234,6 +234,17 @@ def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
     assert false == [("AgentReady", "Remote"), ("AgentInPod", "Remote")]
 
 
+def test_the_small_overlay_does_the_same_in_one_pod(installed: Machine, tmp_path: Path) -> None:
+    installed.system("delete", "deployment", "fodc-webhook")
+    made = installation.own_overlay(tmp_path / "own", installed.registry, "small")
+    installed.kubectl("apply", f"--kustomize={made}")
+    installed.operator_runs("fodc-operator")
+
+    containers = {one["name"] for one in installed.leader()["spec"]["containers"]}
+    assert containers == {"fodc-operator", "fodc-webhook"}
+    still_works(installed)
+
+
 # ---- out of the cluster -------------------------------------------------------------------------
 
 
