@@ -232,6 +232,9 @@ def test_objects_can_be_deleted_while_no_operator_runs(
 # ---- trouble --------------------------------------------------------------------------------
 
 
+CODES = (429, 500)
+
+
 def test_refusals_of_a_loaded_server_cost_time_and_no_node(
     control_plane: ControlPlane, namespace: str, spoiled: FaultyServer, tmp_path: Path
 ) -> None:
@@ -248,7 +251,12 @@ def test_refusals_of_a_loaded_server_cost_time_and_no_node(
         with simulated_agents(one.grpc, namespace, 5):
             wait_for("online", lambda: all_are(control_plane, namespace, "Online", 5), 30)
 
-            assert metric(one, "fodc_operator_api_retries_total") >= 10
+            # Which of them was the last of its call's attempts is chance, and so is whether the
+            # mirror or kopf meets a refused list; that each write was tried again is not.
+            seen = [metric(one, f'fodc_operator_api_calls_total{{code="{code}"') for code in CODES]
+            assert seen == [3, 5]
+            assert metric(one, "fodc_operator_api_retries_total") > 0
+            wait_for("all faults met", lambda: not any(one.times for one in spoiled.faults), 30)
     assert [fault.times for fault in spoiled.faults] == [0] * 5
 
 
