@@ -285,7 +285,7 @@ class LinkPeer:
             self.ready.set_result(False)
         elif kind == "metrics_query":
             page = link.MetricsPage.FromString(self.fleet.page(self.number))
-            page.query_id = said.metrics_query.query_id
+            page.query_id, page.last = said.metrics_query.query_id, True
             self.say(metrics_page=page)
         elif kind == "window_query":
             part = link.WindowPart.FromString(self.fleet.window(self.number))
@@ -359,6 +359,8 @@ class Fleet:
         raise ConnectionError("cannot connect")
 
     def page(self, number: int) -> bytes:
+        if number not in self._pages:
+            return b""  # without series: what makes a page is sent all the same
         self._pages[number].rotate()
         return self._pages[number][0]
 

@@ -38,7 +38,9 @@ def _feed() -> None:
 
 
 def _measure() -> None:
-    child = subprocess.Popen([sys.executable, "-m", "bench.window_size", "feed"], stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bench.window_size", "feed"], stdout=subprocess.PIPE
+    )
     assert child.stdout is not None
     # One page of throw-away memory, so that reading itself is not counted as growth.
     body = child.stdout.read(int.from_bytes(child.stdout.read(4), "big"))
