@@ -11,23 +11,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_operator.diagnostics import status, transitions
 from fodc_operator.diagnostics.conditions import ConditionType, Verdict, is_true
 from fodc_operator.diagnostics.transitions import Happened
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
 from fodc_operator.resources.diagnostic_request import Target as Asked
 from fodc_protocol.profiles import Profile
-from fodc_proxy.captures.model import (
-    CancelMode,
-    Capture,
-    Phase,
-    Request,
-    RequestPhase,
-    Result,
-    Selector,
-    Spec,
-    Target,
-)
+from fodc_proxy.captures.model import Capture, Request, Result, Selector, Spec, Target
 
 START_MS = 1_795_251_600_000  # 2026-11-21T09:00:00Z
 IDENTITY = Identity(Key("banyandb", "slow"), "u-1", 3, START_MS)

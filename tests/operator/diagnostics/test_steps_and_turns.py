@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_api.words import Phase, RequestPhase
 from fodc_operator.diagnostics import status, steps
 from fodc_operator.diagnostics.conditions import ConditionType, is_true
 from fodc_operator.diagnostics.figures import Figures
@@ -22,7 +23,7 @@ from fodc_operator.resources.diagnostic_request import (
 from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
 from fodc_proxy.captures import model
-from fodc_proxy.captures.model import Capture, Phase, Request, RequestPhase, Result
+from fodc_proxy.captures.model import Capture, Request, Result
 
 NOW_MS = 1_795_251_600_000
 IDENTITY = Identity(Key("ns", "one"), "u-1", 1, NOW_MS - 10_000)

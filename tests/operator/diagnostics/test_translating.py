@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_api.values import is_request_id
+from fodc_api.words import Phase
 from fodc_operator.diagnostics import targets
 from fodc_operator.diagnostics.targets import Fleet, KnownNode, NodePhase
 from fodc_operator.diagnostics.translate import is_from_resource, proxy_spec, request_id
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec, Target
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
-from fodc_proxy.captures.model import Capture, Execution, Phase
+from fodc_proxy.captures.model import Capture, Execution
 from fodc_proxy.captures.targeting import chosen_targets
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry

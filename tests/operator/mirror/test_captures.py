@@ -3,19 +3,11 @@
 
 from dataclasses import replace
 
+from fodc_api.words import Phase, RequestPhase
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.translate import Running
 from fodc_protocol.profiles import Profile
-from fodc_proxy.captures.model import (
-    Capture,
-    Phase,
-    Request,
-    RequestPhase,
-    Result,
-    Selector,
-    Spec,
-    Target,
-)
+from fodc_proxy.captures.model import Capture, Request, Result, Selector, Spec, Target
 
 SPEC = Spec(Selector(all=True), (Capture("cpu", Profile.CPU, 5.0),))
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from fodc_api.words import FailurePolicy
 from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, Key, RequestSpec
 from fodc_protocol.fields import FieldError
 from fodc_protocol.profiles import Profile
-from fodc_proxy.captures.model import Capture, Execution, FailurePolicy
+from fodc_proxy.captures.model import Capture, Execution
 from fodc_webhook.resources.label_selector import LabelOperator, LabelSelector, Requirement
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"

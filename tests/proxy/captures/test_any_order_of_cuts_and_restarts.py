@@ -4,8 +4,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fodc_api.words import CancelMode, Phase
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.captures.model import CancelMode, Phase
 
 from .world import World, artifact_bytes
 

@@ -3,8 +3,8 @@
 
 import pytest
 
+from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_protocol.link import frames
-from fodc_proxy.captures.model import CancelMode, Phase, RequestPhase
 
 from .world import artifact_bytes
 

@@ -7,9 +7,9 @@ import zlib
 
 import pytest
 
+from fodc_api.words import Phase, RequestPhase
 from fodc_protocol.link import frames
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.captures.model import Phase, RequestPhase
 from fodc_proxy.captures.targeting import Ability
 
 from .world import START_MS, artifact_bytes

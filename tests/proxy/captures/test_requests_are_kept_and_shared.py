@@ -7,9 +7,9 @@ import contextlib
 import aiohttp
 import pytest
 
+from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT
 from fodc_proxy.captures.engine import UnknownRequestError
-from fodc_proxy.captures.model import CancelMode, Phase, RequestPhase
 from fodc_proxy.captures.table import SubmitError
 from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.listener import WebServer

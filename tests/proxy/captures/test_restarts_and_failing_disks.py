@@ -5,8 +5,8 @@ import asyncio
 
 import pytest
 
+from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_protocol.errors import Reason
-from fodc_proxy.captures.model import CancelMode, Phase, RequestPhase
 from fodc_proxy.storage.errors import StorageError
 
 from .world import artifact_bytes

@@ -3,9 +3,9 @@
 
 import pytest
 
+from fodc_api.words import Phase
 from fodc_protocol.link import frames
 from fodc_proxy.captures.assembly import RegistryFleet
-from fodc_proxy.captures.model import Phase
 from fodc_proxy.captures.targeting import Candidate, chosen_targets
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from fodc_api.bad_input import read_body
 from fodc_api.requests import RequestSpec
+from fodc_api.words import Phase as ModelPhase
 from fodc_protocol import ids
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.agent_side import AgentSession, Phase
 from fodc_protocol.link.frames import CommandState, CommandUpdate
 from fodc_proxy.captures.engine import Engine
-from fodc_proxy.captures.model import Phase as ModelPhase
 from fodc_proxy.captures.model import Request, Spec
 from fodc_proxy.captures.records import dump_request, load_request
 from fodc_proxy.captures.table import Limits

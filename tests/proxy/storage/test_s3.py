@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from e2e.s3_server import S3Server
-from fodc_proxy.captures.model import RequestPhase
+from fodc_api.words import RequestPhase
 from fodc_proxy.runtime import Host, Proxy
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.bucket import BucketObjects, bucket_at

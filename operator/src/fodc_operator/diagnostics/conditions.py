@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from fodc_api.words import CancelMode, RequestPhase
 from fodc_kube import conditions as kube
 from fodc_operator.resources.diagnostic_request import Identity
 from fodc_protocol.errors import Reason
-from fodc_proxy.captures.model import CancelMode, Request, RequestPhase
+from fodc_proxy.captures.model import Request
 
 Condition: TypeAlias = dict[str, object]
 

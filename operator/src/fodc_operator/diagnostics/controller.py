@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, S
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from fodc_api.words import CancelMode, RequestPhase
 from fodc_kube.errors import ClusterError
 from fodc_kube.events import Events
 from fodc_kube.work_queue import WorkQueue
@@ -32,7 +33,7 @@ from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpe
 from fodc_protocol.fields import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import UnknownRequestError
-from fodc_proxy.captures.model import CancelMode, Request, RequestPhase
+from fodc_proxy.captures.model import Request
 
 WORKERS: Final = 8
 KeyT = TypeVar("KeyT", bound=Hashable)

@@ -4,8 +4,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from fodc_api.words import RequestPhase
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
-from fodc_proxy.captures.model import Request, RequestPhase
+from fodc_proxy.captures.model import Request
 
 
 class Figures:

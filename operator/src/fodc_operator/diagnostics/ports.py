@@ -4,9 +4,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from fodc_api.words import CancelMode
 from fodc_kube.client import Listed
 from fodc_kube.kinds import Kind
-from fodc_proxy.captures.model import CancelMode, Request, Spec
+from fodc_proxy.captures.model import Request, Spec
 from fodc_proxy.captures.targeting import Candidate
 from fodc_proxy.fleet.membership import Member
 

@@ -10,19 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from fodc_api.words import Phase, RequestPhase
 from fodc_operator.diagnostics import conditions
 from fodc_operator.resources.diagnostic_request import DEFAULT_TTL_S, Identity, RequestSpec
 from fodc_protocol.profiles import Profile
 from fodc_protocol.times import format_duration_ns, format_rfc3339, parse_rfc3339_ms
-from fodc_proxy.captures.model import (
-    Counts,
-    Phase,
-    Request,
-    RequestPhase,
-    Result,
-    Target,
-    counts,
-)
+from fodc_proxy.captures.model import Counts, Request, Result, Target, counts
 from fodc_proxy.storage import names
 
 Json: TypeAlias = dict[str, object]

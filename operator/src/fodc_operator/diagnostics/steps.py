@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from fodc_api.words import RequestPhase
 from fodc_operator.diagnostics import status
 from fodc_operator.diagnostics.conditions import ConditionType, Verdict, is_true
 from fodc_operator.diagnostics.translate import proxy_cancel
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, RequestSpec
 from fodc_protocol.errors import Reason
 from fodc_protocol.fields import FieldError
-from fodc_proxy.captures.model import Request, RequestPhase
+from fodc_proxy.captures.model import Request
 
 LOST: Final = (
     "the proxy does not know this request any more: its data was lost or replaced in a restart, "

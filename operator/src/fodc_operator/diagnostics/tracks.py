@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from fodc_api.words import RequestPhase
 from fodc_operator.diagnostics import status
 from fodc_operator.diagnostics.pace import retry_pause_ms
 from fodc_operator.diagnostics.steps import Seen
-from fodc_proxy.captures.model import RequestPhase
 
 MOST_REFUSALS: Final = 8
 """After these the details of an unchanged status are given up: about two minutes."""

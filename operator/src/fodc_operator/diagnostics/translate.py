@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
+from fodc_api import words
 from fodc_operator.resources.diagnostic_request import CancelMode, Identity, RequestSpec
 from fodc_proxy.captures import model
 
@@ -53,6 +54,6 @@ def proxy_spec(spec: RequestSpec, waited_s: float) -> model.Spec:
     )
 
 
-def proxy_cancel(cancel: CancelMode) -> model.CancelMode:
+def proxy_cancel(cancel: CancelMode) -> words.CancelMode:
     """Return the proxy's word for a way to end early."""
-    return model.CancelMode.STOP if cancel is CancelMode.STOP else model.CancelMode.ABORT
+    return words.CancelMode.STOP if cancel is CancelMode.STOP else words.CancelMode.ABORT

@@ -4,8 +4,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fodc_api.words import Phase
 from fodc_operator.mirror.translate import Running
-from fodc_proxy.captures.model import Phase, Request
+from fodc_proxy.captures.model import Request
 
 
 @dataclass(slots=True)

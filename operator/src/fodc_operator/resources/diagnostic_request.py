@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from fodc_api.words import FailurePolicy
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
 from fodc_protocol.times import TimeError, parse_duration_s, parse_rfc3339_ms
-from fodc_proxy.captures.model import Capture, Execution, FailurePolicy
+from fodc_proxy.captures.model import Capture, Execution
 from fodc_webhook.resources.label_selector import LabelSelector, label_selector
 
 KIND: Final = "DiagnosticRequest"

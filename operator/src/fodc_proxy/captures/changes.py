@@ -4,8 +4,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from fodc_api.words import Phase
 from fodc_protocol.errors import TRANSIENT, Reason
-from fodc_proxy.captures.model import Phase, Request, Result, Target
+from fodc_proxy.captures.model import Request, Result, Target
 from fodc_proxy.captures.phases import open_phase, settled_target, verdict
 from fodc_proxy.captures.planning import Place
 

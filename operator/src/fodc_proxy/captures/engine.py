@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from fodc_api.words import CancelMode, RequestPhase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import effects as link
@@ -20,13 +21,7 @@ from fodc_proxy.captures import effects, events
 from fodc_proxy.captures.capture import manifest_of
 from fodc_proxy.captures.happenings import Happenings
 from fodc_proxy.captures.lanes import Lanes
-from fodc_proxy.captures.model import (
-    ActiveCapture,
-    CancelMode,
-    Request,
-    RequestPhase,
-    Spec,
-)
+from fodc_proxy.captures.model import ActiveCapture, Request, Spec
 from fodc_proxy.captures.ports import Fleet, Link
 from fodc_proxy.captures.recorder import Recorder
 from fodc_proxy.captures.rules import Rules

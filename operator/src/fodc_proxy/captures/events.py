@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fodc_api.words import CancelMode
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.link import frames
-from fodc_proxy.captures.model import CancelMode
 
 
 @dataclass(frozen=True, slots=True)

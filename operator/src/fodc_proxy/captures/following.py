@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+from fodc_api.words import CancelMode, FailurePolicy, Phase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import effects as link
@@ -13,7 +14,6 @@ from fodc_proxy.captures import changes
 from fodc_proxy.captures.capture import Capture, Stage
 from fodc_proxy.captures.changes import End
 from fodc_proxy.captures.effects import Effects, Send
-from fodc_proxy.captures.model import CancelMode, FailurePolicy, Phase
 from fodc_proxy.captures.outcomes import finished
 from fodc_proxy.captures.starting import start_what_may
 from fodc_proxy.captures.state import State

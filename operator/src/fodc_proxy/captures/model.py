@@ -6,67 +6,10 @@ was handed out, stored or sent never changes behind anybody's back.  Times are U
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
 from fodc_protocol.profiles import Profile
 from fodc_proxy.fleet.naming import address_of
-
-
-class RequestPhase(StrEnum):
-    """Where a request stands."""
-
-    PENDING = "Pending"
-    QUEUED = "Queued"
-    RUNNING = "Running"
-    FINALIZING = "Finalizing"
-    SUCCEEDED = "Succeeded"
-    PARTIALLY_SUCCEEDED = "PartiallySucceeded"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    REJECTED = "Rejected"
-
-    @property
-    def ended(self) -> bool:
-        """Whether this phase never changes again."""
-        return self not in _OPEN_REQUEST_PHASES
-
-
-_OPEN_REQUEST_PHASES = frozenset(
-    {RequestPhase.PENDING, RequestPhase.QUEUED, RequestPhase.RUNNING, RequestPhase.FINALIZING}
-)
-
-
-class Phase(StrEnum):
-    """Where one target, or one capture on it, stands."""
-
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    SKIPPED = "Skipped"
-    CANCELLED = "Cancelled"
-
-    @property
-    def ended(self) -> bool:
-        """Whether this phase never changes again."""
-        return self not in {Phase.PENDING, Phase.RUNNING}
-
-
-class FailurePolicy(StrEnum):
-    """What the first failed capture means for the others."""
-
-    CONTINUE = "Continue"
-    FAIL_FAST = "FailFast"
-
-
-class CancelMode(StrEnum):
-    """How a request is ended early."""
-
-    STOP = "stop"
-    """Keep what there is."""
-    ABORT = "abort"
-    """Discard what is not complete yet."""
-
 
 # ---- what was asked -------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ phase with a reason and a sentence.
 
 from dataclasses import replace
 
+from fodc_api.words import Phase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason, advice
 from fodc_protocol.link import effects as link_effects
 from fodc_protocol.link.frames import CommandState
-from fodc_proxy.captures.model import Phase, Request, Result
+from fodc_proxy.captures.model import Request, Result
 
 MAX_MESSAGE_LENGTH = 256
 

@@ -9,15 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_protocol.errors import Reason
-from fodc_proxy.captures.model import (
-    CancelMode,
-    Phase,
-    Request,
-    RequestPhase,
-    Result,
-    Target,
-)
+from fodc_proxy.captures.model import Request, Result, Target
 
 _CANNOT = frozenset({Reason.UNSUPPORTED, Reason.DISABLED})
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from fodc_api.words import Phase
 from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT
 from fodc_protocol.profiles import Profile
-from fodc_proxy.captures.model import Phase, Request, Result, Target
+from fodc_proxy.captures.model import Request, Result, Target
 
 
 @dataclass(frozen=True, slots=True)

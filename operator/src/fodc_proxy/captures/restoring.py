@@ -3,13 +3,14 @@
 
 from collections.abc import Iterable, Mapping
 
+from fodc_api.words import CancelMode, Phase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.link.proxy_side import Command
 from fodc_proxy.captures import changes
 from fodc_proxy.captures.capture import Capture, Stage, order_of
 from fodc_proxy.captures.effects import Effects
 from fodc_proxy.captures.following import end_running
-from fodc_proxy.captures.model import CancelMode, Phase, Request
+from fodc_proxy.captures.model import Request
 from fodc_proxy.captures.outcomes import reattached
 from fodc_proxy.captures.starting import start_what_may
 from fodc_proxy.captures.state import State

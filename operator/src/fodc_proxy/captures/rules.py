@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from fodc_api.words import CancelMode, Phase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason
 from fodc_protocol.fields import FieldError
@@ -20,7 +21,7 @@ from fodc_proxy.captures.capture import Stage
 from fodc_proxy.captures.changes import End
 from fodc_proxy.captures.effects import Effects, Remove, Send, Tell
 from fodc_proxy.captures.following import committed, end_running, follow, go_on, not_stored
-from fodc_proxy.captures.model import CancelMode, Phase, Request, Spec
+from fodc_proxy.captures.model import Request, Spec
 from fodc_proxy.captures.starting import start_what_may
 from fodc_proxy.captures.state import State
 from fodc_proxy.captures.table import Limits

@@ -8,9 +8,10 @@ reason, so that nobody mistakes silence for success.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fodc_api.words import Phase
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
-from fodc_proxy.captures.model import Capture, Phase, Result, Selector, Spec, Target
+from fodc_proxy.captures.model import Capture, Result, Selector, Spec, Target
 from fodc_proxy.captures.phases import settled_target
 from fodc_proxy.fleet.naming import NodeIds, address_of
 

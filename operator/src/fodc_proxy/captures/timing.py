@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What time does: deadlines, records that are behind, captures that are due, requests too old."""
 
+from fodc_api.words import Phase
 from fodc_protocol.errors import Reason
 from fodc_proxy.captures import changes
 from fodc_proxy.captures.capture import Capture
 from fodc_proxy.captures.changes import End
 from fodc_proxy.captures.effects import Effects, Save
 from fodc_proxy.captures.following import CANCEL_GRACE_MS, follow, forget
-from fodc_proxy.captures.model import Phase, Request
+from fodc_proxy.captures.model import Request
 from fodc_proxy.captures.starting import start_what_may
 from fodc_proxy.captures.state import State
 

@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 from fodc_api import requests as api
 from fodc_api.problems import Unreadable
 from fodc_api.values import time_of, time_or_none
-from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
 from fodc_proxy.captures import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
@@ -40,10 +39,7 @@ async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
 
 async def listed(parts: Parts, call: Call[api.RequestsQuery]) -> api.Requests:
     """List requests, the newest first."""
-    phase = call.asked.phase
-    found = parts.engine.select(
-        phase=None if phase is None else model.RequestPhase(phase), node_id=call.asked.node_id
-    )
+    found = parts.engine.select(phase=call.asked.phase, node_id=call.asked.node_id)
     shown = known(parts.registry, call.asked.node_id, found)
     unreadable = (Unreadable(one.key, one.message) for one in parts.unreadable_requests())
     return api.Requests(tuple(_summary(one) for one in shown), tuple(unreadable))
@@ -63,7 +59,7 @@ async def cancel(parts: Parts, call: Call[api.CancelQuery]) -> Reply:
     before = parts.engine.get(call.id)
     if before.phase.ended:
         return Reply(_shown(parts, before))
-    after = await parts.engine.cancel(call.id, model.CancelMode(call.asked.mode))
+    after = await parts.engine.cancel(call.id, call.asked.mode)
     return Reply(_shown(parts, after), 202)
 
 
@@ -96,7 +92,7 @@ def spec_of(asked: api.RequestSpec) -> model.Spec:
             active_deadline_s=execution.active_deadline_seconds,
             target_timeout_slack_s=execution.target_timeout_slack_seconds,
             backoff_limit=execution.backoff_limit,
-            failure_policy=model.FailurePolicy(execution.failure_policy),
+            failure_policy=execution.failure_policy,
         ),
         reason=asked.reason,
     )
@@ -130,7 +126,7 @@ def _summary(request: model.Request) -> api.RequestSummary:
     return api.RequestSummary(
         id=request.id,
         revision=request.revision,
-        phase=RequestPhase(request.phase),
+        phase=request.phase,
         reason=request.reason,
         message=request.message,
         created_at=time_of(request.created_at_ms),
@@ -140,7 +136,7 @@ def _summary(request: model.Request) -> api.RequestSummary:
         captures=tuple(_capture(capture) for capture in spec.captures),
         execution=_execution(spec.execution),
         requested_reason=spec.reason,
-        cancel=None if request.cancel is None else CancelMode(request.cancel),
+        cancel=request.cancel,
         counts=api.Counts(
             targets=counted.targets,
             pending=counted.pending,
@@ -176,7 +172,7 @@ def _execution(execution: model.Execution) -> api.Execution:
         active_deadline_seconds=execution.active_deadline_s,
         target_timeout_slack_seconds=execution.target_timeout_slack_s,
         backoff_limit=execution.backoff_limit,
-        failure_policy=FailurePolicy(execution.failure_policy),
+        failure_policy=execution.failure_policy,
     )
 
 
@@ -186,7 +182,7 @@ def _target(target: model.Target, damage_of: DamageOf) -> api.Target:
         namespace=target.namespace or None,
         agent_id=target.agent_id,
         role=target.role,
-        phase=Phase(target.phase),
+        phase=target.phase,
         reason=target.reason,
         message=target.message,
         attempts=target.attempts,
@@ -201,7 +197,7 @@ def _result(result: model.Result, damage: str) -> api.Result:
     return api.Result(
         capture=result.capture,
         profile=result.profile,
-        phase=Phase(result.phase),
+        phase=result.phase,
         reason=result.reason,
         message=result.message,
         duration_seconds=result.duration_s,
