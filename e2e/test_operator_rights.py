@@ -4,20 +4,23 @@
 import base64
 import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from e2e import operators, programs, webhooks
+from e2e.controlplane.api import Api
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.operators import metric, start_operator, start_webhook, wait_for, wait_leads
 from e2e.simulated import simulated_agents
 
 HOME = "fodc-system"
+REVIEWS = "authorization.k8s.io"
 RIGHTS = {
     *("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount", "Namespace"),
     # What a rule about create cannot say.
@@ -30,6 +33,48 @@ def install_rights(plane: ControlPlane) -> None:
     text = plane.kubectl("kustomize", str(ROOT / "manifests" / "base"), check=True).stdout
     found = [one for one in yaml.safe_load_all(text) if one and one["kind"] in RIGHTS]
     plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(found), check=True)
+    for name in ("fodc-operator", "fodc-webhook"):
+        wait_granted(plane, found, name)
+
+
+def wait_granted(plane: ControlPlane, applied: Sequence[dict[str, Any]], name: str) -> None:
+    """Wait until the API server grants a ServiceAccount all of its rules.
+
+    It reads roles and bindings through caches of its own: a program that starts at once is
+    refused for a moment, which says nothing about its rights.
+    """
+    for attributes in granted_to(applied, name):
+        wait_for(f"the right {attributes}", partial(is_granted, plane.api(), name, attributes))
+
+
+def is_granted(api: Api, name: str, attributes: dict[str, str]) -> bool:
+    """Tell whether a ServiceAccount of the manifests may do one thing."""
+    spec = {"user": f"system:serviceaccount:{HOME}:{name}", "resourceAttributes": attributes}
+    review = {"apiVersion": f"{REVIEWS}/v1", "kind": "SubjectAccessReview", "spec": spec}
+    answer = api.create(f"/apis/{REVIEWS}/v1/subjectaccessreviews", review)
+    return bool(answer.body.get("status", {}).get("allowed"))
+
+
+def granted_to(applied: Sequence[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
+    """Yield what each rule bound to a ServiceAccount grants, as a review asks for it."""
+    roles = {(one["kind"], one["metadata"]["name"]): one for one in applied}
+    for binding in applied:
+        if all(subject["name"] != name for subject in binding.get("subjects", ())):
+            continue
+        role = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]
+        namespace = binding["metadata"].get("namespace", "")
+        for rule in role["rules"]:
+            yield from _attributes(rule, namespace)
+
+
+def _attributes(rule: dict[str, Any], namespace: str) -> Iterator[dict[str, str]]:
+    names = rule.get("resourceNames", [""])
+    for group, one, verb, name in itertools.product(
+        rule["apiGroups"], rule["resources"], rule["verbs"], names
+    ):
+        resource, _, part = one.partition("/")
+        asked = {"group": group, "resource": resource, "subresource": part, "verb": verb}
+        yield asked | {"name": name, "namespace": namespace}
 
 
 def kubeconfig_of_the_operator(
