@@ -277,6 +277,7 @@ OPERATOR_MAY: list[dict[str, str]] = [
         for verb in ("get", "list", "watch", "delete")
     ),
     {"group": "events.k8s.io", "resource": "events", "verb": "create", "namespace": "any"},
+    {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"},
     {"resource": "pods", "verb": "patch", "namespace": SYSTEM},
     {"group": "coordination.k8s.io", "resource": "leases", "verb": "create", "namespace": SYSTEM},
     *(

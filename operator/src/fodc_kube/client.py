@@ -40,6 +40,7 @@ ATTEMPT_S: Final = 5.0
 DEADLINE_S: Final = 15.0
 WATCH_SLACK_S: Final = 5.0
 _NOTE_LENGTH: Final = 1024
+_SECRETS: Final = (kinds.SECRET, kinds.TOKEN_REVIEW)
 
 
 class EventType(StrEnum):
@@ -179,11 +180,17 @@ class Cluster:
 
     # ---- writing ------------------------------------------------------------------------------
 
-    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
+    async def create(
+        self,
+        kind: Kind,
+        namespace: str,
+        body: Mapping[str, Any],
+        *,
+        deadline_s: float | None = None,
+    ) -> Object:
         """Create an object; ConflictError.already_exists when there is one of that name."""
-        return await self._write(
-            _call("create", kind, namespace, method="POST", body=_whole(kind, body))
-        )
+        call = _call("create", kind, namespace, method="POST", body=_whole(kind, body))
+        return await self._write(call, deadline_s=deadline_s)
 
     async def create_part(
         self,
@@ -332,7 +339,7 @@ def _call(
         dict(query or {}),
         body,
         content,
-        is_secret=kind == kinds.SECRET,
+        is_secret=kind in _SECRETS,
     )
 
 

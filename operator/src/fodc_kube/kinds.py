@@ -42,6 +42,9 @@ STATEFUL_SET: Final = Kind("apps", "v1", "statefulsets", "StatefulSet")
 DEPLOYMENT: Final = Kind("apps", "v1", "deployments", "Deployment")
 EVENT: Final = Kind("events.k8s.io", "v1", "events", "Event")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+TOKEN_REVIEW: Final = Kind(
+    "authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_namespaced=False
+)
 MUTATING_WEBHOOK_CONFIGURATION: Final = Kind(
     "admissionregistration.k8s.io",
     "v1",

@@ -23,6 +23,7 @@ from fodc_kube.keeping import keep
 from fodc_kube.leader_label import LeaderLabel
 from fodc_kube.lease import Leadership
 from fodc_operator import telemetry
+from fodc_operator.access.token_reviews import ClusterTokenReviews
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import nodes, policies, requests
@@ -57,7 +58,7 @@ class Operator:
         self.events = Events(server)
         self.ends: Counter[str] = Counter()
         """How often what must go on has ended, by name."""
-        self.proxy = Proxy(settings.proxy, self._host())
+        self.proxy = Proxy(settings.proxy, self._host(server))
         self._label = LeaderLabel(
             server, settings.own_namespace, settings.pod_name, settings.leader_label
         )
@@ -90,8 +91,12 @@ class Operator:
         self._holding: asyncio.Task[None] | None = None
         self._leads_since_s = float("inf")
 
-    def _host(self) -> Host:
-        return Host(self._checks, self._samples, self._stands_by, elected=True)
+    def _host(self, server: Cluster) -> Host:
+        # Reviews write nothing: no fence is asked.
+        reviewer = ClusterTokenReviews(server)
+        return Host(
+            self._checks, self._samples, self._stands_by, elected=True, token_reviewer=reviewer
+        )
 
     def _handlers_thread(self) -> HandlersThread:
         thread = HandlersThread(lambda: access_of(self._api), self._settings.namespaces)

@@ -15,6 +15,7 @@ from fodc_api.proxy import Check
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
+from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
@@ -105,6 +106,8 @@ class Host:
     stands_by: Callable[[], bool] = _serves
     # Whether a vote decides who serves: then an older writer to the store is on its way out.
     elected: bool = False
+    # Who can tell whose a bearer token is; nobody where there is no cluster.
+    token_reviewer: TokenReviewer | None = None
 
 
 class Proxy:
@@ -118,6 +121,8 @@ class Proxy:
         self.settings = settings
         self._host = host or Host()
         self._serves = False
+        reviewer = self._host.token_reviewer
+        self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
         self.incarnation = secrets.token_hex(8)
         self.started_at_ms = _unix_ms()
         self.registry = Registry(settings.limits)
@@ -297,6 +302,11 @@ class Proxy:
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
         yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
         yield counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped)
+        if self.token_reviews is not None:
+            ended = [((how,), number) for how, number in self.token_reviews.asked.items()]
+            yield counter(
+                "token_reviews", "Tokens that the API server was asked about.", ended, "result"
+            )
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
 
@@ -351,6 +361,8 @@ class Proxy:
         """End everything; bounded to about a second however many agents are attached."""
         await self._web.stop()
         await self._grpc.stop()
+        if self.token_reviews is not None:
+            await self.token_reviews.stop()
         await self._writers.stop()
         await self.registry.stop()
         self.rounds.stop()
