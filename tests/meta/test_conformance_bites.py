@@ -81,7 +81,7 @@ BREAKS = [
         "G08",
         PROXY,
         "wire/existing/service.py",
-        "context.abort(grpc.StatusCode.UNAUTHENTICATED, NO_AGENT_ID)",
+        "context.abort(Status.UNAUTHENTICATED, NO_AGENT_ID)",
         "context.abort(grpc.StatusCode.UNKNOWN, NO_AGENT_ID)",
         f"{SERVED}::test_g08_stream_without_an_id_is_unauthenticated",
     ),

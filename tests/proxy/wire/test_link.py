@@ -8,6 +8,7 @@ import grpc
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Limits, Phase
 from fodc_proxy.queries.results import Selection
+from fodc_proxy.wire.rpc.status import AbortedError, Status
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 from ..live import LinkAgent, running, until  # noqa: TID252 - one folder's tests
@@ -128,7 +129,7 @@ class Slow:
         self.is_broken = False
         self.status = None
 
-    async def read(self) -> object:
+    async def read(self, most_bytes: int = 0) -> bytes:
         if not self.frames_in:
             await asyncio.Event().wait()
         return self.frames_in.pop()
@@ -141,13 +142,10 @@ class Slow:
         self.is_broken = False
         self.written.append(message)
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+    async def abort(self, status: Status, message: str) -> None:
         assert not self.is_broken, "gRPC takes nothing after a write that was cancelled"
-        self.status = code
-        raise grpc.aio.AbortError
-
-    def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
+        self.status = status
+        raise AbortedError(status, message)
 
 
 def test_an_agent_that_is_superseded_while_it_is_welcomed_is_told(tmp_path):
@@ -168,9 +166,9 @@ def test_an_agent_that_is_superseded_while_it_is_welcomed_is_told(tmp_path):
     older, serving = scene(tmp_path, play)
     _, last = (link.ProxyFrame.FromString(one) for one in older.written)
 
-    assert isinstance(serving.exception(), grpc.aio.AbortError)
+    assert isinstance(serving.exception(), AbortedError)
     assert last.refusal.reason == "Superseded"
-    assert older.status is grpc.StatusCode.ABORTED
+    assert older.status is Status.ABORTED
 
 
 def test_frames_of_commands_go_to_the_listener_and_back_by_the_port(tmp_path):

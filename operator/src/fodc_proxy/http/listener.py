@@ -9,15 +9,13 @@ next request makes room for the new one.
 
 import asyncio
 import logging
-import resource
-import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from fodc_protocol.addresses import Address
+from fodc_proxy.listening import address_of, bound, descriptors
 
 _WATCH_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 10.0
@@ -38,8 +36,7 @@ class Bounds:
 
 def most_connections(wanted: int) -> int:
     """Return `wanted`, or half of the descriptors that this process may have when that is less."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(8, min(wanted, soft // 2))
+    return max(8, min(wanted, descriptors() // 2))
 
 
 class _Watched(asyncio.Protocol):
@@ -176,7 +173,7 @@ class WebServer:
         )
         self._watch: _Watch | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server | None = None
         self.address = ""
 
     @property
@@ -197,25 +194,14 @@ class WebServer:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         self._watch = _Watch(self._bounds, loop)
-        for listening in self._sockets(host, port):
-            server = await loop.create_server(
-                self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE
-            )
-            # As many are accepted in one turn of the loop as its backlog says; more may wait.
-            listening.listen(_BACKLOG)
-            self._servers.append(server)
-        self.address = _address_of(self._servers[0].sockets[0].getsockname())
+        listening = bound(host, port)
+        self._server = await loop.create_server(
+            self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE
+        )
+        # As many are accepted in one turn of the loop as its backlog says; more may wait.
+        listening.listen(_BACKLOG)
+        self.address = address_of(listening)
         self._watching = asyncio.create_task(self._keep_watch(self._watch))
-
-    @staticmethod
-    def _sockets(host: str, port: int) -> Iterable[socket.socket]:
-        """Say which address cannot be had, and the reason in the words of the system."""
-        try:
-            return _bound(host, port)
-        except OSError as error:
-            wanted = Address(host or "::", port)
-            reason = (error.strerror or str(error)).lower()
-            raise OSError(f"cannot listen on {wanted}: {reason}") from error
 
     def _connection(self) -> _Watched:
         make: Callable[[], asyncio.Protocol] | None = self._runner.server
@@ -247,29 +233,10 @@ class WebServer:
 
     async def stop(self) -> None:
         """Stop listening, give requests in flight a moment, then end them."""
-        for server in self._servers:
-            server.close()
+        if self._server is not None:
+            self._server.close()
         if self._watching is not None:
             self._watching.cancel()
         await self._runner.cleanup()
         if self._watch is not None:
             self._watch.end_all()
-
-
-def _bound(host: str, port: int) -> Iterable[socket.socket]:
-    """Return the sockets of an address; every interface is one socket of both families."""
-    if not host and socket.has_dualstack_ipv6():
-        return [socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)]
-    family, _, _, _, place = socket.getaddrinfo(
-        host or "0.0.0.0",  # noqa: S104 - asked for
-        port,
-        type=socket.SOCK_STREAM,
-        flags=socket.AI_PASSIVE,
-    )[0]
-    return [socket.create_server(place[:2], family=family)]
-
-
-def _address_of(place: tuple[object, ...]) -> str:
-    host, port = str(place[0]), place[1]
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - for callers
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"

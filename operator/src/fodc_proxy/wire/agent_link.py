@@ -10,8 +10,6 @@ import logging
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-import grpc
-
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import agreed_protocol
@@ -32,8 +30,8 @@ from fodc_proxy.wire.bounds import Bound, WireError
 from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
+from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
-from fodc_proxy.wire.trimming import Trimming
 
 _RETRY_AFTER_REFUSAL_MS: Final = 5_000
 _RETRY_AFTER_BAD_HELLO_MS: Final = 60_000
@@ -118,7 +116,6 @@ class AgentLinkService:
         self._turns = turns
         self._ramp = ramp
         self._telemetry = telemetry
-        self._trimming = Trimming()
         self._links: dict[str, _Link] = {}
         self._newest: dict[str, _Link] = {}
         registry.subscribe(self._changed)
@@ -186,11 +183,8 @@ class AgentLinkService:
     async def _refuse(self, error: WireError, outbox: Outbox, context: Context) -> None:
         """Tell a peer that broke a bound which one, and count it."""
         self._telemetry.peer_refused(error.bound)
-        if error.bound is Bound.SIZE:
-            self._trimming.want()
         if error.bound in {Bound.GARBAGE, Bound.PROTOCOL}:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-            return
+            await context.abort(Status.INVALID_ARGUMENT, error.message)
         refusal = frames.Refusal(Reason.BAD_REQUEST, error.message, _RETRY_AFTER_BAD_HELLO_MS)
         await outbox.write(encode_proxy_frame(refusal))
 
@@ -227,7 +221,7 @@ class AgentLinkService:
                 await self._say_goodbye(link.parting, link.outbox, context)
         except WireError as error:
             self._telemetry.peer_refused(error.bound)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            await context.abort(Status.INVALID_ARGUMENT, error.message)
         finally:
             self._close(link, was_up=is_up)
 
@@ -245,7 +239,7 @@ class AgentLinkService:
     async def _say_goodbye(self, parting: frames.Refusal, outbox: Outbox, context: Context) -> None:
         """Tell why the stream ends."""
         await outbox.write(encode_proxy_frame(parting))
-        await context.abort(grpc.StatusCode.ABORTED, parting.message)
+        await context.abort(Status.ABORTED, parting.message)
 
     def _close(self, link: _Link, *, was_up: bool) -> None:
         link.outbox.close()

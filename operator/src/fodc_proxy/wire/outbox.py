@@ -10,9 +10,8 @@ import contextlib
 from collections import deque
 from typing import Final, Protocol
 
-import grpc
-
 from fodc_proxy.wire.pauses import stream_event
+from fodc_proxy.wire.rpc.status import StreamOverError
 
 MOST_WAITING: Final = 256
 WRITE_TIMEOUT_S: Final = 30.0
@@ -93,7 +92,7 @@ class Outbox:
         """Send one message; a peer that takes none for 30 s has its stream closed."""
         if self.closed:
             return False
-        with contextlib.suppress(grpc.aio.BaseError, grpc.RpcError, TimeoutError):
+        with contextlib.suppress(StreamOverError, TimeoutError):
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._stream.write(data)
             stream_event()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pause that really lets others run.
 
-The one idea: grpc.aio hands over one event in each turn of the event loop, so after milliseconds of
-work the heartbeats of hundreds of agents stand in a queue that a single turn does not empty.  A
+The one idea: after milliseconds of work the heartbeats of hundreds of agents stand in queues that a
+single turn of the event loop does not empty: it reads, the next one answers, and more came.  A
 pause therefore goes on while streams have something to say, and ends when they have been quiet for
 some turns: long under many agents, nearly free under few.
 """

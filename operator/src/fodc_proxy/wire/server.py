@@ -1,59 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gRPC server: raw bytes in and out, both services on one port.
 
-The one idea: handlers take bytes, so that each decides when and how to decode. The options are
-those that were measured to matter: without room for pending requests a reconnect storm loses
-registrations (perf-feasibility §2.3); without a limit of streams a peer that opens and resets them
-makes the process grow by 11 KiB each, for good (70,000: 733 MiB; with the limit 2 MiB).
+The one idea: handlers take bytes, so that each decides when and how to decode. The server is our
+own because a general one costs an agent of seven streams 158 KiB and its registration 1.3 ms.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Final
 
-import grpc
-
-from fodc_protocol.addresses import Address
+from fodc_proxy.listening import address_of, bound, descriptors
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
-from fodc_proxy.wire.streams import Context
-from fodc_proxy.wire.trimming import few_arenas
+from fodc_proxy.wire.rpc.line import Line, Shared, StreamHandler
 
-StreamHandler: TypeAlias = Callable[[object, Context], Awaitable[None]]
-MOST_STREAMS: Final = 128
-"""Streams of one connection."""
 _FODC: Final = "/banyandb.fodc.v1.FODCService/"
-
-
-def _options(max_message_bytes: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.server.max_pending_requests", 100_000),
-        ("grpc.server.max_pending_requests_hard_limit", 200_000),
-        ("grpc.so_reuseport", 0),
-        # An agent has one stream or seven; a gateway in front may carry several agents.
-        ("grpc.max_concurrent_streams", MOST_STREAMS),
-        # A peer that vanished without a word is noticed within a minute and a half.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        # Agents may ping on their own every ten seconds.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Finds the handler of a method; unknown methods are UNIMPLEMENTED."""
-
-    def __init__(self, methods: Mapping[str, StreamHandler]) -> None:
-        self._methods = {
-            name: grpc.stream_stream_rpc_method_handler(handler)
-            for name, handler in methods.items()
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> object:
-        """Return the handler, or None."""
-        return self._methods.get(handler_call_details.method)
+_ACCEPT_AT_ONCE: Final = 256
+_BACKLOG: Final = 4096
+_LOOK_EVERY_S: Final = 5.0
+_TELL_EVERY_S: Final = 10.0
+_STOP_TIMEOUT_S: Final = 1.0
+_RESERVED_DESCRIPTORS: Final = 0.1
+_CROWDED: Final = 0.9
+_log = logging.getLogger(__name__)
 
 
 def methods_of(link: AgentLinkService, fodc: FodcService) -> dict[str, StreamHandler]:
@@ -74,30 +45,64 @@ class GrpcServer:
     """One gRPC listener."""
 
     def __init__(self, methods: Mapping[str, StreamHandler], *, max_message_bytes: int) -> None:
-        few_arenas()
-        self._options = _options(max_message_bytes)
-        self._handlers = _Handlers(methods)
-        # Made at the start: grpc frees only servers that ran, and a standby never starts.
-        self._server: grpc.aio.Server | None = None
+        self._methods = methods
+        self._max_message_bytes = max_message_bytes
+        self._most = int(descriptors() * (1 - _RESERVED_DESCRIPTORS))
+        self._shared: Shared | None = None
+        self._server: asyncio.Server | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._told_s = float("-inf")
         self.address = ""
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises OSError when the address cannot be had (G17). Port 0 takes a free one."""
-        wanted = str(Address(host or "::", port))
-        server = grpc.aio.server(options=self._options)
-        server.add_generic_rpc_handlers((self._handlers,))
-        try:
-            bound = server.add_insecure_port(wanted)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {wanted}: {error}") from error
-        if bound == 0:
-            raise OSError(f"cannot listen on {wanted}")
-        self._server = server
-        await server.start()
-        shown = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - for callers
-        self.address = f"[{shown}]:{bound}" if ":" in shown else f"{shown}:{bound}"
+        loop = asyncio.get_running_loop()
+        shared = self._shared = Shared(self._methods, self._max_message_bytes, loop)
+        listening = bound(host, port)
+        self._server = await loop.create_server(self._line, sock=listening, backlog=_ACCEPT_AT_ONCE)
+        # As many are accepted in one turn of the loop as its backlog says; more may wait.
+        listening.listen(_BACKLOG)
+        self.address = address_of(listening)
+        self._looking = loop.call_later(_LOOK_EVERY_S, self._look, shared)
+
+    def _line(self) -> asyncio.BaseProtocol:
+        shared = self._shared
+        assert shared is not None
+        if len(shared.lines) < self._most:
+            return Line(shared)
+        now_s = shared.loop.time()
+        if now_s - self._told_s >= _TELL_EVERY_S:
+            self._told_s = now_s
+            _log.warning("%d gRPC connections are open: new ones are refused", self._most)
+        return _Refused()
+
+    def _look(self, shared: Shared) -> None:
+        now_s, is_crowded = shared.loop.time(), len(shared.lines) > self._most * _CROWDED
+        for line in tuple(shared.lines):
+            line.look(now_s, is_crowded=is_crowded)
+        self._looking = shared.loop.call_later(_LOOK_EVERY_S, self._look, shared)
 
     async def stop(self) -> None:
-        """End all streams at once and stop: they never end by themselves."""
-        if self._server is not None:
-            await self._server.stop(None)
+        """End all streams with a status and stop; a peer that does not read is not waited for."""
+        shared = self._shared
+        if self._server is None or shared is None:
+            return
+        self._server.close()
+        if self._looking is not None:
+            self._looking.cancel()
+        for line in tuple(shared.lines):
+            line.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await shared.all_gone()
+        for line in tuple(shared.lines):
+            line.abort()
+
+
+class _Refused(asyncio.Protocol):
+    """A connection beyond the bound."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()

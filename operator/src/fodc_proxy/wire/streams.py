@@ -8,56 +8,73 @@ small ones (heartbeats) of other streams are never late.
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
-import grpc
-
+from fodc_protocol.addresses import Address
 from fodc_proxy.wire.pauses import let_others_run, stream_event
+from fodc_proxy.wire.rpc.status import Status
 
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0
+FIRST_MESSAGE_BYTES: Final = 1024 * 1024
+"""A peer that nobody knows yet makes us keep no more than this."""
 _FREEZE_EVERY: Final = 1000
 
 
 class Context(Protocol):
-    """The part of grpc.aio.ServicerContext that is used."""
+    """A stream as its handler sees it."""
 
-    async def read(self) -> object:
-        """Return the next message, or grpc.aio.EOF."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the client sent along with the call, by lower-case name."""
+
+    @property
+    def peer(self) -> Address:
+        """Where the client is."""
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether nobody between could read along."""
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names of the client's certificate, none without one that was verified."""
+
+    async def read(self, most_bytes: int = 0) -> bytes | None:
+        """Return the next message, None when the client has ended its side.
+
+        One of more than `most_bytes`, when that is told, ends the stream.
+        """
 
     async def write(self, message: bytes) -> None:
-        """Send one message."""
+        """Send one message; raises StreamOverError when there is nobody to take it."""
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        """End the stream with a status; raises."""
-
-    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None:
-        """Return what the client sent along with the call."""
-
-    def peer(self) -> str:
-        """Return the address of the client."""
+    async def abort(self, status: Status, message: str) -> NoReturn:
+        """End the stream with a status; raises what must not be caught."""
 
 
-async def read(context: Context) -> bytes | None:
+async def read(context: Context, most_bytes: int = 0) -> bytes | None:
     """Return the next message, None when the client has ended its side."""
-    message = await context.read()
+    message = await context.read(most_bytes)
     stream_event()
-    return message if isinstance(message, bytes) else None
+    return message
 
 
 async def read_first(context: Context) -> bytes | None:
-    """Return the first message; ends the stream when none comes within ten seconds."""
+    """Return the first message.
+
+    Ends the stream when none comes within ten seconds, or one that no greeting needs.
+    """
     try:
         async with asyncio.timeout(FIRST_FRAME_TIMEOUT_S):
-            return await read(context)
+            return await read(context, FIRST_MESSAGE_BYTES)
     except TimeoutError:
         await context.abort(
-            grpc.StatusCode.DEADLINE_EXCEEDED,
+            Status.DEADLINE_EXCEEDED,
             f"no first message within {FIRST_FRAME_TIMEOUT_S:g} s",
         )
-        return None
 
 
 class Turns:

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
-
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import (
@@ -39,6 +37,7 @@ from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing import codec
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
 
 NO_AGENT_ID: Final = "agent ID not found in context or peer address"
@@ -167,12 +166,10 @@ class FodcService:
         except RegistrationError as error:
             reply = codec.encode_register_reply(success=False, message=error.message)
             await context.write(reply)
-            await context.abort(grpc.StatusCode.UNKNOWN, error.message)
-            return
+            await context.abort(Status.UNKNOWN, error.message)
         except WireError as error:
             self._telemetry.peer_refused(error.bound)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-            return
+            await context.abort(Status.INVALID_ARGUMENT, error.message)
         self._ramp.registered()
         try:
             if await self._confirm(member, context):
@@ -210,14 +207,12 @@ class FodcService:
             except UnknownAgentError as error:
                 successor = self._registry.successor_of(member)
                 if successor is None:
-                    await context.abort(grpc.StatusCode.UNKNOWN, error.message)
-                    return
+                    await context.abort(Status.UNKNOWN, error.message)
                 self._registry.contested(successor.agent_id, claims)
                 claims = 0
             except WireError as error:
                 self._telemetry.peer_refused(error.bound)
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-                return
+                await context.abort(Status.INVALID_ARGUMENT, error.message)
 
     def _beat(self, agent_id: str, data: bytes, last: bytes) -> bytes:
         """Note a heartbeat; most say what the last one said."""
@@ -266,8 +261,7 @@ class FodcService:
     async def _data_stream(self, method: str, context: Context) -> None:
         agent_id = self._identified(context)
         if agent_id is None:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, NO_AGENT_ID)
-            return
+            await context.abort(Status.UNAUTHENTICATED, NO_AGENT_ID)
         connection = self._connections.get(agent_id)
         outbox = Outbox(context, self._writers)
         if connection is not None:
@@ -294,16 +288,17 @@ class FodcService:
             self._evidence.drop(agent_id, method)
 
     def _identified(self, context: Context) -> str | None:
-        """Return the agent id of a data stream; two ids are as good as an unknown one (§5.1)."""
-        metadata = context.invocation_metadata() or ()
-        ids = [str(value) for key, value in metadata if key == "agent_id"]
-        if ids:
-            return ids[0] if len(ids) == 1 else ""
-        return self._identified_by_peer(context.peer())
+        """Return the agent id of a data stream; two ids are as good as an unknown one (§5.1).
 
-    def _identified_by_peer(self, peer: str) -> str | None:
+        They come as one text with a comma, which no id has.
+        """
+        told = context.metadata.get("agent_id")
+        if told is not None:
+            return told
+        return self._identified_by_peer(context.peer.host)
+
+    def _identified_by_peer(self, host: str) -> str | None:
         """Return the agent whose pod name is the peer's IP, as agents of old called themselves."""
-        host = peer.partition(":")[2].rpartition(":")[0]
         if not host:
             return None
         for agent_id, connection in self._connections.items():

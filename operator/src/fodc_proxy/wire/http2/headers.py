@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Header blocks (RFC 7541): read with a bounded table, written without any.
+
+The one idea: our settings leave a peer no table, so that a block means the same on every
+connection and nothing is kept for it. What a peer inserts before it has read them costs a table of
+4 KiB, which is dropped as soon as the peer says that it has none any more. Huffman codes, static
+entries and that table are the `hpack` library's.
+"""
+
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from fodc_proxy.wire.http2.frames import BrokenConnectionError, Code
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+MOST_HEADER_BYTES: Final = 16 * 1024
+"""Of a block as it is sent, and of its fields with 32 bytes for each (MAX_HEADER_LIST_SIZE)."""
+_FIRST_TABLE_BYTES: Final = 4096
+_FIELD_BYTES: Final = 32
+_MOST_NUMBER_BYTES: Final = 4
+_COMMON_BYTES: Final = 64
+_STATIC: Final[tuple[tuple[bytes, bytes], ...]] = ((b"", b""), *HeaderTable.STATIC_TABLE)
+_TRUNCATED: Final = "a header block ends in the midst of a field"
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Return a field that neither uses nor makes an entry of a table."""
+    return b"\x00" + _text(name) + _text(value)
+
+
+def _text(value: bytes) -> bytes:
+    return _number(len(value)) + value
+
+
+def _number(value: int) -> bytes:
+    """Return an integer with a prefix of seven bits."""
+    if value < 127:
+        return bytes((value,))
+    rest, out = value - 127, bytearray(b"\x7f")
+    while rest >= 128:
+        out.append(rest & 127 | 128)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def _broken(message: str) -> BrokenConnectionError:
+    return BrokenConnectionError(Code.COMPRESSION_ERROR, message)
+
+
+def _plain(coded: bytes) -> bytes:
+    try:
+        return decode_huffman(coded)
+    except HPACKError as error:
+        raise _broken("a header with a wrong Huffman code") from error
+
+
+_plain_common: Final = lru_cache(512)(_plain)
+
+
+class HeaderReader:
+    """Reads the blocks of one connection in their order."""
+
+    __slots__ = ("_allowed_bytes", "_at", "_block", "_table", "_table_bytes")
+
+    def __init__(self) -> None:
+        self._allowed_bytes = _FIRST_TABLE_BYTES
+        self._table_bytes = _FIRST_TABLE_BYTES
+        self._table: HeaderTable | None = None
+        self._block = b""
+        self._at = 0
+
+    def forbid_table(self) -> None:
+        """Allow no table from now on: the peer has taken note of our settings."""
+        self._allowed_bytes = 0
+
+    def read(self, block: bytes) -> Fields:
+        """Return the fields of a block; raises BrokenConnectionError."""
+        self._block, self._at = block, 0
+        self._sizes()
+        fields, size_bytes, end = [], 0, len(block)
+        while self._at < end:
+            field = self._field(block[self._at])
+            size_bytes += len(field[0]) + len(field[1]) + _FIELD_BYTES
+            if size_bytes > MOST_HEADER_BYTES:
+                message = f"headers of more than {MOST_HEADER_BYTES} bytes"
+                raise BrokenConnectionError(Code.ENHANCE_YOUR_CALM, message)
+            fields.append(field)
+        self._block = b""
+        return fields
+
+    def _sizes(self) -> None:
+        """Take what a block begins with: how large the peer's table is from now on."""
+        while self._block[self._at : self._at + 1] and self._block[self._at] & 0xE0 == 0x20:
+            size_bytes = self._integer(5)
+            if size_bytes > self._allowed_bytes:
+                raise _broken("a table larger than is allowed")
+            self._table_bytes = size_bytes
+            if self._table is not None:
+                self._table.maxsize = size_bytes
+            if size_bytes == 0:
+                self._table = None
+
+    def _field(self, first: int) -> tuple[bytes, bytes]:
+        if first & 0x80:
+            return self._entry(self._integer(7))
+        if first & 0x40:
+            field = self._literal(6, is_secret=False)
+            self._insert(*field)
+            return field
+        if first & 0x20:
+            raise _broken("the size of a table behind a field")
+        return self._literal(4, is_secret=bool(first & 0x10))
+
+    def _entry(self, index: int) -> tuple[bytes, bytes]:
+        if 0 < index < len(_STATIC):
+            return _STATIC[index]
+        if index == 0 or self._table is None:
+            raise _broken(f"no entry {index} in a table")
+        try:
+            name, value = self._table.get_by_index(index)
+        except HPACKError as error:
+            raise _broken(f"no entry {index} in a table") from error
+        return bytes(name), bytes(value)
+
+    def _insert(self, name: bytes, value: bytes) -> None:
+        if self._table_bytes == 0:
+            return
+        if self._table is None:
+            self._table = HeaderTable()
+            self._table.maxsize = self._table_bytes
+        self._table.add(name, value)
+
+    def _literal(self, bits: int, *, is_secret: bool) -> tuple[bytes, bytes]:
+        index = self._integer(bits)
+        name = self._entry(index)[0] if index else self._string(is_secret=False)
+        return name, self._string(is_secret=is_secret)
+
+    def _string(self, *, is_secret: bool) -> bytes:
+        """Return a string; short ones that are no secret are decoded once for all connections."""
+        if self._at >= len(self._block):
+            raise _broken(_TRUNCATED)
+        is_coded = self._block[self._at] & 0x80
+        size = self._integer(7)
+        start = self._at
+        self._at = end = start + size
+        if end > len(self._block):
+            raise _broken(_TRUNCATED)
+        value = self._block[start:end]
+        if not is_coded:
+            return value
+        return _plain(value) if is_secret or size > _COMMON_BYTES else _plain_common(value)
+
+    def _integer(self, bits: int) -> int:
+        """Return an integer with a prefix of so many bits."""
+        block, at = self._block, self._at
+        most = (1 << bits) - 1
+        value = block[at] & most
+        self._at = at + 1
+        if value < most:
+            return value
+        for place in range(_MOST_NUMBER_BYTES):
+            if self._at >= len(block):
+                raise _broken(_TRUNCATED)
+            byte = block[self._at]
+            self._at += 1
+            value += (byte & 127) << (7 * place)
+            if byte < 128:
+                return value
+        raise _broken("an integer that is too large")

@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our gRPC server over real sockets: grpcio, grpclib and bare bytes as its clients."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+
+import grpc
+import grpclib.client
+import grpclib.const
+import pytest
+
+from fodc_proxy.wire import server as serving
+from fodc_proxy.wire.rpc import call as calls
+from fodc_proxy.wire.rpc import line as lines
+from fodc_proxy.wire.rpc.pool import Pool
+from fodc_proxy.wire.rpc.status import Status
+from fodc_proxy.wire.server import GrpcServer
+
+from ..http2.clients import (  # noqa: TID252 - one folder's tests
+    DATA,
+    GREETING,
+    PING,
+    SETTINGS,
+    WINDOW,
+    field,
+    frame,
+)
+from ..live import until  # noqa: TID252 - as above
+
+MIB = 1024 * 1024
+NARROW = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
+
+
+class Service:
+    """Methods that do one thing each, and what they saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+        self.contexts: list[object] = []
+
+    async def echo(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
+        while (message := await context.read()) is not None:
+            await context.write(message)
+
+    async def wait(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
+        try:
+            await context.read()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.seen.append("cancelled")
+            raise
+
+    async def refuse(self, _requests: object, context: object) -> None:
+        await context.abort(Status.ABORTED, "no: 100 % of “it”\n")
+
+    async def answer_and_refuse(self, _requests: object, context: object) -> None:
+        await context.write(b"first")
+        await context.abort(Status.UNKNOWN, "then no")
+
+    async def fail(self, _requests: object, context: object) -> None:
+        raise ValueError("a secret of ours")
+
+    async def small(self, _requests: object, context: object) -> None:
+        await context.read(100_000)
+
+    async def pour(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
+        while True:
+            await context.write(bytes(100_000))
+            self.seen.append("written")
+
+    def methods(self):
+        named = (
+            "echo",
+            "wait",
+            "refuse",
+            "answer_and_refuse",
+            "fail",
+            "small",
+            "pour",
+        )
+        return {f"/t.T/{name}": getattr(self, name) for name in named}
+
+
+def scene(play):
+    async def run():
+        service = Service()
+        server = GrpcServer(service.methods(), max_message_bytes=24 * MIB)
+        await server.start("127.0.0.1", 0)
+        try:
+            async with asyncio.timeout(30):
+                return await play(server, service)
+        finally:
+            await server.stop()
+
+    return asyncio.run(run())
+
+
+def channel(server, **told):
+    options = [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+    ]
+    return grpc.aio.insecure_channel(server.address, options=options, **told)
+
+
+class Bare:
+    """A client that says bytes and reads what comes."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self.address = server.address
+
+    async def __aenter__(self):
+        host, _, port = self.address.rpartition(":")
+        self.reader, self.writer = await asyncio.open_connection(host, int(port))
+        return self
+
+    async def __aexit__(self, *_):
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def call(self, stream: int, path: str, *more: tuple[bytes, bytes]) -> None:
+        block = b"\x83\x86\x04" + bytes((len(path),)) + path.encode()
+        block += field(b"content-type", b"application/grpc") + field(b"te", b"trailers")
+        block += b"".join(field(*pair) for pair in more)
+        self.writer.write(frame(1, 4, stream, block))
+
+    async def frame(self) -> tuple[int, int, int, bytes]:
+        head = await self.reader.readexactly(9)
+        payload = await self.reader.readexactly(int.from_bytes(head[:3], "big"))
+        return head[3], head[4], int.from_bytes(head[5:9], "big"), payload
+
+    async def next_of(self, kind: int) -> bytes:
+        while True:
+            got, _, _, payload = await self.frame()
+            if got == kind:
+                return payload
+
+
+SIZES = (0, 1, 16_379, 16_380, 65_529, 65_530, 65_531, 65_536, 300_000, 20 * MIB)
+
+
+def test_messages_of_any_size_go_both_ways_in_their_order():
+    async def play(server, _service):
+        async with channel(server) as line:
+            stream = line.stream_stream("/t.T/echo")()
+            got = []
+            for size in SIZES:
+                await stream.write(bytes(size))
+                got.append(len(await stream.read()))
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            return got, await stream.code()
+
+    assert scene(play) == (list(SIZES), grpc.StatusCode.OK)
+
+
+def test_many_streams_of_one_connection_do_not_wait_for_each_other():
+    async def play(server, _service):
+        async with channel(server) as line:
+
+            async def one(number: int) -> int:
+                stream = line.stream_stream("/t.T/echo")()
+                total = 0
+                for _ in range(5):
+                    await stream.write(bytes(50_000 + number))
+                    total += len(await stream.read())
+                await stream.done_writing()
+                return total
+
+            return await asyncio.gather(*(one(number) for number in range(40)))
+
+    assert scene(play) == [5 * (50_000 + number) for number in range(40)]
+
+
+def test_the_library_that_agents_use_is_served_too():
+    async def play(server, _service):
+        host, _, port = server.address.rpartition(":")
+        line = grpclib.client.Channel(host, int(port), codec=Bytes())
+        method = grpclib.const.Cardinality.STREAM_STREAM
+        async with line.request("/t.T/echo", method, bytes, bytes) as stream:
+            await stream.send_message(b"a" * 200_000)
+            got = await stream.recv_message()
+            await stream.send_message(b"b", end=True)
+            again = await stream.recv_message()
+            ended = await stream.recv_message()
+        line.close()
+        return len(got), again, ended
+
+    class Bytes:
+        __content_subtype__ = "proto"
+
+        def encode(self, message, _type):
+            return message
+
+        def decode(self, data, _type):
+            return data
+
+    assert scene(play) == (200_000, b"b", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "words"),
+    [
+        ("nothing", "UNIMPLEMENTED", "there is no method /t.T/nothing"),
+        ("refuse", "ABORTED", "no: 100 % of “it”\n"),
+        ("answer_and_refuse", "UNKNOWN", "then no"),
+        ("fail", "UNKNOWN", "the handler failed: see the log of the proxy"),
+    ],
+)
+def test_a_call_ends_with_its_status_and_the_words(method, code, words, caplog):
+    async def play(server, _service):
+        async with channel(server) as line:
+            stream = line.stream_stream(f"/t.T/{method}")()
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                while await stream.read() is not grpc.aio.EOF:
+                    pass
+            return (await stream.code()).name, await stream.details()
+
+    with caplog.at_level(logging.CRITICAL):
+        assert scene(play) == (code, words)
+
+
+def test_messages_beyond_a_bound_are_refused_before_they_have_come():
+    async def play(server, _service):
+        async with channel(server) as line:
+            told = []
+            for method, size in (("echo", 25 * MIB), ("small", 100_001)):
+                stream = line.stream_stream(f"/t.T/{method}")()
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await stream.write(bytes(size))
+                told.append((await stream.code(), await stream.details()))
+            return told
+
+    assert scene(play) == [
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"a message of {25 * MIB} bytes, at most {24 * MIB} are taken",
+        ),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "a message of 100001 bytes, at most 100000 are taken"),
+    ]
+
+
+def test_compressed_messages_are_not_implemented():
+    async def play(server, _service):
+        async with channel(server, compression=grpc.Compression.Gzip) as line:
+            stream = line.stream_stream("/t.T/echo")()
+            return await stream.code(), await stream.details()
+
+    told = scene(play)
+
+    assert told == (grpc.StatusCode.UNIMPLEMENTED, "grpc-encoding gzip is not taken")
+
+
+def test_a_deadline_ends_the_handler_and_the_call():
+    async def play(server, service):
+        async with channel(server) as line:
+            stream = line.stream_stream("/t.T/wait")(timeout=0.2)
+            code = await stream.code()
+            await until(lambda: service.seen)
+            return code, service.seen
+
+    assert scene(play) == (grpc.StatusCode.DEADLINE_EXCEEDED, ["cancelled"])
+
+
+def test_the_server_keeps_a_deadline_that_the_client_has_forgotten():
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/wait", (b"grpc-timeout", b"50m"))
+            return await client.next_of(1), service.seen
+
+    trailers, seen = scene(play)
+
+    assert b"grpc-status\x014" in trailers
+    assert seen == ["cancelled"]
+
+
+@pytest.mark.parametrize("ending", ["cancel", "close"])
+def test_a_client_that_goes_ends_its_handlers(ending):
+    async def play(server, service):
+        async with channel(server) as line:
+            stream = line.stream_stream("/t.T/wait")()
+            await stream.write(b"x")
+            await until(lambda: service.contexts)
+            if ending == "cancel":
+                stream.cancel()
+            else:
+                await line.close()
+            await until(lambda: service.seen)
+
+    scene(play)
+
+
+def test_metadata_and_address_are_there_and_what_comes_twice_is_joined():
+    async def play(server, service):
+        async with channel(server) as line:
+            metadata = (("authorization", "Bearer t"), ("agent_id", "a"), ("agent_id", "b"))
+            stream = line.stream_stream("/t.T/wait")(metadata=metadata)
+            await stream.write(b"x")
+            await until(lambda: service.contexts)
+            context = service.contexts[0]
+            return (
+                dict(context.metadata),
+                context.peer.host,
+                context.is_tls,
+                context.certificate_names,
+            )
+
+    metadata, host, is_tls, names = scene(play)
+
+    assert metadata == {"authorization": "Bearer t", "agent_id": "a,b"}
+    assert (host, is_tls, names) == ("127.0.0.1", False, ())
+
+
+@pytest.mark.parametrize(
+    ("block", "status"),
+    [
+        (b"\x82\x86\x84", b"405"),
+        (b"\x83\x86\x84", b"415"),
+        (b"\x83\x86\x84" + field(b"content-type", b"text/plain"), b"415"),
+    ],
+)
+def test_requests_that_are_no_grpc_are_told_so_by_http(block, status):
+    async def play(server, _service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING + frame(1, 5, 1, block))
+            return await client.next_of(1)
+
+    assert status in scene(play)
+
+
+def test_a_stream_that_ends_in_the_midst_of_a_message_is_an_error():
+    async def play(server, _service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/echo")
+            client.writer.write(frame(DATA, 1, 1, b"\x00\x00\x00\x00\x09half"))
+            return await client.next_of(1)
+
+    assert b"grpc-status\x0213" in scene(play)
+
+
+def test_a_message_may_come_byte_by_byte():
+    async def play(server, _service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/echo")
+            for byte in b"\x00\x00\x00\x00\x03abc\x00\x00\x00\x00\x00":
+                client.writer.write(frame(DATA, 0, 1, bytes((byte,))))
+                await asyncio.sleep(0)
+            return await client.next_of(DATA), await client.next_of(DATA)
+
+    assert scene(play) == (b"\x00\x00\x00\x00\x03abc", b"\x00\x00\x00\x00\x00")
+
+
+def test_a_handler_waits_for_a_client_that_takes_nothing():
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING + NARROW)
+            client.call(1, "/t.T/pour")
+            await until(lambda: service.contexts)
+            await asyncio.sleep(0.05)
+            before = list(service.seen)
+            client.writer.write(frame(WINDOW, 0, 1, struct.pack(">I", 100_005)))
+            client.writer.write(frame(WINDOW, 0, 0, struct.pack(">I", 1 << 20)))
+            await until(lambda: service.seen)
+            return before, service.seen
+
+    assert scene(play) == ([], ["written"])
+
+
+def test_a_client_that_reads_nothing_is_not_read_either():
+    """Each of its pings would be an answer that waits."""
+
+    async def play(server, service):
+        host, _, port = server.address.rpartition(":")
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, (host, int(port)))
+            wide = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1))
+            wider = frame(WINDOW, 0, 0, struct.pack(">I", 2**30))
+            block = b"\x83\x86\x04\x09/t.T/pour" + field(b"content-type", b"application/grpc")
+            await loop.sock_sendall(client, GREETING + wide + wider + frame(1, 4, 1, block))
+            await until(lambda: service.seen)
+            await asyncio.sleep(0.3)
+            written = len(service.seen)
+            await asyncio.sleep(0.3)
+            return written, len(service.seen)
+
+    before, after = scene(play)
+
+    assert after == before
+    assert after < 100  # 10 MB, of which the most is the system's
+
+
+def test_stop_tells_every_client_and_does_not_wait_for_one_that_is_stuck():
+    async def play(server, service):
+        loop = asyncio.get_running_loop()
+        async with channel(server) as line, Bare(server) as stuck:
+            stuck.writer.write(GREETING + NARROW)
+            stuck.call(1, "/t.T/pour")
+            stream = line.stream_stream("/t.T/wait")()
+            await stream.write(b"x")
+            await until(lambda: len(service.contexts) == 2)
+            began_s = loop.time()
+            await server.stop()
+            took_s = loop.time() - began_s
+            return await stream.code(), await stream.details(), took_s
+
+    code, details, took_s = scene(play)
+
+    assert (code, details) == (grpc.StatusCode.UNAVAILABLE, "the proxy stops")
+    assert took_s < 1.5
+
+
+@pytest.mark.parametrize("said", [b"", GREETING[:20], GREETING])
+def test_connections_that_say_nothing_are_closed_after_a_while(said, monkeypatch):
+    monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(lines, "_GREETING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(lines, "_IDLE_TIMEOUT_S", 0.2)
+
+    async def play(server, _service):
+        async with Bare(server) as client:
+            client.writer.write(said)
+            with contextlib.suppress(ConnectionError):
+                while await client.reader.read(1000):
+                    pass
+
+    scene(play)
+
+
+def test_a_silent_client_is_asked_and_stays_while_it_answers(monkeypatch):
+    monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(lines, "_PING_AFTER_S", 0.1)
+    monkeypatch.setattr(lines, "_PING_TIMEOUT_S", 0.2)
+
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/wait")
+            for _ in range(3):
+                client.writer.write(frame(PING, 1, 0, await client.next_of(PING)))
+            answered = list(service.seen)
+            await until(lambda: service.seen)
+            return answered
+
+    assert scene(play) == []
+
+
+def test_connections_beyond_the_bound_are_refused_with_one_line(monkeypatch, caplog):
+    monkeypatch.setattr(serving, "descriptors", lambda: 3)
+
+    async def play(server, _service):
+        async with Bare(server), Bare(server), Bare(server) as third, Bare(server) as fourth:
+            with contextlib.suppress(ConnectionError):
+                assert await third.reader.read() == b""
+            with contextlib.suppress(ConnectionError):
+                assert await fourth.reader.read() == b""
+
+    scene(play)
+
+    assert [r.message for r in caplog.records if "refused" in r.message] == [
+        "2 gRPC connections are open: new ones are refused"
+    ]
+
+
+def test_large_messages_wait_for_room_in_their_order():
+    async def run():
+        pool, done = Pool(100), []
+
+        async def one(name, size_bytes):
+            await pool.take(size_bytes)
+            done.append(name)
+
+        await pool.take(60)
+        waiting = [asyncio.create_task(one(*pair)) for pair in (("b", 50), ("c", 10), ("d", 300))]
+        await asyncio.sleep(0)
+        before = list(done)
+        waiting[0].cancel()
+        await asyncio.gather(*waiting[:2], return_exceptions=True)
+        after = list(done)
+        pool.give(60)
+        pool.give(10)
+        await waiting[2]
+        return before, after, done
+
+    assert asyncio.run(run()) == ([], ["c"], ["c", "d"])
+
+
+def test_a_large_message_that_does_not_come_whole_gives_its_place_back(monkeypatch):
+    monkeypatch.setattr(calls, "LARGE_TIMEOUT_S", 0.1)
+
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/echo")
+            client.writer.write(frame(DATA, 0, 1, b"\x00\x00\xff\xff\xff"))
+            trailers = await client.next_of(1)
+            pool = service.contexts[0]._carrier.pool
+            return trailers, pool._taken_bytes, pool.kept_bytes
+
+    trailers, taken_bytes, kept_bytes = scene(play)
+
+    assert b"grpc-status\x014" in trailers
+    assert (taken_bytes, kept_bytes) == (0, 0)
