@@ -9,11 +9,11 @@ the profile, and ends.
 
 import argparse
 import contextlib
+import functools
 import os
 import shlex
 import signal
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from e2e import operators, programs
+from e2e import operators, people, programs
 from e2e.commands import end_with, path_line
 from e2e.controlplane import build, fakenodes
 from e2e.controlplane.__main__ import Steps, person_cluster
@@ -42,13 +42,18 @@ NODES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Demo:
     """What runs."""
 
     plane: ControlPlane
     http: str
     """URL of the proxy."""
+
+    @functools.cached_property
+    def token(self) -> str:
+        """Token of a person who may do everything with the proxy."""
+        return people.admin_token(self.plane)
 
 
 @contextlib.contextmanager
@@ -192,10 +197,11 @@ def download(made: Demo, name: str, downloads: Path) -> bool:
         url = f"{made.http}{one['downloadPath']}" if "downloadPath" in one else ""
         if not url:
             continue
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with programs.opened(url, token=made.token) as answer:
             content = answer.read()
         (downloads / f"{one['capture']}.pb.gz").write_bytes(content)
-        print(f"\n$ curl {url}\n{len(content)} bytes, {one.get('samples')} samples", flush=True)
+        print(f'\n$ curl -H "Authorization: Bearer $FODC_TOKEN" {url}')
+        print(f"{len(content)} bytes, {one.get('samples')} samples", flush=True)
         sizes.append(len(content) and one.get("samples", 0))
     return bool(sizes) and all(sizes)
 
@@ -206,6 +212,7 @@ def told(made: Demo) -> str:
     return (
         f"\nexport KUBECONFIG={shlex.quote(str(made.plane.kubeconfig))}\n"
         f"export FODC_PROXY={made.http}\n"
+        f"export FODC_TOKEN={made.token}\n"
         f"{path_line()}\n"
         f"alias kubectl={kubectl}\n\n"
         f"  kubectl -n {NAMESPACE} get fodcnodes -o wide\n"
@@ -214,7 +221,7 @@ def told(made: Demo) -> str:
         "  kubectl explain diagnosticrequest.spec\n"
         "  fodc nodes\n"
         "  fodc artifacts list\n"
-        f"  curl {made.http}/metrics\n\n"
+        f'  curl -H "Authorization: Bearer $FODC_TOKEN" {made.http}/metrics\n\n'
         "Ctrl-C ends the cluster and removes its files.\n"
     )
 

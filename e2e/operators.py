@@ -41,6 +41,7 @@ def start_operator(
         f"--grpc-listen-addr=127.0.0.1:{port}",
         "--http-listen-addr=127.0.0.1:0",
         f"--data-dir={folder / 'data'}",
+        f"--http-tokens-file={programs.tokens_file(folder)}",
         *(() if keeps_certificate else ("--webhook-config-name=",)),
     ]
     return programs.start(name, "fodc_operator", [*fixed, *arguments], folder)
@@ -105,7 +106,7 @@ def wait_leads(operator: programs.Program, deadline_s: float = LEADS_DEADLINE_S)
 
 def samples(operator: programs.Program, start: str) -> list[tuple[str, float]]:
     """Return name with labels, and value, of the samples on /metrics that begin so."""
-    with urllib.request.urlopen(f"{operator.http}/metrics", timeout=10) as answer:
+    with programs.opened(f"{operator.http}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     told = [line.rsplit(" ", 1) for line in lines if line.startswith(start)]
     return [(series, float(value)) for series, value in told]

@@ -13,12 +13,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
+TOKEN = "the-token-of-these-tests"
 
 
 class ProgramError(Exception):
@@ -154,6 +157,24 @@ def start_agent(
         f"--capture-dir={folder / pod_name / 'captures'}",
     ]
     return start(pod_name, "fodc_agent", [*fixed, *arguments], folder)
+
+
+def tokens_file(folder: Path) -> Path:
+    """Write the file by which a proxy knows these tests as its admin."""
+    path = folder / "tokens"
+    path.write_text(f"e2e admin {TOKEN}\n", encoding="ascii")
+    path.chmod(0o600)
+    return path
+
+
+def opened(
+    url: str, *, timeout_s: float = 10.0, token: str = TOKEN, host: str = ""
+) -> HTTPResponse:
+    """Ask a proxy as its admin; close the answer, such as by a with-block."""
+    named = {"Host": host} if host else {}
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}", **named})
+    answer: HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)
+    return answer
 
 
 def fodc(proxy: Program, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

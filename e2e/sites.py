@@ -8,7 +8,6 @@ and brought back stands here once.
 import contextlib
 import json
 import shutil
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,14 +155,14 @@ class Site:
 
     def ask(self, path: str) -> Any:
         """Ask the operator's HTTP address."""
-        with urllib.request.urlopen(f"{self.operator.http}{path}", timeout=10) as answer:
+        with programs.opened(f"{self.operator.http}{path}") as answer:
             body = answer.read()
         return json.loads(body) if answer.headers["Content-Type"].startswith("appl") else body
 
     def download(self, result: dict[str, Any]) -> bytes:
         """Return the artifact of a result."""
         url = f"{self.operator.http}{result['downloadPath']}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with programs.opened(url) as answer:
             return bytes(answer.read())
 
     def events(self, name: str) -> list[str]:

@@ -8,7 +8,6 @@ agent is a real one and finds whoever leads.
 import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def agent_id(plane: ControlPlane, namespace: str) -> str:
 
 def asked(operator: programs.Program, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"{operator.http}{path}", timeout=5) as answer:
+        with programs.opened(f"{operator.http}{path}") as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -13,12 +13,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from e2e import operators
+from e2e import operators, people, programs
 from e2e.commands import CommandError, say_as
 from e2e.controlplane import build, processes
 from e2e.controlplane.installing import ROOT
@@ -140,9 +141,11 @@ class Machine:
         items = self.read(f"--namespace={SYSTEM}", "pods", selector)["items"]
         return [dict(pod) for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
-    def http(self) -> str:
-        """Return the address of the proxy's HTTP port as pods reach it."""
-        return f"http://{self.leader()['status']['podIP']}:{HTTP_PORT}"
+    def opened(self, path: str, *, host: str = "", token: str = "") -> HTTPResponse:
+        """Ask the proxy as pods reach it, with the token of a person of the cluster."""
+        url = f"http://{self.leader()['status']['podIP']}:{HTTP_PORT}{path}"
+        told = token or people.admin_token(self.node.plane)
+        return programs.opened(url, timeout_s=30, token=told, host=host)
 
 
 @contextlib.contextmanager

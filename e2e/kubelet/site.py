@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,7 +103,7 @@ class Site:
     def get(self, path: str, **query: str) -> bytes:
         """Ask the operator's HTTP address."""
         url = f"{self.operator.http}{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with programs.opened(url, timeout_s=20) as answer:
             return bytes(answer.read())
 
     def window(self, pod: str) -> "Window":

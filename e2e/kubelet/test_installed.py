@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
-from e2e import operators
+from e2e import operators, people
 from e2e.commands import CommandError
 from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.images import wanted
@@ -98,7 +98,7 @@ def test_the_webhook_answers_and_a_database_gets_its_agent_from_the_registry(
 def test_a_request_ends_with_a_profile_that_go_reads(installed: Machine, tmp_path: Path) -> None:
     result = profile(installed, "cpu-of-data-hot-0")
 
-    with urllib.request.urlopen(installed.http() + result["downloadPath"], timeout=30) as answer:
+    with installed.opened(result["downloadPath"]) as answer:
         body = answer.read()
     assert hashlib.sha256(body).hexdigest() == result["sha256"]
     path = tmp_path / "cpu.pb.gz"
@@ -124,9 +124,7 @@ def test_prometheus_finds_the_node_on_its_port(installed: Machine) -> None:
 
 def up_times(machine: Machine) -> list[str]:
     """Scrape by the name of the Service that the manifests tell people."""
-    named = {"Host": f"fodc-proxy-http.{SYSTEM}:17913"}
-    request = urllib.request.Request(f"{machine.http()}/metrics", headers=named)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with machine.opened("/metrics", host=f"fodc-proxy-http.{SYSTEM}:17913") as answer:
         page = answer.read().decode()
     return [line for line in page.splitlines() if line.startswith("banyandb_system_up_time{")]
 
@@ -139,7 +137,7 @@ def test_the_operators_pod_is_killed_and_all_goes_on(installed: Machine) -> None
 
     assert installed.leader()["metadata"]["name"] != before
     # What was collected before can be read after it.
-    with urllib.request.urlopen(installed.http() + earlier["downloadPath"], timeout=30) as answer:
+    with installed.opened(earlier["downloadPath"]) as answer:
         assert hashlib.sha256(answer.read()).hexdigest() == earlier["sha256"]
     installed.wait(f"fodcnode/{POD}", "jsonpath={.status.phase}=Online", NAMESPACE)
     assert profile(installed, "after-the-kill")["samples"] > 0
@@ -168,8 +166,7 @@ def test_two_replicas_of_the_ha_overlay_share_a_bucket_and_lose_nothing(
         installed.system("delete", "pod", before, "--grace-period=0", "--force")
         installed.operator_runs()
         assert installed.leader()["metadata"]["name"] != before
-        url = installed.http() + earlier["downloadPath"]
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with installed.opened(earlier["downloadPath"]) as answer:
             assert hashlib.sha256(answer.read()).hexdigest() == earlier["sha256"]
 
 
@@ -185,6 +182,15 @@ def test_the_monitoring_overlay_becomes_ready(installed: Machine, tmp_path: Path
     assert installed.system("get", "servicemonitors", "--output=name").split() == [
         "servicemonitor.monitoring.coreos.com/fodc-proxy"
     ]
+    # A Prometheus there reads the page with its own token, and nothing else.
+    plane = installed.node.plane
+    plane.kubectl("create", "namespace", "monitoring")
+    plane.kubectl("--namespace=monitoring", "create", "serviceaccount", "prometheus")
+    token = people.token_of(plane, "prometheus", namespace="monitoring")
+    with installed.opened("/metrics", token=token) as answer:
+        assert b"fodc_proxy_build_info" in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        installed.opened("/cluster", token=token)
     still_works(installed)
 
 

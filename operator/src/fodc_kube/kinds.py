@@ -45,6 +45,13 @@ LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 TOKEN_REVIEW: Final = Kind(
     "authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_namespaced=False
 )
+SUBJECT_ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io",
+    "v1",
+    "subjectaccessreviews",
+    "SubjectAccessReview",
+    is_namespaced=False,
+)
 MUTATING_WEBHOOK_CONFIGURATION: Final = Kind(
     "admissionregistration.k8s.io",
     "v1",

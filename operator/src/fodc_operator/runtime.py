@@ -23,6 +23,7 @@ from fodc_kube.keeping import keep
 from fodc_kube.leader_label import LeaderLabel
 from fodc_kube.lease import Leadership
 from fodc_operator import telemetry
+from fodc_operator.access.access_reviews import ClusterAccessReviews
 from fodc_operator.access.token_reviews import ClusterTokenReviews
 from fodc_operator.diagnostics.controller import Controller
 from fodc_operator.diagnostics.pace import Pace
@@ -93,9 +94,13 @@ class Operator:
 
     def _host(self, server: Cluster) -> Host:
         # Reviews write nothing: no fence is asked.
-        reviewer = ClusterTokenReviews(server)
         return Host(
-            self._checks, self._samples, self._stands_by, elected=True, token_reviewer=reviewer
+            self._checks,
+            self._samples,
+            self._stands_by,
+            elected=True,
+            token_reviewer=ClusterTokenReviews(server),
+            access_reviewer=ClusterAccessReviews(server),
         )
 
     def _handlers_thread(self) -> HandlersThread:

@@ -15,6 +15,8 @@ from fodc_api.proxy import Check
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
+from fodc_proxy.access import assembly as access
+from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Transition
@@ -108,6 +110,8 @@ class Host:
     elected: bool = False
     # Who can tell whose a bearer token is; nobody where there is no cluster.
     token_reviewer: TokenReviewer | None = None
+    # Who decides what people of that cluster may.
+    access_reviewer: AccessReviewer | None = None
 
 
 class Proxy:
@@ -123,6 +127,8 @@ class Proxy:
         self._serves = False
         reviewer = self._host.token_reviewer
         self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
+        decides = self._host.access_reviewer
+        self.access_reviews = None if decides is None else AccessReviews(decides)
         self.incarnation = secrets.token_hex(8)
         self.started_at_ms = _unix_ms()
         self.registry = Registry(settings.limits)
@@ -156,9 +162,10 @@ class Proxy:
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
-        hosts = AllowedHosts(settings.http_allowed_hosts)
+        self.door = access.assemble(settings.access, self.token_reviews, self.access_reviews)
         edge = Edge(
-            hosts=hosts,
+            hosts=AllowedHosts(settings.http_allowed_hosts),
+            door=self.door,
             is_open=lambda: self._serves,
             request_took=self.telemetry.request_took,
         )
@@ -247,6 +254,7 @@ class Proxy:
         message = f"listens on {self._grpc.address}" if listening else message
         return (
             Check("grpc", listening or waits, message),
+            Check("callers", ok=True, message=str(self.door)),
             self._artifacts_check(waits=waits),
             *self._host.checks(),
         )
@@ -298,6 +306,10 @@ class Proxy:
         yield gauge("rounds_active", "Collections in flight.", rounds.active)
         yield gauge("window_bytes", "Bytes of windows that are held.", rounds.window_bytes)
         yield from self._store_figures()
+        refused = [((reason,), float(count)) for reason, count in self.door.refused.items()]
+        insecure = float(self.door.is_insecure)
+        yield gauge("http_insecure", "Whether everybody may do everything.", insecure)
+        yield counter("callers_refused", "Callers that were not let in.", refused, "reason")
         yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
         yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
@@ -363,6 +375,8 @@ class Proxy:
         await self._grpc.stop()
         if self.token_reviews is not None:
             await self.token_reviews.stop()
+        if self.access_reviews is not None:
+            await self.access_reviews.stop()
         await self._writers.stop()
         await self.registry.stop()
         self.rounds.stop()

@@ -17,6 +17,8 @@ from fodc_protocol.options import (
     resolve,
     usage,
 )
+from fodc_proxy.access.settings import OPTIONS as ACCESS_OPTIONS
+from fodc_proxy.access.settings import AccessSettings, access_of
 from fodc_proxy.fleet.membership import Limits
 from fodc_proxy.http import hosts
 from fodc_proxy.storage.opening import wrong_url
@@ -81,6 +83,7 @@ OPTIONS: Final = (
         "NAMES",
         check=_host_names,
     ),
+    *ACCESS_OPTIONS,
     Option(
         "heartbeat-interval",
         Kind.DURATION,
@@ -177,6 +180,7 @@ class Settings:
     http_read_timeout_s: float = 10.0
     http_write_timeout_s: float = 10.0
     http_allowed_hosts: tuple[str, ...] = hosts.CLUSTER_NAMES
+    access: AccessSettings = field(default_factory=AccessSettings)
     heartbeat_interval_s: float = 10.0
     collection_timeout_s: float = 8.0
     window_budget_bytes: int = 128 * 1024 * 1024
@@ -213,6 +217,7 @@ def settings_of(values: Resolved) -> Settings:
         values.number("http-read-timeout"),
         values.number("http-write-timeout"),
         values.list_of("http-allowed-hosts"),
+        access_of(values),
         values.number("heartbeat-interval"),
         values.number("collection-timeout"),
         values.integer("window-budget"),

@@ -21,6 +21,7 @@ from tests.operator.servers import LEASES, SECRETS, api_client, memory_api
 
 SOON_S = 10.0
 NS = "banyandb"
+TOKEN = "the-token-of-this-test"
 QUICK = ("--lease-duration=3s", "--lease-renew=2s", "--lease-retry=1s")
 
 
@@ -34,7 +35,8 @@ class Replica:
 
     async def ask(self, path: str) -> tuple[int, Any]:
         url = f"http://{self.operator.proxy.http_address}{path}"
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
             body = await answer.text()
         is_json = answer.content_type == "application/json"
         return answer.status, json.loads(body) if is_json else body
@@ -56,9 +58,12 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def replica(url: str, folder: Path, *argv: str) -> AsyncIterator[Replica]:
+    tokens = folder.parent / "tokens"
+    tokens.write_text(f"tester admin {TOKEN}\n")
     fixed = (
         "--grpc-listen-addr=127.0.0.1:0",
         "--http-listen-addr=127.0.0.1:0",
+        f"--http-tokens-file={tokens}",
         f"--data-dir={folder}",
         "--pod-namespace=fodc-system",
         "--webhook-config-name=",
@@ -96,7 +101,7 @@ def test_a_replica_leads_mirrors_and_ends_when_asked(tmp_path: Path) -> None:
 
             assert (status, {c["name"]: c["ok"] for c in ready["checks"]}) == (
                 200,
-                {"grpc": True, "artifacts": True, "leader": True},
+                {"grpc": True, "callers": True, "artifacts": True, "leader": True},
             )
             for family in ("leader 1", 'nodes{phase="Online"}', "api_calls_total", "requests{"):
                 assert f"fodc_operator_{family}" in page, family

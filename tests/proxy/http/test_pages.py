@@ -68,7 +68,8 @@ def test_probes_and_version_answer(tmp_path):
     alive, ready, version = get(tmp_path, "/healthz", "/readyz", "/version")
 
     assert json.loads(alive.text) == {"alive": True}
-    assert [check["name"] for check in json.loads(ready.text)["checks"]] == ["grpc", "artifacts"]
+    checks = [check["name"] for check in json.loads(ready.text)["checks"]]
+    assert checks == ["grpc", "callers", "artifacts"]
     assert set(json.loads(version.text)) == {"version", "incarnation"}
 
 

@@ -15,9 +15,12 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
+from fodc_proxy.access.door import Door
+from fodc_proxy.access.tokens_file import TokensFile
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.listener import WebServer
 from fodc_proxy.queries.plan import Window
 from fodc_proxy.queries.results import Answer, RoundResult, Selection
@@ -25,6 +28,7 @@ from fodc_proxy.queries.results import Answer, RoundResult, Selection
 from ..served import DOCUMENT, app_of  # noqa: TID252 - one folder's tests
 
 NOW_MS = 1_800_000_000_000
+TOKEN = "a-token-of-the-document"
 
 
 class Nobody:
@@ -95,7 +99,11 @@ class ServedProxy:
         )
         await parts.open()
         await self._put_artifact(parts.store)
+        tokens = self._folder / "tokens"
+        tokens.write_text(f"anna admin {TOKEN}\n")
+        tokens.chmod(0o600)
         self.app = app_of(
+            Edge(door=Door([TokensFile(str(tokens))])),
             registry=registry,
             rounds=SameForAll(registry),
             engine=parts.engine,
@@ -152,7 +160,8 @@ def test_every_call_is_answered_as_documented(document):
         @given(case=operation.as_strategy())
         def call(case):
             excluded = [positive_data_acceptance] if case.path in BEYOND_SCHEMAS else []
-            case.call_and_validate(timeout=10, excluded_checks=excluded)
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            case.call_and_validate(timeout=10, excluded_checks=excluded, headers=headers)
 
         call()
 

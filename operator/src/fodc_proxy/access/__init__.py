@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is calling, and what may they."""
+"""Who a caller is, what they may, and what they did."""

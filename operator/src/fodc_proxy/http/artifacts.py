@@ -83,6 +83,12 @@ async def download(parts: Parts, call: Call[NothingAsked]) -> web.StreamResponse
     return await _send(parts, request, stored, span, headers)
 
 
+def namespace_of(parts: Parts, request: web.Request) -> str:
+    """Return the namespace of the node that an artifact is of; empty when there is none such."""
+    stored = parts.store.find(request.match_info["id"])
+    return "" if stored is None else stored.manifest.namespace
+
+
 def _find(parts: Parts, call: Call[NothingAsked]) -> Stored:
     stored = parts.store.find(call.id)
     if stored is None:

@@ -9,18 +9,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from fodc_api.words import Right
 from fodc_protocol.errors import FieldError, FodcError, Reason, shown
+from fodc_proxy.access.callers import UnauthenticatedError
+from fodc_proxy.access.door import Door
 from fodc_proxy.captures.table import ConflictError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
+from fodc_proxy.http.guard import ENTRY, challenge, let_in
 from fodc_proxy.http.hosts import OPTION, AllowedHosts
 from fodc_proxy.http.routes import Parts, Route
 from fodc_proxy.http.selecting import UnknownNodeError
@@ -31,6 +33,8 @@ _ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
 _EXISTING: Final = web.AppKey("existing", frozenset)
 _STATUSES: Final = {
     Reason.BAD_REQUEST: 400,
+    Reason.UNAUTHENTICATED: 401,
+    Reason.FORBIDDEN: 403,
     Reason.NOT_FOUND: 404,
     Reason.CHECKSUM_MISMATCH: 410,
     Reason.TOO_LARGE: 413,
@@ -60,6 +64,7 @@ class Edge:
 
     max_body_bytes: int = 1024 * 1024
     hosts: AllowedHosts = AllowedHosts()  # noqa: RUF009 - frozen
+    door: Door = field(default_factory=Door)
     is_open: Callable[[], bool] = _always
     request_took: Callable[[str, int, float], None] = _untold
 
@@ -73,17 +78,20 @@ def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) 
     app[openapi.DOCUMENT] = msgspec.json.encode(openapi.document(rows, parts.version)) + b"\n"
     app[_EXISTING] = frozenset(row.path for row in rows if row.is_existing)
     for row in rows:
-        app.router.add_route(row.method, row.path, _handler(row, parts))
+        handler = _handler(row, parts, edge.door)
+        app.router.add_route(row.method, row.path, handler)
         if row.allows_head:
-            app.router.add_route("HEAD", row.path, _handler(row, parts))
+            app.router.add_route("HEAD", row.path, handler)
     return app
 
 
-def _handler(row: Route, parts: Parts) -> Handler:
+def _handler(row: Route, parts: Parts, door: Door) -> Handler:
     refused = _as_text if row.is_existing else _as_problem
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
+            namespace = row.namespace_of(parts, request)
+            request[ENTRY] = await let_in(door, request, row.right, namespace)
             result = await row.run(parts, request)
         except FodcError as error:
             return refused(error)
@@ -104,6 +112,9 @@ def _as_problem(error: FodcError) -> web.Response:
             field = error.field
         case ConflictError():
             return problem(409, error.reason, error.message, "id")
+        case UnauthenticatedError():
+            headers = {"WWW-Authenticate": challenge(error)}
+            return problem(401, error.reason, error.message, headers=headers)
         case _:
             field = ""
     return problem(_status(error), error.reason, error.message, field)
@@ -113,6 +124,8 @@ def _as_text(error: FodcError) -> web.Response:
     headers: dict[str, str] = {}
     if isinstance(error, TooManyWindowsError):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = challenge(error)
     return text_error(_status(error), error.message, headers=headers)
 
 
@@ -202,8 +215,3 @@ def _wrong_host(request: web.Request, hosts: AllowedHosts) -> web.Response | Non
         "localhost or the name of the Service"
     )
     return problem(421, Reason.FORBIDDEN, message, "Host")
-
-
-def rights(table: Iterable[Route]) -> Mapping[tuple[str, str], Right]:
-    """Return what each method and path asks of a caller."""
-    return {(row.method, row.path): row.right for row in table}

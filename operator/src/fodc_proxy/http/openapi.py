@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 from aiohttp import web
 
+from fodc_api.words import Right
 from fodc_proxy.http.answers import JSON_TYPE
 from fodc_proxy.http.routes import Call, Media, NothingAsked, Parts, Route, Told
 
@@ -17,6 +18,13 @@ PATH: Final = "/openapi.json"
 DOCUMENT: Final = web.AppKey("document", bytes)
 _REF: Final = "#/components/schemas/{name}"
 Schema: TypeAlias = dict[str, object]
+_SCHEMES: Final = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of the tokens file, of the OIDC issuer or of the API server.",
+    },
+}
 
 
 async def serve(_parts: Parts, call: Call[NothingAsked]) -> web.Response:
@@ -45,7 +53,7 @@ def document(table: Iterable[Route], version: str) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": _SCHEMES},
     }
 
 
@@ -60,6 +68,7 @@ def _operation(row: Route, known: dict[type, Schema], components: Schema) -> Sch
         "operationId": row.name,
         "summary": row.summary,
         "x-right": row.right,
+        "security": [] if row.right is Right.ANYBODY else [{name: []} for name in _SCHEMES],
         "responses": {str(code): _response(one, known) for code, one in row.answers.items()},
     }
     if parameters := _parameters(row, known, components):

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from fodc_api import requests as api
 from fodc_api.problems import Unreadable
 from fodc_api.values import time_of, time_or_none
+from fodc_proxy.access.roles import rights_to_capture
 from fodc_proxy.captures import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
@@ -29,9 +30,11 @@ def new_request_id(now_ms: int) -> str:
 
 async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
     """Take a request in; an equal one of the same id is there already."""
+    for right in rights_to_capture(one.profile for one in call.asked.captures):
+        await call.entry.require(right)
     request_id = call.asked.id or parts.new_request_id(parts.clock_ms())
     taken, is_new = await parts.engine.submit(
-        spec_of(call.asked), request_id, caller=call.request.remote or ""
+        spec_of(call.asked), request_id, caller=str(call.entry.caller)
     )
     headers = {"Location": f"{COLLECTION}/{taken.id}"}
     return Reply(_shown(parts, taken), 201 if is_new else 200, headers)

@@ -24,6 +24,7 @@ from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
+from fodc_proxy.http.guard import ENTRY, Entry
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.storage.artifacts import ArtifactStore
@@ -72,10 +73,20 @@ class Call(Generic[AskedT]):
         """The `{id}` of the path."""
         return self.request.match_info["id"]
 
+    @property
+    def entry(self) -> Entry:
+        """Who asks, and what they may."""
+        return self.request[ENTRY]
+
 
 Result: TypeAlias = msgspec.Struct | Reply | web.StreamResponse
 Handler: TypeAlias = Callable[[Parts, Call[AskedT]], Awaitable[Result]]
 Run: TypeAlias = Callable[[Parts, web.Request], Awaitable[Result]]
+NamespaceOf: TypeAlias = Callable[[Parts, web.Request], str]
+
+
+def _all_namespaces(_parts: Parts, _request: web.Request) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,8 @@ class Route:
     run: Run
     headers: Sequence[str] = ()
     is_existing: bool = False
+    # In which namespace the caller needs the right; empty for all of them.
+    namespace_of: NamespaceOf = _all_namespaces
 
     @property
     def allows_head(self) -> bool:
@@ -119,6 +132,8 @@ class Route:
 
 ERRORS: Final[Mapping[int, str]] = {
     400: "A field, parameter or header is wrong; the error names it.",
+    401: "Nobody knows who asks; the error says how to be known.",
+    403: "The caller lacks a right, which the error names, or the Origin is a foreign page.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "The id is taken by a request that asks for something else.",
@@ -131,17 +146,25 @@ ERRORS: Final[Mapping[int, str]] = {
     503: "This replica does not serve, too much is asked at once, or the store does not work.",
 }
 _EVERYWHERE: Final = (421, 500, 503)
+_GUARDED: Final = (401, 403)
 # What is found wrong before a request has come to its route is told in one shape on all of them.
 _BEFORE_A_ROUTE: Final = frozenset({400, 500, 503})
 _TEXT: Final = Media(("text/plain",))
 
 
 def told(
-    answers: Mapping[int, Told], errors: Sequence[int], *, as_text: Sequence[int] = ()
+    answers: Mapping[int, Told],
+    errors: Sequence[int],
+    *,
+    as_text: Sequence[int] = (),
+    is_open: bool = False,
 ) -> Mapping[int, Told]:
-    """Return all answers of a route: its own, its errors and those that every route may give."""
+    """Return all answers of a route: its own, its errors and those that every route may give.
+
+    An open route asks nobody who they are.
+    """
     found = dict(answers)
-    for status in (*errors, *_EVERYWHERE):
+    for status in (*errors, *_EVERYWHERE, *(() if is_open else _GUARDED)):
         if status not in found:
             found[status] = _error(status, is_text=status in as_text)
     return dict(sorted(found.items()))

@@ -30,7 +30,7 @@ _BYTES: Final = Told(
 )
 _ONE_REQUEST: Final = requests.COLLECTION + "/{id}"
 _ONE_ARTIFACT: Final = "/artifacts/{id}"
-_AS_TEXT: Final = (400, 404, 500, 503)
+_AS_TEXT: Final = (400, 401, 403, 404, 500, 503)
 
 _EXISTING: Final = (
     Route(
@@ -38,7 +38,7 @@ _EXISTING: Final = (
         "/metrics",
         "metrics",
         "Latest values of all nodes in text exposition format",
-        Right.VIEWER,
+        Right.METRICS,
         MetricsQuery,
         None,
         told({200: Told("The page.", _TEXT)}, (400, 404), as_text=_AS_TEXT),
@@ -51,7 +51,7 @@ _EXISTING: Final = (
         "/metrics-windows",
         "metricsWindows",
         "Values over time from the flight recorders",
-        Right.VIEWER,
+        Right.VIEW,
         WindowsQuery,
         None,
         told(
@@ -70,7 +70,7 @@ _EXISTING: Final = (
         Right.ANYBODY,
         None,
         None,
-        told({200: Told("Always.", Health)}, ()),
+        told({200: Told("Always.", Health)}, (), is_open=True),
         querying(PassedOver, health.health),
         is_existing=True,
     ),
@@ -85,7 +85,7 @@ _PROXY: Final = (
         Right.ANYBODY,
         None,
         None,
-        told({200: Told("It is.", Alive)}, ()),
+        told({200: Told("It is.", Alive)}, (), is_open=True),
         querying(PassedOver, health.alive),
     ),
     Route(
@@ -97,7 +97,9 @@ _PROXY: Final = (
         None,
         None,
         told(
-            {200: Told("All checks pass.", Readiness), 503: Told("A check fails.", Readiness)}, ()
+            {200: Told("All checks pass.", Readiness), 503: Told("A check fails.", Readiness)},
+            (),
+            is_open=True,
         ),
         querying(PassedOver, health.ready),
     ),
@@ -109,7 +111,7 @@ _PROXY: Final = (
         Right.ANYBODY,
         NothingAsked,
         None,
-        told({200: Told("It.", Version)}, (400,)),
+        told({200: Told("It.", Version)}, (400,), is_open=True),
         querying(NothingAsked, health.version),
     ),
     Route(
@@ -120,7 +122,7 @@ _PROXY: Final = (
         Right.ANYBODY,
         NothingAsked,
         None,
-        told({200: Told("OpenAPI 3.1.", dict)}, (400,)),
+        told({200: Told("OpenAPI 3.1.", dict)}, (400,), is_open=True),
         querying(NothingAsked, openapi.serve),
     ),
     Route(
@@ -128,7 +130,7 @@ _PROXY: Final = (
         "/cluster",
         "cluster",
         "The fleet",
-        Right.VIEWER,
+        Right.VIEW,
         ClusterQuery,
         None,
         told({200: Told("Nodes.", Cluster)}, (400, 404)),
@@ -139,7 +141,7 @@ _PROXY: Final = (
         "/cluster/config",
         "configuration",
         "Effective configuration of the nodes, or its drift inside each role",
-        Right.VIEWER,
+        Right.CONFIGURATION,
         ConfigurationQuery,
         None,
         told({200: Told("Configurations.", Configurations)}, (400, 404)),
@@ -153,7 +155,7 @@ _REQUESTS: Final = (
         requests.COLLECTION,
         "createDiagnosticRequest",
         "Capture profiles on nodes",
-        Right.PROFILER,
+        Right.CAPTURE,
         NothingAsked,
         requests_api.RequestSpec,
         told(
@@ -170,7 +172,7 @@ _REQUESTS: Final = (
         requests.COLLECTION,
         "listDiagnosticRequests",
         "Requests, the newest first, without their targets",
-        Right.VIEWER,
+        Right.VIEW,
         requests_api.RequestsQuery,
         None,
         told({200: Told("Requests.", requests_api.Requests)}, (400, 404)),
@@ -181,7 +183,7 @@ _REQUESTS: Final = (
         _ONE_REQUEST,
         "readDiagnosticRequest",
         "One request; waits for a change when asked to",
-        Right.VIEWER,
+        Right.VIEW,
         requests_api.RequestQuery,
         None,
         told({200: Told("It.", requests_api.Request)}, (400, 404)),
@@ -192,7 +194,7 @@ _REQUESTS: Final = (
         _ONE_REQUEST,
         "cancelDiagnosticRequest",
         "End a request early",
-        Right.PROFILER,
+        Right.CANCEL,
         requests_api.CancelQuery,
         None,
         told(
@@ -212,7 +214,7 @@ _ARTIFACTS: Final = (
         "/artifacts",
         "listArtifacts",
         "Artifacts, the newest first",
-        Right.PROFILER,
+        Right.ARTIFACTS,
         artifacts_api.ArtifactsQuery,
         None,
         told({200: Told("Manifests.", artifacts_api.Artifacts)}, (400, 404)),
@@ -223,7 +225,7 @@ _ARTIFACTS: Final = (
         _ONE_ARTIFACT,
         "downloadArtifact",
         "The bytes of an artifact, whole or a range",
-        Right.PROFILER,
+        Right.ARTIFACTS,
         NothingAsked,
         None,
         told(
@@ -232,28 +234,31 @@ _ARTIFACTS: Final = (
         ),
         querying(NothingAsked, artifacts.download),
         headers=("Range", "If-Range", "If-None-Match"),
+        namespace_of=artifacts.namespace_of,
     ),
     Route(
         "DELETE",
         _ONE_ARTIFACT,
         "removeArtifact",
         "Remove an artifact",
-        Right.ADMIN,
+        Right.REMOVE,
         NothingAsked,
         None,
         told({204: Told("It is gone.", _EMPTY)}, (400, 404)),
         querying(NothingAsked, artifacts.remove),
+        namespace_of=artifacts.namespace_of,
     ),
     Route(
         "GET",
         _ONE_ARTIFACT + "/manifest",
         "readManifest",
         "What is known about an artifact",
-        Right.PROFILER,
+        Right.ARTIFACTS,
         NothingAsked,
         None,
         told({200: Told("Manifest.", artifacts_api.Artifact)}, (400, 404)),
         querying(NothingAsked, artifacts.manifest),
+        namespace_of=artifacts.namespace_of,
     ),
 )
 
