@@ -12,7 +12,11 @@ def bind(plane: ControlPlane, name: str, role: str, *, namespace: str = "default
     account = f"--serviceaccount={namespace}:{name}"
     plane.kubectl(where, "create", "serviceaccount", name)
     plane.kubectl(
-        "create", "clusterrolebinding", f"{name}-{role}", f"--clusterrole={role}", account
+        "create",
+        "clusterrolebinding",
+        f"{namespace}-{name}-{role}",
+        f"--clusterrole={role}",
+        account,
     )
     return f"system:serviceaccount:{namespace}:{name}"
 

@@ -278,6 +278,7 @@ OPERATOR_MAY: list[dict[str, str]] = [
     ),
     {"group": "events.k8s.io", "resource": "events", "verb": "create", "namespace": "any"},
     {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"},
+    {"group": "authorization.k8s.io", "resource": "subjectaccessreviews", "verb": "create"},
     {"resource": "pods", "verb": "patch", "namespace": SYSTEM},
     {"group": "coordination.k8s.io", "resource": "leases", "verb": "create", "namespace": SYSTEM},
     *(

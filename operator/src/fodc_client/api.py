@@ -31,10 +31,11 @@ from fodc_api.requests import (
 from fodc_api.values import Query
 from fodc_api.windows import WindowSeries, WindowsQuery
 from fodc_api.words import CancelMode, RequestPhase
-from fodc_client.addresses import OTHER_PRODUCT, normal_url
+from fodc_client.addresses import OTHER_PRODUCT
 from fodc_client.errors import BadAnswerError, ClientError, NotFoundError, UnknownNodeError
 from fodc_client.names import no_such_node, node_names
 from fodc_client.output import Json
+from fodc_client.ways import Way
 
 if TYPE_CHECKING:
     from fodc_client.exchange import Exchange
@@ -86,9 +87,9 @@ class Download:
 class ProxyClient:
     """A connection to one proxy; use it as an async context manager."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        """Take the proxy's URL and the longest wait for one answer in seconds."""
-        self.url = normal_url(url)
+    def __init__(self, way: Way, *, timeout_s: float) -> None:
+        """Take the way to the proxy and the longest wait for one answer in seconds."""
+        self._way = way
         self._timeout_s = timeout_s
         self._opened: Exchange | None = None
 
@@ -97,7 +98,7 @@ class ProxyClient:
         # Help and completion load every verb; only what asks pays for the library that asks.
         from fodc_client.exchange import Exchange  # noqa: PLC0415 - see above
 
-        self._opened = Exchange(self.url, timeout_s=self._timeout_s)
+        self._opened = Exchange(self._way, timeout_s=self._timeout_s)
         return self
 
     async def __aexit__(

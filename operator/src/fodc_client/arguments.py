@@ -40,6 +40,8 @@ class Settings(NamedTuple):
     format: Format
     no_color: bool
     timeout_s: float | None
+    token_file: str = ""
+    token: str = ""
 
     @property
     def answer_timeout_s(self) -> float:
@@ -88,6 +90,11 @@ def global_options() -> Parser:
         metavar="URL",
         type=_proxy,
         help=f"where fodc-proxy listens for HTTP (default: $FODC_PROXY, else {DEFAULT_PROXY})",
+    )
+    group.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file with the token by which the proxy knows you (default: the token in $FODC_TOKEN)",
     )
     group.add_argument(
         "-o",
@@ -165,6 +172,8 @@ def settings_of(args: argparse.Namespace, environment: Mapping[str, str]) -> Set
         format=getattr(args, "format", Format.TABLE),
         no_color=getattr(args, "no_color", False),
         timeout_s=getattr(args, "timeout", None),
+        token_file=getattr(args, "token_file", ""),
+        token=environment.get("FODC_TOKEN", ""),
     )
 
 

@@ -136,8 +136,9 @@ def _body(args: argparse.Namespace, path: str) -> bytes | None:
     from fodc_client import plain_http  # noqa: PLC0415 - only shells pay for these
     from fodc_client.arguments import settings_of  # noqa: PLC0415 - only shells pay for it
     from fodc_client.errors import ClientError  # noqa: PLC0415 - only shells pay for it
+    from fodc_client.ways import way_of  # noqa: PLC0415 - only shells pay for it
 
     try:
-        return plain_http.get(settings_of(args, os.environ).proxy_url, path, wait_s=_WAIT_S)
+        return plain_http.get(way_of(settings_of(args, os.environ)), path, wait_s=_WAIT_S)
     except ClientError:
         return None

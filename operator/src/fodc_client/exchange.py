@@ -30,20 +30,25 @@ from fodc_client.errors import (
 )
 from fodc_client.names import role_hint
 from fodc_client.reasons import with_advice
+from fodc_client.ways import Way
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _LONGEST_MESSAGE: Final = 500
+_TOLD_AS_TEXT: Final = frozenset({400, 401, 403, 503})
 _NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
 
 
 class Exchange:
     """A pool of connections to one proxy; belongs to the event loop in which it is made."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        """Take the proxy's URL and the longest wait for one answer; nothing is sent yet."""
-        self._url, self._timeout_s = url, timeout_s
+    def __init__(self, way: Way, *, timeout_s: float) -> None:
+        """Take the way to the proxy and the longest wait for one answer; nothing is sent yet."""
+        self._url, self._timeout_s = way.url, timeout_s
+        connector = None if way.tls is None else aiohttp.TCPConnector(ssl=way.tls)
         self._session = aiohttp.ClientSession(
-            headers={"Accept": "application/json"}, auto_decompress=True
+            headers={"Accept": "application/json", **way.headers},
+            auto_decompress=True,
+            connector=connector,
         )
 
     async def close(self) -> None:
@@ -161,7 +166,7 @@ def _text_refusal(response: aiohttp.ClientResponse, data: bytes, where: str) -> 
     """Return the error of a plain text, as the routes of the existing contract write it."""
     text = data[:_LONGEST_MESSAGE].decode("utf-8", "replace").strip()
     is_told = response.headers.get("X-Content-Type-Options") == "nosniff"
-    if is_told and response.content_type == "text/plain" and response.status in {400, 503}:
+    if is_told and response.content_type == "text/plain" and response.status in _TOLD_AS_TEXT:
         return RefusedError(f"the proxy refused: {text}")
     return BadAnswerError(f"{where}: HTTP {response.status} {text!r}. {OTHER_PRODUCT}")
 

@@ -11,18 +11,17 @@ from urllib.parse import urlsplit
 
 from fodc_client.addresses import UNREACHABLE_HINT
 from fodc_client.errors import BadAnswerError, LostError, UnreachableError
+from fodc_client.ways import Way
 
 _LONGEST_ANSWER_BYTES: Final = 16 << 20
 
 
-def get(url: str, path: str, *, wait_s: float) -> bytes:
+def get(way: Way, path: str, *, wait_s: float) -> bytes:
     """Return the body of a 200; raises a ClientError that says why there is none."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=wait_s)
+    url, connection = way.url, _connection(way, wait_s)
+    headers = {"Accept": "application/json", **way.headers}
     try:
-        connection.request("GET", f"{parts.path}{path}", headers={"Accept": "application/json"})
+        connection.request("GET", f"{urlsplit(url).path}{path}", headers=headers)
         response = connection.getresponse()
         data = response.read(_LONGEST_ANSWER_BYTES)
     except TimeoutError:
@@ -40,6 +39,14 @@ def get(url: str, path: str, *, wait_s: float) -> bytes:
     if response.status != http.client.OK:
         raise BadAnswerError(f"the proxy at {url} answered GET {path} with {response.status}.")
     return data
+
+
+def _connection(way: Way, wait_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(way.url)
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=wait_s, context=way.tls)
+    return http.client.HTTPConnection(host, port, timeout=wait_s)
 
 
 def _why(error: OSError) -> str:

@@ -16,6 +16,7 @@ from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundErr
 from fodc_client.formats import NOTHING, moment, or_nothing, size
 from fodc_client.output import Format, Json, Output
 from fodc_client.tables import Column, Table
+from fodc_client.ways import way_of
 from fodc_protocol.profiles import Profile
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _add_delete(verbs: "Subparsers") -> None:
 
 async def run_list(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """List artifacts."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.artifacts(
             node=args.node, request_id=args.request, profile=args.profile
         )
@@ -137,7 +138,7 @@ async def run_get(args: argparse.Namespace, settings: Settings, output: Output) 
     if bool(args.ids) == bool(args.request):
         raise BadUsageError("which artifacts? Say their ids, or --request ID for all of a request")
     directory = prepare_directory(args.output_dir)
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         found, errors = await _manifests(client, args)
         wanted = [_wanted(artifact) for artifact in found]
         got = await collecting.harvest(client, wanted, directory, on_retry=output.warning)
@@ -182,7 +183,7 @@ async def run_delete(args: argparse.Namespace, settings: Settings, output: Outpu
     """Delete artifacts; one that is not there does not save the others."""
     deleted: list[Json] = []
     errors: list[ClientError] = []
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         for artifact_id in dict.fromkeys(args.ids):
             try:
                 await client.delete_artifact(artifact_id)

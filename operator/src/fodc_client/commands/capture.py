@@ -36,6 +36,7 @@ from fodc_client.interrupts import InterruptedByUserError, Interrupts
 from fodc_client.output import Json, Output
 from fodc_client.progress import view_for
 from fodc_client.tables import Column, Table
+from fodc_client.ways import way_of
 from fodc_protocol.errors import FieldError, FodcError
 from fodc_protocol.profiles import Profile
 
@@ -197,7 +198,7 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     chosen_of(args), captures_of(args)  # wrong usage is told before anything is asked
     directory = args.output_dir if args.no_wait else prepare_directory(args.output_dir)
     limit_s = min(settings.answer_timeout_s, 30.0)
-    async with ProxyClient(settings.proxy_url, timeout_s=limit_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=limit_s) as client:
         nodes = (await client.cluster()).value.nodes
         spec = spec_of(args, settings, f"cli-{secrets.token_hex(6)}", nodes)
         patience = Patience(output)

@@ -22,6 +22,7 @@ from fodc_client.formats import counted, moment, or_nothing
 from fodc_client.output import Format, Output
 from fodc_client.reasons import advice_for, because
 from fodc_client.tables import Column, Table
+from fodc_client.ways import way_of
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -76,7 +77,7 @@ def _add_diff(verbs: "Subparsers") -> None:
 
 async def run_show(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show the configuration of one node."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.configurations(node=args.node)
     _tell_missing(answer.value.missing, output)
     if not answer.value.nodes:
@@ -103,7 +104,7 @@ def _show_all(nodes: Sequence[NodeConfiguration], output: Output) -> None:
 
 async def run_diff(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show in what nodes of one role differ."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.drift(role=args.role)
     drift = answer.value
     if not output.format.is_table:

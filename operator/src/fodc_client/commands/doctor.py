@@ -16,6 +16,7 @@ from fodc_client.commands.version import own_version
 from fodc_client.errors import ClientError, ExitCode, UnreachableError
 from fodc_client.formats import passed_s
 from fodc_client.output import Output
+from fodc_client.ways import way_of
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -40,7 +41,7 @@ def add(verbs: "Subparsers") -> None:
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Examine proxy and nodes; exit code 1 when something is wrong."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         findings = [
             *await _of_proxy(client),
             *await _of_store(client),

@@ -18,6 +18,7 @@ from fodc_client.errors import ExitCode, NotFoundError
 from fodc_client.formats import NOTHING, counted, or_nothing, passed_s, printable, size, span
 from fodc_client.output import Format, Json, Output
 from fodc_client.tables import Column, Table
+from fodc_client.ways import way_of
 from fodc_protocol.roles import plain
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def add(verbs: "Subparsers") -> None:
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """List the nodes; what is shown is what is counted."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.cluster()
     cluster = chosen_of(answer.value, args.nodes, args.role)
     if not output.format.is_table:

@@ -18,6 +18,7 @@ from fodc_client.output import Format, Output
 from fodc_client.progress import view_for
 from fodc_client.reasons import because
 from fodc_client.tables import Column, Table
+from fodc_client.ways import way_of
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -121,7 +122,7 @@ def _add_cancel(verbs: "Subparsers") -> None:
 
 async def run_list(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """List the requests."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.requests(phase=_phase(args.phase), node=args.node)
     if not output.format.is_table:
         output.document(answer.document)
@@ -137,7 +138,7 @@ async def run_list(args: argparse.Namespace, settings: Settings, output: Output)
 
 async def run_show(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show one request; with --wait the exit code says how it went."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.request(args.id)
         if args.wait:
             with view_for(output) as show:
@@ -157,7 +158,7 @@ def _phase(word: str | None) -> RequestPhase | None:
 
 async def run_cancel(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """End a request and say what became of it."""
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         answer = await client.cancel_request(args.id, CancelMode(args.mode))
     if not output.format.is_table:
         output.document(answer.document)

@@ -15,6 +15,7 @@ from fodc_client.arguments import Settings, add_verb
 from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadAnswerError, ClientError, ExitCode
 from fodc_client.output import Output
+from fodc_client.ways import way_of
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -51,9 +52,8 @@ def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCod
 def _proxy_version(settings: Settings, output: Output) -> str | None:
     wait_s = min(settings.answer_timeout_s, _PROXY_TIMEOUT_S)
     try:
-        return _version_in(
-            plain_http.get(settings.proxy_url, "/version", wait_s=wait_s), settings.proxy_url
-        )
+        body = plain_http.get(way_of(settings), "/version", wait_s=wait_s)
+        return _version_in(body, settings.proxy_url)
     except ClientError as error:
         output.warning(str(error))
         return None

@@ -17,6 +17,7 @@ from fodc_client.errors import ClientError, ExitCode, NotFoundError
 from fodc_client.formats import counted, printable, quantity, span
 from fodc_client.output import Json, Output
 from fodc_client.suggestions import did_you_mean
+from fodc_client.ways import way_of
 from fodc_protocol.times import format_rfc3339, format_rfc3339_ms, parse_rfc3339_ms
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def add(verbs: "Subparsers") -> None:
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Draw the series, or give their points."""
     start = "" if args.since is None else format_rfc3339(int(time.time() - args.since))
-    async with ProxyClient(settings.proxy_url, timeout_s=settings.answer_timeout_s) as client:
+    async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         await client.cluster(node=args.node)  # an unknown node is told with names that come close
         answer = await client.windows(args.node, start=start)
     found = matching(answer.series, args.metric, dict(args.label))
