@@ -21,6 +21,13 @@ NOW_MS = 1_800_000_000_000
 DOCUMENT = json.loads(json.dumps(document(ROUTES, "test")))
 
 
+class Unasked:
+    """Views of a cluster that nobody looks at."""
+
+    def samples(self) -> tuple[()]:
+        return ()
+
+
 def parts(**told: object) -> Parts:
     """Parts with what is told; a test that asks for a part it did not tell fails."""
     usual: dict[str, object] = {
@@ -30,6 +37,7 @@ def parts(**told: object) -> Parts:
         "clock_ms": lambda: NOW_MS,
         "registry": Registry(clock_ms=lambda: NOW_MS),
         "rounds": None,
+        "views": Unasked(),
         "last_known": LastKnown(),
         "engine": None,
         "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),

@@ -19,9 +19,9 @@ from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.fleet.topology import LatestEvidence
 from fodc_proxy.http.edge import Edge, application
 from fodc_proxy.http.hosts import AllowedHosts
 from fodc_proxy.http.listener import Bounds, WebServer
@@ -140,7 +140,9 @@ class Proxy:
             telemetry=self.telemetry,
             window_bytes=settings.window_budget_bytes,
         )
-        self.evidence = LatestEvidence()
+        self.views = Views(
+            self.registry, self.rounds, check_interval_s=settings.schema_check_interval_s
+        )
         self.listeners = Listeners()
         self._writers = Writers()
         self.link, self.fodc = self._services()
@@ -189,7 +191,6 @@ class Proxy:
         fodc = FodcService(
             self.registry,
             self.rounds,
-            self.evidence,
             heartbeat_interval_s=interval_s,
             writers=self._writers,
             turns=turns,
@@ -206,6 +207,7 @@ class Proxy:
             clock_ms=_unix_ms,
             registry=self.registry,
             rounds=self.rounds,
+            views=self.views,
             last_known=LastKnown(),
             engine=self.diagnostics.engine,
             store=self.diagnostics.store,
@@ -293,11 +295,12 @@ class Proxy:
     def _figures(self) -> Iterable[telemetry.Figure]:
         """Yield the proxy's own families as they are now."""
         rounds, dropped = self.rounds, self.fodc.dropped
+        garbage = dropped.garbage + self.fodc.evidence.garbage
         uptime_s = (_unix_ms() - self.started_at_ms) / 1000
         gauge, counter = telemetry.gauge, telemetry.counter
         streams = [(("link",), self.link.count), (("fodc",), self.fodc.count)]
         late = [(("late",), rounds.late_answers), (("unasked",), rounds.unasked_answers)]
-        useless = [(("unknown_agent",), dropped.unknown_agent), (("garbage",), dropped.garbage)]
+        useless = [(("unknown_agent",), dropped.unknown_agent), (("garbage",), garbage)]
         yield telemetry.fleet_figures(self.registry.members())
         yield gauge("build_info", "Version of the proxy.", [((version(),), 1)], "version")
         yield gauge("uptime_seconds", "Seconds since the start.", uptime_s)
@@ -313,7 +316,6 @@ class Proxy:
         yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
         yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
-        yield counter("evidence_dropped", "Evidence beyond its bounds.", self.evidence.dropped)
         if self.token_reviews is not None:
             ended = [((how,), number) for how, number in self.token_reviews.asked.items()]
             yield counter(
@@ -364,6 +366,7 @@ class Proxy:
             raise
         self._serves = True
         self.registry.start()
+        self.views.start()
         self.diagnostics.start()
         if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
@@ -379,6 +382,7 @@ class Proxy:
             await self.access_reviews.stop()
         await self._writers.stop()
         await self.registry.stop()
+        await self.views.stop()
         self.rounds.stop()
         await self.diagnostics.stop()
         if self._is_temporary:

@@ -106,6 +106,14 @@ OPTIONS: Final = (
         check=positive,
     ),
     Option(
+        "schema-check-interval",
+        Kind.DURATION,
+        "5m",
+        "How often the schema of all nodes is compared with the registry; 0 means only when "
+        "/cluster/lifecycle is asked.",
+        check=not_negative,
+    ),
+    Option(
         "data-dir",
         Kind.STRING,
         "",
@@ -184,6 +192,7 @@ class Settings:
     heartbeat_interval_s: float = 10.0
     collection_timeout_s: float = 8.0
     window_budget_bytes: int = 128 * 1024 * 1024
+    schema_check_interval_s: float = 300.0
     data_dir: str = ""
     artifact_store: str = ""
     retention: Retention = field(default_factory=Retention)
@@ -221,6 +230,7 @@ def settings_of(values: Resolved) -> Settings:
         values.number("heartbeat-interval"),
         values.number("collection-timeout"),
         values.integer("window-budget"),
+        values.number("schema-check-interval"),
         values.text("data-dir"),
         values.text("artifact-store"),
         Retention(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry's shell: subscribers, ids, ticking; and the bounded store of evidence."""
+"""The registry's shell: subscribers, ids, ticking."""
 
 import asyncio
 import logging
@@ -7,7 +7,6 @@ import logging
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Change, Contract, Limits, Registration
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.fleet.topology import MOST_BYTES, MOST_ENTRIES, LatestEvidence
 
 POD = Registration(frames.Identity("pod-0"), frames.NodeState("ROLE_DATA"), Contract.LINK)
 
@@ -69,21 +68,6 @@ def test_r22_stop_ends_the_background_work_and_silence_is_noticed_by_it():
 
     assert registry.get(agent_id) is None
     assert left == set()
-
-
-def test_evidence_keeps_the_newest_of_each_key_within_bounds():
-    kept = LatestEvidence()
-    kept.put("a", "s", "k", b"old", 1)
-    kept.put("a", "s", "k", b"new", 2)
-
-    assert [e.data for e in kept.of("a", "s")] == [b"new"]
-    for number in range(MOST_ENTRIES + 5):
-        kept.put("a", "s", f"k{number}", b"x", number)
-    assert len(kept.of("a", "s")) == MOST_ENTRIES
-    kept.put("a", "s", "huge", bytes(MOST_BYTES + 1), 3)
-    assert kept.dropped == 7
-    kept.drop("a", "s")
-    assert kept.of("a", "s") == ()
 
 
 def test_age_of_a_member_is_that_of_the_steady_clock():

@@ -18,11 +18,12 @@ from fodc_protocol.link import frames
 from fodc_proxy.access.door import Door
 from fodc_proxy.access.tokens_file import TokensFile
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.listener import WebServer
-from fodc_proxy.queries.plan import Window
+from fodc_proxy.queries.plan import Kind, Window
 from fodc_proxy.queries.results import Answer, RoundResult, Selection
 
 from ..served import DOCUMENT, app_of  # noqa: TID252 - one folder's tests
@@ -51,6 +52,11 @@ class SameForAll:
         value = frames.Configuration(1, 1, "h", NOW_MS, entries)
         members = [m for m in self._registry.members() if selection.covers(m)]
         return RoundResult(tuple(Answer(member, value) for member in members), ())
+
+    async def evidence(
+        self, selection: Selection, kind: Kind, patience_s: float | None = None
+    ) -> RoundResult:
+        return RoundResult((), ())
 
     async def metrics(self, selection: Selection, timeout_s: float) -> RoundResult:
         return RoundResult((), ())
@@ -102,10 +108,12 @@ class ServedProxy:
         tokens = self._folder / "tokens"
         tokens.write_text(f"anna admin {TOKEN}\n")
         tokens.chmod(0o600)
+        rounds = SameForAll(registry)
         self.app = app_of(
             Edge(door=Door([TokensFile(str(tokens))])),
             registry=registry,
-            rounds=SameForAll(registry),
+            rounds=rounds,
+            views=Views(registry, rounds, check_interval_s=0),
             engine=parts.engine,
             store=parts.store,
         )

@@ -2,7 +2,6 @@
 """The seven existing streams over real sockets: upstream-proxy §5, G01 to G17."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import grpc
@@ -247,36 +246,6 @@ def test_g17_invalid_address_is_an_error_and_a_stop_before_the_start_harmless():
             await GrpcServer({}, max_message_bytes=1024).start("256.0.0.1", 1)
 
     asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    ("method", "name", "field"),
-    [
-        ("StreamClusterTopology", "0006-A2P-StreamClusterTopology", "topology"),
-        ("StreamLifecycle", "0008-A2P-StreamLifecycle", "lifecycle_data"),
-        ("StreamCrashDiagnostics", "0010-A2P-StreamCrashDiagnostics", "panic_record"),
-        ("StreamSchemaRegistry", "0012-A2P-StreamSchemaRegistry", "group"),
-    ],
-)
-def test_recorded_evidence_is_kept_as_the_latest_and_can_be_read(tmp_path, method, name, field):
-    data = recorded(name)
-
-    async def play(proxy):
-        async with GoAgent(proxy, "pod-0") as agent:
-            call = agent.call(SERVICE + method, agent_id=agent.agent_id)
-            await call.write(data)
-            await call.write(data)
-            await until(lambda: proxy.evidence.of(agent.agent_id, method))
-            kept = proxy.evidence.of(agent.agent_id, method)
-            call.cancel()
-            return kept
-
-    (kept,) = scene(tmp_path, play)
-
-    assert kept.data == data
-    tree = codec.evidence_tree(method, kept.data)
-    assert field in tree
-    json.dumps(tree)
 
 
 def test_recorded_registration_reads_as_the_go_agent_meant_it():

@@ -17,6 +17,7 @@ from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.families import blocks_of
 from fodc_protocol.metrics.grammar import CONTENT_TYPE
 from fodc_protocol.metrics.page import FleetPage
+from fodc_protocol.metrics.samples import Sample
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
 from fodc_proxy.http.answers import JSON_TYPE, send_pieces
 from fodc_proxy.http.routes import Call, Parts
@@ -74,11 +75,16 @@ async def metrics(parts: Parts, call: Call[MetricsQuery]) -> web.StreamResponse:
         page.add(filtered(answer.value, role, selection.pod_label(answer.member)))
         await let_others_run(1 if selection.is_all else QUIET_TURNS)
     if selection.is_all:
-        page.add(blocks_of([*parts.host_samples(), *missing_samples(result.missing)]))
+        page.add(blocks_of(_own_samples(parts, result)))
     own = [parts.own_page()] if selection.is_all else []
     headers = {"Content-Type": CONTENT_TYPE, **coverage(result), **refused_header(result.refused)}
     del result  # the page holds what is still needed
     return await send_pieces(call.request, chain(page.families(), own), headers=headers)
+
+
+def _own_samples(parts: Parts, result: RoundResult[T]) -> list[Sample]:
+    lost = missing_samples(result.missing)
+    return [*parts.host_samples(), *parts.views.samples(), *lost]
 
 
 # ---- windows ------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from fodc_api.words import Right
 from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
+from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
 from fodc_proxy.http.guard import ENTRY, Entry
@@ -51,6 +52,7 @@ class Parts:
     clock_ms: Callable[[], int]
     registry: Registry
     rounds: Rounds
+    views: Views
     last_known: LastKnown
     engine: Engine
     store: ArtifactStore

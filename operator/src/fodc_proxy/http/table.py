@@ -7,10 +7,21 @@ from fodc_api import artifacts as artifacts_api
 from fodc_api import requests as requests_api
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.lifecycle import Lifecycle
 from fodc_api.proxy import Alive, Health, Readiness, Version
+from fodc_api.topology import Topology
 from fodc_api.windows import MetricsQuery, WindowSeries, WindowsQuery
 from fodc_api.words import Right
-from fodc_proxy.http import artifacts, cluster, configuration, health, metrics, openapi, requests
+from fodc_proxy.http import (
+    artifacts,
+    cluster,
+    configuration,
+    evidence,
+    health,
+    metrics,
+    openapi,
+    requests,
+)
 from fodc_proxy.http.routes import (
     Media,
     NothingAsked,
@@ -72,6 +83,30 @@ _EXISTING: Final = (
         None,
         told({200: Told("Always.", Health)}, (), is_open=True),
         querying(PassedOver, health.health),
+        is_existing=True,
+    ),
+    Route(
+        "GET",
+        "/cluster/topology",
+        "topology",
+        "Who is in the cluster and who calls whom",
+        Right.VIEW,
+        None,
+        None,
+        told({200: Told("Nodes and calls.", Topology)}, (), as_text=_AS_TEXT),
+        querying(PassedOver, evidence.topology),
+        is_existing=True,
+    ),
+    Route(
+        "GET",
+        "/cluster/lifecycle",
+        "lifecycle",
+        "How groups are stored, what was migrated, whether the schema is the same everywhere",
+        Right.VIEW,
+        None,
+        None,
+        told({200: Told("Groups and reports.", Lifecycle)}, (), as_text=_AS_TEXT),
+        querying(PassedOver, evidence.lifecycle),
         is_existing=True,
     ),
 )

@@ -15,8 +15,10 @@ from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.soundness import Admitted, Gate, SharedVerdicts
+from fodc_proxy.evidence.parts import Part
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.queries import plan
+from fodc_proxy.queries.lanes import cannot, contract_of, kind_of, lane_of, name_of, wanted
 from fodc_proxy.queries.pages.windows import (
     DOUBLE_BYTES,
     Column,
@@ -29,12 +31,11 @@ from fodc_proxy.telemetry import Telemetry
 
 Blocks: TypeAlias = tuple[FamilyBlock, ...]
 Columns: TypeAlias = tuple[Column, ...]
-Payload: TypeAlias = Blocks | Columns | frames.Configuration
+Payload: TypeAlias = Blocks | Columns | frames.Configuration | Part
 QueryFrame: TypeAlias = (
     frames.MetricsPage | frames.WindowPart | frames.Configuration | frames.QueryFailed
 )
 
-FODC_METRICS_LANE: Final = "metrics"
 # What one round may hold. Pages are bounded by agent too: a page of 30,000 series is 4 MiB.
 WINDOW_BYTES: Final = 128 * 1024 * 1024
 PAGES_BYTES: Final = 512 * 1024 * 1024
@@ -167,11 +168,26 @@ class Rounds:
         result = await self._collect(selection, plan.Settings(), timeout_s)
         return cast("RoundResult[frames.Configuration]", result)
 
+    async def evidence(
+        self, selection: Selection, kind: plan.Kind, patience_s: float | None = None
+    ) -> RoundResult[Part]:
+        """Return one kind of evidence; each agent is waited for `patience_s`, else as for a page.
+
+        An agent that does not give this kind is missing as Unsupported.
+        """
+        result = await self._collect(selection, plan.Evidence(kind), None, patience_s)
+        return cast("RoundResult[Part]", result)
+
     async def _collect(
-        self, selection: Selection, want: plan.Want, timeout_s: float | None
+        self,
+        selection: Selection,
+        want: plan.Want,
+        timeout_s: float | None,
+        patience_s: float | None = None,
     ) -> RoundResult[Payload]:
         key = (selection, want)
-        running = self._by_key.get(key) or self._begin(key, self.collection_timeout_s)
+        patience_s = patience_s or self.collection_timeout_s
+        running = self._by_key.get(key) or self._begin(key, patience_s)
         return await self._result(running, timeout_s)
 
     @staticmethod
@@ -185,16 +201,16 @@ class Rounds:
 
     def _begin(self, key: _Key, timeout_s: float, place: Place | None = None) -> _Running:
         selection, want = key
-        wanted = _wanted(self._members(), selection)
+        chosen = wanted(self._members(), selection)
         done: asyncio.Future[RoundResult[Payload]] = asyncio.get_running_loop().create_future()
         began_s = asyncio.get_running_loop().time()
-        members = {m.agent_id: m for m in wanted}
+        members = {m.agent_id: m for m in chosen}
         running = _Running(key, members, done, began_s, place=place)
         targets: list[plan.Target] = []
-        for member in wanted:
-            lost = _cannot(member, want)
+        for member in chosen:
+            lost = cannot(member, want)
             if lost is None:
-                targets.append(plan.Target(member.agent_id, _lane(member, want)))
+                targets.append(plan.Target(member.agent_id, lane_of(member.contract, want)))
             else:
                 running.missing.append(lost)
         is_window = isinstance(want, plan.Window)
@@ -233,7 +249,7 @@ class Rounds:
         took_s = self._plan.age_ms(target, self._now_ms()) / 1000
         member = self._member(agent_id)
         if member is not None:
-            self._telemetry.rpc_took(member.contract, _kind_of(value), took_s)
+            self._telemetry.rpc_took(member.contract, kind_of(value), took_s)
         self._carry_out(self._plan.answered(target, ask_id, self._now_ms()), value)
 
     def page(self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]) -> None:
@@ -419,8 +435,7 @@ class Rounds:
 
     def _ask(self, ask: plan.Ask) -> plan.Effects:
         agent_id = ask.target.agent_id
-        contract = Contract.FODC if ask.target.lane == FODC_METRICS_LANE else Contract.LINK
-        port = self._ports.get(contract)
+        port = self._ports.get(contract_of(ask.target.lane))
         problem = (
             "no stream of its contract"
             if port is None
@@ -428,12 +443,15 @@ class Rounds:
         )
         if not problem:
             return []
-        return self._plan.failed(ask.target, ask.ask_id, Reason.AGENT_GONE, problem, self._now_ms())
+        # An agent without the stream of a kind of evidence does not give it.
+        is_evidence = isinstance(ask.want, plan.Evidence)
+        reason = Reason.UNSUPPORTED if is_evidence else Reason.AGENT_GONE
+        return self._plan.failed(ask.target, ask.ask_id, reason, problem, self._now_ms())
 
     def _finish(self, round_id: int) -> None:
         running = self._running.pop(round_id)
         del self._by_key[running.key]
-        kind = type(running.key[1]).__name__
+        kind = name_of(running.key[1])
         took_s = asyncio.get_running_loop().time() - running.began_s
         self._telemetry.round_took(kind, took_s)
         result = running.result()
@@ -460,31 +478,3 @@ class Rounds:
     def _expire(self) -> None:
         self._timer = None
         self._carry_out(self._plan.expire(self._now_ms()))
-
-
-def _wanted(members: Iterable[Member], selection: Selection) -> list[Member]:
-    """Return whom the selection covers; a dead entry beside a living one of its pod is no part."""
-    covered = [member for member in members if selection.covers(member)]
-    living = {m.address for m in covered if m.is_living}
-    return [m for m in covered if m.is_living or m.address not in living]
-
-
-def _cannot(member: Member, want: plan.Want) -> Missing | None:
-    if not member.is_living:
-        return Missing(member, Reason.OFFLINE, "the agent is not connected")
-    if isinstance(want, plan.Settings) and member.contract is Contract.FODC:
-        message = "an agent of the existing contract cannot tell its configuration"
-        return Missing(member, Reason.UNSUPPORTED, message)
-    return None
-
-
-def _kind_of(value: Payload) -> str:
-    if isinstance(value, frames.Configuration):
-        return plan.Settings.__name__
-    is_window = bool(value) and isinstance(value[0], Column)
-    return plan.Window.__name__ if is_window else plan.Latest.__name__
-
-
-def _lane(member: Member, want: plan.Want) -> str:
-    """Return the lane: our contract numbers its queries, the existing one has a single file."""
-    return FODC_METRICS_LANE if member.contract is Contract.FODC else type(want).__name__

@@ -17,6 +17,7 @@ Times are milliseconds of any steady clock.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fodc_protocol.errors import Reason
@@ -48,7 +49,22 @@ class Settings:
     """The node's configuration."""
 
 
-Want: TypeAlias = Latest | Window | Settings
+class Kind(StrEnum):
+    """Kinds of evidence; the values name lanes and label `kind` of our own metrics."""
+
+    TOPOLOGY = "Topology"
+    LIFECYCLE = "Lifecycle"
+    REGISTRY = "Registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a node knows of its cluster and of itself."""
+
+    kind: Kind
+
+
+Want: TypeAlias = Latest | Window | Settings | Evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,3 +316,5 @@ def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
             return frames.WindowQuery(ask_id, want.start_ms, want.end_ms)
         case plan.Settings():
             return frames.ConfigurationQuery(ask_id)
+        case plan.Evidence():
+            raise AssertionError("nobody asks an agent of ours for evidence")

@@ -72,16 +72,21 @@ def refused_header(refused: Sequence[tuple[Member, str]]) -> dict[str, str]:
     """Return the header that names families which were left out, as `pod/family`."""
     if not refused:
         return {}
-    names = [_ODD.sub("_", f"{member.pod_name}/{family}") for member, family in refused[:20]]
+    names = [header_name(f"{member.pod_name}/{family}") for member, family in refused[:20]]
     more = len(refused) - len(names)
     return {"X-FODC-Refused": ",".join(names) + (f",+{more}" if more else "")}
+
+
+def header_name(name: str) -> str:
+    """Return a name as it may stand in a list in a header."""
+    return _ODD.sub("_", name)
 
 
 def partial_headers(asked: int, answered: int, missing: Sequence[str]) -> dict[str, str]:
     """Return the headers that say how whole an answer is; at most 100 names are listed."""
     headers = {"X-FODC-Asked": str(asked), "X-FODC-Answered": str(answered)}
     if missing:
-        names = [_ODD.sub("_", name) for name in missing[:_MAX_NAMES_IN_HEADER]]
+        names = [header_name(name) for name in missing[:_MAX_NAMES_IN_HEADER]]
         more = len(missing) - len(names)
         headers["X-FODC-Missing"] = ",".join(names) + (f",+{more}" if more else "")
     return headers

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the existing contract to and from the wire.
 
-Decoding of metrics, the hottest loop of the proxy, is in `lines`; here are the other messages.
+Decoding of metrics, the hottest loop of the proxy, is in `lines`, that of evidence in `evidence`
+and `lifecycle`; here are the other messages.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
 from fodc_proxy.wire.bounds import Bound, WireError, dns_name, few, small, word
@@ -84,42 +84,9 @@ def encode_lifecycle_command() -> bytes:
     return pb.StreamLifecycleResponse(request_lifecycle=True).SerializeToString()
 
 
-# ---- evidence: kept as it came, read when somebody looks ----------------------------------------
-
-_EVIDENCE: Final[dict[str, type[Message]]] = {
-    "StreamClusterTopology": pb.StreamClusterTopologyRequest,
-    "StreamLifecycle": pb.StreamLifecycleRequest,
-    "StreamCrashDiagnostics": pb.StreamCrashDiagnosticsRequest,
-    "StreamPressureProfiles": pb.StreamPressureProfilesRequest,
-    "StreamSchemaRegistry": pb.StreamSchemaRegistryRequest,
-}
-
-
-def evidence_key(method: str, data: bytes) -> str:
-    """Return what a message replaces among those kept of its stream; raises WireError for garbage.
-
-    Crash records go by directory, pressure records by profile, schema by group; a message that is
-    only an end mark or a chunk has the key "" and is not kept.
-    """
-    message = _parsed(_EVIDENCE[method], data)
-    match message:
-        case pb.StreamCrashDiagnosticsRequest():
-            return f"dir:{message.artifact_dir}"
-        case pb.StreamPressureProfilesRequest():
-            profile_id = message.record.profile_id
-            return f"profile:{profile_id}" if message.HasField("record") else ""
-        case pb.StreamSchemaRegistryRequest():
-            objects = message.group.objects
-            first = f"{objects[0].kind}/{objects[0].name}" if objects else ""
-            return f"group:{message.group.group}:{first}" if message.HasField("group") else ""
-        case _:
-            return "latest"
-
-
-def evidence_tree(method: str, data: bytes) -> dict[str, object]:
-    """Return a kept message as plain values under the names of the .proto file."""
-    message = _parsed(_EVIDENCE[method], data)
-    return MessageToDict(message, preserving_proto_field_name=True)
+def encode_registry_command() -> bytes:
+    """Return the command of the schema registry stream."""
+    return pb.StreamSchemaRegistryResponse(request_registry=True).SerializeToString()
 
 
 # ---- metrics ------------------------------------------------------------------------------------

@@ -29,12 +29,13 @@ from fodc_proxy.fleet.membership import (
     UnknownAgentError,
 )
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.fleet.topology import LatestEvidence
 from fodc_proxy.queries import plan
-from fodc_proxy.queries.collect import FODC_METRICS_LANE, Rounds
+from fodc_proxy.queries.collect import Rounds
+from fodc_proxy.queries.lanes import FODC_METRICS_LANE
 from fodc_proxy.telemetry import Telemetry
 from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing import codec
+from fodc_proxy.wire.existing.evidence_streams import KINDS, STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.rpc.status import Status
@@ -84,7 +85,6 @@ class FodcService:
         self,
         registry: Registry,
         rounds: Rounds,
-        evidence: LatestEvidence,
         *,
         heartbeat_interval_s: float,
         writers: Writers,
@@ -96,7 +96,7 @@ class FodcService:
         self.dropped = DroppedMessages()
         self._registry = registry
         self._rounds = rounds
-        self._evidence = evidence
+        self.evidence = EvidenceStreams(rounds, turns)
         self._heartbeat_interval_s = int(heartbeat_interval_s)
         self._writers = writers
         self._turns = turns
@@ -121,6 +121,7 @@ class FodcService:
 
     def ask(self, agent_id: str, ask_id: int, want: plan.Want) -> str:  # noqa: ARG002 - not on this wire
         """Queue a metrics command; return "" or why it cannot be sent. `ask_id` stays here."""
+        method = "StreamMetrics"
         match want:
             case plan.Latest():
                 data = codec.encode_metrics_command()
@@ -128,8 +129,11 @@ class FodcService:
                 data = codec.encode_metrics_command(want.start_ms, want.end_ms)
             case plan.Settings():
                 return "the existing contract has no query for the configuration"
+            case plan.Evidence():
+                stream = STREAMS[want.kind]
+                method, data = stream.method, stream.command()
         try:
-            self.command(agent_id, "StreamMetrics", data)
+            self.command(agent_id, method, data)
         except CommandError as error:
             return error.message
         return ""
@@ -151,7 +155,6 @@ class FodcService:
         agent_id = transition.member.agent_id
         if transition.change in {Change.SUPERSEDED, Change.REMOVED}:
             self._connections.pop(agent_id, None)
-            self._evidence.drop(agent_id)
             self._rounds.gone(agent_id)
 
     # ---- registration ---------------------------------------------------------------------------
@@ -228,7 +231,6 @@ class FodcService:
         if connection is not None:
             for outbox in connection.streams.values():
                 outbox.close()
-        self._evidence.drop(agent_id, "StreamPressureProfiles")
         self._registry.disconnected(agent_id)
         self._rounds.gone(agent_id)
 
@@ -272,8 +274,8 @@ class FodcService:
                     self.dropped.unknown_agent += 1
                 elif method == "StreamMetrics":
                     await self._metrics_arrived(connection, data)
-                else:
-                    self._evidence_arrived(agent_id, method, data)
+                elif method in KINDS:
+                    await self.evidence.arrived(agent_id, method, data)
                 data = b""  # the next read waits for long; let go of what was read
         finally:
             outbox.close()
@@ -284,8 +286,8 @@ class FodcService:
     def _data_stream_ended(self, agent_id: str, method: str) -> None:
         if method == "StreamMetrics":
             self._rounds.gone(agent_id)
-        elif method == "StreamPressureProfiles":
-            self._evidence.drop(agent_id, method)
+        else:
+            self.evidence.ended(agent_id, method)
 
     def _identified(self, context: Context) -> str | None:
         """Return the agent id of a data stream; two ids are as good as an unknown one (§5.1).
@@ -332,13 +334,3 @@ class FodcService:
             return
         page = self._decoder.page(data, labels, identity)
         self._rounds.rendered(member.agent_id, FODC_METRICS_LANE, ask_id, page)
-
-    def _evidence_arrived(self, agent_id: str, method: str, data: bytes) -> None:
-        try:
-            key = codec.evidence_key(method, data)
-        except WireError as error:
-            self.dropped.garbage += 1
-            _log.warning("agent %s sent garbage on %s: %s", agent_id, method, error.message)
-            return
-        if key:
-            self._evidence.put(agent_id, method, key, data, self._clock_ms())
