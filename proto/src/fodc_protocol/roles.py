@@ -55,6 +55,12 @@ class RoleFilter:
         return self.wanted.role in {"", node.role} and self.wanted.tier in {"", node.tier}
 
 
+def is_called(word: str, role: str, tier: str) -> bool:
+    """Say whether a node of this role and tier is one that a word such as "hot" means."""
+    wanted, node = plain(word), plain(role, tier)
+    return RoleFilter(wanted).fits(role, tier) or wanted == RoleAndTier(node.tier)
+
+
 ANY_ROLE: Final = RoleFilter()
 
 

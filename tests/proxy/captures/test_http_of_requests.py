@@ -76,6 +76,27 @@ def test_request_is_created_followed_and_read(play):
     served(play, scene)
 
 
+@pytest.mark.parametrize(
+    ("target", "field", "said"),
+    [
+        ({"roles": ["data", "dta"]}, "target.roles[1]", "must be a role (data, liaison, meta)"),
+        ({"tiers": ["hto"]}, "target.tiers[0]", "a tier (cold, hot, warm)"),
+        ({"tiers": ["data"]}, "target.tiers[0]", "must be a tier, got 'data', which names a role"),
+    ],
+)
+def test_word_that_is_no_role_or_tier_is_refused_with_those_there_are(play, target, field, said):
+    """Defect P14: a filter meant one thing on this route and another on the others."""
+
+    async def scene(world, http):
+        async with http.post(PATH, json=BODY | {"target": target}) as answer:
+            assert answer.status == 400
+            error = await error_of(answer)
+        assert error["field"] == field
+        assert said in error["message"]
+
+    served(play, scene)
+
+
 def test_request_says_that_its_artifact_is_damaged(play):
     """Defect P12: the artifact was gone and its request said Succeeded and nothing else."""
 

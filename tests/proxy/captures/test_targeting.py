@@ -36,6 +36,9 @@ def chosen(**target):
         ({"tiers": ["HOT"]}, ["data-hot-0", "data-hot-1"]),
         ({"roles": ["data"], "tiers": ["cold", "warm"]}, ["data-cold-0"]),
         ({"roles": ["meta"]}, []),
+        ({"roles": ["hot"]}, ["data-hot-0", "data-hot-1"]),
+        ({"roles": ["DataNode-Cold", "liaison"]}, ["data-cold-0", "liaison-0"]),
+        ({"roles": ["Standalone"]}, []),
     ],
 )
 def test_target_chooses_nodes(target, names):

@@ -15,7 +15,7 @@ from fodc_operator.mirror.translate import PodFacts, labels_of
 from fodc_operator.resources.diagnostic_request import Target
 from fodc_protocol.fields import FieldError, Fields
 from fodc_proxy.captures.assembly import RegistryFleet
-from fodc_proxy.captures.targeting import Candidate, same_role
+from fodc_proxy.captures.targeting import Candidate, is_of
 from fodc_proxy.fleet.membership import Member
 
 _NOT_LABELED: Final = "its labels do not fit the selector"
@@ -163,6 +163,4 @@ def awaited(target: Target, chosen: Sequence[Candidate], known: Sequence[KnownNo
 
 def _is_meant(target: Target, one: Candidate) -> bool:
     named = not target.names or not {one.pod_name, one.address}.isdisjoint(target.names)
-    in_role = not target.roles or any(same_role(role, one.role) for role in target.roles)
-    in_tier = not target.tiers or one.tier.lower() in {tier.lower() for tier in target.tiers}
-    return named and in_role and in_tier
+    return named and is_of(target.roles, target.tiers, one)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fodc_api.words import Phase
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import Reason
+from fodc_protocol.roles import is_called, plain
 from fodc_proxy.captures.model import Capture, Result, Selector, Spec, Target
 from fodc_proxy.captures.phases import settled_target
 from fodc_proxy.fleet.naming import NodeIds, address_of
@@ -61,13 +62,10 @@ def chosen_targets(spec: Spec, candidates: Iterable[Candidate], now_ms: int) -> 
     return (*targets, *_missing_names(spec.selector, fleet, matching, ids, now_ms))
 
 
-def same_role(one: str, other: str) -> bool:
-    """Say whether two role names mean the same: "data", "DATA" and "ROLE_DATA" do."""
-    return _plain_role(one) == _plain_role(other)
-
-
-def _plain_role(role: str) -> str:
-    return role.upper().removeprefix("ROLE_")
+def is_of(roles: Sequence[str], tiers: Sequence[str], node: Candidate) -> bool:
+    """Say whether a node has one of these roles and one of these tiers; none means any."""
+    in_role = not roles or any(is_called(word, node.role, node.tier) for word in roles)
+    return in_role and (not tiers or plain(node.role, node.tier).tier in map(str.lower, tiers))
 
 
 def _names_of(candidate: Candidate, ids: NodeIds) -> set[str]:
@@ -77,11 +75,8 @@ def _names_of(candidate: Candidate, ids: NodeIds) -> set[str]:
 
 def _matches(selector: Selector, candidate: Candidate, ids: NodeIds) -> bool:
     named = not selector.names or not _names_of(candidate, ids).isdisjoint(selector.names)
-    in_role = not selector.roles or any(same_role(role, candidate.role) for role in selector.roles)
-    in_tier = not selector.tiers or candidate.tier.lower() in {
-        tier.lower() for tier in selector.tiers
-    }
-    return named and in_role and in_tier and not candidate.excluded
+    in_role = is_of(selector.roles, selector.tiers, candidate)
+    return named and in_role and not candidate.excluded
 
 
 def _missing_names(

@@ -12,7 +12,7 @@ from fodc_proxy.access.roles import rights_to_capture
 from fodc_proxy.captures import model
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts
-from fodc_proxy.http.selecting import known
+from fodc_proxy.http.selecting import check_words, known
 from fodc_proxy.storage import names
 
 DamageOf: TypeAlias = Callable[[str], str]
@@ -32,6 +32,7 @@ async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
     """Take a request in; an equal one of the same id is there already."""
     for right in rights_to_capture(one.profile for one in call.asked.captures):
         await call.entry.require(right)
+    check_words(parts.registry, call.asked.target)
     request_id = call.asked.id or parts.new_request_id(parts.clock_ms())
     taken, is_new = await parts.engine.submit(
         spec_of(call.asked), request_id, caller=str(call.entry.caller)

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from fodc_api.requests import Selector
 from fodc_protocol.errors import BadRequestError, FieldError, FodcError, Reason, shown
 from fodc_protocol.roles import RoleFilter, role_filter
 from fodc_proxy.fleet.membership import Member
@@ -25,12 +26,22 @@ class UnknownNodeError(FodcError):
         self.field = field
 
 
-def roles_of(registry: Registry, text: str) -> RoleFilter:
-    """Return the filter that `role` means; raises FieldError for a word that means nothing."""
+def roles_of(registry: Registry, text: str, field: str = "role") -> RoleFilter:
+    """Return the filter that a word means; raises FieldError for one that means nothing."""
     try:
         return role_filter(text, ((m.role, m.tier) for m in registry.members()))
     except BadRequestError as error:
-        raise FieldError("role", error.message) from None
+        raise FieldError(field, error.message) from None
+
+
+def check_words(registry: Registry, selector: Selector) -> None:
+    """Raise FieldError for a role or a tier of a request that means nothing."""
+    for at, word in enumerate(selector.roles):
+        roles_of(registry, word, f"target.roles[{at}]")
+    for at, word in enumerate(selector.tiers):
+        field = f"target.tiers[{at}]"
+        if roles_of(registry, word, field).wanted.role:
+            raise FieldError(field, f"must be a tier, got {shown(word)}, which names a role")
 
 
 def node_of(registry: Registry, text: str) -> Member | None:
