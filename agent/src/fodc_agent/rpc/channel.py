@@ -13,6 +13,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from fodc_agent.rpc.compact_huffman import take_the_place_of_the_large_table
+
+take_the_place_of_the_large_table()
+
+# ruff: noqa: E402 - the line above comes first on purpose
 from grpclib.client import Channel as _GrpcChannel
 from grpclib.client import Stream as _GrpcStream
 from grpclib.config import Configuration
