@@ -18,6 +18,11 @@ from e2e.database_pods import Databases
 BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the test that looks back on all others behind them."""
+    items.sort(key=lambda item: item.path.name == "test_rights_are_used.py")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: the time limit of a test includes its fixtures."""
     wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from e2e.controlplane import build, fakenodes, marking, processes
+from e2e.controlplane import auditing, build, fakenodes, marking, processes
 from e2e.controlplane.api import Api
 from e2e.controlplane.credentials import (
     ADMIN,
@@ -244,6 +244,7 @@ def _apiserver_flags(plane: ControlPlane) -> Sequence[str]:
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--allow-privileged=true",
+        *auditing.flags(plane.folder),
         *plane.serving.flags,
     )
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What our programs asked of the API servers of this process, as the servers' audit logs tell it.
+
+The one idea: a right is one that was seen used. Each control plane writes what the two
+ServiceAccounts of the manifests asked and were allowed; the last test holds the manifests against
+it.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ACCOUNTS: Final = tuple(
+    f"system:serviceaccount:fodc-system:{name}" for name in ("fodc-operator", "fodc-webhook")
+)
+_POLICY: Final = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "Panic"],
+    "rules": [{"level": "Metadata", "users": list(ACCOUNTS)}, {"level": "None"}],
+}
+_ALLOWED: Final = "allow"
+# Not the folder of a control plane, which goes with it.
+_kept = tempfile.TemporaryDirectory(prefix="fodc-audit-")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Use:
+    """One right of one account; `resource` is written as in a rule, such as pods/log."""
+
+    account: str
+    verb: str
+    group: str
+    resource: str
+
+    def __str__(self) -> str:
+        place = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.account.rpartition(':')[2]} may {self.verb} {place}"
+
+
+def flags(folder: Path) -> Sequence[str]:
+    """Return the flags of an API server that writes down what the two accounts ask."""
+    policy = folder / "audit-policy.yaml"
+    policy.write_text(yaml.safe_dump(_POLICY))
+    log = Path(tempfile.mkdtemp(dir=_kept.name)) / "audit.log"
+    return f"--audit-policy-file={policy}", f"--audit-log-path={log}"
+
+
+def used() -> set[Use]:
+    """Return every right that was used until now."""
+    return {use for log in Path(_kept.name).glob("*/audit.log") for use in _uses(log)}
+
+
+def _uses(log: Path) -> Iterator[Use]:
+    for line in log.read_text().splitlines():
+        event: dict[str, Any] = json.loads(line)
+        named = event.get("objectRef")
+        decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
+        if named is None or decision != _ALLOWED:
+            continue
+        part = f"/{named['subresource']}" if named.get("subresource") else ""
+        group, resource = named.get("apiGroup", ""), named["resource"] + part
+        yield Use(event["user"]["username"], event["verb"], group, resource)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs last: every right of the manifests was used by a test that came before it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.applied import render
+from e2e.controlplane import auditing
+from e2e.controlplane.auditing import Use
+from e2e.controlplane.cluster import ControlPlane
+from e2e.kubelet import requirements
+
+# What no server here lets them do: each with the reason.
+NOT_HERE = {
+    # Asked below Kubernetes 1.32 only, where a kubelet may be too old for native sidecars.
+    ("list", "", "nodes"),
+}
+
+
+def granted(rendered: list[dict[str, Any]]) -> Iterator[Use]:
+    """Yield each right that is bound to one of our accounts."""
+    roles = {(one["kind"], one["metadata"]["name"]): one for one in rendered}
+    for binding in rendered:
+        if not binding["kind"].endswith("RoleBinding"):
+            continue
+        rules = roles.get((binding["roleRef"]["kind"], binding["roleRef"]["name"]), {})
+        for subject in binding["subjects"]:
+            account = f"system:serviceaccount:{subject.get('namespace')}:{subject['name']}"
+            if account in auditing.ACCOUNTS:
+                yield from _of_rules(account, rules.get("rules", ()))
+
+
+def _of_rules(account: str, rules: list[dict[str, Any]]) -> Iterator[Use]:
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    yield Use(account, verb, group, resource)
+
+
+def files_of_the_suite() -> list[Path]:
+    """Return the test files of this folder but for those that want Docker."""
+    here = Path(__file__).parent
+    return [one for one in here.rglob("test_*.py") if one.parent != here / "kind"]
+
+
+def test_every_right_of_the_manifests_was_seen_used(
+    control_plane: ControlPlane, request: pytest.FixtureRequest
+) -> None:
+    """Defect K6: rights stood in the manifests that nothing used, and the test was a hand list."""
+    ran = {item.path for item in request.session.items}
+    missed = sorted(path.name for path in files_of_the_suite() if path not in ran)
+    if missed:
+        pytest.skip(f"only after the whole suite: {', '.join(missed[:3])} did not run")
+    if without := requirements.missing():
+        pytest.skip(f"only after the tests on a real kubelet: {'; '.join(without)}")
+    unused = sorted(
+        use
+        for use in granted(render(control_plane, "overlays/default"))
+        if (use.verb, use.group, use.resource) not in NOT_HERE and use not in auditing.used()
+    )
+    assert [str(use) for use in unused] == []
