@@ -65,6 +65,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "kubelet": _kubernetes("kubelet"),
     "kwok": Source(MODULE_DIRECTORY / "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     "kustomize": Source(INSTALLING_DIRECTORY, "sigs.k8s.io/kustomize/kustomize/v5"),
+    "h2spec": Source(MODULE_DIRECTORY / "h2spec", "github.com/summerwind/h2spec/cmd/h2spec"),
     "crane": Source(INSTALLING_DIRECTORY, "github.com/google/go-containerregistry/cmd/crane"),
 }
 

@@ -182,7 +182,8 @@ class Connection:
     def _late(self, stream_id: int, stream: Stream | None) -> None:
         """Pass over what was on its way when we ended a stream; anything else is refused."""
         self._bothered()
-        if stream is None and self.streams.ended_by_peer(stream_id) is not False:
+        ended = self.streams.ended_by_peer(stream_id) if stream is None else stream.peer_ended
+        if ended is not False:
             raise BrokenStreamError(Code.STREAM_CLOSED)
 
     def _headers(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -230,7 +231,11 @@ class Connection:
         self._bothered()
         frames.exactly(payload, 4, Kind.RST_STREAM)
         stream = self.streams.get(stream_id)
-        if stream is not None and not stream.is_reset:
+        if stream is None:
+            self.streams.remember(stream_id, peer_ended=True)
+            return
+        stream.peer_ended = True
+        if not stream.is_reset:
             stream.is_reset = True
             self.events.append(Reset(stream_id))
 

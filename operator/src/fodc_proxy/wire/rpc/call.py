@@ -12,7 +12,7 @@ from typing import Final, NoReturn, Protocol
 from fodc_protocol.addresses import Address
 from fodc_proxy.wire.http2.frames import FIRST_WINDOW
 from fodc_proxy.wire.rpc.pool import Pool
-from fodc_proxy.wire.rpc.status import AbortedError, Status, StreamOverError
+from fodc_proxy.wire.rpc.status import HEADERS, AbortedError, Status, StreamOverError
 
 PREFIX_BYTES: Final = 5
 LARGE_TIMEOUT_S: Final = 60.0
@@ -30,8 +30,8 @@ class Carrier(Protocol):
     def send(self, call: "Call", data: memoryview) -> int:
         """Send what may be sent now; return how many bytes that were."""
 
-    def park(self, call: "Call") -> asyncio.Future[None]:
-        """Return what is done when more may be sent."""
+    async def room(self, call: "Call") -> None:
+        """Wait until it is worth while to try again."""
 
     def allow(self, stream_id: int, least_bytes: int, wanted_bytes: int) -> None:
         """Let the client send more."""
@@ -55,6 +55,7 @@ class Call:
         "_reserved_bytes",
         "_wanted_bytes",
         "deadline",
+        "headers",
         "is_answered",
         "is_ended",
         "is_over",
@@ -75,6 +76,7 @@ class Call:
         self.parting: AbortedError | None = (
             None  # why the task was cancelled, when the peer may know
         )
+        self.headers = HEADERS  # which an answer begins with
         self.is_answered = False  # headers were sent
         self.is_ended = False  # the client has said its last word
         self.is_over = False  # nothing can be sent
@@ -123,11 +125,15 @@ class Call:
 
         A write that is cancelled in its midst leaves nothing to be said but the end of the stream.
         """
-        data = memoryview(b"\x00" + len(message).to_bytes(4, "big") + message)
+        await self.write_raw(b"\x00" + len(message).to_bytes(4, "big") + message)
+
+    async def write_raw(self, raw: bytes) -> None:
+        """Send bytes as they are; as `write` otherwise."""
+        data = memoryview(raw)
         sent = self._send(data)
         while sent < len(data):
             self.is_torn = sent > 0
-            await self._carrier.park(self)
+            await self._carrier.room(self)
             self.is_torn = False
             sent += self._send(data[sent:])
 

@@ -7,6 +7,7 @@ takes nothing is not read any more, so that its questions cannot make our answer
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, TypeAlias
@@ -15,12 +16,16 @@ from fodc_protocol.addresses import Address
 from fodc_proxy.wire.http2.connection import Connection
 from fodc_proxy.wire.http2.events import Closed, Opened, Received, Reset, Room
 from fodc_proxy.wire.http2.frames import FRAME_BYTES, HEAD_BYTES, Code
-from fodc_proxy.wire.http2.requests import Request
 from fodc_proxy.wire.rpc.call import Call
 from fodc_proxy.wire.rpc.pool import Pool
-from fodc_proxy.wire.rpc.refusing import metadata_of, refusal_of, timeout_s
+from fodc_proxy.wire.rpc.refusing import (
+    WORDS_FOR_HTTP,
+    http_refusal_of,
+    metadata_of,
+    refusal_of,
+    timeout_s,
+)
 from fodc_proxy.wire.rpc.status import (
-    HEADERS,
     AbortedError,
     Status,
     StreamOverError,
@@ -35,10 +40,13 @@ READ_BYTES: Final = 64 * 1024
 _AT_ONCE_BYTES: Final = 128 * 1024
 _MOST_UNSENT_BYTES: Final = 256 * 1024
 _GREETING_TIMEOUT_S: Final = 10.0
+_BODY_TIMEOUT_S: Final = 1.0
 _STALL_TIMEOUT_S: Final = 30.0
+_NO_ROOM_TIMEOUT_S: Final = 120.0
 _IDLE_TIMEOUT_S: Final = 300.0
 _PING_AFTER_S: Final = 60.0
 _PING_TIMEOUT_S: Final = 20.0
+_NOBODY: Final[dict[Call, asyncio.Future[None]]] = {}  # of all connections: never written to
 _log = logging.getLogger(__name__)
 
 
@@ -118,7 +126,7 @@ class Line(asyncio.BufferedProtocol):
         self._connection = Connection()
         self._calls: dict[int, Call] = {}
         self._rest = b""  # the beginning of a frame
-        self._parked: dict[Call, asyncio.Future[None]] | None = None
+        self._parked: dict[Call, asyncio.Future[None]] = _NOBODY
         self._queued_bytes = 0  # of messages, until the end of this turn of the loop
         self._is_flushing = False
         self._is_leaving = False
@@ -210,26 +218,29 @@ class Line(asyncio.BufferedProtocol):
 
     def _open(self, event: Opened) -> None:
         request, stream_id = event.request, event.stream_id
+        if headers := http_refusal_of(request):
+            self._start(_tell_of_grpc, event).headers = headers
+            return
         handler = self._shared.methods.get(request.path)
         refused = refusal_of(request, is_known=handler is not None)
         if refused or handler is None:
             self._connection.sending.headers(stream_id, refused, ended=True)
             self._connection.streams.forget(stream_id)
             return
-        self._start(handler, request, event)
-
-    def _start(self, handler: StreamHandler, request: Request, event: Opened) -> None:
-        metadata = metadata_of(request)
-        call = Call(self, event.stream_id, metadata, self._shared.max_message_bytes)
-        call.is_ended = event.ended
-        self._calls[event.stream_id] = call
-        loop = self._shared.loop
+        call = self._start(handler, event)
         wait_s = timeout_s(request)
         if wait_s is not None:
             late = AbortedError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
-            call.deadline = loop.call_later(wait_s, call.cancel, late)
-        call.task = loop.create_task(handler(None, call))
+            call.deadline = self._shared.loop.call_later(wait_s, call.cancel, late)
+
+    def _start(self, handler: StreamHandler, event: Opened) -> Call:
+        metadata = metadata_of(event.request)
+        call = Call(self, event.stream_id, metadata, self._shared.max_message_bytes)
+        call.is_ended = event.ended
+        self._calls[event.stream_id] = call
+        call.task = self._shared.loop.create_task(handler(None, call))
         call.task.add_done_callback(call.done)
+        return call
 
     def _over(self, call: Call) -> None:
         """End a call of which the peer wants to hear nothing any more."""
@@ -255,7 +266,7 @@ class Line(asyncio.BufferedProtocol):
 
     def _let_go(self, call: Call) -> None:
         """Let nobody wait for room of a call that is over."""
-        if self._parked is not None and (waiting := self._parked.pop(call, None)) is not None:
+        if self._parked and (waiting := self._parked.pop(call, None)) is not None:
             _wake(waiting)
 
     def _tell(self, call: Call, ended: AbortedError) -> None:
@@ -264,7 +275,7 @@ class Line(asyncio.BufferedProtocol):
             connection.sending.reset(stream_id, Code.INTERNAL_ERROR)
         elif call.is_answered or ended.status is Status.OK:
             if not call.is_answered:
-                connection.sending.headers(stream_id, HEADERS)
+                connection.sending.headers(stream_id, call.headers)
             connection.sending.headers(stream_id, trailers(ended.status, ended.message), ended=True)
         else:
             connection.sending.headers(stream_id, refusal(ended.status, ended.message), ended=True)
@@ -279,18 +290,23 @@ class Line(asyncio.BufferedProtocol):
             return 0
         if not call.is_answered:
             call.is_answered = True
-            self._connection.sending.headers(call.stream_id, HEADERS)
+            self._connection.sending.headers(call.stream_id, call.headers)
         self._flush_soon()
         sent = self._connection.sending.data(call.stream_id, data, room_bytes)
         self._queued_bytes += sent
         return sent
 
-    def park(self, call: Call) -> asyncio.Future[None]:
-        """Return what is done when more may be sent."""
-        if self._parked is None:
+    async def room(self, call: Call) -> None:
+        """Wait until it is worth while to try again."""
+        if not self._parked:
             self._parked = {}
+            self._stalled_since_s = self._shared.loop.time()
         waiting = self._parked[call] = self._shared.loop.create_future()
-        return waiting
+        try:
+            await waiting
+        finally:
+            if self._parked.get(call) is waiting:
+                del self._parked[call]
 
     def allow(self, stream_id: int, least_bytes: int, wanted_bytes: int) -> None:
         """Let the client send more."""
@@ -307,7 +323,7 @@ class Line(asyncio.BufferedProtocol):
     def _unpark(self) -> None:
         """Let everybody try again who waits for room, in the order in which they came."""
         if self._parked and not self._is_paused:
-            parked, self._parked = self._parked, None
+            parked, self._parked = self._parked, _NOBODY
             for waiting in parked.values():
                 _wake(waiting)
 
@@ -369,8 +385,9 @@ class Line(asyncio.BufferedProtocol):
             self._flush_soon()
 
     def _is_dead(self, now_s: float, silent_s: float, *, is_crowded: bool) -> bool:
-        if self._is_paused:
-            return now_s - self._stalled_since_s > _STALL_TIMEOUT_S
+        if self._is_paused or self._parked:
+            most_s = _STALL_TIMEOUT_S if self._is_paused else _NO_ROOM_TIMEOUT_S
+            return now_s - self._stalled_since_s > most_s
         if self._is_pinged:
             return silent_s > _PING_AFTER_S + _PING_TIMEOUT_S
         if self._calls:
@@ -397,3 +414,13 @@ def _ending(call: Call, task: asyncio.Task[None]) -> AbortedError:
 def _wake(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
+
+
+async def _tell_of_grpc(_requests: object, context: Context) -> None:
+    """Say to somebody who speaks HTTP and no gRPC what this port is for, once all is asked."""
+    assert isinstance(context, Call)
+    with contextlib.suppress(TimeoutError, AbortedError):
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            while await context.read() is not None:
+                pass
+    await context.write_raw(WORDS_FOR_HTTP)

@@ -8,31 +8,35 @@ from typing import Final
 from fodc_proxy.wire.http2.requests import Request
 from fodc_proxy.wire.rpc.status import Status, refusal, refused_by_http
 
+WORDS_FOR_HTTP: Final = b"this port takes gRPC calls only\n"
 _CONTENT_TYPE: Final = "application/grpc"
+_CONTENT_TYPES: Final = (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _OF_THE_TRANSPORT: Final = frozenset({"content-type", "te", "user-agent", "content-length"})
 _NO_METADATA: Final[Mapping[str, str]] = {}
 
 
-def refusal_of(request: Request, *, is_known: bool) -> bytes:
-    """Return the headers that refuse a request, b"" for one that has a handler to go to."""
+def http_refusal_of(request: Request) -> bytes:
+    """Return the headers for a request that is no gRPC at all, b"" for one that is."""
     if request.method != "POST":
         return refused_by_http(b"405", (b"allow", b"POST"))
     content_type = request.headers.get("content-type", "")
-    if content_type != _CONTENT_TYPE and not content_type.startswith(
-        (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
-    ):
+    if content_type != _CONTENT_TYPE and not content_type.startswith(_CONTENT_TYPES):
         return refused_by_http(b"415", (b"accept", b"application/grpc"))
+    return b""
+
+
+def refusal_of(request: Request, *, is_known: bool) -> bytes:
+    """Return the headers that refuse a call, b"" for one that has a handler to go to."""
     if not is_known:
         return refusal(Status.UNIMPLEMENTED, f"there is no method {request.path[:200]}")
     encoding = request.headers.get("grpc-encoding", "identity")
     if encoding != "identity":
         return refusal(Status.UNIMPLEMENTED, f"grpc-encoding {encoding[:40]} is not taken")
     if timeout_is_wrong(request):
-        return refusal(
-            Status.INTERNAL, "grpc-timeout must be a number of at most 8 digits and a unit"
-        )
+        message = "grpc-timeout must be a number of at most 8 digits and a unit"
+        return refusal(Status.INTERNAL, message)
     return b""
 
 
