@@ -14,7 +14,7 @@ import pytest
 
 from fodc_proxy.wire import server as serving
 from fodc_proxy.wire.rpc import call as calls
-from fodc_proxy.wire.rpc import line as lines
+from fodc_proxy.wire.rpc import pulse
 from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.server import GrpcServer
@@ -426,8 +426,8 @@ def test_stop_tells_every_client_and_does_not_wait_for_one_that_is_stuck():
 @pytest.mark.parametrize("said", [b"", GREETING[:20], GREETING])
 def test_connections_that_say_nothing_are_closed_after_a_while(said, monkeypatch):
     monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(lines, "_GREETING_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(lines, "_IDLE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pulse, "GREETING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pulse, "IDLE_TIMEOUT_S", 0.2)
 
     async def play(server, _service):
         async with Bare(server) as client:
@@ -441,8 +441,8 @@ def test_connections_that_say_nothing_are_closed_after_a_while(said, monkeypatch
 
 def test_a_silent_client_is_asked_and_stays_while_it_answers(monkeypatch):
     monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(lines, "_PING_AFTER_S", 0.1)
-    monkeypatch.setattr(lines, "_PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pulse, "PING_AFTER_S", 0.1)
+    monkeypatch.setattr(pulse, "PING_TIMEOUT_S", 0.2)
 
     async def play(server, service):
         async with Bare(server) as client:

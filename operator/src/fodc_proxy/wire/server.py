@@ -8,13 +8,16 @@ own because a general one costs an agent of seven streams 158 KiB and its regist
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
 from fodc_proxy.listening import address_of, bound, descriptors
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
-from fodc_proxy.wire.rpc.line import Line, Shared, StreamHandler
+from fodc_proxy.wire.rpc.carriage import Shared, StreamHandler
+from fodc_proxy.wire.rpc.line import Line
+from fodc_proxy.wire.rpc.sealed import Sealed
 
 _FODC: Final = "/banyandb.fodc.v1.FODCService/"
 _ACCEPT_AT_ONCE: Final = 256
@@ -44,8 +47,15 @@ def methods_of(link: AgentLinkService, fodc: FodcService) -> dict[str, StreamHan
 class GrpcServer:
     """One gRPC listener."""
 
-    def __init__(self, methods: Mapping[str, StreamHandler], *, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, StreamHandler],
+        *,
+        max_message_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._methods = methods
+        self._tls = tls
         self._max_message_bytes = max_message_bytes
         self._most = int(descriptors() * (1 - _RESERVED_DESCRIPTORS))
         self._shared: Shared | None = None
@@ -55,8 +65,13 @@ class GrpcServer:
         self.address = ""
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; raises OSError when the address cannot be had (G17). Port 0 takes a free one."""
+        """Listen; raises OSError when the address cannot be had (G17). Port 0 takes a free one.
+
+        With TLS a client gets the certificate that the context has when it comes.
+        """
         loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            self._tls.set_alpn_protocols(["h2"])
         shared = self._shared = Shared(self._methods, self._max_message_bytes, loop)
         listening = bound(host, port)
         self._server = await loop.create_server(self._line, sock=listening, backlog=_ACCEPT_AT_ONCE)
@@ -69,7 +84,7 @@ class GrpcServer:
         shared = self._shared
         assert shared is not None
         if len(shared.lines) < self._most:
-            return Line(shared)
+            return Line(shared) if self._tls is None else Sealed(shared, self._tls)
         now_s = shared.loop.time()
         if now_s - self._told_s >= _TELL_EVERY_S:
             self._told_s = now_s
@@ -94,7 +109,7 @@ class GrpcServer:
             line.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await shared.all_gone()
+                await shared.all_left()
         for line in tuple(shared.lines):
             line.abort()
 

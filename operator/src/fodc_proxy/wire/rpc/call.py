@@ -39,8 +39,8 @@ class Carrier(Protocol):
     def done(self, call: "Call", task: asyncio.Task[None]) -> None:
         """Tell the client how the handler has ended."""
 
-    def flood(self) -> None:
-        """End the connection: its peer sends more than anybody can keep."""
+    def abort(self) -> None:
+        """End the connection."""
 
 
 class Call:
@@ -192,7 +192,7 @@ class Call:
         pool = self._carrier.pool
         pool.kept_bytes += len(data)
         if pool.is_flooded:
-            self._carrier.flood()
+            self._carrier.abort()  # its peer sends more than anybody can keep
 
     def _has_enough(self) -> bool:
         return self._buffer is not None and len(self._buffer) >= self._wanted_bytes
