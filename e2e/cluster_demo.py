@@ -32,7 +32,7 @@ from e2e.kubelet import demo as on_kubelet
 from e2e.node import running
 
 NAMESPACE = "banyandb"
-EXAMPLE = CRDS / "examples" / "diagnosticrequest-cpu.yaml"
+EXAMPLE = CRDS / "examples" / "one-profile" / "diagnosticrequest.yaml"
 CPU_SECONDS = 5
 SETS = (("banyandb-data-hot", 2), ("banyandb-liaison", 1))
 NODES = (

@@ -12,7 +12,7 @@ import yaml
 
 from e2e.controlplane.api import Answer, Api
 from e2e.controlplane.cluster import ControlPlane
-from e2e.controlplane.installing import CRDS, collection, resource
+from e2e.controlplane.installing import READ_BACK, collection, resource
 
 SELECTOR = {"matchLabels": {"app.kubernetes.io/name": "banyandb"}}
 BYTES = "must be a whole number of bytes from {} to {}, such as {}"
@@ -157,6 +157,9 @@ PATH = (
 OURS = "must not be at or below /var/lib/fodc, /opt/fodc, /var/run, /run, /proc, /sys or /dev"
 NEEDED = "must not be a directory that a container needs for itself; give one below it"
 MOUNT = "spec.sharedDirectories[0].mountPath"
+LABEL_VALUE = (
+    "must be a value of a label: letters, digits, '-', '_' and '.', a letter or digit at both ends"
+)
 IN_BODY = "Invalid value: {}: {} in body should be {} than or equal to {}"
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("empty selector", {"podSelector": {}}, "spec.podSelector", EMPTY),
@@ -173,13 +176,22 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "In and NotIn need values, Exists and DoesNotExist take none",
     ),
     (
+        "a key that no label has",
+        {"podSelector": {"matchLabels": {"a b": "c"}}},
+        "spec.podSelector.matchLabels",
+        "every key must be the key of a label, such as app.kubernetes.io/name",
+    ),
+    (
+        "a value that no label has",
+        {"podSelector": {"matchLabels": {"a": "b c"}}},
+        "spec.podSelector.matchLabels[a]",
+        LABEL_VALUE,
+    ),
+    (
         "cluster with a space",
         {"cluster": "my cluster"},
         "spec.cluster",
-        (
-            "must be a value of a label: letters, digits, '-', '_' and '.', a letter or digit at "
-            "both ends"
-        ),
+        LABEL_VALUE,
     ),
     ("ptrace alone", {"ptrace": True}, "spec.ptrace", "only with flavour ebpf, not with basic"),
     (
@@ -211,6 +223,21 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         agent(tlsSecretName="other/tls"),
         "spec.agent.tlsSecretName",
         "must be the name of a Secret",
+    ),
+    (
+        "a Secret to pull with by path",
+        agent(imagePullSecrets=[{"name": "other/registry"}]),
+        "spec.agent.imagePullSecrets[0].name",
+        "must be the name of a Secret",
+    ),
+    (
+        "a flag for a processor",
+        resources("limits", cpu=True),
+        "spec.agent.resources.limits.cpu",
+        (
+            'Invalid value: "boolean": spec.agent.resources.limits.cpu in body must be of type '
+            'integer,string: "boolean"'
+        ),
     ),
     (
         "no memory",
@@ -477,7 +504,7 @@ def rows(plane: ControlPlane, namespace: str, *what: str) -> list[list[str]]:
 def test_the_table_shows_what_people_look_for(
     injections: Injections, control_plane: ControlPlane
 ) -> None:
-    example = yaml.safe_load((CRDS / "examples" / "fodcinjection-takeover.yaml").read_text())
+    example = yaml.safe_load((READ_BACK / "fodcinjection.yaml").read_text())
     assert injections.api.create(injections.path, example).status == 201
     injections.write_status("banyandb-takeover", example["status"])
     namespace = injections.path.split("/")[-2]

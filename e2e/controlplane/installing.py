@@ -12,6 +12,8 @@ from e2e.controlplane.cluster import ControlPlane
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CRDS: Final = ROOT / "crds"
+READ_BACK: Final = ROOT / "tests" / "manifests" / "read_back"
+"""Objects with a status, as the server holds them; nothing to apply."""
 GROUP: Final = "fodc.banyandb.dev"
 VERSION: Final = "v1alpha1"
 

@@ -27,7 +27,7 @@ from e2e.kubelet.node import Node, node
 from e2e.kubelet.volumes import make_volumes
 
 OVERLAY: Final = ROOT / "manifests" / "overlays" / "default"
-POLICY: Final = CRDS / "examples" / "fodcinjection-chart.yaml"
+POLICY: Final = CRDS / "examples" / "inject-chart" / "fodcinjection.yaml"
 INSTANCE: Final = "banyandb"
 DEADLINE_S: Final = 120.0
 LOOK_EVERY_S: Final = 0.5

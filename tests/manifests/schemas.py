@@ -11,6 +11,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT / "crds"
+EXAMPLES = sorted(CRDS.glob("examples/*/*.yaml"))
+"""What people apply, one folder per use."""
+READ_BACK = sorted((Path(__file__).parent / "read_back").glob("*.yaml"))
+"""Objects with a status, as the server holds them."""
 IMPLIED = frozenset({"apiVersion", "kind", "metadata"})
 
 
@@ -46,11 +50,8 @@ class Kind:
         return [f for f in walk(self.schema, "") if f.path.split(".")[1] not in IMPLIED]
 
     def examples(self) -> list[tuple[Path, dict[str, Any]]]:
-        """The example files of this kind."""
-        files = [
-            (path, yaml.safe_load(path.read_text()))
-            for path in sorted((CRDS / "examples").glob("*.yaml"))
-        ]
+        """The example files of this kind, and how it is read back."""
+        files = [(path, yaml.safe_load(path.read_text())) for path in (*EXAMPLES, *READ_BACK)]
         return [(path, document) for path, document in files if document["kind"] == self.name]
 
 

@@ -94,7 +94,9 @@ def test_the_schema_knows_the_same_captures():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((CRDS / "examples").glob("diagnosticrequest-*.yaml")), ids=lambda path: path.stem
+    "path",
+    sorted(CRDS.glob("examples/*/diagnosticrequest.yaml")),
+    ids=lambda path: path.parent.name,
 )
 def test_every_example_can_be_read(path: Path):
     example = yaml.safe_load(path.read_text())
