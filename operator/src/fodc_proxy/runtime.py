@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only place that wires: settings in, a running proxy out; embedded by other programs too."""
 
+import asyncio
 import logging
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
+from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.views import Views
@@ -165,9 +167,11 @@ class Proxy:
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
         self.door = access.assemble(settings.access, self.token_reviews, self.access_reviews)
+        self.audit = AuditLog(settings.access.audit_log)
         edge = Edge(
             hosts=AllowedHosts(settings.http_allowed_hosts),
             door=self.door,
+            audit=self.audit.note,
             is_open=lambda: self._serves,
             request_took=self.telemetry.request_took,
         )
@@ -257,6 +261,7 @@ class Proxy:
         return (
             Check("grpc", listening or waits, message),
             Check("callers", ok=True, message=str(self.door)),
+            Check("audit", ok=True, message=str(self.audit)),
             self._artifacts_check(waits=waits),
             *self._host.checks(),
         )
@@ -312,6 +317,7 @@ class Proxy:
         refused = [((reason,), float(count)) for reason, count in self.door.refused.items()]
         insecure = float(self.door.is_insecure)
         yield gauge("http_insecure", "Whether everybody may do everything.", insecure)
+        yield counter("audit_lines_lost", "Lines of the audit not written.", self.audit.lost)
         yield counter("callers_refused", "Callers that were not let in.", refused, "reason")
         yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
@@ -346,6 +352,7 @@ class Proxy:
         """Answer probes; raises OSError for an address that cannot be had."""
         http = self.settings.http_listen
         try:
+            self.audit.start()
             await self._web.start(http.host, http.port)
         except BaseException:
             await self.stop()
@@ -375,6 +382,7 @@ class Proxy:
     async def stop(self) -> None:
         """End everything; bounded to about a second however many agents are attached."""
         await self._web.stop()
+        await asyncio.to_thread(self.audit.stop)
         await self._grpc.stop()
         if self.token_reviews is not None:
             await self.token_reviews.stop()

@@ -101,7 +101,7 @@ def test_a_replica_leads_mirrors_and_ends_when_asked(tmp_path: Path) -> None:
 
             assert (status, {c["name"]: c["ok"] for c in ready["checks"]}) == (
                 200,
-                {"grpc": True, "callers": True, "artifacts": True, "leader": True},
+                {"grpc": True, "callers": True, "audit": True, "artifacts": True, "leader": True},
             )
             for family in ("leader 1", 'nodes{phase="Online"}', "api_calls_total", "requests{"):
                 assert f"fodc_operator_{family}" in page, family

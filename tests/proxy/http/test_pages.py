@@ -69,7 +69,7 @@ def test_probes_and_version_answer(tmp_path):
 
     assert json.loads(alive.text) == {"alive": True}
     checks = [check["name"] for check in json.loads(ready.text)["checks"]]
-    assert checks == ["grpc", "callers", "artifacts"]
+    assert checks == ["grpc", "callers", "audit", "artifacts"]
     assert set(json.loads(version.text)) == {"version", "incarnation"}
 
 

@@ -62,13 +62,16 @@ async def manifest(parts: Parts, call: Call[NothingAsked]) -> api.Artifact:
 
 async def remove(parts: Parts, call: Call[NothingAsked]) -> web.Response:
     """Remove one artifact."""
-    await parts.store.delete(_find(parts, call).manifest.artifact_id)
+    stored = _find(parts, call)
+    call.entry.note(node=stored.manifest.node, profile=stored.manifest.profile)
+    await parts.store.delete(stored.manifest.artifact_id)
     return web.Response(status=204)
 
 
 async def download(parts: Parts, call: Call[NothingAsked]) -> web.StreamResponse:
     """Send the bytes, whole or a range of them; of HEAD only what would be said about them."""
     stored, request = _find(parts, call), call.request
+    call.entry.note(node=stored.manifest.node, profile=stored.manifest.profile)
     if stored.damage:
         raise StorageError(_damaged(stored), reason=Reason.CHECKSUM_MISMATCH)
     headers, size = _headers(stored), stored.manifest.size_bytes

@@ -17,12 +17,14 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from fodc_protocol.errors import FieldError, FodcError, Reason, shown
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.access.callers import UnauthenticatedError
 from fodc_proxy.access.door import Door
 from fodc_proxy.captures.table import ConflictError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
 from fodc_proxy.http.guard import ENTRY, challenge, let_in
+from fodc_proxy.http.headers import REQUEST_ID, add_headers, numbered
 from fodc_proxy.http.hosts import OPTION, AllowedHosts
 from fodc_proxy.http.routes import Parts, Route
 from fodc_proxy.http.selecting import UnknownNodeError
@@ -44,11 +46,16 @@ _STATUSES: Final = {
     Reason.STORAGE_FAILED: 503,
     Reason.QUOTA_EXCEEDED: 503,
 }
+_CALLER_WENT: Final = 499
 _log = logging.getLogger(__name__)
 
 
 def _always() -> bool:
     return True
+
+
+def _unwritten(_deed: Deed) -> None:
+    return None
 
 
 def _untold(_route: str, _code: int, _seconds: float) -> None:
@@ -67,22 +74,59 @@ class Edge:
     door: Door = field(default_factory=Door)
     is_open: Callable[[], bool] = _always
     request_took: Callable[[str, int, float], None] = _untold
+    audit: Callable[[Deed], None] = _unwritten
 
 
 def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) -> web.Application:
     """Return the application that serves these routes."""
     edge = edge or Edge()
     rows = tuple(table)
-    middlewares = [_timing(edge), _errors, _gate(edge)]
+    middlewares = [numbered, _timing(edge), _errors, _gate(edge)]
     app = web.Application(middlewares=middlewares, client_max_size=edge.max_body_bytes)
+    app.on_response_prepare.append(add_headers)
     app[openapi.DOCUMENT] = msgspec.json.encode(openapi.document(rows, parts.version)) + b"\n"
     app[_EXISTING] = frozenset(row.path for row in rows if row.is_existing)
     for row in rows:
-        handler = _handler(row, parts, edge.door)
+        handler = _audited(row, parts, edge) if row.is_audited else _handler(row, parts, edge.door)
         app.router.add_route(row.method, row.path, handler)
         if row.allows_head:
             app.router.add_route("HEAD", row.path, handler)
     return app
+
+
+def _audited(row: Route, parts: Parts, edge: Edge) -> Handler:
+    """Return the handler of a row that tells the audit how it went."""
+    answer = _handler(row, parts, edge.door)
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        status = _CALLER_WENT
+        try:
+            response = await answer(request)
+            status = response.status
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        else:
+            return response
+        finally:
+            if request.method != "HEAD":
+                edge.audit(_deed(row, parts, request, status))
+
+    return told
+
+
+def _deed(row: Route, parts: Parts, request: web.Request, status: int) -> Deed:
+    entry = request[ENTRY]
+    named = {"object": request.match_info["id"]} if "id" in request.match_info else {}
+    return Deed(
+        parts.clock_ms(),
+        request[REQUEST_ID],
+        entry.caller,
+        request.remote or "",
+        row.name,
+        status,
+        {**named, **entry.about},
+    )
 
 
 def _handler(row: Route, parts: Parts, door: Door) -> Handler:
@@ -91,7 +135,7 @@ def _handler(row: Route, parts: Parts, door: Door) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             namespace = row.namespace_of(parts, request)
-            request[ENTRY] = await let_in(door, request, row.right, namespace)
+            await let_in(door, request, row.right, namespace)
             result = await row.run(parts, request)
         except FodcError as error:
             return refused(error)
@@ -169,7 +213,7 @@ def _timing(edge: Edge) -> Middleware:
     @web.middleware
     async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
         began_s = time.perf_counter()
-        code = 499  # the caller went away
+        code = _CALLER_WENT
         try:
             answer = await handler(request)
             code = answer.status

@@ -6,7 +6,8 @@ right it asks of that. A browser adds credentials to what a foreign page sends, 
 says it comes from a foreign page is refused, whatever else it has.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,27 +27,33 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request's caller, and the door that says what they may."""
+    """One request's caller, what they may, and what the audit is told of it."""
 
     caller: Caller
     door: Door
+    about: dict[str, str | Sequence[str]] = field(default_factory=dict)
 
     async def require(self, right: Right, namespace: str = "") -> None:
         """Return when the caller may; raises ForbiddenError and UnsureError."""
         await self.door.require(self.caller, right, namespace)
 
+    def note(self, **about: str | Sequence[str]) -> None:
+        """Add names and ids to what the audit is told."""
+        self.about.update(about)
+
 
 ENTRY: Final = web.RequestKey("entry", Entry)
 
 
-async def let_in(door: Door, request: web.Request, right: Right, namespace: str = "") -> Entry:
-    """Return the entry of a request that may; raises the errors of `callers`."""
+async def let_in(door: Door, request: web.Request, right: Right, namespace: str = "") -> None:
+    """Give a request its entry, and return when it may; raises the errors of `callers`."""
+    request[ENTRY] = Entry(NOBODY, door)
     if right is Right.ANYBODY:
-        return Entry(NOBODY, door)
+        return
     _check_origin(request)
     entry = Entry(await door.enter(_knock_of(request)), door)
+    request[ENTRY] = entry
     await entry.require(right, namespace)
-    return entry
 
 
 def _knock_of(request: web.Request) -> Knock:

@@ -37,6 +37,11 @@ async def create(parts: Parts, call: Call[api.RequestSpec]) -> Reply:
     taken, is_new = await parts.engine.submit(
         spec_of(call.asked), request_id, caller=str(call.entry.caller)
     )
+    call.entry.note(
+        object=taken.id,
+        nodes=[target.node_id for target in taken.targets],
+        profiles=[str(one.profile) for one in taken.spec.captures],
+    )
     headers = {"Location": f"{COLLECTION}/{taken.id}"}
     return Reply(_shown(parts, taken), 201 if is_new else 200, headers)
 
@@ -60,6 +65,7 @@ async def read(parts: Parts, call: Call[api.RequestQuery]) -> api.Request:
 
 async def cancel(parts: Parts, call: Call[api.CancelQuery]) -> Reply:
     """End a request early; one that has ended stays as it is."""
+    call.entry.note(mode=str(call.asked.mode))
     before = parts.engine.get(call.id)
     if before.phase.ended:
         return Reply(_shown(parts, before))

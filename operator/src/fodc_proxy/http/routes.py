@@ -125,6 +125,13 @@ class Route:
     is_existing: bool = False
     # In which namespace the caller needs the right; empty for all of them.
     namespace_of: NamespaceOf = _all_namespaces
+    # Whether the audit is told who read; it always is told who changed something.
+    is_read_audited: bool = False
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether the audit is told of each request."""
+        return self.method != "GET" or self.is_read_audited
 
     @property
     def allows_head(self) -> bool:

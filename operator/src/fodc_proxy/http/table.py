@@ -269,6 +269,7 @@ _ARTIFACTS: Final = (
         ),
         querying(NothingAsked, artifacts.download),
         headers=("Range", "If-Range", "If-None-Match"),
+        is_read_audited=True,
         namespace_of=artifacts.namespace_of,
     ),
     Route(
