@@ -7,6 +7,7 @@ needs a token, also on the own machine, where a browser, a forwarded port or a s
 somebody else. Only `is_insecure` lets everybody in, and that shows.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ from fodc_proxy.access.callers import (
     UnsureError,
     is_own_machine,
 )
+from fodc_proxy.access.links import Links
 from fodc_proxy.access.roles import holds, least_role
+from fodc_proxy.access.sessions import Sessions
 from fodc_proxy.access.tokens import MAX_TOKEN_LENGTH
 
 INSECURE_OPTION: Final = "insecure-http"
@@ -69,6 +72,8 @@ class Door:
         self._sources = tuple(sources)
         self._reviews = reviews
         self.is_insecure = is_insecure
+        self.links: Final = Links(secrets.token_bytes(32))
+        self.sessions: Final = Sessions()
         self.refused: Counter[str] = Counter()
         """How many were refused, by reason."""
 
@@ -127,6 +132,14 @@ class Door:
         self.refused["WrongToken"] += 1
         message = f"the token is not accepted: {'; '.join(reasons)}"
         raise UnauthenticatedError(message, is_wrong=True)
+
+    def by_link(self, text: str, artifact_id: str, now_ms: int, *, uses: bool) -> Caller:
+        """Return the caller of a signed link; raises ForbiddenError."""
+        link = self.links.read(text, artifact_id, now_ms, uses=uses)
+        if isinstance(link, Denied):
+            self.refused["WrongLink"] += 1
+            raise ForbiddenError(f"{link.reason}: ask for a new one")
+        return Caller(link.maker, Method.LINK)
 
     # ---- may they ---------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from aiohttp import web
 
 from fodc_api import artifacts as api
+from fodc_api.access import LinkQuery
 from fodc_api.problems import Unreadable
 from fodc_api.values import time_of
 from fodc_api.words import ArtifactState
@@ -57,20 +58,20 @@ async def listed(parts: Parts, call: Call[api.ArtifactsQuery]) -> api.Artifacts:
 
 async def manifest(parts: Parts, call: Call[NothingAsked]) -> api.Artifact:
     """Return one manifest."""
-    return artifact_of(_find(parts, call))
+    return artifact_of(find(parts, call.id))
 
 
 async def remove(parts: Parts, call: Call[NothingAsked]) -> web.Response:
     """Remove one artifact."""
-    stored = _find(parts, call)
+    stored = find(parts, call.id)
     call.entry.note(node=stored.manifest.node, profile=stored.manifest.profile)
     await parts.store.delete(stored.manifest.artifact_id)
     return web.Response(status=204)
 
 
-async def download(parts: Parts, call: Call[NothingAsked]) -> web.StreamResponse:
+async def download(parts: Parts, call: Call[LinkQuery]) -> web.StreamResponse:
     """Send the bytes, whole or a range of them; of HEAD only what would be said about them."""
-    stored, request = _find(parts, call), call.request
+    stored, request = find(parts, call.id), call.request
     call.entry.note(node=stored.manifest.node, profile=stored.manifest.profile)
     if stored.damage:
         raise StorageError(_damaged(stored), reason=Reason.CHECKSUM_MISMATCH)
@@ -92,10 +93,11 @@ def namespace_of(parts: Parts, request: web.Request) -> str:
     return "" if stored is None else stored.manifest.namespace
 
 
-def _find(parts: Parts, call: Call[NothingAsked]) -> Stored:
-    stored = parts.store.find(call.id)
+def find(parts: Parts, artifact_id: str) -> Stored:
+    """Return what is stored; raises MissingError."""
+    stored = parts.store.find(artifact_id)
     if stored is None:
-        raise MissingError(f"artifact {call.id[:128]} does not exist (any more)")
+        raise MissingError(f"artifact {artifact_id[:128]} does not exist (any more)")
     return stored
 
 

@@ -23,7 +23,7 @@ from fodc_proxy.access.door import Door
 from fodc_proxy.captures.table import ConflictError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
-from fodc_proxy.http.guard import ENTRY, challenge, let_in
+from fodc_proxy.http.guard import ENTRY, Wanted, challenge, let_in
 from fodc_proxy.http.headers import REQUEST_ID, add_headers, numbered
 from fodc_proxy.http.hosts import OPTION, AllowedHosts
 from fodc_proxy.http.routes import Parts, Route
@@ -129,13 +129,17 @@ def _deed(row: Route, parts: Parts, request: web.Request, status: int) -> Deed:
     )
 
 
+def _wanted(row: Route, parts: Parts, request: web.Request) -> Wanted:
+    artifact_id = request.match_info["id"] if row.takes_link else ""
+    return Wanted(row.right, row.namespace_of(parts, request), artifact_id)
+
+
 def _handler(row: Route, parts: Parts, door: Door) -> Handler:
     refused = _as_text if row.is_existing else _as_problem
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            namespace = row.namespace_of(parts, request)
-            await let_in(door, request, row.right, namespace)
+            await let_in(door, request, _wanted(row, parts, request), parts.clock_ms())
             result = await row.run(parts, request)
         except FodcError as error:
             return refused(error)

@@ -17,10 +17,14 @@ from fodc_api.words import Right
 from fodc_protocol.errors import shown
 from fodc_proxy.access.callers import NOBODY, Caller, ForbiddenError, UnauthenticatedError
 from fodc_proxy.access.door import Door, Knock
+from fodc_proxy.access.sessions import Session
 
 OTHER_HEADER: Final = "X-FODC-Authorization"
 """Where the token is when something between needs `Authorization` for itself: the API server does
 so, and takes it out of what it passes on."""
+SESSION_COOKIE: Final = "fodc-session"
+CSRF_HEADER: Final = "X-CSRF-Token"
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PASSED_ON: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -31,6 +35,7 @@ class Entry:
 
     caller: Caller
     door: Door
+    session: Session | None = None
     about: dict[str, str | Sequence[str]] = field(default_factory=dict)
 
     async def require(self, right: Right, namespace: str = "") -> None:
@@ -45,20 +50,69 @@ class Entry:
 ENTRY: Final = web.RequestKey("entry", Entry)
 
 
-async def let_in(door: Door, request: web.Request, right: Right, namespace: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request has to have: a right in a namespace, or a link to this artifact."""
+
+    right: Right
+    namespace: str = ""
+    artifact_id: str = ""
+
+
+async def let_in(door: Door, request: web.Request, wanted: Wanted, now_ms: int) -> None:
     """Give a request its entry, and return when it may; raises the errors of `callers`."""
     request[ENTRY] = Entry(NOBODY, door)
-    if right is Right.ANYBODY:
+    if wanted.right is Right.ANYBODY:
         return
-    _check_origin(request)
-    entry = Entry(await door.enter(_knock_of(request)), door)
-    request[ENTRY] = entry
-    await entry.require(right, namespace)
+    _check_origin(door, request)
+    link = request.query.get("link")
+    if link is not None and wanted.artifact_id:
+        uses = request.method != "HEAD"
+        caller = door.by_link(link, wanted.artifact_id, now_ms, uses=uses)
+        request[ENTRY] = Entry(caller, door)
+        return
+    session = _session_of(door, request, now_ms)
+    caller = await door.enter(_knock_of(request)) if session is None else session.caller
+    request[ENTRY] = entry = Entry(caller, door, session)
+    await entry.require(wanted.right, wanted.namespace)
 
 
 def _knock_of(request: web.Request) -> Knock:
     passed_on = any(name in request.headers for name in _PASSED_ON)
     return Knock(request.remote or "", _token_of(request), is_passed_on=passed_on)
+
+
+# ---- browsers ---------------------------------------------------------------------------------
+
+
+def cookie_name(request: web.Request) -> str:
+    """Return the name of the cookie; with TLS browsers hold it to what the prefix promises."""
+    return "__Host-fodc-session" if request.secure else SESSION_COOKIE
+
+
+def cookie_of(request: web.Request) -> str:
+    """Return the cookie of a session, empty for none."""
+    return request.cookies.get(cookie_name(request), "")
+
+
+def _session_of(door: Door, request: web.Request, now_ms: int) -> Session | None:
+    """Return the session of a request that shows no token; raises ForbiddenError.
+
+    A cookie of a session that has ended is none.
+    """
+    cookie = cookie_of(request)
+    if not cookie or _token_of(request):
+        return None
+    session = door.sessions.find(cookie, now_ms)
+    if session is None or request.method in _SAFE_METHODS:
+        return session
+    if not session.permits_change(request.headers.get(CSRF_HEADER, "")):
+        door.refused["NoCsrfToken"] += 1
+        raise ForbiddenError(f"{CSRF_HEADER} is missing or wrong: GET /session tells it")
+    return session
+
+
+# ---- headers ----------------------------------------------------------------------------------
 
 
 def _token_of(request: web.Request) -> str:
@@ -75,10 +129,11 @@ def _token_of(request: web.Request) -> str:
     return ""
 
 
-def _check_origin(request: web.Request) -> None:
+def _check_origin(door: Door, request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None or _place(origin) == _place(f"{request.scheme}://{request.host}"):
         return
+    door.refused["ForeignOrigin"] += 1
     message = f"Origin {shown(origin)} is not this proxy: pages of other sites are not answered"
     raise ForbiddenError(message)
 

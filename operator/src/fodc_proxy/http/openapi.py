@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fodc_api.words import Right
 from fodc_proxy.http.answers import JSON_TYPE
+from fodc_proxy.http.guard import SESSION_COOKIE
 from fodc_proxy.http.routes import Call, Media, NothingAsked, Parts, Route, Told
 
 PATH: Final = "/openapi.json"
@@ -23,6 +24,12 @@ _SCHEMES: Final = {
         "type": "http",
         "scheme": "bearer",
         "description": "A token of the tokens file, of the OIDC issuer or of the API server.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": "What POST /session sets; a change needs X-CSRF-Token too.",
     },
 }
 

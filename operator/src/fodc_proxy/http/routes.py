@@ -125,6 +125,8 @@ class Route:
     is_existing: bool = False
     # In which namespace the caller needs the right; empty for all of them.
     namespace_of: NamespaceOf = _all_namespaces
+    # Whether a signed link to the artifact in the path is enough.
+    takes_link: bool = False
     # Whether the audit is told who read; it always is told who changed something.
     is_read_audited: bool = False
 

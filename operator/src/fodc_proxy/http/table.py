@@ -3,8 +3,10 @@
 
 from typing import Final
 
+from fodc_api import access as access_api
 from fodc_api import artifacts as artifacts_api
 from fodc_api import requests as requests_api
+from fodc_api.access import LinkQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
 from fodc_api.lifecycle import Lifecycle
@@ -21,6 +23,7 @@ from fodc_proxy.http import (
     metrics,
     openapi,
     requests,
+    sessions,
 )
 from fodc_proxy.http.routes import (
     Media,
@@ -261,14 +264,15 @@ _ARTIFACTS: Final = (
         "downloadArtifact",
         "The bytes of an artifact, whole or a range",
         Right.ARTIFACTS,
-        NothingAsked,
+        LinkQuery,
         None,
         told(
             {200: _BYTES, 206: _BYTES, 304: Told("The caller has it.", _EMPTY)},
             (400, 404, 410, 416),
         ),
-        querying(NothingAsked, artifacts.download),
+        querying(LinkQuery, artifacts.download),
         headers=("Range", "If-Range", "If-None-Match"),
+        takes_link=True,
         is_read_audited=True,
         namespace_of=artifacts.namespace_of,
     ),
@@ -298,4 +302,52 @@ _ARTIFACTS: Final = (
     ),
 )
 
-ROUTES: Final[tuple[Route, ...]] = (*_EXISTING, *_PROXY, *_REQUESTS, *_ARTIFACTS)
+_ACCESS: Final = (
+    Route(
+        "POST",
+        _ONE_ARTIFACT + "/links",
+        "linkArtifact",
+        "A link by which somebody without a token reads an artifact for a while",
+        Right.ARTIFACTS,
+        NothingAsked,
+        access_api.LinkSpec,
+        told({201: Told("The link.", access_api.Link)}, (400, 404, 408, 413, 415)),
+        posting(access_api.LinkSpec, sessions.linked),
+        namespace_of=artifacts.namespace_of,
+    ),
+    Route(
+        "POST",
+        sessions.PATH,
+        "openSession",
+        "Begin the session of a browser: a cookie in place of the token",
+        Right.VIEW,
+        NothingAsked,
+        None,
+        told({201: Told("The session.", access_api.Session)}, (400,)),
+        querying(NothingAsked, sessions.opened),
+    ),
+    Route(
+        "GET",
+        sessions.PATH,
+        "readSession",
+        "Who asks",
+        Right.VIEW,
+        NothingAsked,
+        None,
+        told({200: Told("The caller.", access_api.Session)}, (400,)),
+        querying(NothingAsked, sessions.current),
+    ),
+    Route(
+        "DELETE",
+        sessions.PATH,
+        "closeSession",
+        "End the session of this browser",
+        Right.VIEW,
+        NothingAsked,
+        None,
+        told({204: Told("It has ended.", _EMPTY)}, (400,)),
+        querying(NothingAsked, sessions.closed),
+    ),
+)
+
+ROUTES: Final[tuple[Route, ...]] = (*_EXISTING, *_PROXY, *_REQUESTS, *_ARTIFACTS, *_ACCESS)
