@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_protocol.http2.events import Closed, Received, Reset, Room
 from fodc_proxy.wire.http2.connection import ALLOWANCE, CONNECTION_WINDOW, Connection
-from fodc_proxy.wire.http2.events import Closed, Opened, Received, Reset, Room
+from fodc_proxy.wire.http2.events import Opened
 
 from .clients import (
     CALL,

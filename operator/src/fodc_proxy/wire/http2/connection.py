@@ -9,10 +9,11 @@ A peer that has used it up is told to calm down and is gone.
 
 from typing import ClassVar, Final
 
-from fodc_proxy.wire.http2 import frames
-from fodc_proxy.wire.http2.blocks import Blocks, Head
-from fodc_proxy.wire.http2.events import Closed, Event, Opened, Received, Reset, Room
-from fodc_proxy.wire.http2.frames import (
+from fodc_protocol.http2 import frames
+from fodc_protocol.http2.blocks import Blocks, Head
+from fodc_protocol.http2.events import Closed, Received, Reset, Room
+from fodc_protocol.http2.fields import headers_of
+from fodc_protocol.http2.frames import (
     FRAME_BYTES,
     GREATEST_WINDOW,
     BrokenConnectionError,
@@ -22,10 +23,11 @@ from fodc_proxy.wire.http2.frames import (
     Setting,
     wrong,
 )
-from fodc_proxy.wire.http2.headers import MOST_HEADER_BYTES
-from fodc_proxy.wire.http2.requests import headers_of, request_of
-from fodc_proxy.wire.http2.sending import Sending
-from fodc_proxy.wire.http2.streams import Stream, Streams
+from fodc_protocol.http2.headers import MOST_HEADER_BYTES
+from fodc_protocol.http2.sending import Sending
+from fodc_protocol.http2.streams import Stream, Streams
+from fodc_proxy.wire.http2.events import Event, Opened
+from fodc_proxy.wire.http2.requests import request_of
 
 MOST_STREAMS: Final = 128
 """Streams of one connection: an agent has one or seven, a gateway carries several agents."""

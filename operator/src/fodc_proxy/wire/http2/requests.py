@@ -4,21 +4,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
-from fodc_proxy.wire.http2.frames import BrokenStreamError, Code
-from fodc_proxy.wire.http2.headers import Fields
+from fodc_protocol.http2.fields import headers_of
+from fodc_protocol.http2.frames import BrokenStreamError, Code
+from fodc_protocol.http2.headers import Fields
 
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 _NEEDED: Final = (b":method", b":scheme", b":path")
-_FORBIDDEN: Final = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
-)
-_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}")
-_IN_NO_VALUE: Final = re.compile(rb"[\x00\r\n]")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
-_COMMON_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +47,3 @@ def request_of(fields: Fields) -> Request:
         raise BrokenStreamError(Code.PROTOCOL_ERROR)
     method, path = pseudo[b":method"].decode("latin-1"), pseudo[b":path"].decode("latin-1")
     return Request(method, path, headers_of(fields[at:]))
-
-
-def headers_of(fields: Fields) -> dict[str, str]:
-    """Return fields of headers or trailers by name; raises BrokenStreamError."""
-    headers: dict[str, str] = {}
-    for raw, value in fields:
-        name = _common_name(raw) if len(raw) <= _COMMON_BYTES else _checked_name(raw)
-        if _IN_NO_VALUE.search(value) or (name == "te" and value != b"trailers"):
-            raise BrokenStreamError(Code.PROTOCOL_ERROR)
-        text = value.decode("latin-1")
-        headers[name] = f"{headers[name]},{text}" if name in headers else text
-    return headers
-
-
-def _checked_name(raw: bytes) -> str:
-    name = raw.decode("latin-1")
-    if _NAME.fullmatch(raw) is None or name in _FORBIDDEN:
-        raise BrokenStreamError(Code.PROTOCOL_ERROR)
-    return name
-
-
-_common_name: Final = lru_cache(512)(_checked_name)

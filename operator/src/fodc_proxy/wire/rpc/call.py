@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn, Protocol
 
 from fodc_protocol.addresses import Address
-from fodc_proxy.wire.http2.frames import FIRST_WINDOW
+from fodc_protocol.http2.frames import FIRST_WINDOW
 from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.rpc.status import HEADERS, AbortedError, Status, StreamOverError
 

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Protocol, TypeAlias
 
-from fodc_proxy.wire.http2.frames import FRAME_BYTES, HEAD_BYTES
+from fodc_protocol.http2.frames import FRAME_BYTES, HEAD_BYTES
 from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.streams import Context
 

@@ -4,8 +4,8 @@
 import asyncio
 import logging
 
-from fodc_proxy.wire.http2.frames import Code
-from fodc_proxy.wire.http2.sending import Sending
+from fodc_protocol.http2.frames import Code
+from fodc_protocol.http2.sending import Sending
 from fodc_proxy.wire.rpc.call import Call
 from fodc_proxy.wire.rpc.status import (
     AbortedError,

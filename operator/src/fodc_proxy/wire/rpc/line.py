@@ -11,8 +11,9 @@ import logging
 from typing import Final
 
 from fodc_protocol.addresses import Address
+from fodc_protocol.http2.events import Closed, Received, Reset, Room
 from fodc_proxy.wire.http2.connection import Connection
-from fodc_proxy.wire.http2.events import Closed, Event, Opened, Received, Reset, Room
+from fodc_proxy.wire.http2.events import Event, Opened
 from fodc_proxy.wire.rpc.call import Call
 from fodc_proxy.wire.rpc.carriage import READ_BYTES, Carriage, Shared, StreamHandler
 from fodc_proxy.wire.rpc.ending import ending_of, tell

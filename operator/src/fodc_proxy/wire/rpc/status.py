@@ -4,7 +4,7 @@
 from enum import IntEnum
 from typing import Final
 
-from fodc_proxy.wire.http2.headers import literal
+from fodc_protocol.http2.headers import literal
 
 _MOST_MESSAGE_BYTES: Final = 2048
 # What stays as it is in a grpc-message: printable ASCII but for the percent sign.

@@ -3,9 +3,9 @@
 
 from dataclasses import dataclass
 
-from fodc_proxy.wire.http2 import frames
-from fodc_proxy.wire.http2.frames import BrokenConnectionError, Code, wrong
-from fodc_proxy.wire.http2.headers import MOST_HEADER_BYTES, Fields, HeaderReader
+from fodc_protocol.http2 import frames
+from fodc_protocol.http2.frames import BrokenConnectionError, Code, wrong
+from fodc_protocol.http2.headers import MOST_HEADER_BYTES, Fields, HeaderReader
 
 
 @dataclass(frozen=True, slots=True)

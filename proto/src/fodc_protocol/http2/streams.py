@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from fodc_proxy.wire.http2.frames import (
+from fodc_protocol.http2.frames import (
     FIRST_WINDOW,
     GREATEST_WINDOW,
     BrokenConnectionError,

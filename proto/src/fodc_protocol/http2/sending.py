@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes to the peer: frames in `out`, within the windows that it has given."""
 
-from fodc_proxy.wire.http2 import frames
-from fodc_proxy.wire.http2.frames import (
+from fodc_protocol.http2 import frames
+from fodc_protocol.http2.frames import (
     FIRST_WINDOW,
     FRAME_BYTES,
     GREATEST_WINDOW,
@@ -10,7 +10,7 @@ from fodc_proxy.wire.http2.frames import (
     Code,
     Kind,
 )
-from fodc_proxy.wire.http2.streams import Streams
+from fodc_protocol.http2.streams import Streams
 
 
 class Sending:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fodc_proxy.wire.http2.frames import BrokenConnectionError
-from fodc_proxy.wire.http2.headers import HeaderReader, literal
+from fodc_protocol.http2.frames import BrokenConnectionError
+from fodc_protocol.http2.headers import HeaderReader, literal
 
 NAMES = st.sampled_from([b"k", b"te", b"agent_id", b"authorization", b"x" * 70, b":path"])
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=200)), max_size=8)
@@ -71,7 +71,7 @@ def test_a_block_that_is_cut_off_or_miscoded_is_an_error(block):
 
 
 def test_secrets_are_not_kept_for_other_connections():
-    from fodc_proxy.wire.http2 import headers  # noqa: PLC0415 - its cache is what is looked at
+    from fodc_protocol.http2 import headers  # noqa: PLC0415 - its cache is what is looked at
 
     encoder = hpack.Encoder()
     headers._plain_common.cache_clear()

@@ -14,7 +14,7 @@ from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from fodc_proxy.wire.http2.frames import BrokenConnectionError, Code
+from fodc_protocol.http2.frames import BrokenConnectionError, Code
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
