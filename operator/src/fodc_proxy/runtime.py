@@ -25,6 +25,7 @@ from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.edge import Edge, application
+from fodc_proxy.http.fetching import fetching
 from fodc_proxy.http.hosts import AllowedHosts
 from fodc_proxy.http.listener import Bounds, WebServer
 from fodc_proxy.http.requests import new_request_id
@@ -166,7 +167,9 @@ class Proxy:
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
         )
-        self.door = access.assemble(settings.access, self.token_reviews, self.access_reviews)
+        self.door = access.assemble(
+            settings.access, fetching, self.token_reviews, self.access_reviews
+        )
         self.audit = AuditLog(settings.access.audit_log)
         edge = Edge(
             hosts=AllowedHosts(settings.http_allowed_hosts),

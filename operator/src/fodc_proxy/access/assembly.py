@@ -2,9 +2,14 @@
 """Builds the door from settings; a program that embeds the proxy may bring a source of its own."""
 
 import logging
+import ssl
+from collections.abc import Callable
 
+from fodc_protocol.errors import OptionError
 from fodc_proxy.access.access_reviews import AccessReviews
 from fodc_proxy.access.door import CallerSource, Door
+from fodc_proxy.access.oidc.claims import Issuer
+from fodc_proxy.access.oidc.keys import Fetch, KeySet
 from fodc_proxy.access.people import ClusterPeople
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.access.token_reviews import TokenReviewer
@@ -15,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 def assemble(
     settings: AccessSettings,
+    fetching: Callable[[ssl.SSLContext | None], Fetch],
     tokens: TokenReviewer | None = None,
     access: AccessReviews | None = None,
 ) -> Door:
@@ -26,6 +32,24 @@ def assemble(
     sources: list[CallerSource] = []
     if settings.tokens_file:
         sources.append(TokensFile(settings.tokens_file))
+    if settings.issuer is not None:
+        sources.append(_oidc(settings.issuer, fetching(_trust(settings.issuer_ca_file))))
     if tokens is not None:
         sources.append(ClusterPeople(tokens))
     return Door(sources, access)
+
+
+def _oidc(issuer: Issuer, fetch: Fetch) -> CallerSource:
+    # What checks signatures is memory that only those pay for who have an issuer.
+    from fodc_proxy.access.oidc.source import OidcCallers  # noqa: PLC0415 - see above
+
+    return OidcCallers(issuer, KeySet(issuer.url, fetch))
+
+
+def _trust(ca_file: str) -> ssl.SSLContext | None:
+    """Return whom an issuer is known by; raises OptionError."""
+    try:
+        return ssl.create_default_context(cafile=ca_file) if ca_file else None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OptionError(f"--http-oidc-ca-file: cannot use {ca_file}: {why}") from error

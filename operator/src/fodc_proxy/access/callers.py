@@ -42,6 +42,8 @@ class Caller:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     granted_by: str = ""
     """Who gives roles to callers like this one, in words that end a sentence."""
+    ends_ms: int = 0
+    """Unix time after which what the caller showed is void, 0 when that is not known."""
 
     def __str__(self) -> str:
         """Return the name with how it is known, as captures remember who asked."""

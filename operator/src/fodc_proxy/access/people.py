@@ -37,6 +37,7 @@ class ClusterPeople:
                     uid=found.uid,
                     extra=found.extra,
                     granted_by=_GRANTED_BY,
+                    ends_ms=found.expires_ms,
                 )
             case Denied() | Away() as no:
                 return no

@@ -19,7 +19,7 @@ _MOST_PER_CALLER: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser's session; the end is Unix time."""
+    """One browser's session; it ends with the token that began it, by Unix time."""
 
     caller: Caller
     csrf_token: str
@@ -42,7 +42,9 @@ class Sessions:
     def open(self, cookie: str, csrf_token: str, caller: Caller, now_ms: int) -> Session:
         """Begin a session; both secrets are as random as they are long."""
         self._trim(caller, now_ms)
-        session = Session(caller, csrf_token, now_ms + LASTS_S * 1000)
+        last_ms = now_ms + LASTS_S * 1000
+        ends_ms = min(last_ms, caller.ends_ms) if caller.ends_ms else last_ms
+        session = Session(caller, csrf_token, ends_ms)
         self._by_digest[digest_of(cookie)] = session
         return session
 
