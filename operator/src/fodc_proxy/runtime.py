@@ -156,7 +156,10 @@ class Proxy:
         self.data_dir = Path(settings.data_dir or tempfile.mkdtemp(prefix="fodc-proxy-"))
         self.diagnostics = assemble(
             DiagnosticsSettings(
-                self.data_dir, settings.artifact_store, retention=settings.retention
+                self.data_dir,
+                settings.artifact_store,
+                settings.captures,
+                settings.retention,
             ),
             registry=self.registry,
             link=self.link,

@@ -19,6 +19,7 @@ from fodc_protocol.options import (
 )
 from fodc_proxy.access.settings import OPTIONS as ACCESS_OPTIONS
 from fodc_proxy.access.settings import AccessSettings, access_of
+from fodc_proxy.captures.table import Limits as CaptureLimits
 from fodc_proxy.fleet.membership import Limits
 from fodc_proxy.http import hosts
 from fodc_proxy.storage.opening import wrong_url
@@ -153,6 +154,27 @@ OPTIONS: Final = (
         check=not_negative,
     ),
     Option(
+        "captures-per-caller-hour",
+        Kind.INT,
+        "1000",
+        "How many captures one caller may ask for within an hour; 0 is no limit.",
+        check=not_negative,
+    ),
+    Option(
+        "captures-per-node-hour",
+        Kind.INT,
+        "240",
+        "How many captures one node may be asked for within an hour; 0 is no limit.",
+        check=not_negative,
+    ),
+    Option(
+        "max-open-requests",
+        Kind.INT,
+        "128",
+        "How many requests may wait and run; one caller has half of them at most.",
+        check=positive,
+    ),
+    Option(
         "log-level",
         Kind.ENUM,
         "info",
@@ -196,6 +218,7 @@ class Settings:
     data_dir: str = ""
     artifact_store: str = ""
     retention: Retention = field(default_factory=Retention)
+    captures: CaptureLimits = field(default_factory=CaptureLimits)
     log_level: str = "info"
     log_format: str = "text"
     print_addresses: bool = False
@@ -237,6 +260,12 @@ def settings_of(values: Resolved) -> Settings:
             round(values.number("artifact-retention") * 1000),
             values.integer("artifact-retention-bytes"),
             values.integer("artifact-retention-count"),
+        ),
+        CaptureLimits(
+            max_open_requests=values.integer("max-open-requests"),
+            max_open_per_caller=max(1, values.integer("max-open-requests") // 2),
+            max_hourly_per_caller=values.integer("captures-per-caller-hour"),
+            max_hourly_per_node=values.integer("captures-per-node-hour"),
         ),
         values.text("log-level"),
         values.text("log-format"),

@@ -283,9 +283,22 @@ def test_too_many_open_requests_are_refused_as_busy(play):
         world.agent("pod-0")
         await world.ask()
         async with http.post(PATH, json=BODY) as answer:
-            assert (answer.status, (await error_of(answer))["reason"]) == (503, "Busy")
+            assert (answer.status, (await error_of(answer))["reason"]) == (429, "Busy")
 
     served(play, scene, max_open_requests=1)
+
+
+def test_too_many_captures_of_a_node_are_refused_until_there_is_room(play):
+    async def scene(world, http):
+        world.agent("pod-0")
+        await world.ask()
+        async with http.post(PATH, json=BODY) as answer:
+            told = await error_of(answer)
+            assert (answer.status, told["reason"]) == (429, "Throttled")
+            assert "node pod-0 has had" in told["message"]
+            assert 3590 <= int(answer.headers["Retry-After"]) <= 3600
+
+    served(play, scene, max_hourly_per_node=1)
 
 
 def test_too_many_targets_are_refused_instead_of_cut(play):

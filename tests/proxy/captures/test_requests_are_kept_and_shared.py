@@ -10,7 +10,7 @@ import pytest
 from fodc_api.words import CancelMode, Phase, RequestPhase
 from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT
 from fodc_proxy.captures.engine import UnknownRequestError
-from fodc_proxy.captures.table import SubmitError
+from fodc_proxy.captures.refusals import SubmitError
 from fodc_proxy.http.edge import Edge
 from fodc_proxy.http.listener import WebServer
 from fodc_proxy.storage.errors import StorageError

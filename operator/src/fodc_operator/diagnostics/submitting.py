@@ -17,7 +17,7 @@ from fodc_operator.resources.diagnostic_request import Identity, RequestSpec
 from fodc_operator.resources.kinds import FODC_NODE
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.fields import FieldError
-from fodc_proxy.captures.table import ConflictError
+from fodc_proxy.captures.refusals import ConflictError
 from fodc_proxy.captures.targeting import Candidate
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Submitter:
         except ConflictError as error:
             return Never(error.message)
         except FodcError as error:
-            if error.reason is not Reason.BUSY:
+            if error.reason not in {Reason.BUSY, Reason.THROTTLED}:
                 _log.warning("request %s is not taken in yet: %s", identity.key, error.message)
             return NotNow(error.message)
         return Taken()

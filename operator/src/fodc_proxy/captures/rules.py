@@ -22,6 +22,7 @@ from fodc_proxy.captures.changes import End
 from fodc_proxy.captures.effects import Effects, Remove, Send, Tell
 from fodc_proxy.captures.following import committed, end_running, follow, go_on, not_stored
 from fodc_proxy.captures.model import Request, Spec
+from fodc_proxy.captures.pace import Pace
 from fodc_proxy.captures.starting import start_what_may
 from fodc_proxy.captures.state import State
 from fodc_proxy.captures.table import Limits
@@ -34,6 +35,8 @@ class Rules:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.state = State(limits or Limits())
+        told = self.state.limits
+        self._pace = Pace(told.max_hourly_per_caller, told.max_hourly_per_node)
 
     def restore(
         self,
@@ -43,7 +46,9 @@ class Rules:
         now_ms: int,
     ) -> Effects:
         """Take over what an earlier life has left (`restoring`)."""
-        return restoring.restore(self.state, requests, stored, partial_bytes, now_ms)
+        asked = restoring.restore(self.state, requests, stored, partial_bytes, now_ms)
+        self._pace.restore(tuple(self.state.requests.all()), now_ms)
+        return asked
 
     def submit(
         self,
@@ -56,7 +61,8 @@ class Rules:
     ) -> Effects:
         """Take in a request of a new id; it exists, and its captures start, when it is stored.
 
-        Raises SubmitError when too many are open, FieldError when too many nodes are meant.
+        Raises TooManyError when too many are open or were asked for, FieldError when too many
+        nodes are meant.
         """
         state = self.state
         state.requests.check_room(caller, state.limits)
@@ -65,6 +71,8 @@ class Rules:
         if len(targets) > most:
             problem = f"matches {len(targets)} nodes, at most {most} are allowed in one request"
             raise FieldError("target", problem)
+        nodes = [target.node_id for target in targets]
+        self._pace.take(caller, nodes, len(spec.captures), now_ms)
         state.requests.put(Request(request_id, spec, targets, now_ms, caller=caller))
         return [*state.settle(request_id, now_ms), *start_what_may(state, now_ms)]
 

@@ -8,19 +8,9 @@ and nobody is told of it.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.captures.effects import Effects, Remove, Save, Tell
 from fodc_proxy.captures.model import Request, Spec
-
-
-class SubmitError(FodcError):
-    """A request is not taken in; the reason is BadRequest, Busy or a conflict of ids."""
-
-
-class ConflictError(SubmitError):
-    """The id is taken by a request that asks for something else."""
-
-    default_reason = Reason.BAD_REQUEST
+from fodc_proxy.captures.refusals import ConflictError, TooManyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +20,9 @@ class Limits:
     max_open_requests: int = 128
     # One caller leaves room for others.
     max_open_per_caller: int = 64
+    # Within an hour; 0 is no limit.
+    max_hourly_per_caller: int = 1_000
+    max_hourly_per_node: int = 240
     max_targets: int = 256
     max_running_captures: int = 64
     max_artifact_bytes: int = 256 * 1024 * 1024
@@ -116,7 +109,7 @@ class Table:
         own = sum(request.caller == caller for request in open_now)
         if len(open_now) >= limits.max_open_requests:
             message = f"{limits.max_open_requests} requests are open, as many as are allowed"
-            raise SubmitError(message, reason=Reason.BUSY)
+            raise TooManyError(message)
         if own >= limits.max_open_per_caller:
             message = f"{own} requests of this caller are open, as many as one may have"
-            raise SubmitError(message, reason=Reason.BUSY)
+            raise TooManyError(message)

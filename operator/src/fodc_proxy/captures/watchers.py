@@ -9,7 +9,7 @@ from typing import Final
 
 from fodc_protocol.errors import Reason
 from fodc_proxy.captures.model import Request
-from fodc_proxy.captures.table import SubmitError
+from fodc_proxy.captures.refusals import SubmitError
 
 MAX_WAITERS: Final = 1024
 _log = logging.getLogger(__name__)

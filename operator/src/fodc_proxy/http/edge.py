@@ -20,7 +20,7 @@ from fodc_protocol.errors import FieldError, FodcError, Reason, shown
 from fodc_proxy.access.audit import Deed
 from fodc_proxy.access.callers import UnauthenticatedError
 from fodc_proxy.access.door import Door
-from fodc_proxy.captures.table import ConflictError
+from fodc_proxy.captures.refusals import ConflictError, TooManyError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
 from fodc_proxy.http.guard import ENTRY, Wanted, challenge, let_in
@@ -160,6 +160,9 @@ def _as_problem(error: FodcError) -> web.Response:
             field = error.field
         case ConflictError():
             return problem(409, error.reason, error.message, "id")
+        case TooManyError():
+            headers = {"Retry-After": str(error.retry_after_s)}
+            return problem(429, error.reason, error.message, headers=headers)
         case UnauthenticatedError():
             headers = {"WWW-Authenticate": challenge(error)}
             return problem(401, error.reason, error.message, headers=headers)

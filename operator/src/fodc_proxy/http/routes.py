@@ -153,6 +153,7 @@ ERRORS: Final[Mapping[int, str]] = {
     415: "The body is no JSON.",
     416: "The artifact has no such bytes.",
     421: "The Host header is none that is answered.",
+    429: "A limit is reached, which the error names; Retry-After says when there is room again.",
     500: "The proxy failed.",
     503: "This replica does not serve, too much is asked at once, or the store does not work.",
 }

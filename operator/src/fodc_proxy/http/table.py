@@ -201,7 +201,7 @@ _REQUESTS: Final = (
                 200: Told("An equal one of this id is there.", requests_api.Request),
                 201: Told("Taken in.", requests_api.Request),
             },
-            (400, 408, 409, 413, 415),
+            (400, 408, 409, 413, 415, 429),
         ),
         posting(requests_api.RequestSpec, requests.create),
     ),
