@@ -66,6 +66,11 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     return parser
 
 
+def kubectl() -> int:
+    """Run as `kubectl fodc`: the proxy is that of the current context unless another is told."""
+    return main(["--context=", *sys.argv[1:]])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; `--help` ends by SystemExit as argparse does."""
     if sys.stderr is None:

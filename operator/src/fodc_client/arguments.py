@@ -22,6 +22,7 @@ from fodc_protocol.errors import BadRequestError
 from fodc_protocol.times import parse_duration_s
 
 DEFAULT_PROXY: Final = "http://127.0.0.1:17913"
+DEFAULT_SERVICE: Final = "fodc-system/fodc-proxy-http"
 DEFAULT_TIMEOUT_S: Final = 30.0
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Settings(NamedTuple):
     timeout_s: float | None
     token_file: str = ""
     token: str = ""
+    context: str | None = None
+    kubeconfig: str = ""
+    service: str = DEFAULT_SERVICE
 
     @property
     def answer_timeout_s(self) -> float:
@@ -90,6 +94,21 @@ def global_options() -> Parser:
         metavar="URL",
         type=_proxy,
         help=f"where fodc-proxy listens for HTTP (default: $FODC_PROXY, else {DEFAULT_PROXY})",
+    )
+    group.add_argument(
+        "--context",
+        metavar="NAME",
+        help="reach the proxy of a cluster through its API server, by this context of the "
+        "kubeconfig; --context= is the current one, as for `kubectl fodc`",
+    )
+    group.add_argument(
+        "--kubeconfig", metavar="FILE", help="with --context: the kubeconfig (default: kubectl's)"
+    )
+    group.add_argument(
+        "--service",
+        metavar="NAMESPACE/NAME",
+        type=_service,
+        help=f"with --context: the proxy's Service (default: {DEFAULT_SERVICE})",
     )
     group.add_argument(
         "--token-file",
@@ -165,6 +184,14 @@ def settings_of(args: argparse.Namespace, environment: Mapping[str, str]) -> Set
     Raises BadUsageError for a FODC_PROXY that is no URL.
     """
     proxy: str | None = getattr(args, "proxy", None)
+    context: str | None = getattr(args, "context", None)
+    kubeconfig: str = getattr(args, "kubeconfig", "")
+    if context is None and kubeconfig:
+        context = ""
+    if proxy is not None:
+        if context:
+            raise BadUsageError("--proxy and --context exclude each other")
+        context = None
     if proxy is None:
         proxy = _proxy_of_environment(environment)
     return Settings(
@@ -174,6 +201,9 @@ def settings_of(args: argparse.Namespace, environment: Mapping[str, str]) -> Set
         timeout_s=getattr(args, "timeout", None),
         token_file=getattr(args, "token_file", ""),
         token=environment.get("FODC_TOKEN", ""),
+        context=context,
+        kubeconfig=kubeconfig,
+        service=getattr(args, "service", DEFAULT_SERVICE),
     )
 
 
@@ -237,6 +267,12 @@ def positive(text: str) -> int:
     if not count(text):
         raise argparse.ArgumentTypeError("must be at least 1")
     return int(text)
+
+
+def _service(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAMESPACE/NAME")
+    return text
 
 
 def _proxy(text: str) -> str:

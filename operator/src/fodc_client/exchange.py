@@ -34,6 +34,9 @@ from fodc_client.ways import Way
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _LONGEST_MESSAGE: Final = 500
+_THROUGH: Final = (
+    "To reach the proxy through it, the role fodc-proxy-access is needed in the proxy's namespace."
+)
 _TOLD_AS_TEXT: Final = frozenset({400, 401, 403, 503})
 _NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
 
@@ -144,6 +147,8 @@ def _refusal(
 ) -> ClientError:
     """Return the error that a bad status means; our proxy says which field, others only a text."""
     told = _problem(data)
+    if told is None and (message := _of_api_server(data)):
+        return RefusedError(f"the API server refused: {message}. {_THROUGH}")
     if told is None:
         return _text_refusal(response, data, where)
     message = told.message[:_LONGEST_MESSAGE]
@@ -169,6 +174,16 @@ def _text_refusal(response: aiohttp.ClientResponse, data: bytes, where: str) -> 
     if is_told and response.content_type == "text/plain" and response.status in _TOLD_AS_TEXT:
         return RefusedError(f"the proxy refused: {text}")
     return BadAnswerError(f"{where}: HTTP {response.status} {text!r}. {OTHER_PRODUCT}")
+
+
+def _of_api_server(data: bytes) -> str:
+    """Return what an API server between says of itself, empty when it is not it that speaks."""
+    try:
+        said = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError):
+        return ""
+    is_status = isinstance(said, dict) and said.get("kind") == "Status"
+    return str(said.get("message", ""))[:_LONGEST_MESSAGE].rstrip(".") if is_status else ""
 
 
 def _problem(data: bytes) -> ProblemDetail | None:

@@ -28,11 +28,18 @@ class Way:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: "ssl.SSLContext | None" = None
+    is_cluster: bool = False
+    """Whether an API server stands between."""
 
 
 def way_of(settings: Settings) -> Way:
     """Return the way to the proxy; raises BadUsageError for a token that cannot be read."""
     token = _token_of(settings)
+    if settings.context is not None:
+        from fodc_client.kubeconfig import way_through_cluster  # noqa: PLC0415 - needs a library
+
+        told = (settings.context, settings.kubeconfig, settings.service)
+        return way_through_cluster(*told, token)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return Way(settings.proxy_url, headers)
 
