@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CASE = r"(?:T-[A-Z]+-|[RGHMICLAKS])\d{2}"
+CASE = r"(?:T-[A-Z]+-|[RGHMICLAKSPQX])\d{2}"
 RANGE = re.compile(rf"({CASE})\s*(?:\.\.|–|to|-)\s*({CASE}|\d{{2}})")
 LIST = re.compile(rf"({CASE})((?:\s*[/,]\s*\d{{2}})+)")
 SINGLE = re.compile(CASE)
-CASES_IN_NAME = re.compile(r"_t_[a-z]+(?:_\d{2})+(?=_|$)|_[rghmiclaks]\d{2}(?:_\d{2})*(?=_|$)")
+CASES_IN_NAME = re.compile(r"_t_[a-z]+(?:_\d{2})+(?=_|$)|_[rghmiclakspqx]\d{2}(?:_\d{2})*(?=_|$)")
 
 
 def span(prefix: str, first: int, last: int) -> list[str]:
@@ -28,13 +28,16 @@ REQUIRED = [
     *span("G", 1, 17),
     *span("H", 1, 18),
     *span("M", 1, 18),
-    *span("I", 1, 12),
+    *span("I", 1, 14),
     *span("C", 1, 5),
     *span("L", 1, 11),
     *span("A", 1, 18),
     *span("K", 1, 22),
     *span("S", 1, 7),
     *span("T-CK-", 1, 21),
+    *span("P", 1, 8),
+    *span("Q", 1, 3),
+    "X01",
     *span("T-PARSE-", 1, 39),
     *span("T-KEY-", 1, 5),
     *span("T-RB-", 1, 22),

@@ -41,6 +41,7 @@ class EvidentAgent(GoAgent):
         super().__init__(proxy, pod_name, role)
         self.proxy, self.gives = proxy, gives
         self.streams = {}
+        self.writing = asyncio.Lock()
         self.heard: list[tuple[str, bytes]] = []
 
     async def start(self) -> None:
@@ -58,11 +59,16 @@ class EvidentAgent(GoAgent):
         while (data := await call.read()) is not grpc.aio.EOF:
             self.heard.append((method, data))
             for message in self.gives[method](data):
-                await call.write(message)
+                await self.write(call, message)
 
     async def say(self, method: str, message) -> None:
         data = message if isinstance(message, bytes) else message.SerializeToString()
-        await self.streams[method].write(data)
+        await self.write(self.streams[method], data)
+
+    async def write(self, call, data: bytes) -> None:
+        """Write one message at a time: gRPC takes no two."""
+        async with self.writing:
+            await call.write(data)
 
     async def asked(self, method: str, times: int = 1) -> None:
         await until(lambda: sum(one == method for one, _ in self.heard) >= times)

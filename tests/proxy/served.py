@@ -38,6 +38,7 @@ def parts(**told: object) -> Parts:
         "registry": Registry(clock_ms=lambda: NOW_MS),
         "rounds": None,
         "views": Unasked(),
+        "findings": None,
         "last_known": LastKnown(),
         "engine": None,
         "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),

@@ -21,6 +21,8 @@ from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
 from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.evidence.gathering import Findings
+from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
@@ -36,6 +38,7 @@ from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.errors import Trouble
 from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
+from fodc_proxy.wire.existing.evidence_streams import FodcAgents
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.outbox import Writers
 from fodc_proxy.wire.ports import HeardFrame, LinkListener
@@ -166,6 +169,10 @@ class Proxy:
             clock_ms=_unix_ms,
         )
         self.listeners.add(self.diagnostics.engine)
+        kept, engine = self.diagnostics, self.diagnostics.engine
+        keeper = Keeper(kept.store, kept.partials, lambda: engine.is_open)
+        self.findings = Findings(self.registry, FodcAgents(self.fodc.command), keeper)
+        self.fodc.evidence.findings = self.findings
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
@@ -218,6 +225,7 @@ class Proxy:
             registry=self.registry,
             rounds=self.rounds,
             views=self.views,
+            findings=self.findings,
             last_known=LastKnown(),
             engine=self.diagnostics.engine,
             store=self.diagnostics.store,
@@ -333,6 +341,11 @@ class Proxy:
             yield counter(
                 "token_reviews", "Tokens that the API server was asked about.", ended, "result"
             )
+        crashes = self.findings.crashes
+        yield gauge("crashes_unstored", "Crashes that are not stored yet.", crashes.unkept)
+        fetching = self.findings.pressures.fetching
+        yield gauge("profile_fetches", "Waiting for a profile of an existing agent.", fetching)
+        yield counter("crashes_dropped", "Crashes that were told unasked.", crashes.dropped)
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
 
@@ -373,6 +386,7 @@ class Proxy:
         grpc = self.settings.grpc_listen
         try:
             await self.diagnostics.open(elected=self._host.elected)
+            await self.findings.open()
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
             await self.stop()
@@ -380,6 +394,7 @@ class Proxy:
         self._serves = True
         self.registry.start()
         self.views.start()
+        self.findings.start()
         self.diagnostics.start()
         if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
@@ -397,6 +412,7 @@ class Proxy:
         await self._writers.stop()
         await self.registry.stop()
         await self.views.stop()
+        await self.findings.stop()
         self.rounds.stop()
         await self.diagnostics.stop()
         if self._is_temporary:

@@ -18,6 +18,8 @@ from fodc_protocol.link import frames
 from fodc_proxy.access.door import Door
 from fodc_proxy.access.tokens_file import TokensFile
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.evidence.gathering import Findings
+from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
@@ -37,6 +39,16 @@ class Nobody:
 
     def send(self, pod_name: str, frame: frames.ProxyFrame) -> bool:
         return False
+
+
+class Unasked:
+    """Agents that have no stream for what they left behind."""
+
+    def ask_crashes(self, agent_id: str) -> str:
+        return "no stream"
+
+    def ask_events(self, agent_id: str, request_id: str) -> str:
+        return "no stream"
 
 
 class SameForAll:
@@ -109,11 +121,13 @@ class ServedProxy:
         tokens.write_text(f"anna admin {TOKEN}\n")
         tokens.chmod(0o600)
         rounds = SameForAll(registry)
+        keeper = Keeper(parts.store, parts.partials, lambda: True)
         self.app = app_of(
             Edge(door=Door([TokensFile(str(tokens))])),
             registry=registry,
             rounds=rounds,
             views=Views(registry, rounds, check_interval_s=0),
+            findings=Findings(registry, Unasked(), keeper),
             engine=parts.engine,
             store=parts.store,
         )
@@ -146,9 +160,16 @@ def document(proxy):
 
 
 # Rules between fields (one cpu capture per request, a deadline longer than the longest capture),
-# words that the fleet decides on (roles), and times are more than a schema can say.
-BEYOND_SCHEMAS = {"/diagnostics/requests", "/cluster", "/cluster/config", "/metrics"} | {
+# words that the fleet decides on (roles), types of profiles, and times are more than a schema says.
+BEYOND_SCHEMAS = {
+    "/diagnostics/requests",
+    "/cluster",
+    "/cluster/config",
+    "/metrics",
     "/metrics-windows",
+    "/diagnostics",
+    "/pressure-profiles",
+    "/pressure-profiles/{pod_name}/{profile_id}/{type}",
     "/artifacts/{id}/links",  # 1.0 is a whole number to a schema
 }
 

@@ -120,7 +120,7 @@ class Diagnostics:
         self.engine = engine
         self.store = store
         self.objects = objects
-        self._partials = partials
+        self.partials = partials
         self.records = records
         self._elected = False
         self._keeper: asyncio.Task[None] | None = None
@@ -148,7 +148,7 @@ class Diagnostics:
             self.objects.note(StorageError(error.message))
 
     async def _open(self, *, elected: bool) -> None:
-        await self._partials.open(elected=elected)
+        await self.partials.open(elected=elected)
         await self.objects.open(elected=elected)
         swept = await self.store.open()
         told = (swept.artifacts, self.objects.place, swept.damaged, swept.leftovers)
@@ -183,7 +183,7 @@ class Diagnostics:
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self.engine.stop()
         await self.objects.close()
-        await self._partials.close()
+        await self.partials.close()
 
 
 def assemble(

@@ -8,6 +8,7 @@ answer as a whole stands here.
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fodc_api.findings import PanicRecord
 from fodc_api.lifecycle import Fingerprint, Group, Report
 from fodc_api.topology import TopologyCall, TopologyNode
 
@@ -53,3 +54,34 @@ class Registry:
 
 
 Part: TypeAlias = Topology | Lifecycle | Registry
+
+
+# ---- what is told of crashes and pressure -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CrashTold:
+    """One crash as an agent tells it; whose it is, the proxy knows."""
+
+    fetched_at: str
+    source_endpoint: str
+    artifact_dir: str
+    panic_record: PanicRecord | None
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListEnd:
+    """All events of a question have been told."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a profile, or in `error` why there is none."""
+
+    request_id: str
+    data: bytes
+    last: bool
+    error: str

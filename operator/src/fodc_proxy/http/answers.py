@@ -25,9 +25,9 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A Struct with a status and headers of its own."""
+    """A Struct, or a list of them, with a status and headers of its own."""
 
-    value: msgspec.Struct
+    value: msgspec.Struct | tuple[msgspec.Struct, ...]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ whole artifact, and a read that fails midway ends the connection instead of look
 import base64
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -71,11 +72,18 @@ async def remove(parts: Parts, call: Call[NothingAsked]) -> web.Response:
 
 async def download(parts: Parts, call: Call[LinkQuery]) -> web.StreamResponse:
     """Send the bytes, whole or a range of them; of HEAD only what would be said about them."""
-    stored, request = find(parts, call.id), call.request
+    stored = find(parts, call.id)
     call.entry.note(node=stored.manifest.node, profile=stored.manifest.profile)
+    return await sent(parts, call.request, stored, {})
+
+
+async def sent(
+    parts: Parts, request: web.Request, stored: Stored, told: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send the bytes with these headers in place of the usual ones."""
     if stored.damage:
         raise StorageError(_damaged(stored), reason=Reason.CHECKSUM_MISMATCH)
-    headers, size = _headers(stored), stored.manifest.size_bytes
+    headers, size = {**_headers(stored), **told}, stored.manifest.size_bytes
     if _is_known(request, stored.manifest.sha256):
         kept = {name: headers[name] for name in ("ETag", "Cache-Control")}
         return web.Response(status=304, headers=kept)

@@ -7,6 +7,7 @@ Wrong methods, unknown paths and the existing routes answer as the existing prox
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from fodc_proxy.queries.results import TooManyWindowsError
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/version", "/metrics"})
-_EXISTING: Final = web.AppKey("existing", frozenset)
+_EXISTING: Final = web.AppKey("existing", tuple[re.Pattern[str], ...])
 _STATUSES: Final = {
     Reason.BAD_REQUEST: 400,
     Reason.UNAUTHENTICATED: 401,
@@ -85,7 +86,7 @@ def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) 
     app = web.Application(middlewares=middlewares, client_max_size=edge.max_body_bytes)
     app.on_response_prepare.append(add_headers)
     app[openapi.DOCUMENT] = msgspec.json.encode(openapi.document(rows, parts.version)) + b"\n"
-    app[_EXISTING] = frozenset(row.path for row in rows if row.is_existing)
+    app[_EXISTING] = tuple(_pattern(row.path) for row in rows if row.is_existing)
     for row in rows:
         handler = _audited(row, parts, edge) if row.is_audited else _handler(row, parts, edge.door)
         app.router.add_route(row.method, row.path, handler)
@@ -205,9 +206,13 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(500, Reason.INTERNAL, "the proxy failed to answer; its log has the cause")
 
 
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"{\w+}", "[^/]+", path))
+
+
 def _wrong_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
     allowed: Mapping[str, str] = {"Allow": ", ".join(sorted(error.allowed_methods))}
-    if request.path in request.app[_EXISTING]:
+    if any(one.fullmatch(request.path) for one in request.app[_EXISTING]):
         return text_error(405, "Method not allowed", headers=allowed)
     message = f"{request.method[:20]} is not allowed here; allowed: {allowed['Allow']}"
     return problem(405, Reason.BAD_REQUEST, message, headers=allowed)

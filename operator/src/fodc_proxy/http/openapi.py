@@ -4,6 +4,7 @@
 The one idea: nothing of it is written by hand, so it cannot say anything else than what is sent.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
@@ -17,6 +18,7 @@ from fodc_proxy.http.routes import Call, Media, NothingAsked, Parts, Route, Told
 
 PATH: Final = "/openapi.json"
 DOCUMENT: Final = web.AppKey("document", bytes)
+_IN_PATH: Final = re.compile(r"{(\w+)}")
 _REF: Final = "#/components/schemas/{name}"
 Schema: TypeAlias = dict[str, object]
 _SCHEMES: Final = {
@@ -109,9 +111,9 @@ def _response(one: Told, known: dict[type, Schema]) -> Schema:
 
 def _parameters(row: Route, known: dict[type, Schema], components: Schema) -> list[Schema]:
     parameters: list[Schema] = []
-    if "{id}" in row.path:
+    for name in _IN_PATH.findall(row.path):
         schema = {"type": "string", "minLength": 1}
-        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
+        parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
     if row.query is not None:
         parameters += _query(_resolved(known[row.query], components))
     for name in row.headers:

@@ -22,6 +22,7 @@ from fodc_api.words import Right
 from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
+from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
@@ -53,6 +54,7 @@ class Parts:
     registry: Registry
     rounds: Rounds
     views: Views
+    findings: Findings
     last_known: LastKnown
     engine: Engine
     store: ArtifactStore

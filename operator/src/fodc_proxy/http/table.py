@@ -9,6 +9,7 @@ from fodc_api import requests as requests_api
 from fodc_api.access import LinkQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.findings import Crash, FindingsQuery, PressureEvent
 from fodc_api.lifecycle import Lifecycle
 from fodc_api.proxy import Alive, Health, Readiness, Version
 from fodc_api.topology import Topology
@@ -19,6 +20,7 @@ from fodc_proxy.http import (
     cluster,
     configuration,
     evidence,
+    findings,
     health,
     metrics,
     openapi,
@@ -111,6 +113,49 @@ _EXISTING: Final = (
         told({200: Told("Groups and reports.", Lifecycle)}, (), as_text=_AS_TEXT),
         querying(PassedOver, evidence.lifecycle),
         is_existing=True,
+    ),
+    Route(
+        "GET",
+        "/diagnostics",
+        "crashes",
+        "Crashes of the nodes, also of those that are gone",
+        Right.ARTIFACTS,
+        FindingsQuery,
+        None,
+        told({200: Told("Crashes.", tuple[Crash, ...])}, (400,), as_text=_AS_TEXT),
+        querying(FindingsQuery, findings.crashes),
+        is_existing=True,
+        is_read_audited=True,
+    ),
+    Route(
+        "GET",
+        "/pressure-profiles",
+        "pressureEvents",
+        "Times at which nodes came near their memory limit",
+        Right.VIEW,
+        FindingsQuery,
+        None,
+        told({200: Told("Events.", tuple[PressureEvent, ...])}, (400,), as_text=_AS_TEXT),
+        querying(FindingsQuery, findings.events),
+        is_existing=True,
+    ),
+    Route(
+        "GET",
+        findings.PROFILE,
+        "downloadPressureProfile",
+        "A heap or goroutine profile of such an event",
+        Right.ARTIFACTS,
+        None,
+        None,
+        told(
+            {200: _BYTES, 206: _BYTES, 304: Told("The caller has it.", _EMPTY)},
+            (400, 404, 410, 416),
+            as_text=(*_AS_TEXT, 410),
+        ),
+        querying(PassedOver, findings.profile),
+        headers=("Range", "If-Range", "If-None-Match"),
+        is_existing=True,
+        is_read_audited=True,
     ),
 )
 

@@ -14,10 +14,13 @@ REQUESTS = "requests"
 PROBE = "probe"
 """Written to see whether the store takes writes again."""
 MANIFEST_SUFFIX = ".manifest.json"
+_RECORDS = frozenset({"crash", "pressure"})
 
 
 def extension(profile: str) -> str:
     """How files of this profile end."""
+    if profile in _RECORDS:
+        return ".json"
     known = profile in set(Profile)
     return Profile(profile).facts.extension if known else ".bin"
 

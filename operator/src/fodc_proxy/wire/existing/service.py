@@ -35,7 +35,7 @@ from fodc_proxy.queries.lanes import FODC_METRICS_LANE
 from fodc_proxy.telemetry import Telemetry
 from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing import codec
-from fodc_proxy.wire.existing.evidence_streams import KINDS, STREAMS, EvidenceStreams
+from fodc_proxy.wire.existing.evidence_streams import STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.rpc.status import Status
@@ -233,6 +233,7 @@ class FodcService:
                 outbox.close()
         self._registry.disconnected(agent_id)
         self._rounds.gone(agent_id)
+        self.evidence.gone(agent_id)
 
     # ---- data streams ---------------------------------------------------------------------------
 
@@ -268,13 +269,14 @@ class FodcService:
         outbox = Outbox(context, self._writers)
         if connection is not None:
             connection.streams[method] = outbox
+            self.evidence.opened(method)
         try:
             while (data := await read(context)) is not None:
                 if connection is None or self._connections.get(agent_id) is not connection:
                     self.dropped.unknown_agent += 1
                 elif method == "StreamMetrics":
                     await self._metrics_arrived(connection, data)
-                elif method in KINDS:
+                else:
                     await self.evidence.arrived(agent_id, method, data)
                 data = b""  # the next read waits for long; let go of what was read
         finally:

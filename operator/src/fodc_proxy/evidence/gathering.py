@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gathers what nodes left behind before anybody asks for it.
+
+The one idea: the pod that crashed is the one that goes, so everything that an agent can tell is
+asked for when its stream opens, and every half minute, and is kept.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from fodc_api.findings import PressureEvent
+from fodc_proxy.evidence.asking import Agents
+from fodc_proxy.evidence.crashes import Crashes
+from fodc_proxy.evidence.findings import KeptCrash
+from fodc_proxy.evidence.keeping import Keeper
+from fodc_proxy.evidence.parts import Chunk, CrashTold, ListEnd
+from fodc_proxy.evidence.pressures import Pressures
+from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.queries.results import Selection
+
+EVERY_S: Final = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Findings:
+    """Crashes and pressure events, and the task that looks after them."""
+
+    def __init__(self, registry: Registry, agents: Agents, keeper: Keeper) -> None:
+        self.crashes = Crashes(registry, agents, keeper)
+        self.pressures = Pressures(registry, agents, keeper)
+        self._registry = registry
+        self._keeper = keeper
+        self._is_loaded = False
+        self._woken = asyncio.Event()
+        self._wants_all = True
+        self._gathering: asyncio.Task[None] | None = None
+
+    # ---- told by the streams --------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """A stream has opened: there may be something to fetch."""
+        self._wants_all = True
+        self._woken.set()
+
+    def crash(self, agent_id: str, told: CrashTold) -> None:
+        """An agent has told of a crash."""
+        self.crashes.told(agent_id, told)
+        if self.crashes.unkept:
+            self._woken.set()
+
+    async def pressure(self, agent_id: str, told: PressureEvent | ListEnd | Chunk) -> None:
+        """An agent has said something of pressure."""
+        match told:
+            case PressureEvent():
+                self.pressures.event(agent_id, told)
+            case ListEnd():
+                self.pressures.list_end(agent_id, told.request_id)
+            case Chunk():
+                await self.pressures.chunk(agent_id, told)
+
+    def gone(self, agent_id: str, *, pressure: bool) -> None:
+        """The stream of crashes, or of pressure, has ended."""
+        if pressure:
+            self.pressures.gone(agent_id)
+        else:
+            self.crashes.gone(agent_id)
+
+    # ---- life -----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Read back what an earlier life has kept, once the store is open."""
+        if self._is_loaded or not self._keeper.is_open:
+            return
+        for kept in await self._keeper.load():
+            if isinstance(kept, KeptCrash):
+                self.crashes.restore(kept)
+            else:
+                self.pressures.restore(kept)
+        self._is_loaded = True
+
+    def start(self) -> None:
+        """Begin to gather."""
+        self._gathering = asyncio.create_task(self._gather(), name="findings")
+
+    async def stop(self) -> None:
+        """End all work and wait for it."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            await asyncio.gather(self._gathering, return_exceptions=True)
+
+    async def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, due_s - loop.time())):
+                    await self._woken.wait()
+            except TimeoutError:
+                self._wants_all, due_s = True, loop.time() + EVERY_S
+            self._woken.clear()
+            try:
+                await self._turn()
+            except Exception:  # noqa: BLE001 - logged; the next turn may do better
+                _log.exception("what nodes left behind could not be gathered")
+
+    async def _turn(self) -> None:
+        await self.open()
+        if self._wants_all:
+            self._wants_all = False
+            for member in self._registry.members():
+                if member.is_living:
+                    self.crashes.ask(member.agent_id)
+            await self.pressures.refresh(Selection())
+        if self._keeper.is_open:
+            await self.crashes.keep()
+            await self.pressures.keep()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings in the store: written once, read back after a start.
+
+The one idea: a finding is an artifact, so the store's rules hold for it: committed whole, verified
+when read, ended by retention, and there after the node and the proxy have gone.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from fodc_api.findings import Crash, PressureEvent
+from fodc_protocol.errors import FodcError, Reason
+from fodc_proxy.evidence.findings import (
+    CRASH,
+    PRESSURE,
+    Kept,
+    KeptCrash,
+    KeptPressure,
+    Origin,
+    profile_artifact_id,
+    profile_manifest,
+    record_id,
+    record_manifest,
+)
+from fodc_proxy.storage.artifacts import ArtifactStore, Stored
+from fodc_proxy.storage.errors import StorageError
+from fodc_proxy.storage.partials import Partials
+
+# What of a record is read back: more than one is let in with.
+_RECORD_BYTES: Final = 8 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Receiving:
+    """The bytes of one profile as they come in; raises FodcError for what was not announced."""
+
+    def __init__(self, partials: Partials, kept: KeptPressure, type_: str, size_bytes: int) -> None:
+        self.kept, self.type = kept, type_
+        self.id = profile_artifact_id(kept, type_)
+        self._partials = partials
+        self._announced_bytes = size_bytes
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    async def append(self, data: bytes) -> None:
+        """Take a piece; raises FodcError for more than was announced."""
+        if self._bytes + len(data) > self._announced_bytes:
+            raise self._wrong(f"more than the {self._announced_bytes} bytes that were announced")
+        if data:
+            await self._partials.append(self.id, self._bytes, data)
+            self._digest.update(data)
+            self._bytes += len(data)
+
+    async def commit(self, store: ArtifactStore) -> None:
+        """Keep the whole; raises FodcError for less than was announced."""
+        if self._bytes != self._announced_bytes:
+            raise self._wrong(f"{self._bytes} of {self._announced_bytes} announced bytes came")
+        sha256 = self._digest.hexdigest()
+        path = await self._partials.verify(self.id, self._bytes, sha256)
+        await store.commit(profile_manifest(self.kept, self.type, self._bytes, sha256), path)
+        await self._partials.discard(self.id)
+
+    async def drop(self) -> None:
+        """Let go of what has come."""
+        try:
+            await self._partials.discard(self.id)
+        except StorageError as error:
+            _log.warning("%s: %s", self.id, error.message)
+
+    @staticmethod
+    def _wrong(message: str) -> FodcError:
+        return FodcError(message, reason=Reason.TRUNCATED)
+
+
+class Keeper:
+    """The findings of all nodes in the store; nothing is written before the store is open."""
+
+    def __init__(
+        self, store: ArtifactStore, partials: Partials, is_open: Callable[[], bool]
+    ) -> None:
+        self.store = store
+        self._partials = partials
+        self._is_open = is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store can be read and written."""
+        return self._is_open()
+
+    def has(self, kept: Kept) -> bool:
+        """Say whether the record is stored."""
+        return self.store.find(record_id(kept)) is not None
+
+    def profile(self, kept: KeptPressure, type_: str) -> Stored | None:
+        """Return a whole profile of an event."""
+        stored = self.store.find(profile_artifact_id(kept, type_))
+        return None if stored is None or stored.damage else stored
+
+    def receive(self, kept: KeptPressure, type_: str, size_bytes: int) -> Receiving:
+        """Begin to take the bytes of a profile in."""
+        return Receiving(self._partials, kept, type_, size_bytes)
+
+    async def keep(self, kept: Kept) -> None:
+        """Store a record; raises StorageError."""
+        content = msgspec.json.encode(_record(kept))
+        id_ = record_id(kept)
+        await self._partials.append(id_, 0, content)
+        await self.store.commit(record_manifest(kept, content), self._partials.path(id_))
+        await self._partials.discard(id_)
+
+    async def load(self) -> list[Kept]:
+        """Read all records back; one that cannot be read hides no other."""
+        found: list[Kept] = []
+        for stored in reversed(self.store.select()):
+            if stored.manifest.profile in {CRASH, PRESSURE} and not stored.damage:
+                try:
+                    found.append(_read(stored, await self._content(stored)))
+                except (FodcError, msgspec.MsgspecError, ValueError) as error:
+                    _log.warning("%s cannot be read: %s", stored.key, error)
+        return found
+
+    async def _content(self, stored: Stored) -> bytes:
+        size_bytes = stored.manifest.size_bytes
+        if size_bytes > _RECORD_BYTES:
+            raise StorageError(f"a record of {size_bytes} bytes is none of ours")
+        return b"".join([block async for block in self.store.stream(stored, 0, size_bytes)])
+
+
+def _record(kept: Kept) -> Crash | PressureEvent:
+    return kept.crash if isinstance(kept, KeptCrash) else kept.event
+
+
+def _read(stored: Stored, content: bytes) -> Kept:
+    told = stored.manifest
+    if told.profile == CRASH:
+        crash = msgspec.json.decode(content, type=Crash)
+        agent_id = crash.agent_id
+        origin = Origin(told.namespace, told.pod, told.role, agent_id, told.agent_version)
+        return KeptCrash(origin, crash)
+    event = msgspec.json.decode(content, type=PressureEvent)
+    origin = Origin(told.namespace, told.pod, told.role, event.agent_id, told.agent_version)
+    return KeptPressure(origin, event, is_live=False)
