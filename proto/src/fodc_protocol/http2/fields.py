@@ -13,26 +13,28 @@ _FORBIDDEN: Final = frozenset(
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}")
 _IN_NO_VALUE: Final = re.compile(rb"[\x00\r\n]")
+# What is the same, or one of few, for most calls is read once; tokens are none of it.
+_COMMON: Final = frozenset({b"content-type", b"te", b"user-agent", b"agent_id"})
 _COMMON_BYTES: Final = 64
 
 
 def headers_of(fields: Fields) -> dict[str, str]:
     """Return fields of headers or trailers by name; raises BrokenStreamError."""
     headers: dict[str, str] = {}
-    for raw, value in fields:
-        name = _common_name(raw) if len(raw) <= _COMMON_BYTES else _checked_name(raw)
-        if _IN_NO_VALUE.search(value) or (name == "te" and value != b"trailers"):
-            raise BrokenStreamError(Code.PROTOCOL_ERROR)
-        text = value.decode("latin-1")
-        headers[name] = f"{headers[name]},{text}" if name in headers else text
+    for field in fields:
+        is_common = len(field[1]) <= _COMMON_BYTES and field[0] in _COMMON
+        name, value = _known(field) if is_common else _checked(field)
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
 
 
-def _checked_name(raw: bytes) -> str:
-    name = raw.decode("latin-1")
-    if _NAME.fullmatch(raw) is None or name in _FORBIDDEN:
+def _checked(raw: tuple[bytes, bytes]) -> tuple[str, str]:
+    """Return a field as texts; raises BrokenStreamError."""
+    name, value = raw[0].decode("latin-1"), raw[1].decode("latin-1")
+    is_wrong = _NAME.fullmatch(raw[0]) is None or _IN_NO_VALUE.search(raw[1])
+    if is_wrong or name in _FORBIDDEN or (name == "te" and value != "trailers"):
         raise BrokenStreamError(Code.PROTOCOL_ERROR)
-    return name
+    return name, value
 
 
-_common_name: Final = lru_cache(512)(_checked_name)
+_known: Final = lru_cache(512)(_checked)

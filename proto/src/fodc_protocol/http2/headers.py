@@ -108,6 +108,9 @@ class HeaderReader:
 
     def _field(self, first: int) -> tuple[bytes, bytes]:
         if first & 0x80:
+            if 0x80 < first < 0x80 + len(_STATIC):
+                self._at += 1
+                return _STATIC[first & 0x7F]
             return self._entry(self._integer(7))
         if first & 0x40:
             field = self._literal(6, is_secret=False)
@@ -137,17 +140,23 @@ class HeaderReader:
         self._table.add(name, value)
 
     def _literal(self, bits: int, *, is_secret: bool) -> tuple[bytes, bytes]:
-        index = self._integer(bits)
-        name = self._entry(index)[0] if index else self._string(is_secret=False)
+        if self._block[self._at] & (1 << bits) - 1:
+            name = self._entry(self._integer(bits))[0]
+        else:
+            self._at += 1
+            name = self._string(is_secret=False)
         return name, self._string(is_secret=is_secret)
 
     def _string(self, *, is_secret: bool) -> bytes:
         """Return a string; short ones that are no secret are decoded once for all connections."""
         if self._at >= len(self._block):
             raise _broken(_TRUNCATED)
-        is_coded = self._block[self._at] & 0x80
-        size = self._integer(7)
-        start = self._at
+        first = self._block[self._at]
+        is_coded, size = first & 0x80, first & 0x7F
+        if size < 0x7F:
+            start = self._at + 1
+        else:
+            size, start = self._integer(7), self._at
         self._at = end = start + size
         if end > len(self._block):
             raise _broken(_TRUNCATED)

@@ -81,14 +81,13 @@ class Line(asyncio.BufferedProtocol):
         self.begin(transport)
 
     def begin(self, transport: Carriage) -> None:
-        """Greet at once: settings that are there before the first call spare a table."""
+        """Begin; our greeting goes with the first answer, behind the client's."""
         self._transport = transport
         transport.set_write_buffer_limits(_MOST_UNSENT_BYTES)
         place = transport.get_extra_info("peername")
         if isinstance(place, tuple) and len(place) >= 2:
             self.peer = Address(str(place[0]).removeprefix("::ffff:"), int(place[1]))
         self._shared.lines.add(self)
-        self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Lend the buffer of all, with what is left of the last reading at its beginning."""
