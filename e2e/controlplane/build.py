@@ -2,7 +2,8 @@
 """Find the programs of a Kubernetes control plane, or build them from Go modules.
 
 The one idea: go.mod and go.sum in this folder pin everything as `tool` dependencies, and the
-programs live in the user's cache under a hash of their go.sum, so a checkout builds once.
+programs live in the user's cache under a hash of their go.sum, so a checkout builds once. Two
+programs of other tests are had in the same way: h2spec, and a client on grpc-go.
 KUBEBUILDER_ASSETS names a folder whose programs are preferred, as controller-runtime's tests do.
 
     python -m e2e.controlplane.build [NAME ...]     builds what is missing, prints the folder
@@ -66,6 +67,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "kwok": Source(MODULE_DIRECTORY / "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     "kustomize": Source(INSTALLING_DIRECTORY, "sigs.k8s.io/kustomize/kustomize/v5"),
     "h2spec": Source(MODULE_DIRECTORY / "h2spec", "github.com/summerwind/h2spec/cmd/h2spec"),
+    "grpc_caller": Source(MODULE_DIRECTORY.parent / "grpc_caller", "."),
     "crane": Source(INSTALLING_DIRECTORY, "github.com/google/go-containerregistry/cmd/crane"),
 }
 
@@ -94,8 +96,11 @@ def building_is_permitted() -> bool:
 
 
 def cache_directory(module: Path = MODULE_DIRECTORY) -> Path:
-    """Return where the programs of a Go module are kept, by its go.sum."""
-    digest = hashlib.sha256((module / "go.sum").read_bytes()).hexdigest()[:16]
+    """Return where the programs of a Go module are kept, by its go.sum and its own sources."""
+    hashed = hashlib.sha256((module / "go.sum").read_bytes())
+    for source in sorted(module.glob("*.go")):
+        hashed.update(source.read_bytes())
+    digest = hashed.hexdigest()[:16]
     return cache_root() / f"{module.name}-{digest}"
 
 
