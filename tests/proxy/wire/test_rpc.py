@@ -14,6 +14,7 @@ import pytest
 
 from fodc_proxy.wire import server as serving
 from fodc_proxy.wire.rpc import call as calls
+from fodc_proxy.wire.rpc import pool as pools
 from fodc_proxy.wire.rpc import pulse
 from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.rpc.status import Status
@@ -66,7 +67,18 @@ class Service:
         raise ValueError("a secret of ours")
 
     async def small(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
         await context.read(100_000)
+
+    async def deaf(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
+        await asyncio.Event().wait()
+
+    def pool(self) -> Pool:
+        return self.contexts[0]._carrier.pool
+
+    def waiting_first(self) -> int:
+        return len(self.contexts[0]._carrier.first_pool._waiting) if self.contexts else 0
 
     async def pour(self, _requests: object, context: object) -> None:
         self.contexts.append(context)
@@ -82,6 +94,7 @@ class Service:
             "answer_and_refuse",
             "fail",
             "small",
+            "deaf",
             "pour",
         )
         return {f"/t.T/{name}": getattr(self, name) for name in named}
@@ -506,10 +519,47 @@ def test_a_large_message_that_does_not_come_whole_gives_its_place_back(monkeypat
             client.call(1, "/t.T/echo")
             client.writer.write(frame(DATA, 0, 1, b"\x00\x00\xff\xff\xff"))
             trailers = await client.next_of(1)
-            pool = service.contexts[0]._carrier.pool
+            pool = service.pool()
             return trailers, pool._taken_bytes, pool.kept_bytes
 
     trailers, taken_bytes, kept_bytes = scene(play)
 
     assert b"grpc-status\x014" in trailers
     assert (taken_bytes, kept_bytes) == (0, 0)
+
+
+def test_strangers_who_stall_take_no_room_from_those_who_are_known():
+    async def play(server, service):
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(2):
+                client = await stack.enter_async_context(Bare(server))
+                client.writer.write(GREETING)
+                for number in range(50):
+                    client.call(2 * number + 1, "/t.T/small")
+                    half = frame(DATA, 0, 2 * number + 1, b"\x00\x00\x01\x86\xa0")
+                    client.writer.write(half)
+            await until(service.waiting_first)
+            line = await stack.enter_async_context(channel(server))
+            stream = line.stream_stream("/t.T/echo")()
+            await stream.write(bytes(20 * MIB))
+            return len(await stream.read())
+
+    assert scene(play) == 20 * MIB
+
+
+def test_a_peer_that_makes_us_keep_more_than_anybody_may_is_gone(monkeypatch):
+    monkeypatch.setattr(pools, "MOST_KEPT_BYTES", 100_000)
+
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            for number in range(3):
+                client.call(2 * number + 1, "/t.T/deaf")
+                for _ in range(3):
+                    client.writer.write(frame(DATA, 0, 2 * number + 1, bytes(16_000)))
+            with contextlib.suppress(ConnectionError):
+                while await client.reader.read(1000):
+                    pass
+            await until(lambda: service.pool().kept_bytes == 0)
+
+    scene(play)

@@ -23,6 +23,7 @@ class Carrier(Protocol):
     """The connection as a call sees it."""
 
     pool: Pool
+    first_pool: Pool
     peer: Address
     certificate_names: tuple[str, ...]
     is_tls: bool
@@ -49,6 +50,7 @@ class Call:
     __slots__ = (
         "_buffer",
         "_carrier",
+        "_lender",
         "_limit_bytes",
         "_most_bytes",
         "_reader",
@@ -86,6 +88,7 @@ class Call:
         self._buffer: bytearray | None = None
         self._reader: asyncio.Future[bytes | None] | None = None
         self._wanted_bytes = 0  # how many the reader waits for in all
+        self._lender = carrier.pool
         self._reserved_bytes = 0
 
     # ---- for handlers ---------------------------------------------------------------------------
@@ -113,6 +116,8 @@ class Call:
         """
         self._give_back()
         self._limit_bytes = most_bytes or self._most_bytes
+        # Who may send little only, such as a stranger, takes no room from those who are known.
+        self._lender = self._carrier.first_pool if most_bytes else self._carrier.pool
         while (message := self._next()) is None and not self.is_ended:
             if (message := await self._more()) is not None:
                 return message
@@ -226,7 +231,7 @@ class Call:
             self._carrier.allow(self.stream_id, missing_bytes, wanted_bytes)
             return await self._wait()
         if not self._reserved_bytes:
-            await self._carrier.pool.take(self._wanted_bytes)
+            await self._lender.take(self._wanted_bytes)
             self._reserved_bytes = self._wanted_bytes
             return None  # something may have come meanwhile
         self._carrier.allow(self.stream_id, missing_bytes, missing_bytes)
@@ -247,7 +252,7 @@ class Call:
     def _give_back(self) -> None:
         """Let another large message in."""
         if self._reserved_bytes:
-            self._carrier.pool.give(self._reserved_bytes)
+            self._lender.give(self._reserved_bytes)
             self._reserved_bytes = 0
 
 

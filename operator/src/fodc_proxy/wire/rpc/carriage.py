@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Protocol, TypeAlias
 
 from fodc_protocol.http2.frames import FRAME_BYTES, HEAD_BYTES
-from fodc_proxy.wire.rpc.pool import Pool
+from fodc_proxy.wire.rpc.pool import FIRST_POOL_BYTES, Pool
 from fodc_proxy.wire.streams import Context
 
 StreamHandler: TypeAlias = Callable[[object, Context], Coroutine[object, object, None]]
@@ -64,6 +64,7 @@ class Shared:
     __slots__ = (
         "_empty",
         "buffer",
+        "first_pool",
         "lines",
         "loop",
         "max_message_bytes",
@@ -83,6 +84,7 @@ class Shared:
         self.max_message_bytes = max_message_bytes
         self.loop = loop
         self.pool = Pool()
+        self.first_pool = Pool(FIRST_POOL_BYTES)
         self.lines: set[Watched] = set()
         self.buffer = bytearray(FRAME_BYTES + HEAD_BYTES + READ_BYTES)
         self.view = memoryview(self.buffer)

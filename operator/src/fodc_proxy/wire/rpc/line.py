@@ -51,6 +51,7 @@ class Line(asyncio.BufferedProtocol):
         "_shared",
         "_transport",
         "certificate_names",
+        "first_pool",
         "is_tls",
         "peer",
         "pool",
@@ -58,6 +59,7 @@ class Line(asyncio.BufferedProtocol):
 
     def __init__(self, shared: Shared) -> None:
         self.pool = shared.pool
+        self.first_pool = shared.first_pool
         self.peer = Address("", 0)
         self.certificate_names: tuple[str, ...] = ()
         self.is_tls = False

@@ -11,6 +11,8 @@ from collections import deque
 from typing import Final
 
 LARGE_POOL_BYTES: Final = 64 * 1024 * 1024
+FIRST_POOL_BYTES: Final = 8 * 1024 * 1024
+"""For those who have not said yet who they are."""
 MOST_KEPT_BYTES: Final = LARGE_POOL_BYTES + 128 * 1024 * 1024
 
 
