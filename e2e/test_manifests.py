@@ -117,6 +117,7 @@ def test_the_monitoring_overlay_adds_its_objects_to_the_default(
 
     assert names("overlays/monitoring") - names("overlays/default") == {
         ("ServiceMonitor", "fodc-proxy"),
+        ("Service", "fodc-operator-replicas"),
         ("PodMonitor", "fodc-webhook"),
         ("PrometheusRule", "fodc"),
         ("NetworkPolicy", "fodc-operator-monitoring"),

@@ -20,6 +20,7 @@ from fodc_webhook import settings as webhook_settings
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
 from tests.manifests.schemas import ROOT
+from tests.manifests.words import known_families
 
 MANIFESTS = ROOT / "manifests"
 BASE = MANIFESTS / "base"
@@ -482,14 +483,19 @@ def test_api_servers_reach_the_webhook_from_anywhere() -> None:
 # ---- monitoring ------------------------------------------------------------------------------
 
 
-def test_the_monitor_scrapes_the_leader_under_the_job_that_dashboards_know() -> None:
+def test_the_monitor_scrapes_every_replica_under_the_job_that_dashboards_know() -> None:
     monitor = one("ServiceMonitor", "fodc-proxy", among=everything())["spec"]
     (endpoint,) = monitor["endpoints"]
-    labels = one("Service", "fodc-proxy-http")["metadata"]["labels"]
+    service = one("Service", "fodc-operator-replicas", among=everything())
+    labels = service["metadata"]["labels"]
     wanted = dict(monitor["selector"]["matchLabels"])
 
     assert wanted.pop("app.kubernetes.io/name") == "banyandb-fodc"
     assert wanted.items() <= labels.items()
+    assert wanted.items().isdisjoint(
+        one("Service", "fodc-proxy-http")["metadata"]["labels"].items()
+    )
+    assert service["spec"]["selector"] == COMPONENT
     assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "fodc-proxy"}]
 
@@ -500,24 +506,6 @@ def test_every_alert_tells_what_it_means_and_what_to_do() -> None:
 
     assert [a["alert"] for a in alerts if set(a["annotations"]) != {"summary", "description"}] == []
     assert [a["alert"] for a in alerts if "severity" not in a["labels"]] == []
-
-
-def known_families() -> set[str]:
-    """Names of families in the sources, as the calls that make them spell them."""
-    sources = ROOT / "operator" / "src"
-    proxy = "".join(p.read_text() for p in (sources / "fodc_proxy").rglob("*.py"))
-    operator = "".join(p.read_text() for p in (sources / "fodc_operator").rglob("*.py"))
-    figures = (sources / "fodc_webhook/figures.py").read_text()
-    return {
-        *(f"fodc_proxy_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', proxy)),
-        *(f"fodc_proxy_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', proxy)),
-        *re.findall(r'"(fodc_proxy_\w+)"', proxy),
-        *(f"fodc_operator_{name}" for name in re.findall(r'\.gauge\(\s*"(\w+)"', operator)),
-        *(
-            f"fodc_webhook_{name}"
-            for name in re.findall(r'_(?:gauge|counter)\(\s*"(\w+)"', figures)
-        ),
-    }
 
 
 def test_every_family_of_an_alert_is_one_that_the_programs_have() -> None:

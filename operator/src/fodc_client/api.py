@@ -164,7 +164,7 @@ class ProxyClient:
         return await self._read("GET", path, Request, query, extra_wait_s=wait_s)
 
     async def cancel_request(self, request_id: str, mode: CancelMode) -> Answer[Request]:
-        """DELETE one request: `stop` keeps what was recorded, `abort` discards it."""
+        """DELETE one request: `stop` fetches what nodes have finished, `abort` discards it."""
         path = f"/diagnostics/requests/{quote(request_id, safe='')}"
         return await self._read("DELETE", path, Request, CancelQuery(mode))
 

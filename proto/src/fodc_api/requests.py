@@ -52,7 +52,10 @@ class CancelQuery(Query, frozen=True):
 
     mode: Annotated[
         CancelMode,
-        Meta(description="stop keeps what there is, abort discards what is not complete."),
+        Meta(
+            description="stop still fetches what nodes have finished, abort discards it; "
+            "what runs leaves nothing."
+        ),
     ] = CancelMode.ABORT
 
 

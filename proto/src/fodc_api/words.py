@@ -79,9 +79,9 @@ class CancelMode(StrEnum):
     """How a request is ended early."""
 
     STOP = "stop"
-    """Keep what there is."""
+    """What nodes have finished is still fetched; what runs leaves nothing."""
     ABORT = "abort"
-    """Discard what is not complete yet."""
+    """What is not stored yet is discarded."""
 
 
 class DifferenceKind(StrEnum):

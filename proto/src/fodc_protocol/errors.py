@@ -100,7 +100,7 @@ _ADVICE: Final[dict[Reason, str]] = {
     Reason.NOT_FOUND: "Check the name; list what there is first.",
     Reason.UNAUTHENTICATED: "Send a valid token or client certificate.",
     Reason.FORBIDDEN: "Ask for a role that permits this, or use one that you have.",
-    Reason.CANCELLED: "It was stopped on demand; what had been captured is kept.",
+    Reason.CANCELLED: "It was stopped on demand; what had succeeded is kept, what ran is not.",
     Reason.ABORTED: "It was aborted on demand and its results were discarded; repeat if needed.",
     Reason.NO_TARGETS: "No node matches; list the nodes and widen names, roles or tiers.",
     Reason.ALL_TARGETS_FAILED: "Read the reason of each target; they often share one cause.",

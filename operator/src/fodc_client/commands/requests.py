@@ -116,7 +116,7 @@ def _add_cancel(verbs: "Subparsers") -> None:
         choices=tuple(CancelMode),
         default=CancelMode.ABORT,
         metavar="MODE",
-        help="stop keeps what was recorded so far, abort discards it (default: abort)",
+        help="stop still fetches what nodes have finished, abort discards it (default: abort)",
     )
 
 

@@ -41,6 +41,7 @@ def quiet() -> None:
     """Leave what kopf says of each event, and of where it runs, out of the log."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("kopf.activities").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.engines.activities").setLevel(logging.WARNING)
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 

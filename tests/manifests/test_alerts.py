@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alerts by promtool: each fires when it should, none while all is well.
+
+The one idea: a case is what the programs tell, as promtool writes series, one per alert; names and
+words of the families are held against the sources in test_manifests.py.
+Needs `promtool` (Debian's package `prometheus`).
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.manifests.schemas import ROOT
+
+RULES = ROOT / "manifests" / "components" / "monitoring" / "rules.yaml"
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="NO PROMTOOL: not found; apt-get install prometheus"
+)
+WELL = {
+    'fodc_operator_leader{pod="a"}': "1+0x120",
+    'fodc_operator_leader{pod="b"}': "0+0x120",
+    'fodc_proxy_agents{phase="Online",node_role="data"}': "3+0x120",
+    'fodc_proxy_agents{phase="Offline",node_role="data"}': "0+0x120",
+    "fodc_proxy_conflicts_total": "4+0x120",
+    'fodc_proxy_store_state{state="Ready"}': "1+0x120",
+    'fodc_proxy_store_state{state="Full"}': "0+0x120",
+    'fodc_proxy_artifacts{state="Damaged"}': "0+0x120",
+    "fodc_proxy_unreadable_records": "0+0x120",
+    'banyandb_fodc_schema_consistency_status{group="g"}': "1+0x120",
+    "fodc_proxy_schema_check_age_seconds": "300+0x120",
+    'fodc_operator_injection_pods{namespace="n",policy="p",state="Missing"}': "0+0x120",
+    'fodc_operator_injection_pods{namespace="n",policy="p",state="Failed"}': "0+0x120",
+    'fodc_operator_injection_suspended{namespace="n",policy="p"}': "0+0x120",
+    'fodc_webhook_ready{pod="w"}': "1+0x120",
+    # Promtool begins at 0: an hour on, ten days are left.
+    'fodc_webhook_certificate_expiry_seconds{pod="w"}': "867600+0x120",
+    'fodc_webhook_requests_total{pod="w",outcome="injected",reason=""}': "0+1x120",
+}
+TROUBLE: dict[str, dict[str, str]] = {
+    "FodcProxyDown": {'fodc_operator_leader{pod="a"}': "0+0x120"},
+    "FodcAgentOffline": {'fodc_proxy_agents{phase="Offline",node_role="data"}': "1+0x120"},
+    "FodcAgentMissing": {'fodc_proxy_agent_missing{pod_name="x",reason="Timeout"}': "1+0x120"},
+    "FodcPodClaimedTwice": {"fodc_proxy_conflicts_total": "4+0x55 5+0x60"},
+    "FodcArtifactStoreInTrouble": {'fodc_proxy_store_state{state="Full"}': "1+0x120"},
+    "FodcArtifactsDamaged": {'fodc_proxy_artifacts{state="Damaged"}': "1+0x120"},
+    "FodcSchemaInconsistent": {'banyandb_fodc_schema_consistency_status{group="g"}': "2+0x120"},
+    "FodcSchemaNotChecked": {"fodc_proxy_schema_check_age_seconds": "3601+60x120"},
+    "FodcPodsWithoutAgent": {
+        'fodc_operator_injection_pods{namespace="n",policy="p",state="Missing"}': "2+0x120"
+    },
+    "FodcPodsNotInjectable": {
+        'fodc_operator_injection_pods{namespace="n",policy="p",state="Failed"}': "1+0x120"
+    },
+    "FodcInjectionSuspended": {
+        'fodc_operator_injection_suspended{namespace="n",policy="p"}': "1+0x120"
+    },
+    "FodcWebhookNotReady": {'fodc_webhook_ready{pod="w"}': "0+0x120"},
+    "FodcWebhookCertificateEnds": {
+        'fodc_webhook_certificate_expiry_seconds{pod="w"}': "600000+0x120"
+    },
+    "FodcInjectionFault": {
+        'fodc_webhook_requests_total{pod="w",reason="InjectionFailed"}': "_x54 1x66"
+    },
+}
+
+
+def alerts() -> list[str]:
+    groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
+    return [rule["alert"] for group in groups for rule in group["rules"]]
+
+
+def test_every_alert_has_a_case() -> None:
+    assert sorted(TROUBLE) == sorted(alerts())
+
+
+def firing(folder: Path, series: dict[str, str]) -> list[str]:
+    """Names of the alerts that fire after an hour of these series."""
+    rules = folder / "rules.yaml"
+    rules.write_text(yaml.safe_dump(yaml.safe_load(RULES.read_text())["spec"]))
+    case: dict[str, Any] = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": told} for name, told in series.items()],
+        "promql_expr_test": [
+            {"expr": 'sum by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "1h"}
+        ],
+    }
+    test = {"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [case]}
+    (folder / "test.yaml").write_text(yaml.safe_dump(test))
+    assert PROMTOOL is not None
+    answer = subprocess.run(
+        [PROMTOOL, "test", "rules", str(folder / "test.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = answer.stdout + answer.stderr
+    assert "FAILED" in told or answer.returncode == 0, told
+    return sorted(name for name in alerts() if f'alertname="{name}"' in told)
+
+
+@needs_promtool
+def test_no_alert_fires_while_all_is_well(tmp_path: Path) -> None:
+    assert firing(tmp_path, WELL) == []
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", list(TROUBLE))
+def test_an_alert_fires_when_it_should_and_no_other_does(tmp_path: Path, alert: str) -> None:
+    assert firing(tmp_path, WELL | TROUBLE[alert]) == [alert]
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "name"),
+    [
+        ("FodcProxyDown", 'fodc_operator_leader{pod="a"}'),
+        ("FodcWebhookNotReady", 'fodc_webhook_ready{pod="w"}'),
+    ],
+)
+def test_an_alert_fires_when_nobody_answers(tmp_path: Path, alert: str, name: str) -> None:
+    left = {one: told for one, told in WELL.items() if one != name}
+
+    assert firing(tmp_path, left) == [alert]
