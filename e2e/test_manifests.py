@@ -120,6 +120,7 @@ def test_the_monitoring_overlay_adds_its_objects_to_the_default(
         ("Service", "fodc-operator-replicas"),
         ("PodMonitor", "fodc-webhook"),
         ("PrometheusRule", "fodc"),
+        ("ClusterRoleBinding", "fodc-scraper-monitoring"),
         ("NetworkPolicy", "fodc-operator-monitoring"),
         ("NetworkPolicy", "fodc-webhook-monitoring"),
     }
@@ -181,7 +182,7 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         for d in documents.values()
         if d["kind"] in {"Role", "ClusterRole"}
         for rule in d["rules"]
-        for resource in rule["resources"]
+        for resource in rule.get("resources", [])
     }
     assert container["args"][-1] == "--cert-dir=/etc/fodc/webhook"
     assert operator["args"][-1] == "--webhook-config-name="
