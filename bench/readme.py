@@ -38,6 +38,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "proxy_kib_per_agent_fodc": ("the same, seven streams", "107 KiB"),
     "proxy_idle_rss_mib": ("memory of a proxy at rest", "16 MiB"),
     "hello_flood_growth_mib": ("what 40 greetings of 16 MiB leave behind", "–"),
+    "authorized_request_added_ms": ("what it costs to look at a caller, p99", "nobody is asked"),
     "capture_overhead_s": ("from request to stored artifact, beyond the profile itself", "–"),
     "requests_per_s": ("requests taken in durably, a second", "–"),
     "power_cut_lost": ("promises that power cuts cost", "–"),

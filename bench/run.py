@@ -50,6 +50,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
         "proxy_idle_rss_mib",
     ),
     "hello_flood": ("hello_flood_growth_mib",),
+    "authorized": ("authorized_request_added_ms",),
     "capture": ("capture_overhead_s",),
     "durable": ("requests_per_s", "power_cut_lost"),
     "client_start": ("client_start_s",),
