@@ -4,6 +4,7 @@
 import asyncio
 import json
 import logging
+import re
 
 import aiohttp
 
@@ -61,7 +62,7 @@ async def every_way(proxy, oidc, expired):
     async with aiohttp.ClientSession(f"http://{proxy.http_address}") as session:
         for row in ROUTES:
             for headers in ways(oidc, expired):
-                path = row.path.replace("{id}", "absent")
+                path = re.sub(r"{\w+}", "absent", row.path)
                 query = {"link": LINK} if row.takes_link else {}
                 async with session.request(
                     row.method,

@@ -13,6 +13,7 @@ from fodc_api.words import Right
 from fodc_protocol.options import Address
 from fodc_proxy.access.roles import Role, holds
 from fodc_proxy.access.settings import AccessSettings
+from fodc_proxy.http.routes import Media
 from fodc_proxy.http.table import ROUTES
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
@@ -43,6 +44,16 @@ def asked(tmp_path, scene, **access):
 
 def path_of(row):
     return re.sub(r"{\w+}", "absent", row.path)
+
+
+def test_every_change_and_every_route_that_gives_bytes_is_audited():
+    def gives_bytes(row):
+        bodies = (told.body for told in row.answers.values())
+        return any(isinstance(body, Media) and body.is_binary for body in bodies)
+
+    assert {row.name for row in ROUTES if gives_bytes(row) or row.method != "GET"} <= {
+        row.name for row in ROUTES if row.is_audited
+    }
 
 
 def test_every_row_refuses_who_has_no_token_or_a_wrong_one(tmp_path):
