@@ -277,6 +277,11 @@ OPERATOR_MAY: list[dict[str, str]] = [
         for verb in ("get", "list", "watch", "delete")
     ),
     {"group": "events.k8s.io", "resource": "events", "verb": "create", "namespace": "any"},
+    {"resource": "configmaps", "verb": "create", "namespace": "any"},
+    *(
+        {"resource": "configmaps", "name": "fodc-proxy-ca", "verb": verb, "namespace": "any"}
+        for verb in ("get", "patch")
+    ),
     {"group": "authentication.k8s.io", "resource": "tokenreviews", "verb": "create"},
     {"group": "authorization.k8s.io", "resource": "subjectaccessreviews", "verb": "create"},
     {"resource": "pods", "verb": "patch", "namespace": SYSTEM},
@@ -317,7 +322,8 @@ OPERATOR_MAY_NOT: list[dict[str, str]] = [
     {"resource": "nodes", "verb": "get"},
     {"resource": "nodes", "verb": "patch"},
     {"group": "apps", "resource": "deployments", "verb": "create", "namespace": "any"},
-    {"resource": "configmaps", "verb": "create", "namespace": "any"},
+    {"resource": "configmaps", "verb": "list", "namespace": "any"},
+    {"resource": "configmaps", "name": "other", "verb": "get", "namespace": "any"},
     {"resource": "pods", "verb": "patch", "namespace": "any"},
     {"resource": "pods", "verb": "create", "namespace": SYSTEM},
     {"resource": "pods", "subresource": "eviction", "verb": "create", "namespace": "any"},
@@ -403,6 +409,25 @@ def test_the_operator_creates_no_secret_but_its_certificate(installed: ControlPl
     assert token.message.endswith(
         "denied request: the operator may create the Secret fodc-webhook-certificate only, with a "
         "certificate"
+    )
+
+
+def test_the_operator_creates_no_config_map_but_the_authority_of_the_proxy(
+    installed: ControlPlane, namespace: str
+) -> None:
+    in_force(installed, "fodc-operator-config-map")
+    operator = installed.api().impersonating(OPERATOR)
+    path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
+    installed.wait_until(
+        "the policy is in force", lambda: operator.create(path, config_map("other")).status == 403
+    )
+
+    refused = operator.create(path, config_map("other"))
+
+    assert operator.create(path, config_map("fodc-proxy-ca")).status == 201
+    assert refused.message.endswith(
+        "denied request: the operator may create the ConfigMaps fodc-proxy-ca and "
+        "fodc-remote-agent only"
     )
 
 

@@ -8,6 +8,7 @@ the window of the flight recorder outlives both. All pods are made at once; each
 import base64
 import json
 import os
+import re
 import select
 import time
 import urllib.request
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from e2e import operators
@@ -25,6 +27,7 @@ from e2e.kubelet.databases import CONTAINER, METRICS_PORT, USER
 from e2e.kubelet.node import Node
 from e2e.kubelet.site import AGENT, Pod, Site, kill, start_ticks
 from fodc_protocol import pprof
+from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 pytestmark = pytest.mark.timeout(150)
 UP_TIME = "banyandb_system_up_time"
@@ -136,6 +139,59 @@ def test_a_database_gets_its_agent_which_registers(here: Site, name: str) -> Non
     assert (node["status"]["role"], node["status"]["tier"]) == ("Data", "hot")
     assert node["status"]["kubernetesNode"] == "node-0"
     assert {one["host"] for one in node["status"]["addresses"]} == {pod.ip}
+
+
+# ---- nobody unknown ---------------------------------------------------------------------------
+
+
+def answer_to(
+    here: Site, pod: str, uid: str, *token: str, audience: str = "fodc-proxy"
+) -> link.ProxyFrame:
+    """Say hello as this pod with a token of the API server; return what the proxy answers."""
+    authority = here.kubectl("get", "configmap", "fodc-proxy-ca", "-o", "jsonpath={.data.ca\\.crt}")
+    made = here.kubectl("create", "token", "default", f"--audience={audience}", *token)
+    metadata = (("authorization", f"Bearer {made.strip()}"),) if token else ()
+    identity = link.Identity(pod_name=pod, namespace=here.namespace, pod_uid=uid)
+    hello = link.Hello(protocol_min=1, protocol_max=1, identity=identity, incarnation="thief")
+    hello.state.node_role = "ROLE_DATA"
+    frame = link.AgentFrame(hello=hello).SerializeToString()
+    credentials = grpc.ssl_channel_credentials(authority.encode())
+    with grpc.secure_channel(here.operator.grpc, credentials) as channel:
+        call = channel.stream_stream("/fodc.v1.AgentLink/Connect")
+        answers = call(iter([frame]), metadata=metadata, timeout=20)
+        return link.ProxyFrame.FromString(next(answers))
+
+
+def bound_to(name: str, uid: str) -> tuple[str, ...]:
+    """Return whose token the API server is to make."""
+    return (
+        "--bound-object-kind=Pod",
+        f"--bound-object-name={name}",
+        f"--bound-object-uid={uid}",
+    )
+
+
+def test_agents_are_let_in_by_the_tokens_of_their_pods_and_by_nothing_less(here: Site) -> None:
+    for name in ("proc-0", "basic-0"):
+        wait_online(here, name)
+    uids = {one: here.pod(one).body["metadata"]["uid"] for one in ("proc-0", "basic-0")}
+    own = bound_to("basic-0", uids["basic-0"])
+
+    forged = answer_to(here, "proc-0", uids["proc-0"], *own)
+    nobody = answer_to(here, "proc-0", uids["proc-0"])
+    elsewhere = answer_to(here, "basic-0", uids["basic-0"], *own, audience="somebody-else")
+
+    assert forged.refusal.reason == "Forbidden"
+    assert forged.refusal.message == (
+        f"the token is of pod {here.namespace}/basic-0 {uids['basic-0']}: its pod name is "
+        "'basic-0', not 'proc-0'"
+    )
+    assert nobody.refusal.message.startswith("no token and no client certificate was shown")
+    assert elsewhere.refusal.reason == "Unauthenticated"
+    page = here.get("/metrics").decode()
+    assert re.search(r'fodc_proxy_agents_by_proof\{proof="PodToken"\} [1-9]', page)
+    assert 'proof="None"' not in page
+    assert 'fodc_proxy_agents_refused_total{reason="OtherAgent"} 1.0' in page
 
 
 def test_the_policy_says_that_every_pod_has_its_agent(here: Site) -> None:

@@ -20,7 +20,7 @@ import aiohttp
 import grpc
 from aiohttp import web
 
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_wire.fodc.v1 import agent_link_pb2 as link

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from tests.client.profiles import cpu_profile
 from tests.client.stage import Fails, Gives, Holds
 

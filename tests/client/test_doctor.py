@@ -21,7 +21,7 @@ from fodc_api.words import Contract, NodePhase
 from fodc_client import checkup
 from fodc_client.__main__ import main
 from fodc_protocol.errors import Reason, advice
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from tests.client.stage import Gives
 
 NOW = "2026-11-21T08:00:00.000Z"

@@ -17,6 +17,7 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", has_status=Fal
 INJECTIONS = Resource("fodc.banyandb.dev", "v1alpha1", "fodcinjections", "FodcInjection")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SECRETS = Resource("", "v1", "secrets", "Secret", has_status=False)
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", has_status=False)
 HOOKS = Resource(
     "admissionregistration.k8s.io",
     "v1",
@@ -24,7 +25,7 @@ HOOKS = Resource(
     "MutatingWebhookConfiguration",
     has_status=False,
 )
-SERVED_TOO = (PODS, LEASES, INJECTIONS, NAMESPACES, SECRETS, HOOKS)
+SERVED_TOO = (PODS, LEASES, INJECTIONS, NAMESPACES, SECRETS, CONFIG_MAPS, HOOKS)
 CLUSTER_WIDE = (NAMESPACES, HOOKS)
 FAST = Backoff(first_s=0.001, longest_s=0.01)
 

@@ -12,7 +12,7 @@ import aiohttp
 import grpc
 
 from fodc_protocol.options import Address
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
@@ -25,10 +25,11 @@ WAIT_S = 10.0
 
 @contextlib.asynccontextmanager
 async def running(tmp_path: Path, **told: object) -> AsyncIterator[Proxy]:
-    """A proxy on free ports; `told` are fields of Settings."""
-    limits = told.pop("limits", Limits())
-    settings = Settings(ANYWHERE, ANYWHERE, limits, data_dir=str(tmp_path / "data"), **told)
-    proxy = Proxy(settings)
+    """A proxy on free ports; `told` are fields of Settings, or the `host` that embeds it."""
+    limits, host = told.pop("limits", Limits()), told.pop("host", None)
+    grpc_listen = told.pop("grpc_listen", ANYWHERE)
+    settings = Settings(grpc_listen, ANYWHERE, limits, data_dir=str(tmp_path / "data"), **told)
+    proxy = Proxy(settings, host)
     await proxy.start()
     try:
         yield proxy
@@ -62,13 +63,21 @@ async def until(condition, what: str = "the condition") -> None:
 class Calling:
     """What both kinds of agent share: a channel and a task that answers."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self.channel = grpc.aio.insecure_channel(
-            proxy.grpc_address, options=[("grpc.use_local_subchannel_pool", 1)]
-        )
+    def __init__(
+        self, proxy: Proxy, token: str = "", tls: grpc.ChannelCredentials | None = None
+    ) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if tls is None:
+            self.channel = grpc.aio.insecure_channel(proxy.grpc_address, options)
+        else:
+            options.append(("grpc.ssl_target_name_override", "proxy.example"))
+            self.channel = grpc.aio.secure_channel(proxy.grpc_address, tls, options)
         self.tasks: list[asyncio.Task] = []
+        self.token = token
 
     def call(self, method: str, **metadata: str):
+        if self.token:
+            metadata["authorization"] = f"Bearer {self.token}"
         return self.channel.stream_stream(method)(metadata=tuple(metadata.items()))
 
     async def close(self) -> None:
@@ -96,8 +105,12 @@ class LinkAgent(Calling):
         *,
         incarnation: str = "i1",
         namespace: str = "banyandb",
+        pod_uid: str = "",
+        token: str = "",
+        tls: grpc.ChannelCredentials | None = None,
     ) -> None:
-        super().__init__(proxy)
+        super().__init__(proxy, token, tls)
+        self.pod_uid = pod_uid
         self.namespace = namespace
         self.pod_name, self.role, self.incarnation = pod_name, role, incarnation
         self.hung = False
@@ -116,7 +129,9 @@ class LinkAgent(Calling):
 
     def hello(self) -> link.Hello:
         state = link.NodeState(node_role=self.role, labels=self.labels)
-        identity = link.Identity(pod_name=self.pod_name, namespace=self.namespace)
+        identity = link.Identity(
+            pod_name=self.pod_name, namespace=self.namespace, pod_uid=self.pod_uid
+        )
         return link.Hello(
             protocol_min=1,
             protocol_max=1,
@@ -172,8 +187,10 @@ class LinkAgent(Calling):
 class GoAgent(Calling):
     """An agent of the existing contract with registration and metrics stream."""
 
-    def __init__(self, proxy: Proxy, pod_name: str, role: str = "ROLE_DATA") -> None:
-        super().__init__(proxy)
+    def __init__(
+        self, proxy: Proxy, pod_name: str, role: str = "ROLE_DATA", *, token: str = ""
+    ) -> None:
+        super().__init__(proxy, token)
         self.pod_name, self.role = pod_name, role
         self.hung = False
         self.commands: list[fodc.StreamMetricsResponse] = []

@@ -17,6 +17,7 @@ from fodc_webhook.certificates import Held, Rules, Step
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+SETTLING = 10 * MINUTE
 RULES = Rules()
 NAMES = certs.names_of("fodc-webhook", "fodc-system", ("127.0.0.1", "other.example"))
 
@@ -74,15 +75,15 @@ def test_a_ca_is_rotated_in_three_steps_with_time_between_them() -> None:
 
     both = stepped(held, due, expected=Step.ADD_CA)
     assert (len(both.authorities), both.issuer, both.leaf) == (2, old, held.leaf)
-    assert certs.decide(both, NAMES, due + MINUTE / 2, RULES).step is Step.KEEP
+    assert certs.decide(both, NAMES, due + SETTLING / 2, RULES).step is Step.KEEP
 
-    switched = stepped(both, due + MINUTE, expected=Step.ISSUE_LEAF)
+    switched = stepped(both, due + SETTLING, expected=Step.ISSUE_LEAF)
     assert (len(switched.authorities), switched.issuer) == (2, both.signer)
-    assert certs.decide(switched, NAMES, due + 1.5 * MINUTE, RULES).step is Step.KEEP
+    assert certs.decide(switched, NAMES, due + 1.5 * SETTLING, RULES).step is Step.KEEP
 
-    alone = stepped(switched, due + 2 * MINUTE, expected=Step.DROP_OLD_CA)
+    alone = stepped(switched, due + 2 * SETTLING, expected=Step.DROP_OLD_CA)
     assert (alone.authorities, alone.leaf) == ((both.signer,), switched.leaf)
-    assert certs.decide(alone, NAMES, due + 3 * MINUTE, RULES).step is Step.KEEP
+    assert certs.decide(alone, NAMES, due + 3 * SETTLING, RULES).step is Step.KEEP
 
 
 def broken(held: Held, how: str) -> Held:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
@@ -23,6 +24,7 @@ from fodc_kube.keeping import keep
 from fodc_kube.leader_label import LeaderLabel
 from fodc_kube.lease import Leadership
 from fodc_operator import telemetry
+from fodc_operator.access import certificates
 from fodc_operator.access.access_reviews import ClusterAccessReviews
 from fodc_operator.access.token_reviews import ClusterTokenReviews
 from fodc_operator.diagnostics.controller import Controller
@@ -35,7 +37,9 @@ from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_operator.policies.certificate_keeper import Fault
 from fodc_operator.policies.service import Policies
 from fodc_operator.settings import PROGRAM, Settings
+from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
+from fodc_proxy.access.agents import PodIdentity
 from fodc_proxy.captures.model import Request
 from fodc_proxy.runtime import Host, Proxy
 
@@ -84,7 +88,10 @@ class Operator:
         )
         engine.subscribe(self._request_changed)
         self.policies = Policies(
-            self.cluster, self.events, settings.policies, registered=self._is_registered
+            self.cluster,
+            self.events,
+            replace(settings.policies, authority=certificates.authority(server, settings)),
+            registered=self._is_registered,
         )
         self._bridge = Bridge(asyncio.get_running_loop())
         self._handlers = self._handlers_thread()
@@ -101,7 +108,12 @@ class Operator:
             elected=True,
             token_reviewer=ClusterTokenReviews(server),
             access_reviewer=ClusterAccessReviews(server),
+            certificate=certificates.kept(server, self._settings),
+            speaks_for=self._reaches,
         )
+
+    def _reaches(self, who: PodIdentity, claim: frames.Identity) -> bool:
+        return self.policies.reaches(who, claim)
 
     def _handlers_thread(self) -> HandlersThread:
         thread = HandlersThread(lambda: access_of(self._api), self._settings.namespaces)
@@ -131,6 +143,11 @@ class Operator:
         if lease.leads and self.policies.fault != Fault():
             # It leads all the same: agents and people need it, and the webhook is elsewhere.
             yield Check("webhook", ok=True, message=f"DOES NOT WORK: {self.policies.fault.message}")
+        yield from self._authority_check()
+
+    def _authority_check(self) -> Iterator[Check]:
+        if self.leadership.leads and (fault := self.policies.authority_fault):
+            yield Check("authority", ok=True, message=f"AGENTS MAY NOT KNOW THE PROXY: {fault}")
 
     def _stands_by(self) -> bool:
         """Say whether another replica leads: then this one is ready, for all that it has to do."""

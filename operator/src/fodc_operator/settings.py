@@ -61,6 +61,14 @@ _INJECTION: Final = (
         "More names or addresses by which the webhook is called.",
         "NAME,…",
     ),
+    Option(
+        "agent-ca-file",
+        Kind.STRING,
+        "",
+        "CA of the proxy's certificate, handed to agents in each namespace with a FodcInjection; "
+        "empty hands out the CA of the certificate that the leader keeps.",
+        "FILE",
+    ),
     *AGENT_OPTIONS,
 )
 _OWN: Final = (
@@ -170,6 +178,7 @@ class Settings:
     writes: Rules
     patience: Patience
     policies: PolicySettings
+    agent_ca_file: str = ""
 
 
 def resolved(
@@ -204,6 +213,7 @@ def settings_of(values: Resolved) -> Settings:
             ),
             _patience_of(values, embedded),
             _policies_of(values, own_namespace),
+            values.text("agent-ca-file"),
         )
     except BadRequestError as error:
         raise OptionError(error.message) from error

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,7 +19,10 @@ from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
+from fodc_proxy.access.agents import SpeaksFor
 from fodc_proxy.access.audit_log import AuditLog
+from fodc_proxy.access.gate import only_itself
+from fodc_proxy.access.gate_assembly import certificate_of, gate_of
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.gathering import Findings
@@ -44,6 +48,7 @@ from fodc_proxy.wire.outbox import Writers
 from fodc_proxy.wire.ports import HeardFrame, LinkListener
 from fodc_proxy.wire.server import GrpcServer, methods_of
 from fodc_proxy.wire.streams import Ramp, Turns
+from fodc_tls.serving import Source
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +123,10 @@ class Host:
     token_reviewer: TokenReviewer | None = None
     # Who decides what people of that cluster may.
     access_reviewer: AccessReviewer | None = None
+    # Where the certificate for agents comes from, unless files are told.
+    certificate: Source | None = None
+    # Which pods are agents that reach others over the network.
+    speaks_for: SpeaksFor = only_itself
 
 
 class Proxy:
@@ -135,6 +144,9 @@ class Proxy:
         self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
         decides = self._host.access_reviewer
         self.access_reviews = None if decides is None else AccessReviews(decides)
+        self.gate = gate_of(settings, self.token_reviews, self._host.speaks_for)
+        self.certificate = certificate_of(settings, self._host.certificate)
+        self._tls: asyncio.Task[None] | None = None
         self.incarnation = secrets.token_hex(8)
         self.started_at_ms = _unix_ms()
         self.registry = Registry(settings.limits)
@@ -175,21 +187,26 @@ class Proxy:
         self.fodc.evidence.findings = self.findings
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
-            methods_of(self.link, self.fodc), max_message_bytes=settings.max_message_bytes
+            methods_of(self.link, self.fodc),
+            max_message_bytes=settings.max_message_bytes,
+            tls=None if self.certificate is None else self.certificate.context,
         )
         self.door = access.assemble(
             settings.access, fetching, self.token_reviews, self.access_reviews
         )
         self.audit = AuditLog(settings.access.audit_log)
+        self._web = self._web_server()
+
+    def _web_server(self) -> WebServer:
         edge = Edge(
-            hosts=AllowedHosts(settings.http_allowed_hosts),
+            hosts=AllowedHosts(self.settings.http_allowed_hosts),
             door=self.door,
             audit=self.audit.note,
             is_open=lambda: self._serves,
             request_took=self.telemetry.request_took,
         )
-        bounds = Bounds(settings.http_read_timeout_s, settings.http_write_timeout_s)
-        self._web = WebServer(application(ROUTES, self._parts(), edge), bounds)
+        bounds = Bounds(self.settings.http_read_timeout_s, self.settings.http_write_timeout_s)
+        return WebServer(application(ROUTES, self._parts(), edge), bounds)
 
     def _services(self) -> tuple[AgentLinkService, FodcService]:
         interval_s = self.settings.heartbeat_interval_s
@@ -204,6 +221,7 @@ class Proxy:
             turns=turns,
             ramp=ramp,
             telemetry=self.telemetry,
+            gate=self.gate,
         )
         fodc = FodcService(
             self.registry,
@@ -213,6 +231,7 @@ class Proxy:
             turns=turns,
             ramp=ramp,
             telemetry=self.telemetry,
+            gate=self.gate,
         )
         return link, fodc
 
@@ -277,8 +296,17 @@ class Proxy:
             Check("callers", ok=True, message=str(self.door)),
             Check("audit", ok=True, message=str(self.audit)),
             self._artifacts_check(waits=waits),
+            *self._gate_check(),
             *self._host.checks(),
         )
+
+    def _gate_check(self) -> Iterable[Check]:
+        """Say what is less than it should be at the gate; agents are served all the same."""
+        fault = self.certificate.fault if self.certificate is not None and self._serves else ""
+        if fault:
+            yield Check("agents", ok=True, message=f"NO AGENT CAN COME IN: {fault}")
+        elif self.gate.note:
+            yield Check("agents", ok=True, message=self.gate.note)
 
     def _artifacts_check(self, *, waits: bool) -> Check:
         """Say how the store does.
@@ -336,18 +364,32 @@ class Proxy:
         yield counter("answers_dropped", "Answers that came too late or unasked.", late, "cause")
         yield counter("messages_dropped", "Messages without a use.", useless, "cause")
         yield counter("frames_dropped", "Frames that no stream took.", self._writers.dropped)
-        if self.token_reviews is not None:
-            ended = [((how,), number) for how, number in self.token_reviews.asked.items()]
-            yield counter(
-                "token_reviews", "Tokens that the API server was asked about.", ended, "result"
-            )
         crashes = self.findings.crashes
         yield gauge("crashes_unstored", "Crashes that are not stored yet.", crashes.unkept)
         fetching = self.findings.pressures.fetching
         yield gauge("profile_fetches", "Waiting for a profile of an existing agent.", fetching)
         yield counter("crashes_dropped", "Crashes that were told unasked.", crashes.dropped)
+        yield from self._gate_figures()
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
+
+    def _gate_figures(self) -> Iterable[telemetry.Figure]:
+        gauge, counter = telemetry.gauge, telemetry.counter
+        refused = [((str(why),), number) for why, number in self.gate.refused.items()]
+        proofs = Counter(str(one.authority.proof) for one in self.registry.members())
+        shown = [((proof,), number) for proof, number in sorted(proofs.items())]
+        is_open = float(self.gate.rules.admits_strangers)
+        yield counter("agents_refused", "Agents that were not let in.", refused, "reason")
+        yield gauge("agents_by_proof", "Agents by what they have shown.", shown, "proof")
+        yield gauge("insecure_agents", "1 when agents need neither TLS nor tokens.", is_open)
+        if self.certificate is not None:
+            ends_at = self.certificate.expires_at
+            ends_s = 0.0 if ends_at is None else ends_at.timestamp()
+            text = "When the certificate of a listener ends, in Unix seconds; 0 for none."
+            yield gauge("certificate_expiry_seconds", text, [(("grpc",), ends_s)], "listener")
+        if self.token_reviews is not None:
+            asked = [((how,), number) for how, number in self.token_reviews.asked.items()]
+            yield counter("token_reviews", "Tokens that were asked about.", asked, "result")
 
     def _store_figures(self) -> Iterable[telemetry.Figure]:
         kept, gauge = self.diagnostics, telemetry.gauge
@@ -385,8 +427,10 @@ class Proxy:
         """
         grpc = self.settings.grpc_listen
         try:
+            await self.gate.start()
             await self.diagnostics.open(elected=self._host.elected)
             await self.findings.open()
+            await self._secure()
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
             await self.stop()
@@ -400,13 +444,21 @@ class Proxy:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
         _log.info("listening: grpc=%s:%s http=%s:%s", *self._listens())
 
+    async def _secure(self) -> None:
+        """Read what agents are shown, and keep it as it should be."""
+        if self.certificate is not None:
+            await self.certificate.refresh()
+            self._tls = asyncio.create_task(self.certificate.run(), name="grpc-certificate")
+
     async def stop(self) -> None:
         """End everything; bounded to about a second however many agents are attached."""
         await self._web.stop()
         await asyncio.to_thread(self.audit.stop)
         await self._grpc.stop()
-        if self.token_reviews is not None:
-            await self.token_reviews.stop()
+        await self.gate.stop()
+        if self._tls is not None:
+            self._tls.cancel()
+            await asyncio.gather(self._tls, return_exceptions=True)
         if self.access_reviews is not None:
             await self.access_reviews.stop()
         await self._writers.stop()

@@ -20,7 +20,7 @@ from fodc_protocol.options import (
 from fodc_proxy.access.settings import OPTIONS as ACCESS_OPTIONS
 from fodc_proxy.access.settings import AccessSettings, access_of
 from fodc_proxy.captures.table import Limits as CaptureLimits
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.http import hosts
 from fodc_proxy.storage.opening import wrong_url
 from fodc_proxy.storage.retention import Retention
@@ -53,7 +53,59 @@ OPTIONS: Final = (
         "An agent silent for longer is forgotten; must be greater than the heartbeat timeout.",
         check=positive,
     ),
+    Option(
+        "grpc-tls-cert-file",
+        Kind.STRING,
+        "",
+        "Certificate that agents are shown, PEM with its chain; read anew when it changes.",
+        "FILE",
+    ),
+    Option("grpc-tls-key-file", Kind.STRING, "", "Key of that certificate, PEM.", "FILE"),
+    Option(
+        "grpc-client-ca-file",
+        Kind.STRING,
+        "",
+        "CAs whose certificates agents may show instead of a token; a certificate speaks for the "
+        "agents of its names (pod, or pod.namespace).",
+        "FILE",
+    ),
+    Option(
+        "agent-tokens-file",
+        Kind.STRING,
+        "",
+        "Tokens of agents outside of Kubernetes, a line `NAME AGENT[,AGENT…] TOKEN` each; read "
+        "anew when it changes.",
+        "FILE",
+    ),
+    Option(
+        "legacy-agents",
+        Kind.ENUM,
+        "auto",
+        "Whether existing Go agents, which have no tokens, are let in; auto allows them on a "
+        "loopback address only.",
+        choices=("auto", "allow", "deny"),
+    ),
+    Option(
+        "insecure-agents",
+        Kind.BOOL,
+        "false",
+        "Let every agent in without TLS and without a token; it is shown wherever agents are.",
+    ),
     Option("max-agents", Kind.INT, "1000", "How many living agents are let in.", check=positive),
+    Option(
+        "max-agents-per-namespace",
+        Kind.INT,
+        "0",
+        "How many living agents of one namespace are let in; 0 sets no limit but --max-agents.",
+        check=not_negative,
+    ),
+    Option(
+        "registrations-per-s",
+        Kind.FLOAT,
+        "500",
+        "How many agents may register per second in the long run; --max-agents may at once.",
+        check=positive,
+    ),
     Option(
         "grpc-max-msg-size",
         Kind.BYTES,
@@ -200,6 +252,19 @@ OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAccess:
+    """What agents have to show."""
+
+    tokens_file: str = ""
+    legacy: str = "auto"
+    is_insecure: bool = False
+    certificate_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+    registrations_per_s: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that the proxy can be told; lengths of time in seconds."""
 
@@ -222,6 +287,7 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     print_addresses: bool = False
+    agents: AgentAccess = field(default_factory=AgentAccess)
 
 
 def resolved(
@@ -238,9 +304,11 @@ def settings_of(values: Resolved) -> Settings:
             round(values.number("agent-heartbeat-timeout") * 1000),
             round(values.number("agent-cleanup-timeout") * 1000),
             values.integer("max-agents"),
+            values.integer("max-agents-per-namespace"),
         )
     except BadRequestError as error:
         raise OptionError(error.message) from error
+    _check_tls(values)
     return Settings(
         values.address("grpc-listen-addr") or Address("", 0),
         values.address("http-listen-addr") or Address("", 0),
@@ -270,7 +338,24 @@ def settings_of(values: Resolved) -> Settings:
         values.text("log-level"),
         values.text("log-format"),
         values.flag("print-addresses"),
+        AgentAccess(
+            values.text("agent-tokens-file"),
+            values.text("legacy-agents"),
+            values.flag("insecure-agents"),
+            values.text("grpc-tls-cert-file"),
+            values.text("grpc-tls-key-file"),
+            values.text("grpc-client-ca-file"),
+            values.number("registrations-per-s"),
+        ),
     )
+
+
+def _check_tls(values: Resolved) -> None:
+    given = [bool(values.text(f"grpc-tls-{part}-file")) for part in ("cert", "key")]
+    if given[0] != given[1]:
+        raise OptionError("grpc-tls-cert-file and grpc-tls-key-file must be given together")
+    if values.text("grpc-client-ca-file") and not given[0]:
+        raise OptionError("grpc-client-ca-file needs grpc-tls-cert-file and grpc-tls-key-file")
 
 
 def help_text() -> str:

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
+
 CA_CERTIFICATE: Final = "ca.crt"
 CA_KEY: Final = "ca.key"
-LEAF_CERTIFICATE: Final = "tls.crt"
-LEAF_KEY: Final = "tls.key"
 SKEW: Final = timedelta(minutes=5)
 """Certificates begin so long before they are made: clocks differ."""
 _PEM: Final = serialization.Encoding.PEM
@@ -42,8 +42,9 @@ class Rules:
     """Part of its life after which a CA gets a successor."""
     leaf_life: timedelta = timedelta(days=90)
     leaf_renewed_after: float = 2 / 3
-    settling: timedelta = timedelta(seconds=60)
-    """By then every replica and API server has read what was written."""
+    settling: timedelta = timedelta(minutes=10)
+    """By then every replica and API server has read what was written, and every kubelet has brought
+    the ConfigMap with the CAs into the pods of agents."""
 
 
 class Step(StrEnum):

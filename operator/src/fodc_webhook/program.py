@@ -20,14 +20,15 @@ from fodc_kube.client import Cluster
 from fodc_kube.events import Events
 from fodc_kube.keeping import keep
 from fodc_protocol.metrics.samples import Sample
+from fodc_tls.serving import ServingCertificate, folder_source
 from fodc_webhook.figures import Figures
 from fodc_webhook.handlers.running import Handlers
 from fodc_webhook.listener import Listener
 from fodc_webhook.memory import Memory
 from fodc_webhook.probes import Check, Probes
 from fodc_webhook.reviews import Reviews
+from fodc_webhook.secret_source import secret_source
 from fodc_webhook.server import Admission
-from fodc_webhook.serving_certificate import ServingCertificate, folder_source, secret_source
 from fodc_webhook.settings import PROGRAM, Settings
 
 STOP_S: Final = 3.0
@@ -49,7 +50,7 @@ class Program:
         source = secret_source(cluster, settings.own_namespace, settings.secret_name)
         if settings.cert_dir:
             source = folder_source(Path(settings.cert_dir))
-        self._certificate = ServingCertificate(source, self.figures)
+        self._certificate = ServingCertificate(source, self.figures.certificate_loads)
         tell = self._events.tell_seldom
         self._admission = Admission(self.figures, tell, lambda: self.memory.missing)
         self.listener = Listener(self._admission.handle)

@@ -24,6 +24,7 @@ PROGRAM: Final = "fodc-webhook"
 DEFAULT_NAMESPACE: Final = "default"
 AGENT_IMAGE: Final = "banyandb-fodc-agent"
 GRPC_SERVICE: Final = "fodc-proxy-grpc"
+HTTP_SERVICE: Final = "fodc-proxy-http"
 GRPC_PORT: Final = 17912
 SECRET: Final = "fodc-webhook-certificate"  # noqa: S105 - a name
 
@@ -116,6 +117,12 @@ OPTIONS: Final = (
     ),
     *AGENT_OPTIONS,
     Option(
+        "insecure-agents",
+        Kind.BOOL,
+        "false",
+        "The operator runs with --insecure-agents: agents speak with it without TLS and token.",
+    ),
+    Option(
         "log-level",
         Kind.ENUM,
         "info",
@@ -198,6 +205,8 @@ def defaults_of(values: Resolved, namespace: str) -> Defaults:
     return Defaults(
         values.text("agent-image") or f"{AGENT_IMAGE}:{version()}",
         values.text("agent-proxy-addr") or f"{GRPC_SERVICE}.{namespace}.svc:{GRPC_PORT}",
+        # Both programs have this option, and must be told the same.
+        is_secured=not values.flag("insecure-agents"),
     )
 
 

@@ -5,6 +5,7 @@ The one idea: what cannot be an address is refused where it is read, with the fo
 and not taken for the name of a host that nobody will ever find.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,16 @@ class Address:
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs of this machine reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

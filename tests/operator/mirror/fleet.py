@@ -5,6 +5,7 @@ from typing import Any
 
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Contract, Member, Phase, Registration
+from fodc_proxy.fleet.proving import Authority, Proof
 
 NOON_MS = 1_795_003_200_000
 NOON = "2026-11-18T12:00:00Z"
@@ -33,6 +34,7 @@ def member(**more: Any) -> Member:
         "registered_at_ms": NOON_MS - 60_000,
         "last_heartbeat_ms": NOON_MS - 2_000,
         "agent_version": "0.1.0",
+        "authority": Authority(Proof.LOOPBACK),
         **more,
     }
     return Member(**told)

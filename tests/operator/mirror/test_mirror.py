@@ -12,7 +12,7 @@ from fodc_operator.mirror.leaving import Patience
 from fodc_operator.mirror.translate import Running
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import Limits
+from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.registry import Registry
 from tests.operator.memory_api.server import NODES, MemoryApi
 from tests.operator.memory_api.store import Object

@@ -17,6 +17,7 @@ from fodc_operator.resources import fodcnode
 from fodc_operator.resources.fodcnode import NodePhase
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.membership import Change, Contract, Member, Phase, Transition
+from fodc_proxy.fleet.proving import UNPROVEN
 from tests.operator.mirror.fleet import NOON, NOON_MS, identity, member, state
 
 CRD = yaml.safe_load((Path(__file__).parents[3] / "crds" / "fodcnodes.yaml").read_text())
@@ -51,6 +52,14 @@ WHOLE = member(
     phase=Phase.DEGRADED,
     reconnects=1,
 )
+
+
+def test_an_agent_that_has_shown_nothing_is_marked_and_ready_all_the_same() -> None:
+    status = status_of(member(authority=UNPROVEN))
+
+    told = {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+    assert told["Authenticated"] == ("False", "Unauthenticated")
+    assert told["AgentReady"] == ("True", "Whole")
 
 
 def test_a_node_with_everything_is_told_in_full() -> None:

@@ -240,6 +240,23 @@ def test_the_deployment_in_full() -> None:
     }
 
 
+def test_a_secured_remote_agent_knows_the_proxy_by_the_authority_beside_its_token() -> None:
+    spec = deployment("ns", [with_agent(remote("a"), is_secured=True)])["spec"]["template"]["spec"]
+
+    assert spec["containers"][0]["args"][-2:] == [
+        "--proxy-tls-ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+        "--proxy-token-file=/var/run/secrets/kubernetes.io/serviceaccount/token",
+    ]
+    [_, authority] = spec["volumes"][2]["projected"]["sources"]
+    assert authority == {
+        "configMap": {
+            "name": "fodc-proxy-ca",
+            "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            "optional": True,
+        }
+    }
+
+
 def test_image_and_tls_are_those_of_the_first_policy_by_name() -> None:
     first = with_agent(
         remote("a"),

@@ -10,21 +10,16 @@ from hypothesis import strategies as st
 
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import (
-    Change,
-    Contract,
-    Limits,
-    Membership,
-    Phase,
-    Registration,
-    RegistrationError,
-    UnknownAgentError,
-)
+from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
+from fodc_proxy.fleet.limits import Limits
+from fodc_proxy.fleet.membership import Change, Contract, Membership, Phase, Registration
 from fodc_proxy.fleet.moment import Moment
 from fodc_proxy.fleet.naming import NodeIds
+from fodc_proxy.fleet.proving import UNPROVEN, Authority, Proof
 
 LIMITS = Limits(30_000, 300_000, 3)
 START = 1_000_000
+SHOWN = Authority(Proof.LOOPBACK)
 
 
 def at(time_ms):
@@ -39,10 +34,11 @@ def registration(
     contract=Contract.FODC,
     incarnation="",
     namespace="",
+    authority=SHOWN,
 ):
     identity = frames.Identity(pod_name, namespace=namespace, container_names=("data",))
     state = frames.NodeState(role, labels or {})
-    return Registration(identity, state, contract, incarnation=incarnation)
+    return Registration(identity, state, contract, incarnation=incarnation, authority=authority)
 
 
 def fleet_of(*registrations, limits=LIMITS):
@@ -492,3 +488,63 @@ def test_silent_agent_does_not_come_back_over_the_limit():
     with pytest.raises(UnknownAgentError):
         fleet.heartbeat("id-0", at(START + 30_003))
     assert fleet.living() == 3
+
+
+# ---- who has shown what -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("holder", "claim", "refused"),
+    [
+        ("db", "db", True),
+        ("db", "", True),
+        ("", "db", True),
+        ("db", "other", False),
+    ],
+)
+def test_who_has_shown_nothing_claims_no_pod_that_could_be_a_proven_one(holder, claim, refused):
+    fleet = fleet_of(registration(namespace=holder))
+    stranger = registration(namespace=claim, authority=UNPROVEN)
+
+    outcome = pytest.raises(RegistrationError) if refused else contextlib.nullcontext()
+    with outcome:
+        fleet.check_claim(stranger)
+    fleet.check_claim(registration(namespace=claim))
+    fleet.unregister("id-0", at(START))
+    fleet.check_claim(stranger)
+
+
+def test_who_has_shown_something_supersedes_who_has_not_whatever_its_role():
+    stranger = registration(role="ROLE_LIAISON", authority=UNPROVEN)
+    fleet = fleet_of(stranger, registration("pod-1", authority=UNPROVEN))
+
+    registered = fleet.register(registration(namespace="db"), "id-2", at(START))
+
+    assert [one.agent_id for one in registered.ousted] == ["id-0"]
+    assert [one.agent_id for one in fleet.members()] == ["id-1", "id-2"]
+
+
+def test_who_has_shown_nothing_says_so_and_is_online_all_the_same():
+    [member] = fleet_of(registration(authority=UNPROVEN)).members()
+
+    assert [one.type for one in member.conditions] == ["Unauthenticated"]
+    assert member.phase is Phase.ONLINE
+
+
+def test_a_namespace_has_a_limit_of_its_own_which_names_itself():
+    limits = Limits(30_000, 300_000, 10, 1)
+    fleet = fleet_of(registration(namespace="a"), registration(), limits=limits)
+
+    with pytest.raises(RegistrationError) as raised:
+        fleet.register(registration("pod-1", namespace="a"), "id-2", at(START))
+    fleet.register(registration("pod-1", namespace="b"), "id-3", at(START))
+    # A newer one of the same pod takes its place; who is gone makes room.
+    fleet.register(registration(namespace="a"), "id-4", at(START))
+    fleet.disconnected("id-4", at(START))
+    fleet.register(registration("pod-1", namespace="a"), "id-5", at(START))
+
+    assert raised.value.reason == "QuotaExceeded"
+    assert raised.value.message == (
+        "namespace a has 1 agents, as many as --max-agents-per-namespace allows: come back when "
+        "one of them has left"
+    )

@@ -5,7 +5,8 @@ import asyncio
 import logging
 
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import Change, Contract, Limits, Registration
+from fodc_proxy.fleet.limits import Limits
+from fodc_proxy.fleet.membership import Change, Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 
 POD = Registration(frames.Identity("pod-0"), frames.NodeState("ROLE_DATA"), Contract.LINK)

@@ -7,7 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fodc_proxy.fleet.membership import Limits, Phase
+from fodc_proxy.fleet.limits import Limits
+from fodc_proxy.fleet.membership import Phase
 from fodc_proxy.queries.plan import Latest, Settings, Window
 from fodc_proxy.wire.existing import codec
 from fodc_proxy.wire.existing.service import NO_AGENT_ID, STREAM_NAMES, CommandError
@@ -75,6 +76,10 @@ def test_g02_limit_of_agents_is_refused_with_the_text(tmp_path):
 def test_g03_agent_that_cannot_be_answered_is_no_member(tmp_path):
     class Broken:
         """A stream that gives one message and takes none."""
+
+        metadata: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+        certificate_names = ()
+        is_tls = False
 
         async def read(self, most_bytes=0):
             return fodc.RegisterAgentRequest(node_role="R", pod_name="p").SerializeToString()

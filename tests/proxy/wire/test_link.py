@@ -6,7 +6,8 @@ import asyncio
 import grpc
 
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import Limits, Phase
+from fodc_proxy.fleet.limits import Limits
+from fodc_proxy.fleet.membership import Phase
 from fodc_proxy.queries.results import Selection
 from fodc_proxy.wire.rpc.status import AbortedError, Status
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
@@ -120,6 +121,10 @@ def test_newest_of_two_agents_of_one_pod_wins_and_the_older_is_told(tmp_path):
 
 class Slow:
     """A stream whose first write ends when it is let go; it takes no second one meanwhile."""
+
+    metadata: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    certificate_names = ()
+    is_tls = False
 
     def __init__(self, *frames_in: bytes) -> None:
         self.frames_in = list(frames_in)

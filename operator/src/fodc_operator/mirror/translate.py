@@ -333,7 +333,8 @@ def _living(member: Member, phase: NodePhase) -> Iterator[Condition]:
     yield Condition(
         "Registered", "True", "Heartbeating", "the agent is registered and its heartbeats arrive"
     )
-    yield _agent_ready(lacks)
+    # An agent that has shown nothing works all the same.
+    yield _agent_ready([one for one in lacks if one.type != _AUTHENTICATED])
     fresh = _FRESH[member.contract]
     yield next((one for one in lacks if one.type == fresh.type), fresh)
     yield from (one for one in lacks if one.type != fresh.type)
@@ -356,7 +357,12 @@ def _lacks(member: Member) -> Iterator[tuple[str, str, str, str]]:
             yield name, "False", cut(one.reason, 128) or "Unknown", cut(one.message, 1024)
 
 
-_RENAMED: Final = {"NodeScraped": "MetricsFresh", "PodConflict": "PodUnique"}
+_AUTHENTICATED: Final = "Authenticated"
+_RENAMED: Final = {
+    "NodeScraped": "MetricsFresh",
+    "PodConflict": "PodUnique",
+    "Unauthenticated": _AUTHENTICATED,
+}
 _OURS: Final = frozenset({"Registered", "AgentReady"})
 
 

@@ -131,7 +131,7 @@ class Reconciler:
         self._pace = pace or Pace()
         self._rules = rules or suspension.Rules()
         self._clock_ms = clock_ms
-        self._remote = RemoteAgents(cluster)
+        self.remote = RemoteAgents(cluster)
         self._places: dict[str, _Place] = {}
         self._written: dict[str, Object] = {}
         self._queue = WorkQueue(self._look_at, workers=1, clock_s=time.monotonic)
@@ -188,7 +188,7 @@ class Reconciler:
         place = self._places.pop(namespace, None)
         if place is not None:
             place.watching.cancel()
-            self._remote.forget(namespace)
+            self.remote.forget(namespace)
         known = {_uid(one) for one in self._policies.items()}
         for gone in self._written.keys() - known:
             del self._written[gone]
@@ -204,7 +204,7 @@ class Reconciler:
         place.rest_s = min(len(pods) * self._pace.rest_per_pod_s, self._pace.longest_rest_s)
         place.blocked = blocked_since(found.values(), place.blocked, now_ms)
         was_there = any(_has_remote(one) for one in bodies.values())
-        remote = await self._remote.bring(
+        remote = await self.remote.bring(
             namespace, found.values(), was_there=was_there, now_ms=now_ms
         )
         place.standings = {name: one.with_remote(remote.names) for name, one in found.items()}

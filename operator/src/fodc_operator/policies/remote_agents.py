@@ -36,6 +36,8 @@ class _Done:
     wanted: tuple[Mapping[str, Any], ...]
     is_available: bool
     until_ms: int
+    targets: frozenset[tuple[str, str]] = frozenset()
+    """Name and UID of the pods that are reached."""
 
 
 class RemoteAgents:
@@ -66,6 +68,11 @@ class RemoteAgents:
         names = frozenset(str(one["pod_name"]) for one in wanted)
         return _running(names, is_available=is_available)
 
+    def reaches(self, agent: str, namespace: str, pod: tuple[str, str]) -> bool:
+        """Say whether a pod `agent` of a namespace is the agent that reaches this name and UID."""
+        done = self._done.get(namespace)
+        return done is not None and agent.startswith(f"{NAME}-") and pod in done.targets
+
     def forget(self, namespace: str) -> None:
         """The namespace has no policy any more: the server removes what they owned."""
         self._done.pop(namespace, None)
@@ -90,7 +97,8 @@ class RemoteAgents:
         there = [await self._bring_one(kind, one) for kind, one in zip(_KINDS, wanted, strict=True)]
         is_available = remote_targets.is_available(there[-1])
         until_ms = now_ms + (RECHECK_MS if is_available else SOON_MS)
-        self._done[namespace] = _Done(wanted, is_available, until_ms)
+        reached = frozenset((str(one["pod_name"]), str(one["pod_uid"])) for one in targets)
+        self._done[namespace] = _Done(wanted, is_available, until_ms, reached)
         return is_available
 
     async def _bring_one(self, kind: Kind, wanted: Mapping[str, Any]) -> Object:

@@ -16,7 +16,13 @@ from fodc_operator.policies.standing import Entry, PodState, Standing
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
 from fodc_webhook.inject.overrides import AnnotationError, database_told_by, overridden
-from fodc_webhook.inject.rendering import HOME, TLS_DIRECTORY, TOKEN_DIRECTORY
+from fodc_webhook.inject.rendering import (
+    HOME,
+    TLS_DIRECTORY,
+    TOKEN_DIRECTORY,
+    credentials,
+    proxy_arguments,
+)
 from fodc_webhook.inject.shapes import Shape, ShapeError, shape_of
 from fodc_webhook.kinds import GROUP as LABEL_PREFIX
 from fodc_webhook.resources.fodc_injection import KIND, MIB, AgentTemplate, Policy
@@ -219,15 +225,7 @@ def _args(agent: AgentTemplate) -> list[str]:
         f"--recorder-max-bytes={_WINDOWS_BYTES}",
         f"--log-level={agent.log_level}",
     ]
-    if agent.tls_secret:
-        args += [
-            f"--proxy-tls-ca={TLS_DIRECTORY}/ca.crt",
-            f"--proxy-tls-cert={TLS_DIRECTORY}/tls.crt",
-            f"--proxy-tls-key={TLS_DIRECTORY}/tls.key",
-            # A token goes over encrypted connections only.
-            f"--proxy-token-file={TOKEN_DIRECTORY}/token",
-        ]
-    return args
+    return [*args, *(f"--{name}={value}" for name, value in proxy_arguments(agent))]
 
 
 def _field(name: str, path: str) -> Body:
@@ -235,14 +233,13 @@ def _field(name: str, path: str) -> Body:
 
 
 def _volumes(agent: AgentTemplate) -> list[Body]:
-    token = {"audience": marks.TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token"}
     size_mib = (_CAPTURES_BYTES + _WINDOWS_BYTES) * 5 // 4 // MIB
     volumes: list[Body] = [
         {"name": "targets", "configMap": {"name": NAME, "defaultMode": 0o444}},
         {"name": "data", "emptyDir": {"sizeLimit": f"{size_mib}Mi"}},
         {
             "name": "token",
-            "projected": {"defaultMode": 0o444, "sources": [{"serviceAccountToken": token}]},
+            "projected": {"defaultMode": 0o444, "sources": credentials(agent)},
         },
     ]
     if agent.tls_secret:

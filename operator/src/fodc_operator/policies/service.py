@@ -11,13 +11,18 @@ from fodc_kube.events import Events
 from fodc_kube.informer import Informer
 from fodc_kube.listing import Listing
 from fodc_kube.store import Object, Store
+from fodc_operator.policies.authority_maps import AuthorityMaps
 from fodc_operator.policies.certificate_keeper import CertificateKeeper, Fault, Keeping
 from fodc_operator.policies.reconciler import Reconciler, Surroundings
+from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
+from fodc_proxy.access.agents import PodIdentity
+from fodc_tls.serving import Source
 from fodc_webhook.certificates import names_of
 from fodc_webhook.kinds import FODC_INJECTION
 from fodc_webhook.memory import name_and_labels
 from fodc_webhook.resources.fodc_injection import Defaults
+from fodc_webhook.settings import GRPC_SERVICE, HTTP_SERVICE
 from fodc_webhook.versions import Versions
 
 
@@ -34,6 +39,8 @@ class PolicySettings:
     secret_name: str
     service_name: str
     extra_sans: tuple[str, ...] = ()
+    authority: Source | None = None
+    """Who signs what agents are shown; None where agents ask for no certificate."""
 
 
 class Policies:
@@ -52,6 +59,9 @@ class Policies:
         self._namespaces = Informer(cluster, kinds.NAMESPACE, keep=name_and_labels)
         self._versions = Versions(cluster)
         self._keeper = _keeper(cluster, settings)
+        self._maps: AuthorityMaps | None = None
+        if settings.authority is not None:
+            self._maps = AuthorityMaps(cluster, self._store, settings.authority)
         around = Surroundings(
             settings.defaults,
             lambda: self._versions.oldest,
@@ -64,6 +74,17 @@ class Policies:
     def fault(self) -> Fault:
         """Why API servers may not trust the webhook, as the one who keeps its certificate knows."""
         return Fault() if self._keeper is None else self._keeper.fault
+
+    @property
+    def authority_fault(self) -> str:
+        """Why agents may not know the proxy, empty when they can."""
+        return "" if self._maps is None else self._maps.fault
+
+    def reaches(self, who: PodIdentity, claim: frames.Identity) -> bool:
+        """Say whether a pod is the remote agent that reaches another of its namespace."""
+        pod = (claim.pod_name, claim.pod_uid)
+        is_near = who.namespace == claim.namespace
+        return is_near and self._reconciler.remote.reaches(who.name, who.namespace, pod)
 
     async def seen(self, body: Object) -> None:
         """A FodcInjection is there."""
@@ -82,8 +103,15 @@ class Policies:
         async with asyncio.TaskGroup() as group:
             for work in (self._list.run, self._namespaces.run, self._versions.run, self._reconcile):
                 group.create_task(work())
+            if self._maps is not None:
+                group.create_task(self._hand_out(self._maps))
             if self._keeper is not None:
                 group.create_task(self._keeper.run())
+
+    async def _hand_out(self, maps: AuthorityMaps) -> None:
+        """Hand nothing out before it is known where."""
+        await self._list.wait_synced()
+        await maps.run()
 
     async def _reconcile(self) -> None:
         """Judge no pod before all is known by which the webhook would."""
@@ -97,6 +125,12 @@ def _keeper(cluster: Cluster, settings: PolicySettings) -> CertificateKeeper | N
     """Return who makes certificates; nobody does where somebody else keeps them."""
     if not settings.config_name:
         return None
-    names = names_of(settings.service_name, settings.own_namespace, settings.extra_sans)
+    # One certificate for every listener of ours.
+    names = [
+        name
+        for service in (settings.service_name, GRPC_SERVICE, HTTP_SERVICE)
+        for name in names_of(service, settings.own_namespace)
+    ]
+    names += names_of(settings.service_name, settings.own_namespace, settings.extra_sans)[2:]
     keeping = Keeping(settings.own_namespace, settings.secret_name, settings.config_name, names)
     return CertificateKeeper(cluster, keeping)

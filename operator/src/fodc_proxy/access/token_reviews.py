@@ -1,51 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose is a bearer token: a port to whoever can tell, and a memory in front of it.
+"""Whose is a bearer token: a memory in front of whoever can tell.
 
 The one idea: a token is kept as a hash only. A token that cannot be one is refused without asking,
 so that noise costs nobody but us.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final
 
-from fodc_proxy.access.answers import Answer, Denied, Memory, Remembered
+from fodc_proxy.access.answers import Denied, Memory, Remembered
 from fodc_proxy.access.asking import Asking, Pace, moment
+from fodc_proxy.access.reviewed import LONGEST_TOKEN, Review, Reviewed, TokenReviewer, is_token
 from fodc_proxy.fleet.moment import Moment
 
-LONGEST_TOKEN: Final = 8192
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
-_NO_EXTRA: Mapping[str, tuple[str, ...]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """Whose a token is, as whoever issued it says."""
-
-    name: str
-    uid: str = ""
-    groups: tuple[str, ...] = ()
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_EXTRA)
-    """What else is known, such as the pod that a ServiceAccount's token is bound to."""
-    audiences: tuple[str, ...] = ()
-    """Which of the audiences that were asked for the token is meant for."""
-    expires_ms: int = 0
-    """Unix time after which the token is void, 0 when that is not known."""
-
-
-Review: TypeAlias = Answer[Reviewed]
-
-
-class TokenReviewer(Protocol):
-    """Whoever can tell whose a token is."""
-
-    async def review(self, token: str, audiences: tuple[str, ...]) -> Review:
-        """Return whose a token is; a token for other audiences is denied. Raises nothing.
-
-        No audiences are those of whoever is asked. The token is in no answer and in no log.
-        """
+__all__ = ["Review", "Reviewed", "TokenReviewer", "TokenReviews"]
 
 
 class TokenReviews:
@@ -75,11 +44,6 @@ class TokenReviews:
     async def stop(self) -> None:
         """End what is being asked."""
         await self._asking.stop()
-
-
-def is_token(text: str) -> bool:
-    """Say whether a text can be a bearer token (RFC 6750)."""
-    return len(text) <= LONGEST_TOKEN and _TOKEN.fullmatch(text) is not None
 
 
 def _key(token: str, audiences: tuple[str, ...]) -> bytes:

@@ -19,16 +19,20 @@ in, and the member's condition says so until nothing has been heard of a rival f
 timeout.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from fodc_protocol.errors import BadRequestError, FodcError, Reason
+from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Labels
+from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError, full_namespace
+from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.moment import Moment
 from fodc_proxy.fleet.naming import address_of
+from fodc_proxy.fleet.proving import UNAUTHENTICATED, UNPROVEN, Authority, ProvenPods, add
 
 ROLE_UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
 _MOST_RIVALS: Final = 8
@@ -71,6 +75,7 @@ class Registration:
     contract: Contract
     agent_version: str = ""
     incarnation: str = ""
+    authority: Authority = UNPROVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Member:
     """When that happened last, by the steady clock."""
     rivals: tuple[str, ...] = ()
     """Incarnations that this one has superseded."""
+    authority: Authority = UNPROVEN
 
     @property
     def pod_name(self) -> str:
@@ -151,15 +157,18 @@ class Member:
 
     @property
     def conditions(self) -> tuple[frames.Condition, ...]:
-        """What is less than whole: the agent's own conditions and a conflict over the pod."""
+        """What is less than whole: the agent's own conditions, no proof, two of one pod."""
+        own = self.state.conditions
+        if not self.authority.is_proven:
+            own = (*own, UNAUTHENTICATED)
         if not self.conflicts:
-            return self.state.conditions
+            return own
         message = (
             f"another living agent claims pod {self.pod_name}; the newest is served: "
             "give each node a pod name of its own"
         )
         conflict = frames.Condition("PodConflict", Reason.SUPERSEDED, message)
-        return (*self.state.conditions, conflict)
+        return (*own, conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,41 +190,6 @@ class Registered:
     transitions: tuple[Transition, ...]
 
 
-class RegistrationError(FodcError):
-    """A registration that is not accepted; the message is the existing proxy's (R03 to R05)."""
-
-    default_reason = Reason.BAD_REQUEST
-
-
-class UnknownAgentError(FodcError):
-    """No member has this agent id; the message is the existing proxy's."""
-
-    default_reason = Reason.NOT_FOUND
-
-    def __init__(self, agent_id: str) -> None:
-        super().__init__(f"agent {agent_id} not found")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Timeouts and the greatest number of living members; raises BadRequestError by flag name."""
-
-    heartbeat_timeout_ms: int = 30_000
-    cleanup_timeout_ms: int = 300_000
-    max_agents: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.heartbeat_timeout_ms <= 0:
-            raise BadRequestError("--agent-heartbeat-timeout must be greater than 0")
-        if self.cleanup_timeout_ms <= self.heartbeat_timeout_ms:
-            raise BadRequestError(
-                "--agent-cleanup-timeout must be greater than --agent-heartbeat-timeout "
-                f"({self.cleanup_timeout_ms} ms is not more than {self.heartbeat_timeout_ms} ms)"
-            )
-        if self.max_agents <= 0:
-            raise BadRequestError("--max-agents must be greater than 0")
-
-
 @dataclass(slots=True)
 class Membership:
     """All members by agent id, in order of registration."""
@@ -225,6 +199,8 @@ class Membership:
     superseded: int = 0
     _members: dict[str, Member] = field(default_factory=dict)
     _pods: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _proven: ProvenPods = field(default_factory=ProvenPods)
+    _namespaces: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -380,16 +356,37 @@ class Membership:
                 raise RegistrationError(
                     f"maximum number of agents ({limit}) reached", reason=Reason.QUOTA_EXCEEDED
                 )
+        self._check_namespace(registration.identity.namespace, older)
         if not registration.state.node_role:
             raise RegistrationError("node role cannot be empty")
         if not registration.identity.pod_name:
             raise RegistrationError("pod name cannot be empty")
 
+    def _check_namespace(self, namespace: str, older: Iterable[Member]) -> None:
+        most = self.limits.max_agents_per_namespace
+        if not most or not namespace or self._namespaces[namespace] < most:
+            return
+        ousted = {m.agent_id for m in older}
+        there = (m for m in self._members.values() if m.namespace == namespace and m.is_living)
+        if sum(m.agent_id not in ousted for m in there) >= most:
+            raise full_namespace(namespace, most)
+
+    def check_claim(self, registration: Registration) -> None:
+        """Accept a claim unless somebody proven has the pod; raises RegistrationError."""
+        self._proven.check(registration.authority, registration.identity)
+
     def _superseded_by(self, registration: Registration) -> tuple[Member, ...]:
-        known = self._pods.get(_pod_key(registration.identity), ())
-        older = (self._members[agent_id] for agent_id in known)
-        role = registration.state.node_role
-        return tuple(m for m in older if not m.is_living or _same_role(m.role, role))
+        """Of a proven one also who has shown nothing, whatever its role, and told no namespace."""
+        key, role = _pod_key(registration.identity), registration.state.node_role
+        keys = {key, ("", key[1])} if registration.authority.is_proven else {key}
+        older = [self._members[one] for k in sorted(keys) for one in self._pods.get(k, ())]
+        is_proven = registration.authority.is_proven
+        return tuple(
+            m
+            for m in older
+            if (is_proven and not m.authority.is_proven)
+            or (_pod_key(m.identity) == key and (not m.is_living or _same_role(m.role, role)))
+        )
 
     def _known(self, agent_id: str) -> Member:
         member = self._members.get(agent_id)
@@ -400,9 +397,13 @@ class Membership:
     def _put(self, member: Member) -> None:
         self._members[member.agent_id] = member
         self._pods.setdefault(_pod_key(member.identity), []).append(member.agent_id)
+        self._proven.note(member.authority, member.identity, 1)
+        add(self._namespaces, member.namespace, 1)
 
     def _drop(self, member: Member) -> Member:
         del self._members[member.agent_id]
+        self._proven.note(member.authority, member.identity, -1)
+        add(self._namespaces, member.namespace, -1)
         key = _pod_key(member.identity)
         self._pods[key].remove(member.agent_id)
         if not self._pods[key]:
@@ -452,6 +453,7 @@ def _new_member(
         conflicts=max((m.conflicts for m in older), default=0) + contested,
         conflict_ms=now.steady_ms if contested else latest_ms,
         rivals=tuple(rivals)[-_MOST_RIVALS:],
+        authority=registration.authority,
     )
 
 

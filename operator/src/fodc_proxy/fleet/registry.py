@@ -14,15 +14,9 @@ from typing import Final, TypeAlias
 
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import (
-    Limits,
-    Member,
-    Membership,
-    Registered,
-    Registration,
-    RegistrationError,
-    Transition,
-)
+from fodc_proxy.fleet.errors import RegistrationError
+from fodc_proxy.fleet.limits import Limits
+from fodc_proxy.fleet.membership import Member, Membership, Registered, Registration, Transition
 from fodc_proxy.fleet.moment import Moment
 
 Subscriber: TypeAlias = Callable[[Transition], None]
@@ -101,6 +95,7 @@ class Registry:
 
     def register(self, registration: Registration) -> Registered:
         """Take an agent in; raises RegistrationError with the reason for the agent."""
+        self._membership.check_claim(registration)
         holder = self._membership.rival_of(registration)
         if holder is not None:
             self.contested(holder.agent_id)

@@ -13,21 +13,17 @@ from typing import Final, assert_never
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import agreed_protocol
-from fodc_proxy.fleet.membership import (
-    Change,
-    Contract,
-    Member,
-    Registration,
-    RegistrationError,
-    Transition,
-    UnknownAgentError,
-)
+from fodc_proxy.access.agents import Refused, Who
+from fodc_proxy.access.gate import Gate
+from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
+from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.queries import plan
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.telemetry import Telemetry
 from fodc_proxy.wire.bounds import Bound, WireError
 from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
+from fodc_proxy.wire.credentials import shown_by
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
 from fodc_proxy.wire.rpc.status import Status
@@ -107,8 +103,10 @@ class AgentLinkService:
         turns: Turns,
         ramp: Ramp,
         telemetry: Telemetry,
+        gate: Gate,
     ) -> None:
         self._registry = registry
+        self._gate = gate
         self._rounds = rounds
         self._listener = listener
         self._greeting = greeting
@@ -174,7 +172,8 @@ class AgentLinkService:
             await self._refuse(error, outbox, context)
             return
         first = b""  # the stream lives for long; let go of what was read
-        greeted = self._admit(hello)
+        who = await self._gate.identify(shown_by(context))
+        greeted = self._admit(hello, who)
         if isinstance(greeted, frames.Refusal):
             await outbox.write(encode_proxy_frame(greeted))
             return
@@ -188,20 +187,33 @@ class AgentLinkService:
         refusal = frames.Refusal(Reason.BAD_REQUEST, error.message, _RETRY_AFTER_BAD_HELLO_MS)
         await outbox.write(encode_proxy_frame(refusal))
 
-    def _admit(self, hello: frames.Hello) -> Member | frames.Refusal:
+    def _admit(self, hello: frames.Hello, who: Who | Refused) -> Member | frames.Refusal:
         agreed = agreed_protocol(hello)
         if isinstance(agreed, frames.Refusal):
             return agreed
+        admitted = self._gate.admit(who, hello.identity, Contract.LINK)
+        if isinstance(admitted, Refused):
+            return frames.Refusal(admitted.reason, admitted.message, admitted.retry_ms)
         registration = Registration(
-            hello.identity, hello.state, Contract.LINK, hello.agent_version, hello.incarnation
+            admitted.identity,
+            hello.state,
+            Contract.LINK,
+            hello.agent_version,
+            hello.incarnation,
+            admitted.authority,
         )
         try:
             return self._registry.register(registration).member
         except RegistrationError as error:
-            retry_ms = _RETRY_AFTER_REFUSAL_MS
-            if error.reason is Reason.SUPERSEDED:
-                retry_ms = self._registry.limits.heartbeat_timeout_ms
-            return frames.Refusal(error.reason, error.message, retry_ms)
+            return self._not_registered(error, hello)
+
+    def _not_registered(self, error: RegistrationError, hello: frames.Hello) -> frames.Refusal:
+        retry_ms = _RETRY_AFTER_REFUSAL_MS
+        if error.reason is Reason.SUPERSEDED:
+            retry_ms = self._registry.limits.heartbeat_timeout_ms
+        if error.reason is Reason.UNAUTHENTICATED:
+            retry_ms = self._gate.claimed(error.message, hello.identity.pod_name).retry_ms
+        return frames.Refusal(error.reason, error.message, retry_ms)
 
     async def _serve(
         self, hello: frames.Hello, member: Member, outbox: Outbox, context: Context

@@ -21,6 +21,9 @@ HOME: Final = "/var/lib/fodc"
 TLS_DIRECTORY: Final = "/var/run/secrets/fodc-tls"
 TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 TOKEN_TTL_S: Final = 3600
+AUTHORITY_MAP: Final = "fodc-proxy-ca"
+"""ConfigMap that the operator keeps in each namespace with a FodcInjection: who signs the proxy."""
+AUTHORITY: Final = "ca.crt"
 DATA_VOLUME: Final = "fodc-agent-data"
 TOKEN_VOLUME: Final = "fodc-agent-token"  # noqa: S105 - a name
 TLS_VOLUME: Final = "fodc-agent-tls"
@@ -65,10 +68,9 @@ def volume_bytes(template: AgentTemplate) -> int:
 def volumes(policy: Policy, flavour: Flavour) -> list[dict[str, Any]]:
     """Return the volumes that come with the container."""
     size = format_bytes(volume_bytes(policy.agent))
-    token = {"audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_TTL_S, "path": "token"}
     result: list[dict[str, Any]] = [
         {"name": DATA_VOLUME, "emptyDir": {"sizeLimit": size}},
-        {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": TOKEN_VOLUME, "projected": {"sources": credentials(policy.agent)}},
     ]
     if policy.agent.tls_secret:
         secret = {"secretName": policy.agent.tls_secret, "optional": True}
@@ -76,6 +78,34 @@ def volumes(policy: Policy, flavour: Flavour) -> list[dict[str, Any]]:
     if flavour is Flavour.EBPF:
         result += [{"name": name, "hostPath": {"path": path}} for name, path in _HOST_PATHS.items()]
     return result
+
+
+def credentials(agent: AgentTemplate) -> list[dict[str, Any]]:
+    """Return what the projected volume holds: the token, and by whom the proxy is known.
+
+    The authority may come later than the pod, which never waits for it, and follows a rotation.
+    """
+    token = {"audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_TTL_S, "path": "token"}
+    sources: list[dict[str, Any]] = [{"serviceAccountToken": token}]
+    if agent.is_secured and not agent.tls_secret:
+        items = [{"key": AUTHORITY, "path": AUTHORITY}]
+        sources.append({"configMap": {"name": AUTHORITY_MAP, "items": items, "optional": True}})
+    return sources
+
+
+def proxy_arguments(agent: AgentTemplate) -> Iterator[tuple[str, str]]:
+    """Yield how the agent knows the proxy and shows who it is.
+
+    Without TLS it shows nothing: a token in the clear is anybody's.
+    """
+    if agent.tls_secret:
+        yield "proxy-tls-ca", f"{TLS_DIRECTORY}/ca.crt"
+        yield "proxy-tls-cert", f"{TLS_DIRECTORY}/tls.crt"
+        yield "proxy-tls-key", f"{TLS_DIRECTORY}/tls.key"
+        yield "proxy-token-file", f"{TOKEN_DIRECTORY}/token"
+    elif agent.is_secured:
+        yield "proxy-tls-ca", f"{TOKEN_DIRECTORY}/{AUTHORITY}"
+        yield "proxy-token-file", f"{TOKEN_DIRECTORY}/token"
 
 
 def _mounts(policy: Policy, placement: Placement) -> list[dict[str, Any]]:
@@ -160,11 +190,7 @@ def _arguments(policy: Policy, placement: Placement) -> Iterator[tuple[str, obje
     yield "flavour", placement.flavour
     if placement.crash_directory:
         yield "crash-source-dir", placement.crash_directory
-    if agent.tls_secret:
-        yield "proxy-tls-ca", f"{TLS_DIRECTORY}/ca.crt"
-        yield "proxy-tls-cert", f"{TLS_DIRECTORY}/tls.crt"
-        yield "proxy-tls-key", f"{TLS_DIRECTORY}/tls.key"
-        yield "proxy-token-file", f"{TOKEN_DIRECTORY}/token"
+    yield from proxy_arguments(agent)
 
 
 def _security(policy: Policy, placement: Placement) -> dict[str, Any]:

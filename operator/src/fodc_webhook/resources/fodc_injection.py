@@ -77,6 +77,8 @@ class Defaults:
     image: str
     proxy_address: str
     """host:port of the proxy's gRPC Service."""
+    is_secured: bool = False
+    """Whether that Service shows a certificate of the authority that the operator hands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class AgentTemplate:
     """Disk space of the journal that keeps the window over a restart of the agent."""
     log_level: str = "info"
     tls_secret: str = ""
-    """Secret of the namespace with ca.crt, and tls.crt and tls.key for mTLS; empty for no TLS."""
+    """Secret of the namespace with ca.crt, tls.crt and tls.key, to be used instead."""
+    is_secured: bool = False
+    """Whether the agent verifies the proxy by the authority that the operator hands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +278,10 @@ def _agent(fields: Fields, defaults: Defaults) -> AgentTemplate:
         "tlsSecretName",
     )
     requests, limits = _resources(fields.child("resources"))
+    other_proxy = _proxy_address(fields)
     return AgentTemplate(
         image=_image(fields) or defaults.image,
-        proxy_address=_proxy_address(fields) or defaults.proxy_address,
+        proxy_address=other_proxy or defaults.proxy_address,
         image_pull_policy=_pull_policy(fields),
         image_pull_secrets=_pull_secrets(fields),
         requests=requests,
@@ -285,6 +290,7 @@ def _agent(fields: Fields, defaults: Defaults) -> AgentTemplate:
         window_bytes=_size(fields, "windowSize", "32Mi", "4Mi", "1Gi"),
         log_level=_log_level(fields),
         tls_secret=_secret(fields),
+        is_secured=defaults.is_secured and other_proxy in {"", defaults.proxy_address},
     )
 
 

@@ -19,21 +19,17 @@ from typing import Final
 
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import frames
-from fodc_proxy.fleet.membership import (
-    Change,
-    Contract,
-    Member,
-    Registration,
-    RegistrationError,
-    Transition,
-    UnknownAgentError,
-)
+from fodc_proxy.access.agents import Fault, Refused, Who
+from fodc_proxy.access.gate import Gate
+from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
+from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.queries import plan
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.queries.lanes import FODC_METRICS_LANE
 from fodc_proxy.telemetry import Telemetry
 from fodc_proxy.wire.bounds import WireError
+from fodc_proxy.wire.credentials import shown_by, status_of
 from fodc_proxy.wire.existing import codec
 from fodc_proxy.wire.existing.evidence_streams import STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
@@ -58,6 +54,14 @@ class CommandError(FodcError):
     """A command that could not be sent; the texts are the existing proxy's (§5.4)."""
 
     default_reason = Reason.AGENT_GONE
+
+
+class _NotAdmittedError(RegistrationError):
+    """A registration that did not pass the gate."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message, reason=refused.reason)
+        self.fault = refused.fault
 
 
 @dataclass(slots=True)
@@ -91,10 +95,12 @@ class FodcService:
         turns: Turns,
         ramp: Ramp,
         telemetry: Telemetry,
+        gate: Gate,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.dropped = DroppedMessages()
         self._registry = registry
+        self._gate = gate
         self._rounds = rounds
         self.evidence = EvidenceStreams(rounds, turns)
         self._heartbeat_interval_s = int(heartbeat_interval_s)
@@ -164,12 +170,14 @@ class FodcService:
         first = await read_first(context)
         if first is None:
             return
+        who = await self._gate.identify(shown_by(context))
         try:
-            member = self._register(codec.decode_register_request(first))
+            member = self._register(codec.decode_register_request(first), who)
         except RegistrationError as error:
             reply = codec.encode_register_reply(success=False, message=error.message)
             await context.write(reply)
-            await context.abort(Status.UNKNOWN, error.message)
+            status = status_of(error.fault) if isinstance(error, _NotAdmittedError) else None
+            await context.abort(status or Status.UNKNOWN, error.message)
         except WireError as error:
             self._telemetry.peer_refused(error.bound)
             await context.abort(Status.INVALID_ARGUMENT, error.message)
@@ -180,11 +188,22 @@ class FodcService:
         finally:
             self._registration_ended(member.agent_id)
 
-    def _register(self, request: codec.RegisterRequest) -> Member:
-        identity = frames.Identity(request.pod_name, container_names=request.container_names)
+    def _register(self, request: codec.RegisterRequest, who: Who | Refused) -> Member:
+        claim = frames.Identity(request.pod_name, container_names=request.container_names)
+        admitted = self._gate.admit(who, claim, Contract.FODC)
+        if isinstance(admitted, Refused):
+            raise _NotAdmittedError(admitted)
         state = frames.NodeState(request.node_role, request.labels)
-        registered = self._registry.register(Registration(identity, state, Contract.FODC))
-        member = registered.member
+        registration = Registration(
+            admitted.identity, state, Contract.FODC, authority=admitted.authority
+        )
+        try:
+            member = self._registry.register(registration).member
+        except RegistrationError as error:
+            if error.reason is not Reason.UNAUTHENTICATED:
+                raise
+            claimed = self._gate.claimed(error.message, request.pod_name)
+            raise _NotAdmittedError(claimed) from error
         self._connections[member.agent_id] = _Connection(member)
         return member
 
@@ -265,7 +284,11 @@ class FodcService:
         agent_id = self._identified(context)
         if agent_id is None:
             await context.abort(Status.UNAUTHENTICATED, NO_AGENT_ID)
+        who = await self._gate.identify(shown_by(context))
         connection = self._connections.get(agent_id)
+        not_its_own = self._not_its_own(who, connection)
+        if not_its_own is not None:
+            await context.abort(status_of(not_its_own.fault), not_its_own.message)
         outbox = Outbox(context, self._writers)
         if connection is not None:
             connection.streams[method] = outbox
@@ -284,6 +307,16 @@ class FodcService:
             if connection is not None and connection.streams.get(method) is outbox:
                 del connection.streams[method]
                 self._data_stream_ended(agent_id, method)
+
+    def _not_its_own(self, who: Who | Refused, connection: _Connection | None) -> Refused | None:
+        """Return why a stream may not attach to a registration: another has made it."""
+        if connection is None or isinstance(who, Refused):
+            return self._gate.refuse(who, "") if isinstance(who, Refused) else None
+        member = connection.member
+        if who.principal == member.authority.principal:
+            return None
+        message = "the agent ID is of a registration with another token or certificate"
+        return self._gate.refuse(Refused(Fault.OTHER_AGENT, message), member.pod_name)
 
     def _data_stream_ended(self, agent_id: str, method: str) -> None:
         if method == "StreamMetrics":

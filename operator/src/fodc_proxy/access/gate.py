@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate on the gRPC port: finds out who an agent is, and counts who is not let in.
+
+The one idea: both contracts pass here with what a stream has shown; a credential that is wrong is
+never taken for none.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fodc_protocol.link import frames
+from fodc_proxy.access.agents import (
+    AUDIENCE,
+    Fault,
+    Granted,
+    Nobody,
+    PodIdentity,
+    Refused,
+    Rules,
+    SpeaksFor,
+    Who,
+    certified,
+    granted,
+    pod_of,
+)
+from fodc_proxy.access.answers import Away, Denied
+from fodc_proxy.access.asking import moment
+from fodc_proxy.access.paces import Paces
+from fodc_proxy.access.token_file import TokenFile
+from fodc_proxy.access.token_reviews import TokenReviews
+from fodc_proxy.fleet.membership import Contract
+from fodc_proxy.fleet.moment import Moment
+
+_BEARER: Final = "bearer "
+_OPEN: Final = "INSECURE: agents need neither TLS nor tokens, because of --insecure-agents"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a stream has shown of who opened it."""
+
+    authorization: str | None
+    certificate_names: tuple[str, ...]
+    is_tls: bool
+
+
+def only_itself(_pod: PodIdentity, _claim: frames.Identity) -> bool:
+    """Say that no pod may speak for another."""
+    return False
+
+
+class Gate:
+    """Who may come in by gRPC."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        reviews: TokenReviews | None = None,
+        tokens: TokenFile | None = None,
+        speaks_for: SpeaksFor = only_itself,
+        paces: Paces,
+        now: Callable[[], Moment] = moment,
+    ) -> None:
+        self.rules: Final = rules
+        self.refused: Final[Counter[Fault]] = Counter()
+        self._reviews = reviews
+        self._tokens = tokens
+        self._speaks_for = speaks_for
+        self._paces = paces
+        self._now = now
+
+    @property
+    def note(self) -> str:
+        """What people should know of the gate, empty when all is well."""
+        notes = [_OPEN] if self.rules.admits_strangers else []
+        if self._tokens is not None and self._tokens.problem:
+            notes.append(self._tokens.problem)
+        return "; ".join(notes)
+
+    async def start(self) -> None:
+        """Read what it goes by; raises OptionError for a file that is broken."""
+        if self.rules.admits_strangers:
+            _log.warning("%s", _OPEN)
+        if self._tokens is not None:
+            await self._tokens.start()
+
+    async def stop(self) -> None:
+        """End what it does in the background."""
+        if self._tokens is not None:
+            await self._tokens.stop()
+        if self._reviews is not None:
+            await self._reviews.stop()
+
+    async def identify(self, shown: Shown) -> Who | Refused:
+        """Find out who has opened a stream; ends within the deadline of a review."""
+        if shown.authorization is None:
+            return certified(shown.certificate_names) if shown.certificate_names else Nobody()
+        if not (shown.is_tls or self.rules.is_loopback or self.rules.admits_strangers):
+            message = "a token came without TLS, where others can read it: replace that token"
+            return Refused(Fault.PLAIN_TEXT, message)
+        if shown.authorization[: len(_BEARER)].lower() != _BEARER:
+            return Refused(Fault.BAD_TOKEN, "authorization must be `Bearer` with a token")
+        return await self._bearer(shown.authorization[len(_BEARER) :].strip())
+
+    async def _bearer(self, token: str) -> Who | Refused:
+        known = self._tokens.look(token) if self._tokens is not None else None
+        if known is not None:
+            return known
+        if self._reviews is None:
+            return Refused(Fault.BAD_TOKEN, "the token is not one that this proxy knows")
+        review = await self._reviews.review(token, (AUDIENCE,))
+        found = review if isinstance(review, Denied | Away) else pod_of(review)
+        match found:
+            case Away():
+                return Refused(Fault.REVIEWER_AWAY, found.reason)
+            case Denied():
+                return Refused(Fault.BAD_TOKEN, found.reason)
+            case _:
+                return found
+
+    def admit(
+        self, who: Who | Refused, claim: frames.Identity, contract: Contract
+    ) -> Granted | Refused:
+        """Decide about a registration."""
+        if isinstance(who, Refused):
+            return self.refuse(who, claim.pod_name)
+        outcome = granted(who, claim, contract, self.rules, self._speaks_for)
+        if isinstance(outcome, Granted):
+            outcome = self._in_time(outcome) or outcome
+        return self.refuse(outcome, claim.pod_name) if isinstance(outcome, Refused) else outcome
+
+    def _in_time(self, admitted: Granted) -> Refused | None:
+        """Refuse who comes too often; who has shown nothing has no limit of its own to use up."""
+        paces, now_ms = self._paces, self._now().steady_ms
+        who = admitted.authority.principal
+        name = f"{who} {admitted.identity.pod_name}"
+        wait_ms = paces.each_wait_ms(name, now_ms) if who else 0
+        if wait_ms:
+            limit = f"{who} registers more than {paces.each.at_once:g} times at once"
+            limit += f" and {paces.each.per_s:g} per second"
+        else:
+            wait_ms = paces.whole_wait_ms(now_ms)
+            limit = f"more than --registrations-per-s={paces.whole.per_s:g} agents register"
+        if not wait_ms:
+            return None
+        message = f"{limit}: come back in {wait_ms / 1000:g} s"
+        return Refused(Fault.TOO_OFTEN, message, wait_ms)
+
+    def claimed(self, message: str, pod_name: str) -> Refused:
+        """Note somebody who has shown nothing and wants the pod of one that has."""
+        return self.refuse(Refused(Fault.CLAIMED, message), pod_name)
+
+    def refuse(self, refused: Refused, pod_name: str) -> Refused:
+        """Count and log somebody who is not let in."""
+        self.refused[refused.fault] += 1
+        _log.warning(
+            "agent refused: reason=%s claims=%s: %s", refused.fault, pod_name, refused.message
+        )
+        return refused

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the gate for agents and its certificate from settings."""
+
+from collections import Counter
+from pathlib import Path
+
+from fodc_proxy.access.agents import Rules, SpeaksFor
+from fodc_proxy.access.gate import Gate, only_itself
+from fodc_proxy.access.paces import Pace, Paces
+from fodc_proxy.access.token_file import TokenFile
+from fodc_proxy.access.token_reviews import TokenReviews
+from fodc_proxy.settings import AgentAccess, Settings
+from fodc_tls.parts import CLIENT_CA, LEAF_CERTIFICATE, LEAF_KEY
+from fodc_tls.serving import ServingCertificate, Source, files_source
+
+
+def gate_of(
+    settings: Settings, reviews: TokenReviews | None, speaks_for: SpeaksFor = only_itself
+) -> Gate:
+    """Return the gate on the gRPC port."""
+    access = settings.agents
+    tokens = TokenFile(Path(access.tokens_file)) if access.tokens_file else None
+    rules = rules_of(access, is_loopback=settings.grpc_listen.is_loopback)
+    # All of them come back at once when the proxy is restarted.
+    whole = Pace(settings.limits.max_agents, access.registrations_per_s)
+    return Gate(rules, reviews=reviews, tokens=tokens, speaks_for=speaks_for, paces=Paces(whole))
+
+
+def certificate_of(settings: Settings, kept: Source | None) -> ServingCertificate | None:
+    """Return what the listener shows: files, else what the host keeps, else nothing.
+
+    A loopback listener, and one whose agents are let in without TLS, needs nothing of the host.
+    """
+    access = settings.agents
+    files = {
+        LEAF_CERTIFICATE: access.certificate_file,
+        LEAF_KEY: access.key_file,
+        CLIENT_CA: access.client_ca_file,
+    }
+    if access.certificate_file:
+        told = {part: Path(name) for part, name in files.items() if name}
+        source = files_source(told, "--grpc-tls-*-file")
+    elif kept is None or access.is_insecure or settings.grpc_listen.is_loopback:
+        return None
+    else:
+        source = kept
+    return ServingCertificate(source, Counter(), whose="the gRPC port")
+
+
+def rules_of(access: AgentAccess, *, is_loopback: bool) -> Rules:
+    """Return what is asked of agents on a listener."""
+    by_default = is_loopback or access.is_insecure
+    return Rules(
+        is_loopback=is_loopback,
+        admits_strangers=access.is_insecure,
+        admits_legacy=access.legacy == "allow" or (access.legacy == "auto" and by_default),
+    )

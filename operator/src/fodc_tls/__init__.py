@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates that listeners show; of proxy, operator and webhook alike."""
