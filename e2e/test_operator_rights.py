@@ -282,6 +282,51 @@ def test_both_inject_and_release_with_the_rights_of_the_manifests(
     assert "forbidden" not in one.log.read_text().lower()
 
 
+def test_agents_are_handed_the_authority_of_the_proxy_with_the_rights_of_the_manifests(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """In each namespace with a policy, beside the token; and nothing of it is secret."""
+    api, databases = control_plane.api(), Databases(control_plane, namespace)
+    secret = f"/api/v1/namespaces/{HOME}/secrets/fodc-webhook-certificate"
+    handed = f"/api/v1/namespaces/{namespace}/configmaps/fodc-proxy-ca"
+
+    def owners() -> list[str]:
+        found = api.get(handed).body.get("metadata", {}).get("ownerReferences", [])
+        return [one["name"] for one in found]
+
+    with injecting(control_plane, namespace, tmp_path, f"--namespace={namespace}") as one:
+        databases.ask()
+        wait_for("the authority", lambda: owners() == ["db"])
+        other = resource("FodcInjection", "an", spec={"podSelector": {"matchLabels": {"a": "b"}}})
+        assert api.create(databases.policies, other).status == 201
+        wait_for("another owner", lambda: owners() == ["an", "db"])
+        wait_for("the webhook in force", databases.would_be_injected)
+        api.delete(databases.pod)
+        wait_for(
+            "another pod", lambda: "initContainers" in api.get(databases.pod).body.get("spec", ())
+        )
+        pod = api.get(databases.pod).body["spec"]
+        data = api.get(handed).body["data"]
+
+        assert list(data) == ["ca.crt"]
+        assert data["ca.crt"] == base64.b64decode(api.get(secret).body["data"]["ca.crt"]).decode()
+        [volume] = [v for v in pod["volumes"] if v["name"] == "fodc-agent-token"]
+        sources = volume["projected"]["sources"]
+        assert [next(iter(source)) for source in sources] == ["serviceAccountToken", "configMap"]
+        assert (sources[1]["configMap"]["name"], sources[1]["configMap"]["optional"]) == (
+            "fodc-proxy-ca",
+            True,
+        )
+        folder = "/var/run/secrets/kubernetes.io/serviceaccount"
+        assert {
+            f"--proxy-tls-ca={folder}/ca.crt",
+            f"--proxy-token-file={folder}/token",
+        } <= set(pod["initContainers"][0]["args"])
+        one.stop()
+
+    assert "forbidden" not in one.log.read_text().lower()
+
+
 def keep_it_waiting(plane: ControlPlane, pod: str) -> None:
     """Say of a pod what a kubelet would say when the agent's image cannot be pulled."""
     same = {"image": "x", "imageID": "", "restartCount": 0, "ready": False}
