@@ -31,6 +31,11 @@ WELL = {
     'fodc_proxy_store_state{state="Full"}': "0+0x120",
     'fodc_proxy_artifacts{state="Damaged"}': "0+0x120",
     "fodc_proxy_unreadable_records": "0+0x120",
+    "fodc_proxy_http_insecure": "0+0x120",
+    "fodc_proxy_audit_lines_lost_total": "0+0x120",
+    # Somebody without a token every minute is a browser, not an attack.
+    'fodc_proxy_callers_refused_total{reason="NoToken"}': "0+60x120",
+    'fodc_proxy_callers_refused_total{reason="WrongToken"}': "0+1x120",
     'banyandb_fodc_schema_consistency_status{group="g"}': "1+0x120",
     "fodc_proxy_schema_check_age_seconds": "300+0x120",
     'fodc_operator_injection_pods{namespace="n",policy="p",state="Missing"}': "0+0x120",
@@ -50,6 +55,11 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FodcArtifactsDamaged": {'fodc_proxy_artifacts{state="Damaged"}': "1+0x120"},
     "FodcSchemaInconsistent": {'banyandb_fodc_schema_consistency_status{group="g"}': "2+0x120"},
     "FodcSchemaNotChecked": {"fodc_proxy_schema_check_age_seconds": "3601+60x120"},
+    "FodcProxyIsOpen": {"fodc_proxy_http_insecure": "1+0x120"},
+    "FodcAuditLost": {"fodc_proxy_audit_lines_lost_total": "0+0x55 1+0x60"},
+    "FodcCallersRefused": {
+        'fodc_proxy_callers_refused_total{reason="WrongToken"}': "0+60x120",
+    },
     "FodcPodsWithoutAgent": {
         'fodc_operator_injection_pods{namespace="n",policy="p",state="Missing"}': "2+0x120"
     },
