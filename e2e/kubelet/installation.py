@@ -100,8 +100,9 @@ class Machine:
         return json.loads(self.kubectl("get", *what, "--output=json"))
 
     def wait(self, what: str, condition: str, namespace: str) -> None:
-        """Wait until it holds; raises CommandError."""
-        self.kubectl(f"--namespace={namespace}", "wait", f"--for={condition}", what, PATIENCE)
+        """Wait until it is there and holds; raises CommandError."""
+        for one in ("create", condition):
+            self.kubectl(f"--namespace={namespace}", "wait", f"--for={one}", what, PATIENCE)
 
     def operator_runs(self, *deployments: str) -> None:
         """Wait until the Deployments are complete and one pod leads; tells what pods said if not.
