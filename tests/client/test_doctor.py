@@ -155,6 +155,20 @@ def test_doctor_finds_a_proxy_that_is_not_ready(findings, relay, stage):
     assert found[0]["why"] == "the directory is read-only"
 
 
+def test_doctor_tells_of_agents_that_were_refused(findings, relay, stage):
+    stage.agent("data-0")
+    words = "agents were refused just now, the log says which: NoCredentials"
+    body = {"ready": True, "checks": [{"name": "agents", "ok": True, "message": words}]}
+    relay.instead["/readyz"] = (200, json.dumps(body).encode())
+
+    code, found = findings()
+
+    assert code == 1
+    assert [(one["where"], one["matter"], one["why"]) for one in found] == [
+        ("proxy", "agents", words)
+    ]
+
+
 def test_doctor_exits_with_3_when_nobody_answers(capsys):
     assert main(["doctor", "--proxy", "http://127.0.0.1:1"]) == 3
     assert "cannot reach the proxy at http://127.0.0.1:1: connection refused" in (

@@ -295,7 +295,7 @@ class Settings:
     proxy_token_file: Path | None = path(
         "proxy-token-file",
         "Bearer token for the proxy, such as a projected ServiceAccount token; read anew for each "
-        "connection and sent with TLS only.",
+        "stream and sent with TLS only.",
     )
     proxy_tls_server_name: str = text(
         "proxy-tls-server-name", "", "Name that the proxy's certificate must have."

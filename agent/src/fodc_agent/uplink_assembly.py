@@ -3,7 +3,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -115,11 +115,16 @@ def build_uplink(
 def dial_with(
     tls: ProxyTls | None, token_file: Path | None = None
 ) -> Callable[[Endpoint], Awaitable[RpcChannel]]:
-    """Return how to connect; certificates and the token are read anew each time.
+    """Return how to connect; certificates are read anew each time, the token for each call.
 
     So rotated ones are taken. Without TLS no token is sent: anybody on the way could read it.
     """
     files = Lane("credentials")
+
+    async def bearer() -> Mapping[str, str]:
+        if token_file is None:
+            return {}
+        return {"authorization": f"Bearer {await _token(token_file, files)}"}
 
     async def dial(endpoint: Endpoint) -> RpcChannel:
         if tls is None:
@@ -131,13 +136,10 @@ def dial_with(
                 f"TLS files of --proxy-tls-*: {error.strerror or error} {error.filename or ''}"
             )
             raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
-        metadata = {}
-        if token_file is not None:
-            metadata["authorization"] = f"Bearer {await _token(token_file, files)}"
         name = tls.server_name or None
         secured = replace(endpoint, tls=context, server_name=name)
         try:
-            return await RpcChannel.connect(secured, ping_s=PING_S, metadata=metadata)
+            return await RpcChannel.connect(secured, ping_s=PING_S, credentials=bearer)
         except RpcError as error:
             if error.fault is not RpcFault.NOT_TRUSTED:
                 raise

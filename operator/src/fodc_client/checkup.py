@@ -71,6 +71,12 @@ def of_proxy(readiness: Readiness, *, proxy_version: str, own_version: str) -> I
                 "proxy", f"readiness: {check.name}", check.message or "the check fails",
                 "Read the proxy's log; until then Kubernetes sends it no traffic.",
             )  # fmt: skip
+        elif check.name == "agents":
+            # Told only when there is something to tell; agents that are let in work.
+            yield problem(
+                "proxy", "agents", check.message,
+                "docs/security.md says what an agent has to show; the proxy's log whom it refused.",
+            )  # fmt: skip
     if not readiness.ready and all(check.ok for check in readiness.checks):
         yield problem("proxy", "readiness", "it says that it is not ready", "Read the proxy's log.")
     if proxy_version not in {own_version, "unknown"} and own_version != "unknown":

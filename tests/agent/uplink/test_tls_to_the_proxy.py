@@ -239,6 +239,37 @@ def test_the_token_goes_along_and_is_read_anew_for_each_connection(run_async, by
     assert heard == ["Bearer eyJ.first", "Bearer eyJ.second"]
 
 
+def test_a_stream_that_is_opened_later_on_a_connection_has_the_token_of_that_time(
+    run_async, bytes_proxy, files
+):
+    """The six data streams are opened again after hours, when the first token has ended."""
+    token = files.folder / "token"
+    settings = load([f"--proxy-tls-ca={files.ca}", f"--proxy-token-file={token}"], {})
+    heard = []
+
+    async def scenario():
+        proxy = bytes_proxy(reply=ACCEPTED, credentials=files.server())
+        await proxy.start()
+        token.write_text("eyJ.first")
+        dial = dial_with(settings.proxy_tls, settings.proxy_token_file)
+        channel = await dial(Endpoint("localhost", proxy.port))
+        try:
+            for text in ("eyJ.first", "eyJ.second"):
+                token.write_text(text)
+                async with channel.open("/banyandb.fodc.v1.FODCService/RegisterAgent") as stream:
+                    await stream.send(b"")
+                    await stream.receive()
+                [(_, metadata)] = await proxy.streams(1)
+                heard.append(dict(metadata)["authorization"])
+        finally:
+            channel.close()
+            await asyncio.sleep(0.05)  # transports of TLS close in a later turn of the loop
+            await proxy.stop()
+
+    run_async(scenario)
+    assert heard == ["Bearer eyJ.first", "Bearer eyJ.second"]
+
+
 def test_without_a_token_file_nothing_is_claimed(run_async, bytes_proxy, files):
     assert authorizations(run_async, bytes_proxy, files) == [None, None]
 

@@ -20,6 +20,7 @@ from ..live import SERVICE as FODC  # noqa: TID252 - one folder's tests
 from ..live import GoAgent, LinkAgent, fetch, running, until  # noqa: TID252 - one folder's tests
 
 EVERYWHERE = Address("", 0)
+READY_WORDS = "agents were refused just now, the log says which: BadToken, OtherAgent"
 INSECURE = AgentAccess(is_insecure=True)
 
 
@@ -109,7 +110,9 @@ def test_whoever_shows_what_is_not_its_own_is_refused_told_why_and_counted(
         ):
             async with data_0(proxy, token, **more) as agent:
                 refusals.append(agent.welcome.refusal)
-        return refusals, proxy.registry.members(), (await fetch(proxy, "/metrics")).text
+        page = (await fetch(proxy, "/metrics")).text
+        assert READY_WORDS in (await fetch(proxy, "/readyz")).text
+        return refusals, proxy.registry.members(), page
 
     refusals, members, page = scene(tmp_path, play)
 

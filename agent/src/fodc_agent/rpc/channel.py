@@ -9,7 +9,7 @@ read: a peer that announces more loses the line, not the agent its memory.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -43,6 +43,8 @@ _TOLD_CHARS: Final = 500
 """How much of a peer's error text is kept."""
 _RECEIVE_WINDOW_BYTES: Final = 256 * 1024
 _NOTHING: Final[Mapping[str, str]] = {}
+Credentials = Callable[[], Awaitable[Mapping[str, str]]]
+"""Returns what goes with the next call, such as `authorization`, as it is now."""
 MESSAGE_BYTES: Final = 64 * 1024
 """How long a message may be where the caller says nothing else."""
 _PREFIX_BYTES: Final = 5
@@ -218,12 +220,12 @@ class RpcChannel:
     """One connection; open it with `connect`, close it with `close`."""
 
     def __init__(
-        self, endpoint: Endpoint, channel: _GrpcChannel, metadata: Mapping[str, str] = _NOTHING
+        self, endpoint: Endpoint, channel: _GrpcChannel, credentials: Credentials | None = None
     ) -> None:
-        """Take what goes with every call, such as `authorization`, as `metadata`."""
+        """Take what gives the credentials of each call."""
         self.endpoint = endpoint
         self._channel = channel
-        self._metadata = metadata
+        self._credentials = credentials
 
     @classmethod
     async def connect(
@@ -232,7 +234,7 @@ class RpcChannel:
         *,
         timeout_s: float = CONNECT_TIMEOUT_S,
         ping_s: float | None = None,
-        metadata: Mapping[str, str] = _NOTHING,
+        credentials: Credentials | None = None,
     ) -> "RpcChannel":
         """Dial within the deadline; raise RpcError when nobody answers.
 
@@ -258,7 +260,7 @@ class RpcChannel:
             raise RpcError(fault, f"{endpoint}: {error.strerror or error}") from error
         # grpclib keeps the transport to itself, but the socket below is to be tuned.
         _watch_line(protocol.connection._transport.get_extra_info("socket"))  # noqa: SLF001
-        return cls(endpoint, channel, metadata)
+        return cls(endpoint, channel, credentials)
 
     @contextlib.asynccontextmanager
     async def open(
@@ -273,13 +275,14 @@ class RpcChannel:
 
         `limit` says how long a message of the peer may be.
         """
+        own = _NOTHING if self._credentials is None else await self._credentials()
         call = self._channel.request(
             method,
             Cardinality.STREAM_STREAM,
             bytes,
             bytes,
             timeout=timeout_s,
-            metadata={**self._metadata, **(metadata or {})},
+            metadata={**own, **(metadata or {})},
         )
         what = f"{self.endpoint} {method}"
         # The block is left by cancelling whatever waits on the stream, so the call's own exit

@@ -36,6 +36,7 @@ from fodc_proxy.fleet.moment import Moment
 
 _BEARER: Final = "bearer "
 _OPEN: Final = "INSECURE: agents need neither TLS nor tokens, because of --insecure-agents"
+_RECENT_MS: Final = 300_000
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +73,7 @@ class Gate:
         self._tokens = tokens
         self._speaks_for = speaks_for
         self._paces = paces
+        self._refused_ms: dict[Fault, int] = {}
         self._now = now
 
     @property
@@ -80,6 +82,9 @@ class Gate:
         notes = [_OPEN] if self.rules.admits_strangers else []
         if self._tokens is not None and self._tokens.problem:
             notes.append(self._tokens.problem)
+        since_ms = self._now().steady_ms - _RECENT_MS
+        if recent := sorted(one for one, at_ms in self._refused_ms.items() if at_ms > since_ms):
+            notes.append(f"agents were refused just now, the log says which: {', '.join(recent)}")
         return "; ".join(notes)
 
     async def start(self) -> None:
@@ -158,6 +163,7 @@ class Gate:
     def refuse(self, refused: Refused, pod_name: str) -> Refused:
         """Count and log somebody who is not let in."""
         self.refused[refused.fault] += 1
+        self._refused_ms[refused.fault] = self._now().steady_ms
         _log.warning(
             "agent refused: reason=%s claims=%s: %s", refused.fault, pod_name, refused.message
         )
