@@ -32,6 +32,8 @@ WELL = {
     'fodc_proxy_artifacts{state="Damaged"}': "0+0x120",
     "fodc_proxy_unreadable_records": "0+0x120",
     "fodc_proxy_http_insecure": "0+0x120",
+    'fodc_proxy_certificate_expiry_seconds{listener="grpc"}': "867600+0x120",
+    'fodc_proxy_agents_refused_total{reason="BadToken"}': "4+0x120",
     "fodc_proxy_audit_lines_lost_total": "0+0x120",
     # Somebody without a token every minute is a browser, not an attack.
     'fodc_proxy_callers_refused_total{reason="NoToken"}': "0+60x120",
@@ -56,6 +58,10 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FodcSchemaInconsistent": {'banyandb_fodc_schema_consistency_status{group="g"}': "2+0x120"},
     "FodcSchemaNotChecked": {"fodc_proxy_schema_check_age_seconds": "3601+60x120"},
     "FodcProxyIsOpen": {"fodc_proxy_http_insecure": "1+0x120"},
+    "FodcProxyCertificateEnds": {
+        'fodc_proxy_certificate_expiry_seconds{listener="grpc"}': "600000+0x120"
+    },
+    "FodcAgentsRefused": {'fodc_proxy_agents_refused_total{reason="BadToken"}': "0+1x120"},
     "FodcAuditLost": {"fodc_proxy_audit_lines_lost_total": "0+0x55 1+0x60"},
     "FodcCallersRefused": {
         'fodc_proxy_callers_refused_total{reason="WrongToken"}': "0+60x120",

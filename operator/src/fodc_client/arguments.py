@@ -46,6 +46,7 @@ class Settings(NamedTuple):
     context: str | None = None
     kubeconfig: str = ""
     service: str = DEFAULT_SERVICE
+    ca_file: str = ""
 
     @property
     def answer_timeout_s(self) -> float:
@@ -109,6 +110,11 @@ def global_options() -> Parser:
         metavar="NAMESPACE/NAME",
         type=_service,
         help=f"with --context: the proxy's Service (default: {DEFAULT_SERVICE})",
+    )
+    group.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="certificates by which a proxy with https is known (default: those of the system)",
     )
     group.add_argument(
         "--token-file",
@@ -204,6 +210,7 @@ def settings_of(args: argparse.Namespace, environment: Mapping[str, str]) -> Set
         context=context,
         kubeconfig=kubeconfig,
         service=getattr(args, "service", DEFAULT_SERVICE),
+        ca_file=getattr(args, "ca_file", ""),
     )
 
 

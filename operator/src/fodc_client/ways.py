@@ -41,7 +41,17 @@ def way_of(settings: Settings) -> Way:
         told = (settings.context, settings.kubeconfig, settings.service)
         return way_through_cluster(*told, token)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Way(settings.proxy_url, headers)
+    return Way(settings.proxy_url, headers, _trust(settings.ca_file) if settings.ca_file else None)
+
+
+def _trust(ca_file: str) -> "ssl.SSLContext":
+    import ssl  # noqa: PLC0415 - only who asks for it pays for it
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BadUsageError(f"--ca-file: cannot use {ca_file}: {why}") from None
 
 
 def _token_of(settings: Settings) -> str:

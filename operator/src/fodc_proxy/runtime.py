@@ -48,7 +48,7 @@ from fodc_proxy.wire.outbox import Writers
 from fodc_proxy.wire.ports import HeardFrame, LinkListener
 from fodc_proxy.wire.server import GrpcServer, methods_of
 from fodc_proxy.wire.streams import Ramp, Turns
-from fodc_tls.serving import Source
+from fodc_tls.serving import ServingCertificate, Source
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,10 @@ def version() -> str:
 
 def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _ends_s(certificate: ServingCertificate) -> float:
+    return 0.0 if certificate.expires_at is None else certificate.expires_at.timestamp()
 
 
 class Listeners:
@@ -171,10 +175,7 @@ class Proxy:
         self.data_dir = Path(settings.data_dir or tempfile.mkdtemp(prefix="fodc-proxy-"))
         self.diagnostics = assemble(
             DiagnosticsSettings(
-                self.data_dir,
-                settings.artifact_store,
-                settings.captures,
-                settings.retention,
+                self.data_dir, settings.artifact_store, settings.captures, settings.retention
             ),
             registry=self.registry,
             link=self.link,
@@ -191,10 +192,10 @@ class Proxy:
             max_message_bytes=settings.max_message_bytes,
             tls=None if self.certificate is None else self.certificate.context,
         )
-        self.door = access.assemble(
-            settings.access, fetching, self.token_reviews, self.access_reviews
-        )
-        self.audit = AuditLog(settings.access.audit_log)
+        told = settings.access
+        self.door = access.assemble(told, fetching, self.token_reviews, self.access_reviews)
+        self.audit = AuditLog(told.audit_log)
+        self.http_certificate = access.certificate_of(told)
         self._web = self._web_server()
 
     def _web_server(self) -> WebServer:
@@ -206,7 +207,8 @@ class Proxy:
             request_took=self.telemetry.request_took,
         )
         bounds = Bounds(self.settings.http_read_timeout_s, self.settings.http_write_timeout_s)
-        return WebServer(application(ROUTES, self._parts(), edge), bounds)
+        app = application(ROUTES, self._parts(), edge)
+        return WebServer(app, bounds, self.http_certificate)
 
     def _services(self) -> tuple[AgentLinkService, FodcService]:
         interval_s = self.settings.heartbeat_interval_s
@@ -293,7 +295,7 @@ class Proxy:
         message = f"listens on {self._grpc.address}" if listening else message
         return (
             Check("grpc", listening or waits, message),
-            Check("callers", ok=True, message=str(self.door)),
+            self._callers_check(),
             Check("audit", ok=True, message=str(self.audit)),
             self._artifacts_check(waits=waits),
             *self._gate_check(),
@@ -307,6 +309,13 @@ class Proxy:
             yield Check("agents", ok=True, message=f"NO AGENT CAN COME IN: {fault}")
         elif self.gate.note:
             yield Check("agents", ok=True, message=self.gate.note)
+
+    def _callers_check(self) -> Check:
+        """Say who may ask over HTTP, and whether others on the way can read along."""
+        is_clear = self.http_certificate is None and not self.settings.http_listen.is_loopback
+        told = "; WITHOUT TLS: tokens come in the clear" if is_clear else ""
+        fault = "" if self.http_certificate is None else self.http_certificate.fault
+        return Check("callers", ok=not fault, message=fault or f"{self.door}{told}")
 
     def _artifacts_check(self, *, waits: bool) -> Check:
         """Say how the store does.
@@ -382,11 +391,11 @@ class Proxy:
         yield counter("agents_refused", "Agents that were not let in.", refused, "reason")
         yield gauge("agents_by_proof", "Agents by what they have shown.", shown, "proof")
         yield gauge("insecure_agents", "1 when agents need neither TLS nor tokens.", is_open)
-        if self.certificate is not None:
-            ends_at = self.certificate.expires_at
-            ends_s = 0.0 if ends_at is None else ends_at.timestamp()
+        certificates = {"grpc": self.certificate, "http": self.http_certificate}
+        ends = [((name,), _ends_s(one)) for name, one in certificates.items() if one is not None]
+        if ends:
             text = "When the certificate of a listener ends, in Unix seconds; 0 for none."
-            yield gauge("certificate_expiry_seconds", text, [(("grpc",), ends_s)], "listener")
+            yield gauge("certificate_expiry_seconds", text, ends, "listener")
         if self.token_reviews is not None:
             asked = [((how,), number) for how, number in self.token_reviews.asked.items()]
             yield counter("token_reviews", "Tokens that were asked about.", asked, "result")

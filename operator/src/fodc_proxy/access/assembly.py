@@ -3,7 +3,9 @@
 
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from fodc_protocol.errors import OptionError
 from fodc_proxy.access.access_reviews import AccessReviews
@@ -14,6 +16,8 @@ from fodc_proxy.access.people import ClusterPeople
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.access.token_reviews import TokenReviewer
 from fodc_proxy.access.tokens_file import TokensFile
+from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
+from fodc_tls.serving import ServingCertificate, files_source
 
 _log = logging.getLogger(__name__)
 
@@ -53,3 +57,15 @@ def _trust(ca_file: str) -> ssl.SSLContext | None:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise OptionError(f"--http-oidc-ca-file: cannot use {ca_file}: {why}") from error
+
+
+def certificate_of(settings: AccessSettings) -> ServingCertificate | None:
+    """Return what the HTTP port shows, None when it listens in the clear."""
+    if not settings.certificate_file:
+        return None
+    files = {
+        LEAF_CERTIFICATE: Path(settings.certificate_file),
+        LEAF_KEY: Path(settings.key_file),
+    }
+    source = files_source(files, "--http-tls-*-file")
+    return ServingCertificate(source, Counter(), whose="the HTTP port")

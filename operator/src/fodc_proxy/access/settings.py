@@ -32,6 +32,15 @@ OPTIONS: Final = (
         "FILE",
     ),
     Option(
+        "http-tls-cert-file",
+        Kind.STRING,
+        "",
+        "Certificate of the HTTP port with what is between it and its authority, PEM; read anew "
+        "when it changes. Without it tokens come in the clear.",
+        "FILE",
+    ),
+    Option("http-tls-key-file", Kind.STRING, "", "Key of that certificate, PEM.", "FILE"),
+    Option(
         ISSUER_OPTION,
         Kind.STRING,
         "",
@@ -103,6 +112,8 @@ class AccessSettings:
     audit_log: str = NONE
     issuer: Issuer | None = None
     issuer_ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
 
 def access_of(values: Resolved) -> AccessSettings:
@@ -113,7 +124,11 @@ def access_of(values: Resolved) -> AccessSettings:
         values.text(AUDIT_OPTION),
         _issuer_of(values),
         values.text("http-oidc-ca-file"),
+        values.text("http-tls-cert-file"),
+        values.text("http-tls-key-file"),
     )
+    if bool(settings.certificate_file) is not bool(settings.key_file):
+        raise OptionError("--http-tls-cert-file and --http-tls-key-file need each other")
     for name, is_set in ((TOKENS_OPTION, settings.tokens_file), (ISSUER_OPTION, settings.issuer)):
         if settings.is_insecure and is_set:
             raise OptionError(f"--{INSECURE_OPTION} and --{name} exclude each other")

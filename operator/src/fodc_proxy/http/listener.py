@@ -11,11 +11,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from ssl import SSLContext
+from typing import Final, TypedDict
 
 from aiohttp import web
 
 from fodc_proxy.listening import address_of, bound, descriptors
+from fodc_tls.serving import ServingCertificate
 
 _WATCH_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 10.0
@@ -37,6 +39,13 @@ class Bounds:
 def most_connections(wanted: int) -> int:
     """Return `wanted`, or half of the descriptors that this process may have when that is less."""
     return max(8, min(wanted, descriptors() // 2))
+
+
+class _Tls(TypedDict, total=False):
+    """What the loop takes for a listener with TLS."""
+
+    ssl: SSLContext
+    ssl_handshake_timeout: float
 
 
 class _Watched(asyncio.Protocol):
@@ -160,8 +169,16 @@ class _Watch:
 class WebServer:
     """One HTTP listener; `start` fails with OSError when the address cannot be had."""
 
-    def __init__(self, app: web.Application, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        bounds: Bounds | None = None,
+        certificate: ServingCertificate | None = None,
+    ) -> None:
+        """With a `certificate` connections are TLS, and it is kept up to date while it listens."""
         self._bounds = bounds or Bounds()
+        self._certificate = certificate
+        self._renewing: asyncio.Task[None] | None = None
         app.middlewares.insert(0, self._noting)
         self._runner = web.AppRunner(
             app,
@@ -194,14 +211,25 @@ class WebServer:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         self._watch = _Watch(self._bounds, loop)
+        tls = await self._tls()
         listening = bound(host, port)
         self._server = await loop.create_server(
-            self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE
+            self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE, **tls
         )
         # As many are accepted in one turn of the loop as its backlog says; more may wait.
         listening.listen(_BACKLOG)
         self.address = address_of(listening)
         self._watching = asyncio.create_task(self._keep_watch(self._watch))
+
+    async def _tls(self) -> _Tls:
+        """Return what a TLS listener is made with; nothing for one in the clear."""
+        if self._certificate is None:
+            return _Tls()
+        await self._certificate.refresh()
+        self._renewing = asyncio.create_task(self._certificate.run(), name="http-certificate")
+        return _Tls(
+            ssl=self._certificate.context, ssl_handshake_timeout=self._bounds.read_timeout_s
+        )
 
     def _connection(self) -> _Watched:
         make: Callable[[], asyncio.Protocol] | None = self._runner.server
@@ -235,8 +263,9 @@ class WebServer:
         """Stop listening, give requests in flight a moment, then end them."""
         if self._server is not None:
             self._server.close()
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, self._renewing):
+            if task is not None:
+                task.cancel()
         await self._runner.cleanup()
         if self._watch is not None:
             self._watch.end_all()
