@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test shipped images e2e kind bench cluster clean
+.PHONY: help dev demo check fix proto test shipped images chart e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -58,6 +58,9 @@ shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without a
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry
 	@$(BIN)/python -m e2e.images $(if $(PUSH),--push '$(PUSH)')
+
+chart: $(BIN)/.ready ## write charts/banyandb-fodc for helm, of the same manifests
+	@$(BIN)/python -m manifests.chart
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
 	FODC_BUILD=1 $(BIN)/python -m pytest -q e2e

@@ -31,6 +31,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capturing = session.config.pluginmanager.getplugin("capturemanager")
     with capturing.global_and_fixture_disabled():
         session.config.stash[BUILT] = build.binaries(build=True)
+        if any("helm" in getattr(item, "fixturenames", ()) for item in session.items):
+            build.binaries(build=True, names=("helm",))
 
 
 @pytest.fixture(scope="session")

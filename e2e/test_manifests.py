@@ -3,6 +3,7 @@
 
 import base64
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from e2e.applied import CONFIGURATION, MANIFESTS, SYSTEM, render, render_with
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import new_namespace
+from manifests.chart import Variant, rendered, variants
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +352,21 @@ def test_the_deployment_makes_a_pod_in_its_own_namespace(installed: ControlPlane
 
     (pod,) = installed.api().get(pods).body["items"]
     assert pod["spec"]["serviceAccountName"] == "fodc-operator"
+
+
+# ---- other versions of kubectl ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variant", variants(), ids=lambda one: f"{one.mode}{sorted(one.components)}"
+)
+def test_the_kubectl_of_this_machine_renders_the_same(
+    control_plane: ControlPlane, variant: Variant
+) -> None:
+    """Kubectl 1.32 panicked on several objects to delete in one file."""
+    own = shutil.which("kubectl")
+    if own is None:
+        pytest.skip("NO OTHER KUBECTL: none is in PATH")
+    built = [control_plane.binaries.path("kubectl"), "kustomize"]
+
+    assert rendered(variant, [own, "kustomize"]) == rendered(variant, built)

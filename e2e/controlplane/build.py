@@ -69,6 +69,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "h2spec": Source(MODULE_DIRECTORY / "h2spec", "github.com/summerwind/h2spec/cmd/h2spec"),
     "grpc_caller": Source(MODULE_DIRECTORY.parent / "grpc_caller", "."),
     "crane": Source(INSTALLING_DIRECTORY, "github.com/google/go-containerregistry/cmd/crane"),
+    "helm": Source(MODULE_DIRECTORY / "helm", "helm.sh/helm/v3/cmd/helm"),
 }
 
 

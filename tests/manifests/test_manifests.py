@@ -523,3 +523,12 @@ def test_every_word_of_an_alert_about_pods_is_one_of_the_operator() -> None:
     assert set(of_pods) <= {str(state) for state in PodState}
     assert set(re.findall(r'fodc_proxy_artifacts\{state="(\w+)"', rule)) <= set(ArtifactState)
     assert set(re.findall(r'reason="(\w+)"', rule)) <= {str(reason) for reason in SkipReason}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(MANIFESTS.glob("**/*.yaml")), ids=lambda path: str(path.relative_to(MANIFESTS))
+)
+def test_no_file_deletes_several_objects_for_kubectl_up_to_1_32_panics(path: Path) -> None:
+    deleted = [d for d in documents(path) if d.get("$patch") == "delete"]
+
+    assert len(deleted) <= 1
