@@ -310,7 +310,7 @@ def told_options() -> dict[str, str]:
         (MANIFESTS / "components/cert-manager/kustomization.yaml").read_text()
     )
     patches = [yaml.safe_load(one["patch"]) for one in component["patches"] if "patch" in one]
-    added = [step["value"] for steps in patches for step in steps]
+    added = [step["value"] for steps in patches if isinstance(steps, list) for step in steps]
     added = [one for one in added if not one.startswith("--cert-dir=")]
     flags = [flag.removeprefix("--").partition("=") for flag in [*container()["args"], *added]]
     variables = {
