@@ -79,8 +79,6 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FodcWebhookCertificateEnds": {
         'fodc_webhook_certificate_expiry_seconds{pod="w"}': "600000+0x120"
     },
-    "FodcProxyCertificateEnds": {"fodc_proxy_certificate_expiry_seconds": "600000+0x120"},
-    "FodcAgentsRefused": {'fodc_proxy_agents_refused_total{reason="WrongToken"}': "0+1x120"},
     "FodcInjectionFault": {
         'fodc_webhook_requests_total{pod="w",reason="InjectionFailed"}': "_x54 1x66"
     },
