@@ -35,6 +35,7 @@ from fodc_agent.crew import Crew
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.lanes import Lane
+from fodc_agent.node_access import NodeAccess
 from fodc_agent.node_captures import captures_of, recovered
 from fodc_agent.node_report import NodeReport
 from fodc_agent.node_watch import NodeWatch
@@ -77,7 +78,7 @@ class NodeAgent:
         self.settings = settings
         self.incarnation = os.urandom(8).hex()
         self.pod_name = settings.pod_name or socket.gethostname()
-        self._client = HttpClient()
+        self._client = HttpClient(access=access_of(settings))
         self._crew = Crew()
         self._recorder = recorder_of(settings)
         self._keeper = keeper_of(settings, self._recorder)
@@ -323,9 +324,19 @@ def discovery_of(
         interval_s=settings.cluster_state_interval_s,
         fallback=fallback,
         on_change=on_change,
-        ask=partial(ask_node, host=settings.node_host),
+        ask=partial(ask_node, access=access_of(settings)),
         role=settings.node_role or UNSPECIFIED,
         labels=settings.node_labels,
+    )
+
+
+def access_of(settings: Settings) -> NodeAccess:
+    """Return how the node's ports are reached."""
+    return NodeAccess(
+        settings.node_host,
+        settings.node_tls,
+        settings.node_https,
+        settings.node_credentials_file,
     )
 
 

@@ -34,6 +34,7 @@ from fodc_agent.declaring import (
 )
 from fodc_agent.dormant import DORMANT
 from fodc_agent.identity.roles import labels_of
+from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import (
@@ -68,16 +69,6 @@ class Attachment(StrEnum):
     SIDECAR = "sidecar"
     REMOTE = "remote"
     STANDALONE = "standalone"
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyTls:
-    """How TLS to the proxy is set up; empty texts stand for "not given"."""
-
-    ca_file: str
-    cert_file: str
-    key_file: str
-    server_name: str
 
 
 # ---- how some values are read ---------------------------------------------------------------
@@ -121,7 +112,41 @@ def _folder(resolved: Resolved, name: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class NodePorts:
+    """How the node's own ports are reached."""
+
+    node_tls_wanted: bool = switch(
+        "node-tls", "Use TLS with the node's gRPC ports; implied by the three files below."
+    )
+    node_https: bool = switch(
+        "node-https", "Use TLS with the node's metrics and pprof ports too, by the same files."
+    )
+    node_tls_ca: str = text(
+        "node-tls-ca", "", "CA of the node; empty trusts the system's CAs.", metavar="FILE"
+    )
+    node_tls_cert: str = text("node-tls-cert", "", "Client certificate (mTLS).", metavar="FILE")
+    node_tls_key: str = text("node-tls-key", "", "Key of the client certificate.", metavar="FILE")
+    node_tls_server_name: str = text(
+        "node-tls-server-name", "", "Name that the node's certificate must have."
+    )
+    node_credentials_file: Path | None = path(
+        "node-credentials-file",
+        "USER:PASSWORD for the node's ports; read anew for each question and sent over loopback or "
+        "TLS only.",
+    )
+
+    @property
+    def node_tls(self) -> TlsFiles | None:
+        """How TLS is spoken with the node, None where it is not."""
+        if not (self.node_tls_wanted or self.node_https or self.node_tls_ca or self.node_tls_cert):
+            return None
+        return TlsFiles(
+            self.node_tls_ca, self.node_tls_cert, self.node_tls_key, self.node_tls_server_name
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(NodePorts):
     """Everything that the agent was told; times in seconds, sizes in bytes."""
 
     poll_interval_s: float = seconds(
@@ -345,11 +370,11 @@ class Settings:
         return self.attachment is Attachment.REMOTE
 
     @property
-    def proxy_tls(self) -> ProxyTls | None:
+    def proxy_tls(self) -> TlsFiles | None:
         """How TLS is spoken with the proxy, None where it is not."""
         if not (self.proxy_tls_wanted or self.proxy_tls_ca or self.proxy_tls_cert):
             return None
-        return ProxyTls(
+        return TlsFiles(
             self.proxy_tls_ca, self.proxy_tls_cert, self.proxy_tls_key, self.proxy_tls_server_name
         )
 
@@ -395,8 +420,14 @@ def _contradictions(resolved: Resolved) -> list[str]:
         problems.append(
             f"pressure-profiler-trigger-percent must be between 1 and 100, got {percent}"
         )
-    if bool(resolved.text("proxy-tls-cert")) != bool(resolved.text("proxy-tls-key")):
-        problems.append("proxy-tls-cert and proxy-tls-key must be given together")
+    problems += [
+        f"{peer}-tls-cert and {peer}-tls-key must be given together"
+        for peer in ("proxy", "node")
+        if bool(resolved.text(f"{peer}-tls-cert")) != bool(resolved.text(f"{peer}-tls-key"))
+    ]
+    is_remote, tls = resolved.text("attachment") == Attachment.REMOTE, ("node-https", "node-tls")
+    if is_remote and resolved.text("node-credentials-file") and not any(map(resolved.flag, tls)):
+        problems.append("node-credentials-file with attachment=remote needs node-tls or node-https")
     if bool(resolved.text("targets-file")) != (resolved.text("attachment") == Attachment.REMOTE):
         problems.append("targets-file and attachment=remote must be given together")
     if resolved.integer("capture-quota") < resolved.integer("capture-max-bytes"):
@@ -453,4 +484,4 @@ def help_text() -> str:
     return usage(OPTIONS, PROGRAM, (example,), about=about, env_prefix=ENVIRONMENT_PREFIX)
 
 
-__all__ = ["OPTIONS", "ProxyTls", "Settings", "help_text", "load", "wants_help"]
+__all__ = ["OPTIONS", "Settings", "help_text", "load", "wants_help"]

@@ -13,7 +13,8 @@ from fodc_agent.clocks import SteadyClock
 from fodc_agent.lanes import Lane
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
-from fodc_agent.settings import ProxyTls, Settings
+from fodc_agent.settings import Settings
+from fodc_agent.tls_files import TlsFiles, tls_context
 from fodc_agent.uplink.agent_link import AgentLink
 from fodc_agent.uplink.answers import Answers
 from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
@@ -24,8 +25,6 @@ from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
 
 if TYPE_CHECKING:
-    import ssl
-
     from fodc_agent.recorder.recorder import Recorder
     from fodc_agent.uplink.existing.seven_streams import SevenStreams
 
@@ -113,7 +112,7 @@ def build_uplink(
 
 
 def dial_with(
-    tls: ProxyTls | None, token_file: Path | None = None
+    tls: TlsFiles | None, token_file: Path | None = None
 ) -> Callable[[Endpoint], Awaitable[RpcChannel]]:
     """Return how to connect; certificates are read anew each time, the token for each call.
 
@@ -136,6 +135,7 @@ def dial_with(
                 f"TLS files of --proxy-tls-*: {error.strerror or error} {error.filename or ''}"
             )
             raise RpcError(RpcFault.UNREACHABLE, message.strip()) from error
+        context.set_alpn_protocols(_ALPN)
         name = tls.server_name or None
         secured = replace(endpoint, tls=context, server_name=name)
         try:
@@ -182,7 +182,7 @@ def _advice(message: str) -> str:
     return "give the CA of the proxy's certificate with --proxy-tls-ca"
 
 
-def cut_hint(tls: ProxyTls | None) -> str:
+def cut_hint(tls: TlsFiles | None) -> str:
     """Return what a line that is cut before it is accepted may mean, empty for nothing special.
 
     With TLS 1.3 a proxy that wants a certificate says so after the handshake, by cutting the line.
@@ -190,15 +190,3 @@ def cut_hint(tls: ProxyTls | None) -> str:
     if tls is None or tls.cert_file:
         return ""
     return "if the proxy wants a certificate of the agent, give --proxy-tls-cert and -key"
-
-
-def tls_context(tls: ProxyTls) -> "ssl.SSLContext":
-    """Return a client context; raises OSError for files that are missing or broken."""
-    import ssl  # noqa: PLC0415 - only here does OpenSSL cost its 5 MiB
-
-    context = ssl.create_default_context(cafile=tls.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(_ALPN)
-    if tls.cert_file:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context

@@ -13,8 +13,9 @@ from typing import Final
 
 from fodc_agent.identity import codec
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, best_of, told_first, updated
+from fodc_agent.node_access import NodeAccess
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
-from fodc_agent.rpc.faults import RpcError
+from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import LOOPBACK
 
 _log: Final = logging.getLogger(__name__)
@@ -24,12 +25,23 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _NO_LABELS: Final[Mapping[str, str]] = {}
 
+_PLAIN: Final = NodeAccess(LOOPBACK)
+
 Ask = Callable[[int], Awaitable[NodeFacts]]
 
 
-async def ask_node(port: int, host: str = LOOPBACK) -> NodeFacts:
+async def ask_node(port: int, access: NodeAccess = _PLAIN) -> NodeFacts:
     """Ask one port of the node; raise RpcError or MalformedNodeError."""
-    channel = await RpcChannel.connect(Endpoint(host, port), timeout_s=ASK_TIMEOUT_S)
+    try:
+        endpoint = Endpoint(access.host, port, await access.grpc_context(), access.server_name)
+        metadata = await access.metadata()
+    except OSError as error:  # ssl.SSLError is one as well
+        raise RpcError(RpcFault.UNREACHABLE, f"{access.host}:{port}: {error}") from error
+
+    async def credentials() -> Mapping[str, str]:
+        return metadata
+
+    channel = await RpcChannel.connect(endpoint, timeout_s=ASK_TIMEOUT_S, credentials=credentials)
     try:
         answer = await channel.unary(codec.GET_CURRENT_NODE, codec.REQUEST, timeout_s=ASK_TIMEOUT_S)
     finally:

@@ -10,9 +10,9 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -20,6 +20,9 @@ import h11
 from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol.redaction import redact_foreign
+
+if TYPE_CHECKING:
+    import ssl
 
 Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of a body; what it raises ends the exchange."""
@@ -101,6 +104,20 @@ class _Connection:
                 return event
 
 
+class HttpAccess(Protocol):
+    """TLS and credentials of the ports that are asked."""
+
+    @property
+    def server_name(self) -> str | None:
+        """Name that the certificate must have, None for the host's."""
+
+    async def http_context(self) -> "ssl.SSLContext | None":
+        """Return the context of a new connection, None for plain text; raises OSError."""
+
+    async def authorization(self) -> str:
+        """Return the header of a request, empty for none; raises OSError."""
+
+
 class HttpClient:
     """Requests with a deadline and a size limit; keeps a few idle connections for reuse.
 
@@ -113,7 +130,9 @@ class HttpClient:
         idle_limit_s: float = 30.0,
         idle_per_port: int = 2,
         clock: Callable[[], float] = time.monotonic,
+        access: HttpAccess | None = None,
     ) -> None:
+        self._access = access
         self._idle_limit_s = idle_limit_s
         self._idle_per_port = idle_per_port
         self._clock = clock
@@ -157,9 +176,12 @@ class HttpClient:
         the sink. `max_bytes` and `timeout_s` are for the whole exchange.
         """
         request = _Request(parse_url(url), max_bytes, cut)
+        access = self._access
         deadline = asyncio.timeout(timeout_s)
         try:
             async with deadline:
+                if access is not None:
+                    request = await _authorized(request, access)
                 return await self._exchange(request, sink)
         except TimeoutError:
             if not deadline.expired():
@@ -224,13 +246,16 @@ class HttpClient:
         pool.append(connection)
 
     async def _connect(self, request: "_Request") -> _Connection:
-        url = request.url
+        url, access = request.url, self._access
         try:
+            tls = None if access is None else await access.http_context()
             reader, writer = await asyncio.open_connection(
                 url.host,
                 url.port,
                 limit=_READ_BYTES,
                 happy_eyeballs_delay=NEXT_ADDRESS_S,
+                ssl=tls,
+                server_hostname=None if tls is None or access is None else access.server_name,
             )
         except OSError as error:
             # A name that does not resolve is an OSError as well.
@@ -245,13 +270,24 @@ class _Request:
     url: Url
     max_bytes: int
     cut: bool
+    authorization: str = field(default="", repr=False)
 
     def event(self) -> h11.Request:
         headers = [("Host", self.url.authority), ("User-Agent", "fodc-agent")]
+        if self.authorization:
+            headers.append(("Authorization", self.authorization))
         return h11.Request(method="GET", target=self.url.target, headers=headers)
 
     def __str__(self) -> str:
         return f"http://{self.url.authority}{self.url.target}"
+
+
+async def _authorized(request: _Request, access: HttpAccess) -> _Request:
+    """Return the request with what it needs to be answered."""
+    try:
+        return replace(request, authorization=await access.authorization())
+    except OSError as error:
+        raise FetchError(Fault.REFUSED, f"{request}: {error}") from error
 
 
 async def _ask(connection: _Connection, request: _Request) -> h11.Response:
