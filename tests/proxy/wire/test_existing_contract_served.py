@@ -2,6 +2,8 @@
 """The seven existing streams over real sockets: upstream-proxy §5, G01 to G17."""
 
 import asyncio
+import contextlib
+from collections import Counter
 from pathlib import Path
 
 import grpc
@@ -309,3 +311,34 @@ def test_superseded_agent_is_told_once_its_successor_is_gone(tmp_path):
     details, older_id, _ = scene(tmp_path, play)
 
     assert details == f"agent {older_id} not found"
+
+
+def test_large_and_small_pages_that_come_at_once_are_each_their_agents(tmp_path):
+    """A page is rendered in steps: what another agent sends in between must not be mixed in."""
+
+    class Many(GoAgent):
+        async def answer(self):
+            name = self.pod_name
+            count = 1000 if name < "pod-4" else 1
+            labels = [
+                {"pod_name": name, "node_role": self.role, "own": name, "n": str(n)}
+                for n in range(count)
+            ]
+            metrics = [fodc.Metric(name="up", type=1, value=1, labels=one) for one in labels]
+            await self.metrics.write(fodc.StreamMetricsRequest(metrics=metrics).SerializeToString())
+
+    async def play(proxy):
+        async with contextlib.AsyncExitStack() as stack:
+            for number in range(8):
+                agent = await stack.enter_async_context(Many(proxy, f"pod-{number}"))
+                await agent.attached(proxy)
+            return [(await fetch(proxy, "/metrics")).text for _ in range(2)]
+
+    for page in scene(tmp_path, play):
+        lines = [line for line in page.splitlines() if line.startswith("up{")]
+        owners = Counter(
+            (line.split('own="')[1].split('"')[0], line.split('pod_name="')[1].split('"')[0])
+            for line in lines
+        )
+        expected = {(f"pod-{n}", f"pod-{n}"): 1000 if n < 4 else 1 for n in range(8)}
+        assert owners == expected

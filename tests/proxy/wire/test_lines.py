@@ -106,6 +106,26 @@ def test_sample_without_the_stamped_labels_is_rendered_too():
     assert 'ktm_x{cpu="0",node_type="hot"} 1' in page
 
 
+def test_a_long_message_is_rendered_in_steps_that_leave_room_for_others():
+    many = [metric("a", n, n=str(n), **STAMPED) for n in range(1000)]
+    *pauses, last = MetricsDecoder().steps(message(*many))
+
+    assert pauses == [None] * 4
+    assert render_page(last.blocks) == rendered(*many).encode()
+    assert rendered(*many).count("\na{") == 1000
+
+
+def test_a_message_that_is_left_in_its_midst_spoils_none_that_come_later():
+    decoder = MetricsDecoder()
+    other = {**STAMPED, "pod_name": "pod-1"}
+    before = rendered(metric("a", pod="pod-0", **other), decoder=decoder)
+    left = decoder.steps(message(*[metric("a", n, n=str(n), **STAMPED) for n in range(1000)]))
+    next(left)
+    left.close()
+
+    assert rendered(metric("a", pod="pod-0", **other), decoder=decoder) == before
+
+
 def test_no_metrics_are_no_blocks():
     assert MetricsDecoder().page(message()).blocks == ()
 

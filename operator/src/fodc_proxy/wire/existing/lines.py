@@ -9,12 +9,13 @@ of a fleet are sorted and joined once and not per agent and scrape.  Numbers hav
 that sums stay machine integers: two of ten thousand sets share one with a chance of about one in a
 billion.
 
-A message is rendered without a pause, so the tables need no lock.
+A message is rendered in steps, so that heartbeats are answered in between; messages take turns, so
+the tables need no lock.
 """
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final, Protocol, TypeAlias
@@ -52,6 +53,7 @@ _LONGEST_ENTRY: Final = 4096
 _LONGEST_HELP: Final = 4096
 _MOST_TEMPLATES: Final = 50_000
 # Counted before it is parsed from here on: a parsed sample takes fifty times its shortest bytes.
+_STEP_METRICS: Final = 256
 _COUNTED_BYTES: Final = 1024 * 1024
 _MOST_METRICS: Final = 400_000
 # Integers below this are printed by `str(int(…))` as `format_value` prints them, only faster.
@@ -199,18 +201,37 @@ class MetricsDecoder:
 
         Of equal series the first stays. Raises WireError for garbage.
         """
+        found = [one for one in self.steps(data, node_labels, identity) if one is not None]
+        return found[0]
+
+    def steps(
+        self, data: bytes, node_labels: Labels = (), identity: Labels = ()
+    ) -> Generator[Admitted | None, None, None]:
+        """Yield what `page` returns, and None before it after every few milliseconds of work.
+
+        Nothing else may be read with this decoder in between.
+        """
         metrics = self._metrics(data).metrics
         if not metrics:
-            return Admitted(())
+            yield Admitted(())
+            return
         self._make_room()
         agent = self._agent_of(metrics[0], node_labels, identity)
         own = {entry: self._numbers[entry] for entry in agent.stamped}
         for entry, known in agent.stamped.items():
             self._numbers[entry] = self._stamped_number(known.name)
+        slots: dict[str, _Slot] = {}
+        families: dict[tuple[str, bool], _Lines] = {}
         try:
-            return self._rendered(metrics, agent)
+            for start in range(0, len(metrics), _STEP_METRICS):
+                self._render(metrics[start : start + _STEP_METRICS], agent, slots, families)
+                yield None
         finally:
             self._numbers.update(own)
+        for slot in slots.values():
+            if len(set(slot.sums)) != len(slot.sums):
+                slot.family.is_irregular = True
+        yield _admitted(families.values())
 
     @staticmethod
     def _metrics(data: bytes) -> StreamMetricsRequest:
@@ -218,9 +239,14 @@ class MetricsDecoder:
             check_count("metrics", data, _MOST_METRICS)
         return view_of_metrics(data)
 
-    def _rendered(self, metrics: Sequence[_Metric], agent: _Agent) -> Admitted:
-        slots: dict[str, _Slot] = {}
-        families: dict[tuple[str, bool], _Lines] = {}
+    def _render(
+        self,
+        metrics: Sequence[_Metric],
+        agent: _Agent,
+        slots: dict[str, _Slot],
+        families: dict[tuple[str, bool], _Lines],
+    ) -> None:
+        """Add some samples to the lines of their families."""
         number_of, fill = self._numbers.__getitem__, agent.fill
         for metric in metrics:
             name = metric.name
@@ -253,10 +279,6 @@ class MetricsDecoder:
                 slot.append(found[0] + value)
             if slot.place >= 0:
                 slot.keys.append(found[1])
-        for slot in slots.values():
-            if len(set(slot.sums)) != len(slot.sums):
-                slot.family.is_irregular = True
-        return _admitted(families.values())
 
     def columns(
         self, data: bytes, node_labels: Labels, now_ms: int, identity: Labels = ()

@@ -11,6 +11,7 @@ still sends heartbeats is the proof that both live, which the successor's condit
 successor is gone the stream ends with the existing proxy's text for a removed agent.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -34,8 +35,9 @@ from fodc_proxy.wire.existing import codec
 from fodc_proxy.wire.existing.evidence_streams import STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.pauses import let_others_run
 from fodc_proxy.wire.rpc.status import Status
-from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.wire.streams import LARGE_BYTES, Context, Ramp, Turns, read, read_first
 
 NO_AGENT_ID: Final = "agent ID not found in context or peer address"
 # What each stream is called in the errors of §5.4.
@@ -351,21 +353,28 @@ class FodcService:
             self._rounds.unasked()
             return
         self._rounds.arrived(agent_id, FODC_METRICS_LANE)
-        async with self._turns.turn(len(data)):
+        # Small ones take turns as well: what is rendered in steps is alone with the decoder.
+        async with self._turns.turn(max(len(data), LARGE_BYTES)):
             member = self._registry.get(agent_id) or connection.member
             try:
-                self._metrics_read(member, *out, data)
+                await self._metrics_read(member, *out, data)
             except WireError as error:
                 self.dropped.garbage += 1
                 self._rounds.failed(
                     agent_id, FODC_METRICS_LANE, out[0], error.reason, error.message
                 )
 
-    def _metrics_read(self, member: Member, ask_id: int, want: plan.Want, data: bytes) -> None:
+    async def _metrics_read(
+        self, member: Member, ask_id: int, want: plan.Want, data: bytes
+    ) -> None:
         labels, identity = tuple(member.labels.items()), member.identity_labels
         if isinstance(want, plan.Window):
             columns = self._decoder.columns(data, labels, self._clock_ms(), identity)
             self._rounds.columns(member.agent_id, FODC_METRICS_LANE, ask_id, columns)
             return
-        page = self._decoder.page(data, labels, identity)
-        self._rounds.rendered(member.agent_id, FODC_METRICS_LANE, ask_id, page)
+        with contextlib.closing(self._decoder.steps(data, labels, identity)) as steps:
+            for page in steps:
+                if page is None:
+                    await let_others_run(1)
+                else:
+                    self._rounds.rendered(member.agent_id, FODC_METRICS_LANE, ask_id, page)
