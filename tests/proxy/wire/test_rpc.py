@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import struct
 
@@ -563,3 +564,47 @@ def test_a_peer_that_makes_us_keep_more_than_anybody_may_is_gone(monkeypatch):
             await until(lambda: service.pool().kept_bytes == 0)
 
     scene(play)
+
+
+def noise(chance: random.Random) -> bytes:
+    """Some frames that a client might send, and some that none does."""
+    path = chance.choice([b"/t.T/echo", b"/t.T/wait", b"/t.T/refuse", b"/t.T/none"])
+    call = (
+        b"\x83\x86\x04" + bytes((len(path),)) + path + field(b"content-type", b"application/grpc")
+    )
+    said = []
+    for number in range(chance.randrange(1, 30)):
+        stream = chance.choice([2 * number + 1, chance.randrange(9)])
+        payload = chance.choice(
+            [call, b"\x00\x00\x00\x00\x02ab", chance.randbytes(8), bytes(4), b""]
+        )
+        kind = chance.choice([0, 0, 1, 1, 1, 3, 4, 6, 8, 9, chance.randrange(12)])
+        said.append(frame(kind, chance.choice([0, 1, 4, 4, 5, 8]), stream, payload))
+    return b"".join(said)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_noise_of_clients_fails_anything_or_stays(seed):
+    chance = random.Random(seed)
+    failures = []
+
+    async def play(server, service):
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, told: failures.append(told))
+        for _ in range(25):
+            async with Bare(server) as client:
+                data = GREETING + noise(chance)
+                cut = chance.randrange(len(data))
+                client.writer.write(data[:cut])
+                await asyncio.sleep(0)
+                client.writer.write(data[cut:])
+                client.writer.write_eof()
+                with contextlib.suppress(ConnectionError):
+                    while await client.reader.read(10_000):
+                        pass
+        await until(lambda: not server._shared.lines)
+        pool = server._shared.pool
+        return pool.kept_bytes, pool._taken_bytes
+
+    assert scene(play) == (0, 0)
+    assert failures == []

@@ -117,11 +117,14 @@ class Sealed(asyncio.BufferedProtocol):
     # ---- for the line ---------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Seal and send."""
+        """Seal and send; what cannot be sealed any more ends the connection."""
         view = memoryview(data)
-        for at in range(0, len(view), _RECORD_BYTES):
-            self._tls.write(view[at : at + _RECORD_BYTES])
-            self._drain()
+        try:
+            for at in range(0, len(view), _RECORD_BYTES):
+                self._tls.write(view[at : at + _RECORD_BYTES])
+                self._drain()
+        except ssl.SSLError:
+            self.abort()
 
     def _drain(self) -> None:
         if self._outgoing.pending and self._transport is not None:
