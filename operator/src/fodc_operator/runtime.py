@@ -39,7 +39,7 @@ from fodc_operator.policies.service import Policies
 from fodc_operator.settings import PROGRAM, Settings
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.access.agents import PodIdentity
+from fodc_proxy.access.agents.rules import PodIdentity
 from fodc_proxy.captures.model import Request
 from fodc_proxy.runtime import Host, Proxy
 

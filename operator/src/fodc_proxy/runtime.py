@@ -19,10 +19,10 @@ from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
-from fodc_proxy.access.agents import SpeaksFor
+from fodc_proxy.access.agents.assembly import certificate_of, gate_of
+from fodc_proxy.access.agents.gate import only_itself
+from fodc_proxy.access.agents.rules import SpeaksFor
 from fodc_proxy.access.audit_log import AuditLog
-from fodc_proxy.access.gate import only_itself
-from fodc_proxy.access.gate_assembly import certificate_of, gate_of
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.gathering import Findings
@@ -436,7 +436,6 @@ class Proxy:
         """
         grpc = self.settings.grpc_listen
         try:
-            await self.gate.start()
             await self.diagnostics.open(elected=self._host.elected)
             await self.findings.open()
             await self._secure()
@@ -464,7 +463,8 @@ class Proxy:
         await self._web.stop()
         await asyncio.to_thread(self.audit.stop)
         await self._grpc.stop()
-        await self.gate.stop()
+        if self.token_reviews is not None:
+            await self.token_reviews.stop()
         if self._tls is not None:
             self._tls.cancel()
             await asyncio.gather(self._tls, return_exceptions=True)

@@ -17,6 +17,7 @@ from fodc_protocol.options import (
     resolve,
     usage,
 )
+from fodc_proxy.access.agents.token_lines import OPTION as AGENT_TOKENS
 from fodc_proxy.access.settings import OPTIONS as ACCESS_OPTIONS
 from fodc_proxy.access.settings import AccessSettings, access_of
 from fodc_proxy.captures.table import Limits as CaptureLimits
@@ -70,7 +71,7 @@ OPTIONS: Final = (
         "FILE",
     ),
     Option(
-        "agent-tokens-file",
+        AGENT_TOKENS,
         Kind.STRING,
         "",
         "Tokens of agents outside of Kubernetes, a line `NAME AGENT[,AGENT…] TOKEN` each; read "
@@ -339,7 +340,7 @@ def settings_of(values: Resolved) -> Settings:
         values.text("log-format"),
         values.flag("print-addresses"),
         AgentAccess(
-            values.text("agent-tokens-file"),
+            values.text(AGENT_TOKENS),
             values.text("legacy-agents"),
             values.flag("insecure-agents"),
             values.text("grpc-tls-cert-file"),

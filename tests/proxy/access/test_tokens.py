@@ -7,10 +7,10 @@ import hashlib
 import pytest
 
 from fodc_protocol.errors import BadRequestError, OptionError
-from fodc_proxy.access import tokens_file
 from fodc_proxy.access.answers import Denied
+from fodc_proxy.access.bearer import digest_of
 from fodc_proxy.access.roles import Role
-from fodc_proxy.access.tokens import callers_by_digest, digest_of
+from fodc_proxy.access.tokens import callers_by_digest
 from fodc_proxy.access.tokens_file import TokensFile
 
 SECRET = "sesame-open-sesame"
@@ -70,11 +70,10 @@ def written(path, text):
     new.replace(path)
 
 
-def test_a_file_that_changes_is_read_again_and_a_wrong_one_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokens_file, "_LOOK_EVERY_S", 0.0)
+def test_a_file_that_changes_is_read_again_and_a_wrong_one_changes_nothing(tmp_path):
     path = tmp_path / "tokens"
     written(path, f"anna viewer {SECRET}\n")
-    source = TokensFile(str(path))
+    source = TokensFile(str(path), look_every_s=0)
 
     async def play():
         assert (await source.caller_of(SECRET)).name == "anna"

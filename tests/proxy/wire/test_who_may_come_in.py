@@ -9,7 +9,7 @@ import grpc
 
 from fodc_protocol.options import Address
 from fodc_proxy.access.answers import Away, Denied
-from fodc_proxy.access.reviewed import Review, Reviewed
+from fodc_proxy.access.bearer import Review, Reviewed
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Phase

@@ -15,7 +15,7 @@ from fodc_kube import kinds
 from fodc_kube.client import Cluster
 from fodc_kube.errors import ClusterError
 from fodc_proxy.access.answers import Away, Denied
-from fodc_proxy.access.reviewed import Review, Reviewed
+from fodc_proxy.access.bearer import Review, Reviewed
 
 DEADLINE_S: Final = 2.5
 """Of all attempts of one review; a little less than whoever asks waits."""

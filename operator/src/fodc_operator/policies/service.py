@@ -16,7 +16,7 @@ from fodc_operator.policies.certificate_keeper import CertificateKeeper, Fault, 
 from fodc_operator.policies.reconciler import Reconciler, Surroundings
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
-from fodc_proxy.access.agents import PodIdentity
+from fodc_proxy.access.agents.rules import PodIdentity
 from fodc_tls.serving import Source
 from fodc_webhook.certificates import names_of
 from fodc_webhook.kinds import FODC_INJECTION

@@ -9,8 +9,8 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
+from fodc_proxy.access.bearer import digest_of
 from fodc_proxy.access.callers import Caller
-from fodc_proxy.access.tokens import digest_of
 
 LASTS_S: Final = 3600
 _MOST: Final = 1_000

@@ -11,7 +11,7 @@ from typing import Final
 
 from fodc_proxy.access.answers import Denied, Memory, Remembered
 from fodc_proxy.access.asking import Asking, Pace, moment
-from fodc_proxy.access.reviewed import LONGEST_TOKEN, Review, Reviewed, TokenReviewer, is_token
+from fodc_proxy.access.bearer import LONGEST_TOKEN, Review, Reviewed, TokenReviewer, is_token
 from fodc_proxy.fleet.moment import Moment
 
 __all__ = ["Review", "Reviewed", "TokenReviewer", "TokenReviews"]

@@ -5,26 +5,19 @@ The one idea: what is kept of a token is its digest, so nothing here can tell on
 digest up takes a time that says nothing about the tokens.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError
+from fodc_proxy.access.bearer import digest_of, written_digest
 from fodc_proxy.access.callers import Caller, Method
 from fodc_proxy.access.roles import Role
 
 OPTION: Final = "http-tokens-file"
-MAX_BYTES: Final = 1024 * 1024
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 _MIN_TOKEN_LENGTH: Final = 16
-_DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}")
-
-
-def digest_of(token: str) -> bytes:
-    """Return what is kept of a token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def callers_by_digest(text: str) -> Mapping[bytes, Caller]:
@@ -58,8 +51,8 @@ def _entry(words: list[str], number: int) -> tuple[bytes, Caller]:
 
 
 def _digest(token: str, number: int) -> bytes:
-    if told := _DIGEST.fullmatch(token):
-        return bytes.fromhex(told[1])
+    if told := written_digest(token):
+        return told
     if not _MIN_TOKEN_LENGTH <= len(token) <= MAX_TOKEN_LENGTH or token.startswith("sha256:"):
         raise BadRequestError(
             f"line {number}: a token has {_MIN_TOKEN_LENGTH} to {MAX_TOKEN_LENGTH} letters, or is "

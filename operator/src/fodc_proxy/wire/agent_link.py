@@ -13,8 +13,8 @@ from typing import Final, assert_never
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import agreed_protocol
-from fodc_proxy.access.agents import Refused, Who
-from fodc_proxy.access.gate import Gate
+from fodc_proxy.access.agents.gate import Gate
+from fodc_proxy.access.agents.rules import Refused, Who
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry

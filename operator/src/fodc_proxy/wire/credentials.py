@@ -4,8 +4,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from fodc_proxy.access.agents import Fault
-from fodc_proxy.access.gate import Shown
+from fodc_proxy.access.agents.gate import Shown
+from fodc_proxy.access.agents.rules import Fault
 from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import Context
 

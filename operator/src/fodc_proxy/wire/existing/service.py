@@ -20,8 +20,8 @@ from typing import Final
 
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import frames
-from fodc_proxy.access.agents import Fault, Refused, Who
-from fodc_proxy.access.gate import Gate
+from fodc_proxy.access.agents.gate import Gate
+from fodc_proxy.access.agents.rules import Fault, Refused, Who
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry

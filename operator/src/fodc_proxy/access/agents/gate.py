@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.link import frames
-from fodc_proxy.access.agents import (
+from fodc_proxy.access.agents.paces import Paces
+from fodc_proxy.access.agents.rules import (
     AUDIENCE,
     Fault,
     Granted,
+    NamedIdentity,
     Nobody,
     PodIdentity,
     Refused,
@@ -28,8 +30,7 @@ from fodc_proxy.access.agents import (
 )
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.asking import moment
-from fodc_proxy.access.paces import Paces
-from fodc_proxy.access.token_file import TokenFile
+from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.fleet.membership import Contract
 from fodc_proxy.fleet.moment import Moment
@@ -62,12 +63,14 @@ class Gate:
         rules: Rules,
         *,
         reviews: TokenReviews | None = None,
-        tokens: TokenFile | None = None,
+        tokens: KeptFile[NamedIdentity] | None = None,
         speaks_for: SpeaksFor = only_itself,
         paces: Paces,
         now: Callable[[], Moment] = moment,
     ) -> None:
         self.rules: Final = rules
+        if rules.admits_strangers:
+            _log.warning("%s", _OPEN)
         self.refused: Final[Counter[Fault]] = Counter()
         self._reviews = reviews
         self._tokens = tokens
@@ -80,26 +83,12 @@ class Gate:
     def note(self) -> str:
         """What people should know of the gate, empty when all is well."""
         notes = [_OPEN] if self.rules.admits_strangers else []
-        if self._tokens is not None and self._tokens.problem:
-            notes.append(self._tokens.problem)
+        if self._tokens is not None and self._tokens.fault:
+            notes.append(self._tokens.fault)
         since_ms = self._now().steady_ms - _RECENT_MS
         if recent := sorted(one for one, at_ms in self._refused_ms.items() if at_ms > since_ms):
             notes.append(f"agents were refused just now, the log says which: {', '.join(recent)}")
         return "; ".join(notes)
-
-    async def start(self) -> None:
-        """Read what it goes by; raises OptionError for a file that is broken."""
-        if self.rules.admits_strangers:
-            _log.warning("%s", _OPEN)
-        if self._tokens is not None:
-            await self._tokens.start()
-
-    async def stop(self) -> None:
-        """End what it does in the background."""
-        if self._tokens is not None:
-            await self._tokens.stop()
-        if self._reviews is not None:
-            await self._reviews.stop()
 
     async def identify(self, shown: Shown) -> Who | Refused:
         """Find out who has opened a stream; ends within the deadline of a review."""
@@ -113,7 +102,7 @@ class Gate:
         return await self._bearer(shown.authorization[len(_BEARER) :].strip())
 
     async def _bearer(self, token: str) -> Who | Refused:
-        known = self._tokens.look(token) if self._tokens is not None else None
+        known = await self._tokens.look(token) if self._tokens is not None else None
         if known is not None:
             return known
         if self._reviews is None:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, assert_never
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_proxy.access.answers import Denied
-from fodc_proxy.access.reviewed import Reviewed
+from fodc_proxy.access.bearer import Reviewed
 from fodc_proxy.fleet.membership import Contract
 from fodc_proxy.fleet.naming import address_of
 from fodc_proxy.fleet.proving import UNPROVEN, Authority, Proof

@@ -4,10 +4,11 @@
 from collections import Counter
 from pathlib import Path
 
-from fodc_proxy.access.agents import Rules, SpeaksFor
-from fodc_proxy.access.gate import Gate, only_itself
-from fodc_proxy.access.paces import Pace, Paces
-from fodc_proxy.access.token_file import TokenFile
+from fodc_proxy.access.agents.gate import Gate, only_itself
+from fodc_proxy.access.agents.paces import Pace, Paces
+from fodc_proxy.access.agents.rules import Rules, SpeaksFor
+from fodc_proxy.access.agents.token_lines import OPTION, parse_tokens
+from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.settings import AgentAccess, Settings
 from fodc_tls.parts import CLIENT_CA, LEAF_CERTIFICATE, LEAF_KEY
@@ -17,9 +18,11 @@ from fodc_tls.serving import ServingCertificate, Source, files_source
 def gate_of(
     settings: Settings, reviews: TokenReviews | None, speaks_for: SpeaksFor = only_itself
 ) -> Gate:
-    """Return the gate on the gRPC port."""
+    """Return the gate on the gRPC port; raises OptionError for a file that cannot be used."""
     access = settings.agents
-    tokens = TokenFile(Path(access.tokens_file)) if access.tokens_file else None
+    tokens = None
+    if access.tokens_file:
+        tokens = KeptFile(OPTION, access.tokens_file, parse_tokens)
     rules = rules_of(access, is_loopback=settings.grpc_listen.is_loopback)
     # All of them come back at once when the proxy is restarted.
     whole = Pace(settings.limits.max_agents, access.registrations_per_s)

@@ -4,7 +4,9 @@
 import pytest
 
 from fodc_protocol.link import frames
-from fodc_proxy.access.agents import (
+from fodc_proxy.access.agents.assembly import rules_of
+from fodc_proxy.access.agents.gate import only_itself
+from fodc_proxy.access.agents.rules import (
     Fault,
     Granted,
     NamedIdentity,
@@ -17,9 +19,7 @@ from fodc_proxy.access.agents import (
     pod_of,
 )
 from fodc_proxy.access.answers import Denied
-from fodc_proxy.access.gate import only_itself
-from fodc_proxy.access.gate_assembly import rules_of
-from fodc_proxy.access.reviewed import Reviewed
+from fodc_proxy.access.bearer import Reviewed
 from fodc_proxy.fleet.membership import Contract
 from fodc_proxy.fleet.proving import UNPROVEN, Authority, Proof
 from fodc_proxy.settings import AgentAccess

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fodc_protocol.errors import BadRequestError, OptionError
-from fodc_proxy.access.agent_tokens import parse_tokens
-from fodc_proxy.access.agents import NamedIdentity
-from fodc_proxy.access.token_file import TokenFile
+from fodc_proxy.access.agents.rules import NamedIdentity
+from fodc_proxy.access.agents.token_lines import OPTION, parse_tokens
+from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.fleet.proving import Proof
 
 TOKEN = "s3cret-s3cret-s3cret"
@@ -49,24 +49,19 @@ def test_the_file_is_read_anew_and_one_that_breaks_later_changes_nothing(tmp_pat
     path.write_text(f"rack-1 db-0,test/data-* {TOKEN}\n")
 
     async def within() -> None:
-        file = TokenFile(path, poll_s=0.01)
-        await file.start()
-        assert (file.look(TOKEN), file.look("another")) == (RACK, None)
+        file = KeptFile(OPTION, str(path), parse_tokens, look_every_s=0)
+        assert (await file.look(TOKEN), await file.look("another")) == (RACK, None)
         path.write_text("broken\n")
-        await changed(lambda: file.problem)
-        assert file.look(TOKEN) == RACK
-        assert file.problem == (
-            f"--agent-tokens-file {path}: line 1: must be NAME AGENT[,AGENT…] TOKEN, three words"
+        assert await file.look(TOKEN) == RACK
+        assert file.fault == (
+            f"--agent-tokens-file: {path}: line 1: must be NAME AGENT[,AGENT…] TOKEN, three words"
         )
         path.write_text(f"rack-2 * {TOKEN}-2\n")
-        await changed(lambda: not file.problem and file.look(f"{TOKEN}-2"))
-        assert file.look(TOKEN) is None
-        await file.stop()
-
-    async def changed(condition) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.005)
+        assert await file.look(TOKEN) is None
+        assert (await file.look(f"{TOKEN}-2"), file.fault) == (
+            NamedIdentity(Proof.TOKEN, "rack-2", ("*",)),
+            "",
+        )
 
     asyncio.run(within())
 
@@ -74,9 +69,9 @@ def test_the_file_is_read_anew_and_one_that_breaks_later_changes_nothing(tmp_pat
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "No such file or directory"),
-        (b"\xff", "no UTF-8 text"),
-        (b"#" * (1024 * 1024 + 1), "more than 1048576 bytes"),
+        (None, "cannot read {path}: no such file or directory"),
+        (b"\xff", "{path}: is not UTF-8"),
+        (b"#" * (1024 * 1024 + 1), "{path}: has more than 1048576 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_at_the_start_is_an_error(
@@ -87,6 +82,6 @@ def test_a_file_that_cannot_be_read_at_the_start_is_an_error(
         path.write_bytes(content)
 
     with pytest.raises(OptionError) as raised:
-        asyncio.run(TokenFile(path).start())
+        KeptFile(OPTION, str(path), parse_tokens)
 
-    assert raised.value.message == f"--agent-tokens-file {path}: {words}"
+    assert raised.value.message == f"--agent-tokens-file: {words.format(path=path)}"

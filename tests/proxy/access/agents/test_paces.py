@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often agents may register."""
 
-from fodc_proxy.access.paces import MOST_KEPT, Pace, Paces
+from fodc_proxy.access.agents.paces import MOST_KEPT, Pace, Paces
 
 
 def test_each_has_a_burst_and_then_its_rate_and_is_told_when_to_come_back() -> None:

@@ -5,26 +5,19 @@ The one idea: a line is `NAME AGENT[,AGENT…] TOKEN`; the token stands there as
 `sha256:` of it, and is kept as its hash only.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError
-from fodc_proxy.access.agents import NamedIdentity
-from fodc_proxy.access.reviewed import is_token
+from fodc_proxy.access.agents.rules import NamedIdentity
+from fodc_proxy.access.bearer import digest_of, is_token, written_digest
 from fodc_proxy.fleet.proving import Proof
 
-MOST_BYTES: Final = 1024 * 1024
+OPTION: Final = "agent-tokens-file"
 SHORTEST_TOKEN: Final = 16
-_HASHED: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _AGENT: Final = re.compile(r"[A-Za-z0-9._/-]{1,507}\*?|\*")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-def digest(token: str) -> bytes:
-    """Return what a token is kept and looked up as."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 def parse_tokens(text: str) -> Mapping[bytes, NamedIdentity]:
@@ -60,10 +53,9 @@ def _entry(words: list[str]) -> tuple[bytes, NamedIdentity]:
 
 
 def _key(token: str) -> bytes:
-    hashed = _HASHED.fullmatch(token)
-    if hashed is not None:
-        return bytes.fromhex(hashed.group(1))
+    if told := written_digest(token):
+        return told
     if not is_token(token) or len(token) < SHORTEST_TOKEN:
         message = f"a token has {SHORTEST_TOKEN} or more letters, digits and ._~+/=-, or is sha256:"
         raise BadRequestError(message)
-    return digest(token)
+    return digest_of(token)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a bearer token is and says, and the port to whoever can tell; pure."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from fodc_proxy.access.answers import Answer
 
 LONGEST_TOKEN: Final = 8192
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_HASHED: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _NO_EXTRA: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -44,3 +46,14 @@ class TokenReviewer(Protocol):
 def is_token(text: str) -> bool:
     """Say whether a text can be a bearer token (RFC 6750)."""
     return len(text) <= LONGEST_TOKEN and _TOKEN.fullmatch(text) is not None
+
+
+def digest_of(token: str) -> bytes:
+    """Return what is kept of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def written_digest(text: str) -> bytes | None:
+    """Return the digest that a text `sha256:…` stands for, None for another text."""
+    told = _HASHED.fullmatch(text)
+    return None if told is None else bytes.fromhex(told[1])
