@@ -10,6 +10,7 @@ not needed. Commands come as JSON lines on standard input, answers go as JSON li
 import asyncio
 import json
 import random
+import ssl
 import struct
 import sys
 import time
@@ -26,6 +27,7 @@ DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 LINK_PATH = "/fodc.v1.AgentLink/Connect"
 FODC_PATH = "/banyandb.fodc.v1.FODCService/"
 BEAT_DEADLINE_S = 10.0
+HANDSHAKES, MANY = 128, 1_000_000
 DATA_STREAMS = (
     "StreamMetrics",
     "StreamClusterTopology",
@@ -336,11 +338,20 @@ class FodcPeer:
         self.connection.send(self.metrics, page)
 
 
+def tls_by(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 class Fleet:
     """All agents of this process and what they share."""
 
     def __init__(self, told: dict[str, object]) -> None:
         self.told = told
+        self.tls = tls_by(str(told["ca"])) if "ca" in told else None
+        # One process plays all agents: each would have its own processor time for its handshake.
+        self.dialing = asyncio.Semaphore(HANDSHAKES if self.tls else MANY)
         self.prefix = str(told.get("prefix", "pod"))
         self.role = str(told.get("role", "ROLE_DATA"))
         self.latencies: list[float] = []
@@ -353,7 +364,9 @@ class Fleet:
         loop = asyncio.get_running_loop()
         for attempt in range(50):
             try:
-                return (await loop.create_connection(Connection, host, int(port)))[1]
+                async with self.dialing:
+                    made = loop.create_connection(Connection, host, int(port), ssl=self.tls)
+                    return (await made)[1]
             except OSError:
                 await asyncio.sleep(0.05 * (attempt + 1))
         raise ConnectionError("cannot connect")

@@ -61,10 +61,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def proxy() -> Iterator[tuple[Process, dict[str, str]]]:
+def proxy(*more: str) -> Iterator[tuple[Process, dict[str, str]]]:
     """Run fodc-proxy with its defaults but for the count of agents; gives its addresses too."""
     listen = ("--grpc-listen-addr=127.0.0.1:0", "--http-listen-addr=127.0.0.1:0")
-    process = Process("-m", "fodc_proxy", *listen, "--max-agents=20000", "--print-addresses")
+    usual = (*listen, "--max-agents=20000", "--print-addresses")
+    process = Process("-m", "fodc_proxy", *usual, *more)
     try:
         yield process, process.read()
     finally:
