@@ -2,11 +2,17 @@
 """ServiceAccounts of a real cluster, with the roles of the manifests, ask an operator over HTTP."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from e2e import applied, people, programs
 from e2e.controlplane import installing
@@ -30,12 +36,18 @@ MAY = {
 
 
 @pytest.fixture(scope="module")
+def roles(control_plane: ControlPlane) -> Path:
+    """The roles of the manifests, applied."""
+    path = applied.MANIFESTS / "base" / "user-roles.yaml"
+    control_plane.kubectl("apply", "-f", str(path), check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
 def operator(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane, roles: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[programs.Program]:
     namespace = installing.new_namespace(control_plane)
-    roles = str(applied.MANIFESTS / "base" / "user-roles.yaml")
-    control_plane.kubectl("apply", "-f", roles, check=True)
     folder = tmp_path_factory.mktemp("operator")
     with programs.running(start_operator(folder, control_plane, namespace)) as one:
         wait_leads(one)
@@ -136,3 +148,90 @@ def test_the_token_of_a_deleted_account_is_void(
 
     # Known tokens are asked about again within seconds.
     wait_for("the token is void", lambda: asked(operator, "/cluster", token)[0] == 401, 40)
+
+
+# ---- through the API server -------------------------------------------------------------------
+
+
+def own_address() -> str:
+    """An address of this machine that the API server may pass on to: none of loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+def behind_service(plane: ControlPlane, namespace: str, address: str, port: int) -> None:
+    """Make the Service of the manifests with this machine behind it.
+
+    API servers pass on to addresses of pods only, so there is one that says that this is its own.
+    """
+    where, name = f"--namespace={namespace}", {"name": "fodc-proxy-http"}
+    pod = {"containers": [{"name": "a", "image": "a"}], "nodeName": "nowhere"}
+    reference = {"kind": "Pod", "namespace": namespace, **name}
+    subset = {
+        "addresses": [{"ip": address, "targetRef": reference}],
+        "ports": [{"name": "http", "port": port}],
+    }
+    ports = [{"name": "http", "port": 17913, "targetPort": port}]
+    objects = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": dict(name), "spec": pod},
+        {"apiVersion": "v1", "kind": "Service", "metadata": dict(name), "spec": {"ports": ports}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": dict(name), "subsets": [subset]},
+    ]
+    made = yaml.safe_dump_all(objects)
+    wait_for(
+        "pods may be made",
+        lambda: plane.kubectl(where, "apply", "-f", "-", stdin=made).returncode == 0,
+    )
+    status = json.dumps({"status": {"podIP": address, "podIPs": [{"ip": address}]}})
+    told = ("--subresource=status", "--type=merge", f"--patch={status}")
+    plane.kubectl(where, "patch", "pod", name["name"], *told, check=True)
+
+
+def kubeconfig_with(plane: ControlPlane, token: str, path: Path) -> Path:
+    """Write the kubeconfig of somebody who has this token and nothing else."""
+    told = yaml.safe_load(plane.kubeconfig.read_text())
+    told["users"] = [{"name": one["name"], "user": {"token": token}} for one in told["users"]]
+    path.write_text(yaml.safe_dump(told))
+    return path
+
+
+def fodc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fodc_client", *arguments]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("FODC_")}
+    return subprocess.run(command, capture_output=True, text=True, env=kept, check=False)
+
+
+def test_the_command_reaches_the_proxy_through_the_api_server_without_a_forwarded_port(
+    control_plane: ControlPlane, namespace: str, roles: Path, tmp_path: Path
+) -> None:
+    address = own_address()
+    listen = f"--http-listen-addr={address}:0"
+    with programs.running(start_operator(tmp_path, control_plane, namespace, listen)) as one:
+        wait_leads(one)
+        where = f"--namespace={namespace}"
+        port = int(one.addresses["http"].rpartition(":")[2])
+        behind_service(control_plane, namespace, address, port)
+        token = account(control_plane, namespace, "fodc-viewer", "/cluster", one)
+        kubeconfig = kubeconfig_with(control_plane, token, tmp_path / "kubeconfig")
+        told = ("--kubeconfig", str(kubeconfig), "--service", f"{namespace}/fodc-proxy-http")
+
+        refused = fodc("nodes", *told)
+        kinds = yaml.safe_load_all(roles.read_text())
+        (access,) = (one for one in kinds if one["metadata"]["name"] == "fodc-proxy-access")
+        control_plane.kubectl(where, "apply", "-f", "-", stdin=yaml.safe_dump(access), check=True)
+        subject = f"--serviceaccount={namespace}:fodc-viewer"
+        role = ("--role=fodc-proxy-access", subject)
+        control_plane.kubectl(where, "create", "rolebinding", "person", *role, check=True)
+        wait_for("the command gets through", lambda: fodc("nodes", *told).returncode == 0, 30)
+        seen = fodc("nodes", *told, "-o", "json")
+        lacking = fodc("artifacts", "list", *told)
+
+    assert (refused.returncode, "role fodc-proxy-access is needed" in refused.stderr) == (1, True)
+    assert json.loads(seen.stdout)["nodes"] == []
+    assert lacking.returncode == 1
+    assert f"{namespace}:fodc-viewer lacks the right artifacts" in lacking.stderr
+    assert token not in refused.stderr + seen.stdout + seen.stderr + lacking.stderr
