@@ -35,6 +35,8 @@ REQUIRED = [
     *span("K", 1, 22),
     *span("S", 1, 7),
     *span("T-CK-", 1, 21),
+    *span("T-CL-", 5, 13),
+    "T-CL-17",
     *span("P", 1, 8),
     *span("Q", 1, 3),
     "X01",

@@ -115,6 +115,7 @@ class LinkAgent(Calling):
         self.pod_name, self.role, self.incarnation = pod_name, role, incarnation
         self.hung = False
         self.queries: list[link.ProxyFrame] = []
+        self.writing = asyncio.Lock()
         self.welcome: link.ProxyFrame | None = None
         self.last: link.ProxyFrame | None = None
         self.heard: list[str] = []
@@ -142,12 +143,21 @@ class LinkAgent(Calling):
         )
 
     async def say(self, **one: object) -> None:
-        await self.stream.write(link.AgentFrame(**one).SerializeToString())
+        await self.write(link.AgentFrame(**one).SerializeToString())
+
+    async def write(self, data: bytes) -> None:
+        """Write one message at a time: gRPC takes no two."""
+        async with self.writing:
+            await self.stream.write(data)
 
     async def listen(self) -> None:
         while (data := await self.stream.read()) is not grpc.aio.EOF:
-            self.last = link.ProxyFrame.FromString(data)
-            kind = self.last.WhichOneof("frame")
+            frame = link.ProxyFrame.FromString(data)
+            kind = frame.WhichOneof("frame")
+            if kind == "crashes_query":  # asked of every agent that links
+                await self.answer_crashes(frame)
+                continue
+            self.last = frame
             self.heard.append(kind)
             if not kind.endswith("_query"):
                 continue
@@ -155,9 +165,18 @@ class LinkAgent(Calling):
             if not self.hung:
                 await self.answer(self.last)
 
+    async def answer_crashes(self, asked: link.ProxyFrame) -> None:
+        failed = link.QueryFailed(query_id=asked.crashes_query.query_id, reason="Unsupported")
+        await self.say(query_failed=failed)
+
     async def answer(self, asked: link.ProxyFrame) -> None:
         labels = f'node_role="{self.role}",pod_name="{self.pod_name}"'
         match asked.WhichOneof("frame"):
+            case "topology_query" | "lifecycle_query" as kind:
+                query_id = getattr(asked, kind).query_id
+                await self.say(
+                    query_failed=link.QueryFailed(query_id=query_id, reason="Unsupported")
+                )
             case "metrics_query":
                 block = link.Family(
                     name="up", type=1, help="h", text=f"up{{{labels}}} 1\n".encode(), samples=1

@@ -12,19 +12,14 @@ from fodc_protocol.options import Kind, Option, between
 _percent: Final = between(0, 100)
 _CRASHES: Final = "crash records"
 _PRESSURE: Final = "profiles when memory runs short"
-_LIFECYCLE: Final = "lifecycle data"
 
 DORMANT: Final = (
     Option("diagnosis-listen-addr", Kind.STRING, "", _CRASHES),
-    Option("crash-source-dir", Kind.STRING, "", _CRASHES),
     Option("panic-diagnostics-enabled", Kind.BOOL, "false", _CRASHES),
     Option("panic-diagnostics-dir", Kind.STRING, "", _CRASHES),
     Option("panic-diagnostics-max-artifacts", Kind.STRING, "", _CRASHES),
     Option("max-fodc-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("max-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
-    Option("lifecycle-port", Kind.STRING, "", _LIFECYCLE),
-    Option("lifecycle-report-dir", Kind.STRING, "", _LIFECYCLE),
-    Option("lifecycle-cache-ttl", Kind.STRING, "", _LIFECYCLE),
     Option("schema-registry-port", Kind.STRING, "", "schemas"),
     Option("ktm-enabled", Kind.BOOL, "false", "kernel telemetry"),
     Option("ktm-interval", Kind.STRING, "", "kernel telemetry"),

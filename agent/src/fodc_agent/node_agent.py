@@ -32,6 +32,7 @@ from fodc_agent.collecting import (
     sources_of,
 )
 from fodc_agent.crew import Crew
+from fodc_agent.evidence.telling import Evidence
 from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.lanes import Lane
@@ -207,12 +208,19 @@ class NodeAgent:
     # ---- parts -----------------------------------------------------------------------------
 
     def _make_uplink(self, held: Sequence[Held]) -> Uplink:
+        evidence = Evidence(self.settings, self.pod_name, access_of(self.settings))
         return build_uplink(
             self.settings,
             identity=identity_of(self.settings, self.pod_name),
             incarnation=self.incarnation,
             state=self._report.state,
-            answers=Answers(self._recorder, self._configuration, self._report.missing_sources),
+            answers=Answers(
+                self._recorder,
+                self._configuration,
+                self._report.missing_sources,
+                evidence.told,
+            ),
+            evidence=evidence,
             recorder=self._recorder,
             jobs=self._captures,
             held=[update_of(one.command_id, one.outcome) for one in held],

@@ -34,6 +34,7 @@ from fodc_agent.declaring import (
 )
 from fodc_agent.dormant import DORMANT
 from fodc_agent.identity.roles import labels_of
+from fodc_agent.settings_file import file_values
 from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
@@ -255,6 +256,24 @@ class Settings(NodePorts):
     cluster_state_interval_s: float = seconds(
         "cluster-state-poll-interval", "30s", "Pause between two such questions."
     )
+    crash_dir: Path | None = path(
+        "crash-source-dir",
+        "Folder into which the node writes its panics; it may appear with the first one.",
+    )
+    lifecycle_port: int = number(
+        "lifecycle-port",
+        "0",
+        "gRPC port of a liaison that tells of groups; 0 asks none.",
+        check=between(0, 65_535),
+    )
+    lifecycle_report_dir: Path | None = path(
+        "lifecycle-report-dir", "Folder of the reports of the migration between tiers."
+    )
+    lifecycle_cache_ttl_s: float = seconds(
+        "lifecycle-cache-ttl",
+        "10m",
+        "How long groups are told as they were.",
+    )
     node_pid: int = number(
         "node-pid", "0", "Process id of the node; 0 finds it by its name.", check=not_negative
     )
@@ -390,7 +409,9 @@ OPTIONS: Final = (
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Return the settings; raise OptionError with one line per problem, each naming its flag."""
     known = (*OPTIONS, *DORMANT)
-    resolved = resolve(known, argv, environ, ENVIRONMENT_PREFIX, _file_values(argv, environ))
+    resolved = resolve(
+        known, argv, environ, ENVIRONMENT_PREFIX, file_values(argv, environ, ENVIRONMENT_PREFIX)
+    )
     problems = list(_contradictions(resolved))
     if problems:
         raise OptionError("\n".join(problems))
@@ -433,45 +454,6 @@ def _contradictions(resolved: Resolved) -> list[str]:
     if resolved.integer("capture-quota") < resolved.integer("capture-max-bytes"):
         problems.append("capture-quota must not be less than capture-max-bytes")
     return problems
-
-
-# ---- the file of --config -------------------------------------------------------------------
-
-
-def _file_values(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, object] | None:
-    path = _config_path(argv) or environ.get(f"{ENVIRONMENT_PREFIX}_CONFIG", "")
-    if not path:
-        return None
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        values = _parsed(path, text)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"config {path!r} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise OptionError(f"config {path!r} must hold option names with their values")
-    return {str(name): value for name, value in values.items()}
-
-
-def _config_path(argv: Sequence[str]) -> str:
-    for place, argument in enumerate(argv):
-        if argument == "--config" and place + 1 < len(argv):
-            return argv[place + 1]
-        if argument.startswith("--config="):
-            return argument.partition("=")[2]
-    return ""
-
-
-def _parsed(path: str, text: str) -> object:
-    if path.endswith(".json"):
-        import json  # noqa: PLC0415 - only with --config
-
-        return json.loads(text) if text.strip() else {}
-    import yaml  # noqa: PLC0415 - 1.3 MiB that most agents never need
-
-    try:
-        return yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
 
 
 def help_text() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fodc_agent.clocks import SteadyClock
+from fodc_agent.evidence.telling import Evidence
 from fodc_agent.lanes import Lane
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
@@ -61,6 +62,7 @@ def build_uplink(
     incarnation: str,
     state: Callable[[], frames.NodeState],
     answers: Answers,
+    evidence: Evidence,
     recorder: "Recorder",
     jobs: CaptureJobs,
     held: Iterable[frames.CommandUpdate],
@@ -92,6 +94,7 @@ def build_uplink(
             identity,
             state,
             MetricsAnswers(recorder, clock),
+            evidence,
             interval_s=settings.heartbeat_interval_s,
             now_ms=clock,
             on_registered=registered,

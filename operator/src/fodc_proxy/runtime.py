@@ -42,7 +42,7 @@ from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.errors import Trouble
 from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
-from fodc_proxy.wire.existing.evidence_streams import FodcAgents
+from fodc_proxy.wire.existing.evidence_streams import AllAgents, FodcAgents
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.outbox import Writers
 from fodc_proxy.wire.ports import HeardFrame, LinkListener
@@ -182,10 +182,7 @@ class Proxy:
             clock_ms=_unix_ms,
         )
         self.listeners.add(self.diagnostics.engine)
-        kept, engine = self.diagnostics, self.diagnostics.engine
-        keeper = Keeper(kept.store, kept.partials, lambda: engine.is_open)
-        self.findings = Findings(self.registry, FodcAgents(self.fodc.command), keeper)
-        self.fodc.evidence.findings = self.findings
+        self.findings = self._findings()
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc),
@@ -236,6 +233,14 @@ class Proxy:
             gate=self.gate,
         )
         return link, fodc
+
+    def _findings(self) -> Findings:
+        kept, engine = self.diagnostics, self.diagnostics.engine
+        keeper = Keeper(kept.store, kept.partials, lambda: engine.is_open)
+        agents = AllAgents(FodcAgents(self.fodc.command), self.link)
+        findings = Findings(self.registry, agents, keeper)
+        self.fodc.evidence.findings = self.link.evidence.findings = findings
+        return findings
 
     def _parts(self) -> Parts:
         return Parts(
@@ -351,7 +356,7 @@ class Proxy:
     def _figures(self) -> Iterable[telemetry.Figure]:
         """Yield the proxy's own families as they are now."""
         rounds, dropped = self.rounds, self.fodc.dropped
-        garbage = dropped.garbage + self.fodc.evidence.garbage
+        garbage = dropped.garbage + self.fodc.evidence.garbage + self.link.evidence.garbage
         uptime_s = (_unix_ms() - self.started_at_ms) / 1000
         gauge, counter = telemetry.gauge, telemetry.counter
         streams = [(("link",), self.link.count), (("fodc",), self.fodc.count)]

@@ -102,7 +102,7 @@ def test_every_flag_of_the_go_agent_is_accepted():
     assert settings.cluster_state_ports == (17912, 17914)
     assert settings.pprof_ports == (6061,)
     assert "option=ktm-enabled needs='kernel telemetry'" in settings.dormant
-    assert len(settings.dormant) == 19
+    assert len(settings.dormant) == 15
 
 
 @pytest.mark.parametrize("name", [option.name for option in DORMANT])

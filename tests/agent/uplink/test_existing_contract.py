@@ -9,8 +9,11 @@ import grpc
 import grpc.aio
 import pytest
 
+from fodc_agent.evidence.telling import Evidence
+from fodc_agent.node_access import NodeAccess
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
+from fodc_agent.settings import load
 from fodc_agent.uplink.existing import seven_streams
 from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.existing.seven_streams import SevenStreams
@@ -144,6 +147,7 @@ class Agent:
             frames.Identity("pod-data2", container_names=("data",)),
             lambda: self.state,
             self.metrics,
+            Evidence(load([], {}), "pod-data2", NodeAccess("127.0.0.1")),
             interval_s=interval_s,
             now_ms=lambda: 5_000,
             on_registered=self.ids.put_nowait,

@@ -77,6 +77,7 @@ AGENT_FRAMES = st.one_of(
     ),
     st.builds(frames.ArtifactChunk, TEXT, U64, st.binary(max_size=20), U32),
     st.builds(frames.Event, U64, I64, TEXT, TEXT, MAP),
+    st.builds(frames.Evidence, U64, st.binary(max_size=20), st.booleans(), st.booleans()),
 )  # fmt: skip
 
 
@@ -143,6 +144,9 @@ PROXY_FRAMES = st.one_of(
         lambda frame: ("artifact_ack", frame)
     ),
     st.builds(frames.EventAck, U64).map(lambda frame: ("event_ack", frame)),
+    st.builds(frames.TopologyQuery, U64).map(lambda frame: ("topology_query", frame)),
+    st.builds(frames.LifecycleQuery, U64).map(lambda frame: ("lifecycle_query", frame)),
+    st.builds(frames.CrashesQuery, U64).map(lambda frame: ("crashes_query", frame)),
 )
 
 

@@ -10,6 +10,8 @@ import socket
 
 import pytest
 
+from fodc_agent.evidence.telling import Evidence
+from fodc_agent.node_access import NodeAccess
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
@@ -48,6 +50,7 @@ class Program:
             incarnation="aa",
             state=lambda: STATE,
             answers=Answers(recorder, None, tuple),
+            evidence=Evidence(settings, "pod", NodeAccess("127.0.0.1")),
             recorder=recorder,
             jobs=None,
             held=(),
@@ -183,6 +186,7 @@ class Lines:
             IDENTITY,
             lambda: state,
             MetricsAnswers(recorder_of(), lambda: 1),
+            Evidence(load([], {}), "pod", NodeAccess("127.0.0.1")),
             interval_s=1.0,
             now_ms=lambda: 1,
             on_registered=lambda _: None,

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from fodc_agent.evidence.telling import Evidence
+from fodc_agent.node_access import NodeAccess
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.settings import load
 from fodc_agent.uplink.caller import Caller, Contract, LinePhase
 from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.existing.seven_streams import SevenStreams
@@ -84,6 +87,7 @@ class Agent:
                 IDENTITY,
                 lambda: STATE,
                 answers,
+                Evidence(load([], {}), "pod-data2", NodeAccess("127.0.0.1")),
                 interval_s=10.0,
                 now_ms=lambda: NOW_MS,
                 on_registered=self._registered,

@@ -81,7 +81,7 @@ def test_stream_that_does_not_begin_with_hello_is_ended(tmp_path):
 def test_frames_of_a_later_version_are_skipped(tmp_path):
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0") as agent:
-            await agent.stream.write(b"\xfa\x01\x00")  # field 31, unknown here
+            await agent.write(b"\xfa\x01\x00")  # field 31, unknown here
             await agent.say(heartbeat=link.Heartbeat(sequence=2))
             await until(lambda: agent.last is not None)
             return agent.last.heartbeat_ack.sequence
@@ -169,7 +169,7 @@ def test_an_agent_that_is_superseded_while_it_is_welcomed_is_told(tmp_path):
         return older, serving
 
     older, serving = scene(tmp_path, play)
-    _, last = (link.ProxyFrame.FromString(one) for one in older.written)
+    *_, last = (link.ProxyFrame.FromString(one) for one in older.written)
 
     assert isinstance(serving.exception(), AbortedError)
     assert last.refusal.reason == "Superseded"

@@ -30,8 +30,8 @@ _PLAIN: Final = NodeAccess(LOOPBACK)
 Ask = Callable[[int], Awaitable[NodeFacts]]
 
 
-async def ask_node(port: int, access: NodeAccess = _PLAIN) -> NodeFacts:
-    """Ask one port of the node; raise RpcError or MalformedNodeError."""
+async def connect_node(port: int, access: NodeAccess = _PLAIN) -> RpcChannel:
+    """Return a connection to one port of the node; raise RpcError."""
     try:
         endpoint = Endpoint(access.host, port, await access.grpc_context(), access.server_name)
         metadata = await access.metadata()
@@ -41,7 +41,12 @@ async def ask_node(port: int, access: NodeAccess = _PLAIN) -> NodeFacts:
     async def credentials() -> Mapping[str, str]:
         return metadata
 
-    channel = await RpcChannel.connect(endpoint, timeout_s=ASK_TIMEOUT_S, credentials=credentials)
+    return await RpcChannel.connect(endpoint, timeout_s=ASK_TIMEOUT_S, credentials=credentials)
+
+
+async def ask_node(port: int, access: NodeAccess = _PLAIN) -> NodeFacts:
+    """Ask one port of the node; raise RpcError or MalformedNodeError."""
+    channel = await connect_node(port, access)
     try:
         answer = await channel.unary(codec.GET_CURRENT_NODE, codec.REQUEST, timeout_s=ASK_TIMEOUT_S)
     finally:

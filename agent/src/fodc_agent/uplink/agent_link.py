@@ -29,6 +29,9 @@ _KINDS: Final[Mapping[type[frames.Query], str]] = {
     frames.MetricsQuery: "metrics",
     frames.WindowQuery: "window",
     frames.ConfigurationQuery: "configuration",
+    frames.TopologyQuery: "topology",
+    frames.LifecycleQuery: "lifecycle",
+    frames.CrashesQuery: "crashes",
 }
 MAX_CHUNKS: Final = 1024
 _FAREWELL_S: Final = 0.5

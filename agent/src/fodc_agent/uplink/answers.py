@@ -73,6 +73,8 @@ class NoAnswerError(Exception):
         self.reason = reason
 
 
+ReadEvidence = Callable[[frames.EvidenceQuery], Awaitable[Iterable[bytes]]]
+"""Returns messages of banyandb.fodc.v1; raises NoAnswerError."""
 ReadConfiguration = Callable[[int], Awaitable[frames.Configuration]]
 """Takes the query id; raises NoAnswerError."""
 
@@ -84,6 +86,7 @@ class Answers:
     history: History
     configuration: ReadConfiguration
     missing_sources: Callable[[], tuple[str, ...]] = tuple
+    evidence: ReadEvidence | None = None
 
     async def frames_for(self, query: frames.Query) -> AsyncIterator[frames.AgentFrame]:
         """Yield the frames of the answer; a query that fails gets QueryFailed as its last frame."""
@@ -105,6 +108,10 @@ class Answers:
             case frames.ConfigurationQuery():
                 yield await self.configuration(query.query_id)
                 return
+            case frames.TopologyQuery() | frames.LifecycleQuery() | frames.CrashesQuery():
+                if self.evidence is None:
+                    raise NoAnswerError(Reason.UNSUPPORTED, "this agent tells no evidence")
+                parts = evidence_parts(query.query_id, await self.evidence(query))
         for part in parts:
             yield part
             await asyncio.sleep(0)
@@ -124,6 +131,17 @@ class Answers:
         for piece in self.history.window(query.start_ms, query.end_ms):
             yield from window_parts(query.query_id, piece)
         yield frames.WindowPart(query.query_id, 0, (), (), b"", last=True)
+
+
+def evidence_parts(
+    query_id: int, messages: Iterable[bytes], limit_bytes: int = PART_BYTES
+) -> Iterator[frames.Evidence]:
+    """Yield messages in pieces of at most `limit_bytes`, and an empty one that ends the answer."""
+    for message in messages:
+        for at in range(0, len(message), limit_bytes):
+            data = message[at : at + limit_bytes]
+            yield frames.Evidence(query_id, data, whole=at + limit_bytes >= len(message))
+    yield frames.Evidence(query_id, b"", last=True)
 
 
 def split_blocks(

@@ -60,6 +60,8 @@ def encode(frame: frames.AgentFrame) -> bytes:
             return message(8, _artifact_chunk(frame))
         case frames.Event():
             return message(9, _event(frame))
+        case frames.Evidence():
+            return message(10, _evidence(frame))
 
 
 def _hello(frame: frames.Hello) -> bytes:
@@ -223,6 +225,11 @@ def _event(frame: frames.Event) -> bytes:
     )
 
 
+def _evidence(frame: frames.Evidence) -> bytes:
+    flags = number(3, frame.whole) + number(4, frame.last)
+    return number(1, frame.query_id) + blob(2, frame.data) + flags
+
+
 # ---- what the proxy says ------------------------------------------------------------------
 
 _KIB: Final = 1024
@@ -238,6 +245,9 @@ _MOST_BYTES: Final[Mapping[int, int]] = {
     8: 4 * _KIB,  # cancel_capture
     9: 4 * _KIB,  # artifact_ack
     10: 1 * _KIB,  # event_ack
+    11: 1 * _KIB,  # topology_query
+    12: 1 * _KIB,  # lifecycle_query
+    13: 1 * _KIB,  # crashes_query
 }
 
 
@@ -340,4 +350,7 @@ _READERS: Final[Mapping[int, Callable[[Fields], frames.ProxyFrame]]] = {
     8: _cancel_capture,
     9: _artifact_ack,
     10: _event_ack,
+    11: lambda wire: frames.TopologyQuery(wire.number(1)),
+    12: lambda wire: frames.LifecycleQuery(wire.number(1)),
+    13: lambda wire: frames.CrashesQuery(wire.number(1)),
 }

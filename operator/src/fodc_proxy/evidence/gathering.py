@@ -17,9 +17,10 @@ from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.parts import Chunk, CrashTold, ListEnd
 from fodc_proxy.evidence.pressures import Pressures
 from fodc_proxy.fleet.registry import Registry
-from fodc_proxy.queries.results import Selection
+from fodc_proxy.wire.pauses import let_others_run
 
 EVERY_S: Final = 30.0
+_AT_A_TIME: Final = 32
 _log = logging.getLogger(__name__)
 
 
@@ -33,14 +34,14 @@ class Findings:
         self._keeper = keeper
         self._is_loaded = False
         self._woken = asyncio.Event()
-        self._wants_all = True
+        self._fresh: set[str] = set()
         self._gathering: asyncio.Task[None] | None = None
 
     # ---- told by the streams --------------------------------------------------------------------
 
-    def opened(self) -> None:
-        """A stream has opened: there may be something to fetch."""
-        self._wants_all = True
+    def opened(self, agent_id: str) -> None:
+        """A stream of this agent has opened: there may be something to fetch."""
+        self._fresh.add(agent_id)
         self._woken.set()
 
     def crash(self, agent_id: str, told: CrashTold) -> None:
@@ -97,7 +98,8 @@ class Findings:
                 async with asyncio.timeout(max(0.0, due_s - loop.time())):
                     await self._woken.wait()
             except TimeoutError:
-                self._wants_all, due_s = True, loop.time() + EVERY_S
+                self._fresh.update(member.agent_id for member in self._registry.members())
+                due_s = loop.time() + EVERY_S
             self._woken.clear()
             try:
                 await self._turn()
@@ -106,12 +108,14 @@ class Findings:
 
     async def _turn(self) -> None:
         await self.open()
-        if self._wants_all:
-            self._wants_all = False
-            for member in self._registry.members():
-                if member.is_living:
-                    self.crashes.ask(member.agent_id)
-            await self.pressures.refresh(Selection())
+        fresh, self._fresh = self._fresh, set()
+        members = [m for m in self._registry.members() if m.is_living and m.agent_id in fresh]
+        for number, member in enumerate(members, start=1):
+            self.crashes.ask(member.agent_id)
+            if number % _AT_A_TIME == 0:
+                await let_others_run()
+        if members:
+            await self.pressures.ask(members)
         if self._keeper.is_open:
             await self.crashes.keep()
             await self.pressures.keep()

@@ -9,6 +9,7 @@ its checksum.
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -183,21 +184,25 @@ class Pressures:
     async def refresh(self, selection: Selection) -> Whole:
         """Ask who is meant for all events; each has ten seconds."""
         wanted, dead = living(self._registry.members(), selection)
-        missing = [member.pod_name for member in dead]
+        missing = [member.pod_name for member in (*dead, *await self.ask(wanted))]
+        return Whole(len(wanted) + len(dead), tuple(missing))
+
+    async def ask(self, wanted: Sequence[Member]) -> list[Member]:
+        """Ask these agents for all events; return who cannot be asked or did not answer."""
         if len(self._rounds) >= _MOST_ROUNDS:
-            return Whole(len(wanted) + len(dead), tuple(m.pod_name for m in (*dead, *wanted)))
+            return list(wanted)
+        missing: list[Member] = []
         request_id = secrets.token_hex(8)
         running = self._rounds[request_id] = ListRound({member.agent_id for member in wanted})
         try:
             for member in wanted:
                 if self._agents.ask_events(member.agent_id, request_id):
                     running.acknowledge(member.agent_id)
-                    missing.append(member.pod_name)
+                    missing.append(member)
             await self._until_done(running)
         finally:
             del self._rounds[request_id]
-        missing += [member.pod_name for member in wanted if member.agent_id in running.waiting]
-        return Whole(len(wanted) + len(dead), tuple(missing))
+        return missing + [member for member in wanted if member.agent_id in running.waiting]
 
     async def _until_done(self, running: ListRound) -> None:
         try:

@@ -15,6 +15,9 @@ from fodc_api.topology import Topology, TopologyCall, TopologyNode
 from fodc_proxy.evidence import parts
 
 POD_LABEL: Final = "pod_name"
+# How a node that is registered does, as agents of ours tell it; the worst that anybody sees counts.
+LIVENESS_LABEL: Final = "liveness"
+_LIVENESS: Final = ("", "active", "registered", "evictable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +35,32 @@ def merged(told: Iterable[parts.Topology], seen: Callable[[str], Seen | None]) -
     """
     nodes: dict[str, TopologyNode] = {}
     calls: dict[str, TopologyCall] = {}
+    liveness: dict[str, str] = {}
     for part in told:
         for node in part.nodes:
-            known = nodes.get(node.metadata.name)
+            name = node.metadata.name
+            known = nodes.get(name)
+            liveness[name] = _worse(liveness.get(name, ""), node.labels.get(LIVENESS_LABEL, ""))
             if known is None or _is_own(node) or not _is_own(known):
-                nodes[node.metadata.name] = node
+                nodes[name] = node
         calls.update((call.id, call) for call in part.calls)
     nodes.pop("", None)
     calls.pop("", None)
     return Topology(
-        tuple(_with_agent(nodes[name], seen) for name in sorted(nodes)),
+        tuple(_with_agent(_living(nodes[name], liveness[name]), seen) for name in sorted(nodes)),
         tuple(calls[id_] for id_ in sorted(calls)),
     )
+
+
+def _worse(one: str, other: str) -> str:
+    known = [told for told in (one, other) if told in _LIVENESS]
+    return max(known, key=_LIVENESS.index, default="")
+
+
+def _living(node: TopologyNode, liveness: str) -> TopologyNode:
+    if node.labels.get(LIVENESS_LABEL, "") == liveness or not liveness:
+        return node
+    return replace(node, labels={**node.labels, LIVENESS_LABEL: liveness})
 
 
 def _is_own(node: TopologyNode) -> bool:

@@ -309,8 +309,9 @@ class Rounds:
             case frames.Configuration():
                 self.answered(agent_id, plan.Settings.__name__, ask_id, frame)
             case frames.QueryFailed():
-                for want in (plan.Latest, plan.Window, plan.Settings):
-                    self.failed(agent_id, want.__name__, ask_id, frame.reason, frame.message)
+                kinds = (plan.Latest, plan.Window, plan.Settings)
+                for lane in (*(kind.__name__ for kind in kinds), *plan.Kind):
+                    self.failed(agent_id, lane, ask_id, frame.reason, frame.message)
 
     def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> None:
         lane = plan.Latest.__name__

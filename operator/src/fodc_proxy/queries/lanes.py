@@ -16,6 +16,7 @@ from fodc_proxy.queries.pages.windows import Column
 from fodc_proxy.queries.results import Missing, Selection
 
 _FODC: Final = "fodc:"
+_REGISTRY: Final = plan.Evidence(plan.Kind.REGISTRY)
 FODC_METRICS_LANE: Final = _FODC + "metrics"
 
 
@@ -33,8 +34,8 @@ def cannot(member: Member, want: plan.Want) -> Missing | None:
     if isinstance(want, plan.Settings) and member.contract is Contract.FODC:
         message = "an agent of the existing contract cannot tell its configuration"
         return Missing(member, Reason.UNSUPPORTED, message)
-    if isinstance(want, plan.Evidence) and member.contract is Contract.LINK:
-        message = f"this agent does not tell its {want.kind.lower()}"
+    if want == _REGISTRY and member.contract is Contract.LINK:
+        message = "an agent of the link does not read the registry of schemas"
         return Missing(member, Reason.UNSUPPORTED, message)
     return None
 

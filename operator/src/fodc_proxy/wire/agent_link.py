@@ -24,6 +24,7 @@ from fodc_proxy.telemetry import Telemetry
 from fodc_proxy.wire.bounds import Bound, WireError
 from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
 from fodc_proxy.wire.credentials import shown_by
+from fodc_proxy.wire.link_evidence import LinkEvidence
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
 from fodc_proxy.wire.rpc.status import Status
@@ -108,6 +109,7 @@ class AgentLinkService:
         self._registry = registry
         self._gate = gate
         self._rounds = rounds
+        self.evidence = LinkEvidence(rounds)
         self._listener = listener
         self._greeting = greeting
         self._writers = writers
@@ -140,6 +142,16 @@ class AgentLinkService:
         if link is None:
             return f"agent connection not found for agent ID: {agent_id}"
         if link.outbox.offer(encode_proxy_frame(_query(ask_id, want))):
+            return ""
+        return f"failed to send query: the stream of agent {agent_id} takes nothing more"
+
+    def ask_crashes(self, agent_id: str) -> str:
+        """Queue a question for crashes; return "" or why it cannot be sent."""
+        link = self._links.get(agent_id)
+        if link is None:
+            return f"agent connection not found for agent ID: {agent_id}"
+        query = frames.CrashesQuery(self.evidence.crashes_asked(agent_id))
+        if link.outbox.offer(encode_proxy_frame(query)):
             return ""
         return f"failed to send query: the stream of agent {agent_id} takes nothing more"
 
@@ -226,6 +238,7 @@ class AgentLinkService:
             welcomed = await outbox.write(encode_proxy_frame(self._welcome(hello, member)))
             if welcomed and link.parting is None:
                 self._newest[link.address] = link
+                self.evidence.linked(member.agent_id)
                 is_up = True
                 self._listener.linked(link.address, hello)
                 await self._read_on(link, context)
@@ -258,6 +271,7 @@ class AgentLinkService:
         self._links.pop(link.agent_id, None)
         self._registry.disconnected(link.agent_id)
         self._rounds.gone(link.agent_id)
+        self.evidence.gone(link.agent_id)
         if self._newest.get(link.address) is link:
             del self._newest[link.address]
             if was_up:
@@ -300,7 +314,11 @@ class AgentLinkService:
                 | frames.Configuration()
                 | frames.QueryFailed()
             ):
+                if isinstance(frame, frames.QueryFailed):
+                    self.evidence.failed(link.agent_id, frame.query_id)
                 self._rounds.heard(link.agent_id, frame, size_bytes)
+            case frames.Evidence():
+                self.evidence.heard(link.agent_id, frame)
             case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
                 self._listener.heard(link.address, frame)
             case frames.Hello():
@@ -328,5 +346,9 @@ def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
             return frames.WindowQuery(ask_id, want.start_ms, want.end_ms)
         case plan.Settings():
             return frames.ConfigurationQuery(ask_id)
+        case plan.Evidence(kind=plan.Kind.TOPOLOGY):
+            return frames.TopologyQuery(ask_id)
+        case plan.Evidence(kind=plan.Kind.LIFECYCLE):
+            return frames.LifecycleQuery(ask_id)
         case plan.Evidence():
-            raise AssertionError("nobody asks an agent of ours for evidence")
+            raise AssertionError("nobody asks an agent of ours for a registry")

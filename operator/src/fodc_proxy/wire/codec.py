@@ -39,7 +39,7 @@ from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 # Welcome says. Numbers are those of AgentFrame.frame.
 _SMALL_BYTES: Final = 256 * 1024
 _LARGE_BYTES: Final = 2 * 1024 * 1024
-_LARGE_FRAMES: Final = frozenset({3, 4, 5, 8})
+_LARGE_FRAMES: Final = frozenset({3, 4, 5, 8, 10})
 _MOST_FAMILIES: Final = 20_000
 _MOST_SERIES: Final = 200_000
 _MOST_TIMES: Final = 100_000
@@ -307,6 +307,7 @@ _DECODERS: Final[dict[str, Callable[[Any], frames.AgentFrame]]] = {
     "command_update": _command_update,
     "artifact_chunk": _artifact_chunk,
     "event": _event,
+    "evidence": lambda m: frames.Evidence(m.query_id, m.data, m.whole, m.last),
 }
 
 
@@ -336,6 +337,12 @@ def _message(frame: frames.ProxyFrame) -> pb.ProxyFrame:
         case frames.ConfigurationQuery():
             query = pb.ConfigurationQuery(query_id=frame.query_id)
             return pb.ProxyFrame(configuration_query=query)
+        case frames.TopologyQuery():
+            return pb.ProxyFrame(topology_query=pb.TopologyQuery(query_id=frame.query_id))
+        case frames.LifecycleQuery():
+            return pb.ProxyFrame(lifecycle_query=pb.LifecycleQuery(query_id=frame.query_id))
+        case frames.CrashesQuery():
+            return pb.ProxyFrame(crashes_query=pb.CrashesQuery(query_id=frame.query_id))
         case frames.StartCapture():
             return pb.ProxyFrame(start_capture=_start_capture(frame))
         case frames.CancelCapture():

@@ -110,7 +110,14 @@ class AgentSession:
                 return [effects.Hangup("PeerViolation", f"{type(frame).__name__} before Welcome")]
             case frames.HeartbeatAck():
                 return []
-            case frames.MetricsQuery() | frames.WindowQuery() | frames.ConfigurationQuery():
+            case (
+                frames.MetricsQuery()
+                | frames.WindowQuery()
+                | frames.ConfigurationQuery()
+                | frames.TopologyQuery()
+                | frames.LifecycleQuery()
+                | frames.CrashesQuery()
+            ):
                 return [effects.Answer(frame)]
             case frames.StartCapture():
                 return self._start(frame)

@@ -161,6 +161,16 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """A piece of an answer to a TopologyQuery, LifecycleQuery or CrashesQuery."""
+
+    query_id: int
+    data: bytes
+    whole: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class QueryFailed:
     """A query that has no answer, and why."""
 
@@ -283,6 +293,27 @@ class ConfigurationQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class TopologyQuery:
+    """Asks for what the node knows of its cluster."""
+
+    query_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleQuery:
+    """Asks how groups are stored, and for the newest reports of the migration."""
+
+    query_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrashesQuery:
+    """Asks for the newest crashes that the node wrote down."""
+
+    query_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartCapture:
     """Asks for a capture, or for the outcome of one that the agent holds."""
 
@@ -338,6 +369,7 @@ AgentFrame: TypeAlias = (
     | CommandUpdate
     | ArtifactChunk
     | Event
+    | Evidence
 )
 ProxyFrame: TypeAlias = (
     Welcome
@@ -350,5 +382,9 @@ ProxyFrame: TypeAlias = (
     | CancelCapture
     | ArtifactAck
     | EventAck
+    | TopologyQuery
+    | LifecycleQuery
+    | CrashesQuery
 )
-Query: TypeAlias = MetricsQuery | WindowQuery | ConfigurationQuery
+EvidenceQuery: TypeAlias = TopologyQuery | LifecycleQuery | CrashesQuery
+Query: TypeAlias = MetricsQuery | WindowQuery | ConfigurationQuery | EvidenceQuery

@@ -129,22 +129,28 @@ def _timestamp(at_ms: int) -> Timestamp:
 # ---- the other five -------------------------------------------------------------------------
 
 
-def topology_answer(data: bytes, at_ms: int) -> tuple[bytes, ...]:
-    """Answer a topology command: one snapshot, empty; a false flag asks for nothing."""
-    if not _parsed(pb.StreamClusterTopologyResponse(), data).request_topology:
-        return ()
+def wants_topology(data: bytes) -> bool:
+    """Say whether a topology command asks for something; a false flag does not."""
+    return bool(_parsed(pb.StreamClusterTopologyResponse(), data).request_topology)
+
+
+def no_topology(at_ms: int) -> bytes:
+    """Return a snapshot without nodes."""
     answer = pb.StreamClusterTopologyRequest(timestamp=_timestamp(at_ms), topology=pb.Topology())
-    return (answer.SerializeToString(),)
+    return answer.SerializeToString()
 
 
-def lifecycle_answer(data: bytes, at_ms: int, pod_name: str) -> tuple[bytes, ...]:
-    """Answer a lifecycle command: one message without reports."""
-    if not _parsed(pb.StreamLifecycleResponse(), data).request_lifecycle:
-        return ()
+def wants_lifecycle(data: bytes) -> bool:
+    """Say whether a lifecycle command asks for something."""
+    return bool(_parsed(pb.StreamLifecycleResponse(), data).request_lifecycle)
+
+
+def no_lifecycle(at_ms: int, pod_name: str) -> bytes:
+    """Return lifecycle data without groups and reports."""
     answer = pb.StreamLifecycleRequest(
         timestamp=_timestamp(at_ms), pod_name=pod_name, lifecycle_data=pb.LifecycleData()
     )
-    return (answer.SerializeToString(),)
+    return answer.SerializeToString()
 
 
 def schema_answer(data: bytes) -> tuple[bytes, ...]:
@@ -154,10 +160,9 @@ def schema_answer(data: bytes) -> tuple[bytes, ...]:
     return (pb.StreamSchemaRegistryRequest(done=True).SerializeToString(),)
 
 
-def crash_answer(data: bytes) -> tuple[bytes, ...]:
-    """Answer a crash command: one message per record, so nothing without records."""
-    _parsed(pb.StreamCrashDiagnosticsResponse(), data)
-    return ()
+def wants_crashes(data: bytes) -> bool:
+    """Say whether a crash command asks for something; empty ones are sent too."""
+    return bool(_parsed(pb.StreamCrashDiagnosticsResponse(), data).request_diagnostics)
 
 
 def pressure_answer(data: bytes) -> tuple[bytes, ...]:

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from fodc_agent.rpc.channel import ByteStream, RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
+from fodc_agent.uplink.answers import NoAnswerError
 from fodc_agent.uplink.existing import codec
 from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.pace import Pace
+from fodc_protocol.errors import Reason
 from fodc_protocol.link import effects, frames
 
 _log: Final = logging.getLogger(__name__)
@@ -24,6 +26,22 @@ _log: Final = logging.getLogger(__name__)
 REPLY_TIMEOUT_S: Final = 10.0
 _SEND_TIMEOUT_S: Final = 10.0
 _FAREWELL_S: Final = 0.3
+
+T = TypeVar("T")
+
+
+class Telling(Protocol):
+    """What the agent can tell of its node; each raises NoAnswerError."""
+
+    async def topology(self) -> bytes:
+        """Return the cluster as the node sees it."""
+
+    async def lifecycle(self) -> bytes:
+        """Return groups and reports."""
+
+    async def crashes(self) -> tuple[bytes, ...]:
+        """Return the newest crashes."""
+
 
 Answer = Callable[[bytes], Awaitable[Iterable[bytes]]]
 
@@ -43,6 +61,7 @@ class SevenStreams:
         identity: frames.Identity,
         state: Callable[[], frames.NodeState],
         metrics: MetricsAnswers,
+        evidence: Telling,
         *,
         interval_s: float,
         now_ms: Callable[[], int],
@@ -52,6 +71,7 @@ class SevenStreams:
         self._identity = identity
         self._state = state
         self._metrics = metrics
+        self._evidence = evidence
         self._interval_s = interval_s
         self._now_ms = now_ms
         self._on_registered = on_registered
@@ -171,16 +191,24 @@ class SevenStreams:
             return (await self._metrics.answer(codec.metrics_command(data)),)
 
         async def topology(data: bytes) -> Iterable[bytes]:
-            return codec.topology_answer(data, self._now_ms())
+            if not codec.wants_topology(data):
+                return ()
+            told = await self._told(self._evidence.topology())
+            return (told or codec.no_topology(self._now_ms()),)
 
         async def lifecycle(data: bytes) -> Iterable[bytes]:
-            return codec.lifecycle_answer(data, self._now_ms(), self._identity.pod_name)
+            if not codec.wants_lifecycle(data):
+                return ()
+            told = await self._told(self._evidence.lifecycle())
+            return (told or codec.no_lifecycle(self._now_ms(), self._identity.pod_name),)
 
         async def schema(data: bytes) -> Iterable[bytes]:
             return codec.schema_answer(data)
 
         async def crash(data: bytes) -> Iterable[bytes]:
-            return codec.crash_answer(data)
+            if not codec.wants_crashes(data):
+                return ()
+            return await self._told(self._evidence.crashes()) or ()
 
         async def pressure(data: bytes) -> Iterable[bytes]:
             return codec.pressure_answer(data)
@@ -193,6 +221,16 @@ class SevenStreams:
             codec.CRASH: crash,
             codec.PRESSURE: pressure,
         }
+
+    @staticmethod
+    async def _told(telling: Awaitable[T]) -> T | None:
+        """Return what is told; this contract has no words for why there is nothing."""
+        try:
+            return await telling
+        except NoAnswerError as error:
+            if error.reason != Reason.UNSUPPORTED:
+                _log.warning("evidence_missing reason=%s error=%r", error.reason, str(error))
+            return None
 
     async def _keep(self, channel: RpcChannel, method: str, agent_id: str, answer: Answer) -> None:
         """Hold one stream open for as long as the registration lasts."""

@@ -66,7 +66,7 @@ _log = logging.getLogger(__name__)
 class Findings(Protocol):
     """Who takes what nodes left behind (`evidence.gathering.Findings`)."""
 
-    def opened(self) -> None:
+    def opened(self, agent_id: str) -> None:
         """A stream has opened."""
 
     def crash(self, agent_id: str, told: CrashTold) -> None:
@@ -83,7 +83,7 @@ class FodcAgents:
     """Asks agents of the existing contract for what nodes left behind."""
 
     def __init__(self, command: Callable[[str, str, bytes], None]) -> None:
-        self._command = command
+        self.command = command
 
     def ask_crashes(self, agent_id: str) -> str:
         """Ask for all crashes; return "" or why it cannot be asked."""
@@ -102,10 +102,31 @@ class FodcAgents:
 
     def _ask(self, agent_id: str, method: str, data: bytes) -> str:
         try:
-            self._command(agent_id, method, data)
+            self.command(agent_id, method, data)
         except FodcError as error:
             return error.message
         return ""
+
+
+class Linked(Protocol):
+    """Who asks agents of our own link for crashes."""
+
+    def ask_crashes(self, agent_id: str) -> str:
+        """Ask for all crashes; return "" or why it cannot be asked."""
+
+
+class AllAgents(FodcAgents):
+    """Asks agents of both contracts; those of the link take no profiles under pressure yet."""
+
+    def __init__(self, existing: FodcAgents, linked: Linked) -> None:
+        super().__init__(existing.command)
+        self._linked = linked
+
+    def ask_crashes(self, agent_id: str) -> str:
+        """Ask on the link, else on the stream of the existing contract."""
+        if not self._linked.ask_crashes(agent_id):
+            return ""
+        return super().ask_crashes(agent_id)
 
 
 class EvidenceStreams:
@@ -163,10 +184,10 @@ class EvidenceStreams:
         if told is not None:
             await self.findings.pressure(agent_id, told)
 
-    def opened(self, method: str) -> None:
+    def opened(self, agent_id: str, method: str) -> None:
         """A stream has opened."""
         if self.findings is not None and method in {CRASHES, PRESSURE}:
-            self.findings.opened()
+            self.findings.opened(agent_id)
 
     def _read(self, agent_id: str, ask_id: int, method: str, data: bytes) -> Part | None:
         match KINDS[method]:

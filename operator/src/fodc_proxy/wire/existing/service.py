@@ -294,7 +294,7 @@ class FodcService:
         outbox = Outbox(context, self._writers)
         if connection is not None:
             connection.streams[method] = outbox
-            self.evidence.opened(method)
+            self.evidence.opened(agent_id, method)
         try:
             while (data := await read(context)) is not None:
                 if connection is None or self._connections.get(agent_id) is not connection:

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AgentFrame(_message.Message):
-    __slots__ = ("hello", "heartbeat", "metrics_page", "window_part", "configuration", "query_failed", "command_update", "artifact_chunk", "event")
+    __slots__ = ("hello", "heartbeat", "metrics_page", "window_part", "configuration", "query_failed", "command_update", "artifact_chunk", "event", "evidence")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     METRICS_PAGE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class AgentFrame(_message.Message):
     COMMAND_UPDATE_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_CHUNK_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     metrics_page: MetricsPage
@@ -28,10 +29,11 @@ class AgentFrame(_message.Message):
     command_update: CommandUpdate
     artifact_chunk: ArtifactChunk
     event: Event
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., metrics_page: _Optional[_Union[MetricsPage, _Mapping]] = ..., window_part: _Optional[_Union[WindowPart, _Mapping]] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., query_failed: _Optional[_Union[QueryFailed, _Mapping]] = ..., command_update: _Optional[_Union[CommandUpdate, _Mapping]] = ..., artifact_chunk: _Optional[_Union[ArtifactChunk, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
+    evidence: Evidence
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., metrics_page: _Optional[_Union[MetricsPage, _Mapping]] = ..., window_part: _Optional[_Union[WindowPart, _Mapping]] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., query_failed: _Optional[_Union[QueryFailed, _Mapping]] = ..., command_update: _Optional[_Union[CommandUpdate, _Mapping]] = ..., artifact_chunk: _Optional[_Union[ArtifactChunk, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
 
 class ProxyFrame(_message.Message):
-    __slots__ = ("welcome", "refusal", "heartbeat_ack", "metrics_query", "window_query", "configuration_query", "start_capture", "cancel_capture", "artifact_ack", "event_ack")
+    __slots__ = ("welcome", "refusal", "heartbeat_ack", "metrics_query", "window_query", "configuration_query", "start_capture", "cancel_capture", "artifact_ack", "event_ack", "topology_query", "lifecycle_query", "crashes_query")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_ACK_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +44,9 @@ class ProxyFrame(_message.Message):
     CANCEL_CAPTURE_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_ACK_FIELD_NUMBER: _ClassVar[int]
     EVENT_ACK_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_QUERY_FIELD_NUMBER: _ClassVar[int]
+    LIFECYCLE_QUERY_FIELD_NUMBER: _ClassVar[int]
+    CRASHES_QUERY_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     refusal: Refusal
     heartbeat_ack: HeartbeatAck
@@ -52,7 +57,10 @@ class ProxyFrame(_message.Message):
     cancel_capture: CancelCapture
     artifact_ack: ArtifactAck
     event_ack: EventAck
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., heartbeat_ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., metrics_query: _Optional[_Union[MetricsQuery, _Mapping]] = ..., window_query: _Optional[_Union[WindowQuery, _Mapping]] = ..., configuration_query: _Optional[_Union[ConfigurationQuery, _Mapping]] = ..., start_capture: _Optional[_Union[StartCapture, _Mapping]] = ..., cancel_capture: _Optional[_Union[CancelCapture, _Mapping]] = ..., artifact_ack: _Optional[_Union[ArtifactAck, _Mapping]] = ..., event_ack: _Optional[_Union[EventAck, _Mapping]] = ...) -> None: ...
+    topology_query: TopologyQuery
+    lifecycle_query: LifecycleQuery
+    crashes_query: CrashesQuery
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., heartbeat_ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., metrics_query: _Optional[_Union[MetricsQuery, _Mapping]] = ..., window_query: _Optional[_Union[WindowQuery, _Mapping]] = ..., configuration_query: _Optional[_Union[ConfigurationQuery, _Mapping]] = ..., start_capture: _Optional[_Union[StartCapture, _Mapping]] = ..., cancel_capture: _Optional[_Union[CancelCapture, _Mapping]] = ..., artifact_ack: _Optional[_Union[ArtifactAck, _Mapping]] = ..., event_ack: _Optional[_Union[EventAck, _Mapping]] = ..., topology_query: _Optional[_Union[TopologyQuery, _Mapping]] = ..., lifecycle_query: _Optional[_Union[LifecycleQuery, _Mapping]] = ..., crashes_query: _Optional[_Union[CrashesQuery, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_min", "protocol_max", "agent_version", "identity", "incarnation", "state", "held_command_ids", "last_event_sequence")
@@ -312,6 +320,36 @@ class ConfigurationEntry(_message.Message):
     source: str
     redacted: bool
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., source: _Optional[str] = ..., redacted: _Optional[bool] = ...) -> None: ...
+
+class TopologyQuery(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    def __init__(self, query_id: _Optional[int] = ...) -> None: ...
+
+class LifecycleQuery(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    def __init__(self, query_id: _Optional[int] = ...) -> None: ...
+
+class CrashesQuery(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    def __init__(self, query_id: _Optional[int] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("query_id", "data", "whole", "last")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    data: bytes
+    whole: bool
+    last: bool
+    def __init__(self, query_id: _Optional[int] = ..., data: _Optional[bytes] = ..., whole: _Optional[bool] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class QueryFailed(_message.Message):
     __slots__ = ("query_id", "reason", "message")
