@@ -6,7 +6,7 @@ times as long for the ten thousand parts that a large cluster has.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,6 +31,7 @@ MOST_SEGMENTS: Final = 16_384
 MOST_SHARDS: Final = 4096
 MOST_ERRORS: Final = 256
 _NAME_CHARACTERS: Final = 512
+_Nodes: TypeAlias = dict[bytes, api.DataNode]
 _MOST_STAGES: Final = 64
 _UNITS: Final = common.IntervalRule.Unit.DESCRIPTOR
 _ROLES: Final = database.Role.DESCRIPTOR
@@ -42,10 +43,12 @@ def decode_lifecycle(data: bytes) -> parts.Lifecycle:
     """Return what an agent tells of groups and reports; raises WireError."""
     m = parsed(pb.StreamLifecycleRequest, data)
     told = m.lifecycle_data
+    known: _Nodes = {}
+    groups = few("lifecycle_data.groups", told.groups, MOST_GROUPS)
     return parts.Lifecycle(
         dns_name("pod_name", m.pod_name),
         tuple(_report(one) for one in few("lifecycle_data.reports", told.reports, MOST_REPORTS)),
-        tuple(_group(one) for one in few("lifecycle_data.groups", told.groups, MOST_GROUPS)),
+        tuple(_group(one, known) for one in groups),
         m.timestamp.ToMilliseconds() if m.HasField("timestamp") else 0,
         len(data),
     )
@@ -56,12 +59,12 @@ def _report(m: pb.LifecycleReport) -> api.Report:
     return api.Report(word("report.filename", m.filename), m.report_json)
 
 
-def _group(m: pb.GroupLifecycleInfo) -> api.Group:
+def _group(m: pb.GroupLifecycleInfo, known: _Nodes) -> api.Group:
     return api.Group(
         name("group.name", m.name),
         word("group.catalog", m.catalog),
         _options(m.resource_opts) if m.HasField("resource_opts") else None,
-        tuple(_data(one) for one in few("group.data_info", m.data_info, MOST_NODES)),
+        tuple(_data(one, known) for one in few("group.data_info", m.data_info, MOST_NODES)),
         tuple(said(one) for one in few("group.errors", m.errors, MOST_ERRORS)),
         _schema(m.schema_consistency) if m.HasField("schema_consistency") else None,
     )
@@ -109,13 +112,22 @@ def _words(field: str, values: Iterable[str]) -> tuple[str, ...]:
 # ---- where its data is --------------------------------------------------------------------------
 
 
-def _data(m: figures.DataInfo) -> api.DataInfo:
+def _data(m: figures.DataInfo, known: _Nodes) -> api.DataInfo:
     segments = few("data_info.segment_info", m.segment_info, MOST_SEGMENTS)
     return api.DataInfo(
-        _node(m.node) if m.HasField("node") else None,
+        _known_node(m.node, known) if m.HasField("node") else None,
         tuple(map(_segment, segments)),
         str(m.data_size_bytes),
     )
+
+
+def _known_node(m: database.Node, known: _Nodes) -> api.DataNode:
+    """Return a node; every group tells of the same ones, which are read once."""
+    data = m.SerializeToString()
+    node = known.get(data)
+    if node is None:
+        node = known[data] = _node(m)
+    return node
 
 
 def _node(m: database.Node) -> api.DataNode:
