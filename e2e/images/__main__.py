@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     _say(f"ready after {time.monotonic() - began:.0f} s")
     for image, path in archives.items():
         print(f"{image.reference}  {path.stat().st_size / 2**20:.0f} MiB  {path}")
+        print(f"  what it is made of: {building.sbom_beside(path)}")
     if not registry:
         _say("into a registry: make images PUSH=host/team; into Docker: docker load --input FILE")
     return 0

@@ -21,6 +21,7 @@ from typing import Final
 
 from e2e.commands import CommandError, cache_root, run_long, say_as
 from e2e.images import wanted
+from e2e.images.contents import contents_of
 from e2e.images.wanted import IMAGES, ROOT, Image
 
 BUILD_DEADLINE_S: Final = 1500.0
@@ -85,6 +86,16 @@ def built() -> dict[Image, Path]:
     return archives
 
 
+def known(image: Image) -> Path:
+    """Return where the archive of an image is, or would be; raises ImagesError."""
+    return _archive(find_builder(), image)
+
+
+def sbom_beside(archive: Path) -> Path:
+    """Return where the list of an archive's contents is."""
+    return archive.with_suffix(".cdx.json")
+
+
 def _archive(builder: Builder, image: Image) -> Path:
     digest = wanted.digest(image, f"{builder.name} {builder.base}")
     return cache_root() / "images" / f"{image.name}-{digest}.tar"
@@ -133,6 +144,7 @@ def _build_one(
         for command in commands:
             run_long(command, image.name, _say, deadline_s=BUILD_DEADLINE_S, cwd=ROOT)
         _forget_older(archive)
+        sbom_beside(archive).write_bytes(contents_of(scratch).sbom)
         scratch.replace(archive)
     finally:
         scratch.unlink(missing_ok=True)
@@ -144,6 +156,7 @@ def _forget_older(archive: Path) -> None:
     name = archive.name.rpartition("-")[0]
     for older in archive.parent.glob(f"{name}-*.tar"):
         older.unlink()
+        sbom_beside(older).unlink(missing_ok=True)
 
 
 def _make_base(name: str) -> None:

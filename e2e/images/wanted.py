@@ -18,7 +18,14 @@ PYTHON_IMAGE_VARIABLE: Final = "FODC_PYTHON_IMAGE"
 SUITE: Final = "bookworm"
 PACKAGES: Final = ("python3", "python3-venv", "python3-pip", "ca-certificates")
 """What a base of Debian needs beside the essential packages."""
-_FILES: Final = (".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+_FILES: Final = (
+    ".dockerignore",
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+    "e2e/images/sbom.py",
+)
 _TREES: Final = ("proto/src", "agent/src", "operator/src")
 
 

@@ -20,6 +20,13 @@ def test_the_base_image_is_an_argument_of_every_stage(name: str) -> None:
 
 
 @each_file
+def test_the_label_says_the_version_of_the_distribution(name: str) -> None:
+    (told,) = re.findall(r'image\.version="(\S+)"', FILES[name])
+
+    assert told == PROJECT["project"]["version"]
+
+
+@each_file
 def test_the_program_runs_without_root_by_number(name: str) -> None:
     """Kubernetes cannot tell that a user with a name is not root."""
     assert re.findall(r"^USER (\S+)", FILES[name], re.MULTILINE) == ["65532:65532"]
