@@ -50,6 +50,9 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "status_writes_per_s_1000_agents": ("status writes for 1,000 agents", "no operator"),
     "transition_visible_s": ("a killed agent until its FodcNode says so", "no operator"),
     "webhook_added_p99_ms": ("what the webhook adds to a pod's creation, p99", "no webhook"),
+    "agent_image_mib": ("the agent's image above its base, without compression", "–"),
+    "agent_start_s": ("an agent from its exec until it is ready", "–"),
+    "operator_start_s": ("an operator from its exec until it leads and is ready", "no operator"),
 }
 
 

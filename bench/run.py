@@ -63,6 +63,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
         "transition_visible_s",
     ),
     "webhook_latency": ("webhook_added_p99_ms",),
+    "images": ("agent_image_mib", "agent_start_s", "operator_start_s"),
 }
 
 
