@@ -24,7 +24,15 @@ RESULTS = Path(__file__).parents[1] / "build" / "bench.json"
 CATALOG: dict[str, tuple[str, ...]] = {
     "parse_store": ("parse_store_ms", "parse_store_stamped_ms"),
     "window_size": ("window_bytes_per_sample",),
-    "agent_memory": ("agent_rss_mib", "agent_cpu_percent"),
+    "agent_memory": (
+        "agent_rss_mib",
+        "agent_rss_peak_mib",
+        "agent_cpu_percent",
+        "agent_rss_fallback_mib",
+        "agent_rss_real_mib",
+        "agent_cpu_real_percent",
+    ),
+    "history": ("history_kept_s", "journal_replay_s", "journal_replay_silence_ms"),
     "fleet": (
         "metrics_page_link_s",
         "metrics_page_link_cold_s",
