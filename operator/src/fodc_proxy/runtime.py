@@ -188,6 +188,7 @@ class Proxy:
             methods_of(self.link, self.fodc),
             max_message_bytes=settings.max_message_bytes,
             tls=None if self.certificate is None else self.certificate.context,
+            admits_plain=self.gate.rules.admits_legacy or self.gate.rules.admits_strangers,
         )
         told = settings.access
         self.door = access.assemble(told, fetching, self.token_reviews, self.access_reviews)

@@ -4,6 +4,7 @@
 import asyncio
 import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.runtime import Host
 from fodc_proxy.settings import AgentAccess
 
-from ..live import LinkAgent, fetch, running  # noqa: TID252 - one folder's tests
+from ..live import GoAgent, LinkAgent, fetch, running, until  # noqa: TID252 - one folder's tests
 from .test_who_may_come_in import Reviewer
 
 EVERYWHERE = Address("", 0)
@@ -56,8 +57,9 @@ class Files:
 
 
 def scene(folder: Path, play, **told):
+    files = told.pop("files", None) or Files(folder)
+
     async def run():
-        files = Files(folder)
         access = AccessSettings(is_insecure=True)  # people are another matter
         more = {"grpc_listen": EVERYWHERE, "agents": files.access, "access": access, **told}
         async with running(folder, host=Host(token_reviewer=Reviewer()), **more) as proxy:
@@ -149,6 +151,45 @@ def test_whoever_speaks_plain_text_with_a_port_that_has_tls_gets_no_answer(tmp_p
         return code
 
     assert scene(tmp_path, play) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_agents_that_know_no_tls_come_in_beside_those_that_do_where_that_is_allowed_by_name(
+    tmp_path: Path,
+) -> None:
+    async def play(proxy, files):
+        told = {"pod_uid": "u-0", "token": "t-data-0", "tls": files.trusting()}
+        async with (
+            LinkAgent(proxy, "data-0", **told) as sealed,
+            GoAgent(proxy, "old-0") as legacy,
+            GoAgent(proxy, "data-0") as thief,
+            LinkAgent(proxy, "data-1", pod_uid="u-1", token="t-data-1") as plain,
+        ):
+            proofs = {m.pod_name: str(m.authority.proof) for m in proxy.registry.members()}
+            welcome = sealed.welcome.WhichOneof("frame")
+            refusals = (thief.reply.message, plain.welcome.refusal.message)
+            return welcome, legacy.reply.success, proofs, refusals
+
+    files = Files(tmp_path)
+    access = replace(files.access, legacy="allow")
+    welcome, is_legacy_in, proofs, refusals = scene(tmp_path, play, agents=access, files=files)
+
+    assert (welcome, is_legacy_in) == ("welcome", True)
+    assert proofs == {"data-0": "PodToken", "old-0": "None"}
+    assert refusals[0].startswith("pod data-0 is served by an agent that has shown a token")
+    assert refusals[1].startswith("a token came without TLS")
+
+
+def test_who_connects_and_says_nothing_is_forgotten_when_it_goes(tmp_path: Path) -> None:
+    async def play(proxy, _):
+        host, _, port = proxy.grpc_address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        shared = proxy._grpc._shared
+        await until(lambda: len(shared.lines) == 1)
+        writer.close()
+        await until(lambda: not shared.lines)
+
+    files = Files(tmp_path)
+    scene(tmp_path, play, agents=replace(files.access, legacy="allow"), files=files)
 
 
 def test_a_certificate_that_cannot_be_read_is_told_by_readiness_and_mended_in_place(

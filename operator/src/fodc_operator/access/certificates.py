@@ -25,8 +25,6 @@ def kept(cluster: Cluster, settings: Settings) -> Source | None:
 def authority(cluster: Cluster, settings: Settings) -> Source | None:
     """Return who signs what agents are shown; None where they cannot verify it by us."""
     agents = settings.proxy.agents
-    if agents.is_insecure:
-        return None
     if settings.agent_ca_file:
         return files_source({CA_CERTIFICATE: Path(settings.agent_ca_file)}, "--agent-ca-file")
     # Of a certificate in files the authority is not known.

@@ -16,6 +16,7 @@ from fodc_proxy.listening import address_of, bound, descriptors
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.rpc.carriage import Shared, StreamHandler
+from fodc_proxy.wire.rpc.either import Either
 from fodc_proxy.wire.rpc.line import Line
 from fodc_proxy.wire.rpc.sealed import Sealed
 
@@ -53,7 +54,10 @@ class GrpcServer:
         *,
         max_message_bytes: int,
         tls: ssl.SSLContext | None = None,
+        admits_plain: bool = False,
     ) -> None:
+        """With `tls` plain text is answered only if `admits_plain`."""
+        self._admits_plain = admits_plain
         self._methods = methods
         self._tls = tls
         self._max_message_bytes = max_message_bytes
@@ -84,7 +88,9 @@ class GrpcServer:
         shared = self._shared
         assert shared is not None
         if len(shared.lines) < self._most:
-            return Line(shared) if self._tls is None else Sealed(shared, self._tls)
+            if self._tls is None:
+                return Line(shared)
+            return (Either if self._admits_plain else Sealed)(shared, self._tls)
         now_s = shared.loop.time()
         if now_s - self._told_s >= _TELL_EVERY_S:
             self._told_s = now_s

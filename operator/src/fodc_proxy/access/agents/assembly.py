@@ -32,7 +32,7 @@ def gate_of(
 def certificate_of(settings: Settings, kept: Source | None) -> ServingCertificate | None:
     """Return what the listener shows: files, else what the host keeps, else nothing.
 
-    A loopback listener, and one whose agents are let in without TLS, needs nothing of the host.
+    A loopback listener needs nothing of the host.
     """
     access = settings.agents
     files = {
@@ -43,7 +43,7 @@ def certificate_of(settings: Settings, kept: Source | None) -> ServingCertificat
     if access.certificate_file:
         told = {part: Path(name) for part, name in files.items() if name}
         source = files_source(told, "--grpc-tls-*-file")
-    elif kept is None or access.is_insecure or settings.grpc_listen.is_loopback:
+    elif kept is None or settings.grpc_listen.is_loopback:
         return None
     else:
         source = kept
