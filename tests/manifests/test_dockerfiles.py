@@ -59,3 +59,13 @@ def test_the_agent_gives_memory_back_as_it_was_measured() -> None:
         "MALLOC_MMAP_THRESHOLD_": "65536",
         "MALLOC_TRIM_THRESHOLD_": "65536",
     }
+
+
+def test_the_agents_image_is_rid_of_the_packages_of_the_others_and_of_no_other() -> None:
+    gone = set(re.findall(r"\bfodc_\w+", FILES["agent"]))
+    others = {path.name for path in (ROOT / "operator" / "src").iterdir() if path.is_dir()}
+
+    assert gone == {name for name in others if name.startswith("fodc_")} | {"fodc_api"}
+    programs = PROJECT["project"]["scripts"]
+    (removed,) = re.findall(r"rm -f ((?:[-\w]*fodc[-\w]*\s(?:\\\s+)?)+)", FILES["agent"])
+    assert set(removed.replace("\\", "").split()) == set(programs) - {"fodc-agent"}
