@@ -32,6 +32,8 @@ FOREIGN = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "CycloneDX",
+    "LimitNOFILE",
     "LimitRange",
     "MinIO",
     "PodMonitor",
