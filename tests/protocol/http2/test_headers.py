@@ -77,8 +77,8 @@ def test_secrets_are_not_kept_for_other_connections():
     from fodc_protocol.http2 import headers  # noqa: PLC0415 - its cache is what is looked at
 
     encoder = hpack.Encoder()
-    headers._plain_common.cache_clear()
+    headers._decoded_common.cache_clear()
     block = encoder.encode([hpack.NeverIndexedHeaderTuple(b"authorization", b"Bearer a-secret")])
 
     assert HeaderReader().read(block) == [(b"authorization", b"Bearer a-secret")]
-    assert headers._plain_common.cache_info().currsize == 0
+    assert headers._decoded_common.cache_info().currsize == 0

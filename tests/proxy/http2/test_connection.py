@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fodc_protocol.http2.events import Closed, Received, Reset, Room
-from fodc_proxy.wire.http2.connection import ALLOWANCE, CONNECTION_WINDOW, Connection
+from fodc_protocol.http2.side import ALLOWANCE, CONNECTION_WINDOW
+from fodc_proxy.wire.http2.connection import Connection
 from fodc_proxy.wire.http2.events import Opened
 
 from .clients import (

@@ -5,11 +5,12 @@ import asyncio
 
 import grpc
 
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Phase
 from fodc_proxy.queries.results import Selection
-from fodc_proxy.wire.rpc.status import AbortedError, Status
+from fodc_proxy.wire.rpc.status import AbortedError
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 from ..live import LinkAgent, running, until  # noqa: TID252 - one folder's tests

@@ -13,12 +13,12 @@ import grpclib.client
 import grpclib.const
 import pytest
 
+from fodc_protocol.grpc_status import Status
 from fodc_proxy.wire import server as serving
 from fodc_proxy.wire.rpc import call as calls
 from fodc_proxy.wire.rpc import pool as pools
 from fodc_proxy.wire.rpc import pulse
 from fodc_proxy.wire.rpc.pool import Pool
-from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.server import GrpcServer
 
 from ..http2.clients import (  # noqa: TID252 - one folder's tests

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from fodc_protocol.errors import Reason
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import agreed_protocol
 from fodc_proxy.access.agents.gate import Gate
@@ -27,7 +28,6 @@ from fodc_proxy.wire.credentials import shown_by
 from fodc_proxy.wire.link_evidence import LinkEvidence
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
-from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
 
 _RETRY_AFTER_REFUSAL_MS: Final = 5_000

@@ -4,9 +4,9 @@
 from collections.abc import Mapping
 from typing import Final
 
+from fodc_protocol.grpc_status import Status
 from fodc_proxy.access.agents.gate import Shown
 from fodc_proxy.access.agents.rules import Fault
-from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import Context
 
 _STATUSES: Final[Mapping[Fault, Status]] = {

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from typing import Final, NoReturn, Protocol
 
 from fodc_protocol.addresses import Address
+from fodc_protocol.grpc_status import Status
 from fodc_proxy.wire.pauses import let_others_run, stream_event
-from fodc_proxy.wire.rpc.status import Status
 
 LARGE_BYTES: Final = 8 * 1024
 FIRST_FRAME_TIMEOUT_S: Final = 10.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a connection tells of its peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Reset:
     """A stream is over: nothing more comes and nothing can be sent."""
 
     stream_id: int
+    code: int = field(default=0, compare=False)  # as the peer gave it
 
 
 @dataclass(frozen=True, slots=True)

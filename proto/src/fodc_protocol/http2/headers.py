@@ -3,34 +3,29 @@
 
 The one idea: our settings leave a peer no table, so that a block means the same on every
 connection and nothing is kept for it. What a peer inserts before it has read them costs a table of
-4 KiB, which is dropped as soon as the peer says that it has none any more. Huffman codes, static
-entries and that table are the `hpack` library's.
+4 KiB, which is dropped as soon as the peer says that it has none any more.
 """
 
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
-from hpack.table import HeaderTable
-
 from fodc_protocol.http2.frames import BrokenConnectionError, Code
+from fodc_protocol.http2.huffman import decoded
+from fodc_protocol.http2.tables import FIELD_BYTES, STATIC, Field, Table
 
-Fields: TypeAlias = list[tuple[bytes, bytes]]
+Fields: TypeAlias = list[Field]
 
 MOST_HEADER_BYTES: Final = 16 * 1024
 """Of a block as it is sent, and of its fields with 32 bytes for each (MAX_HEADER_LIST_SIZE)."""
 _FIRST_TABLE_BYTES: Final = 4096
-_FIELD_BYTES: Final = 32
 _MOST_NUMBER_BYTES: Final = 4
 _COMMON_BYTES: Final = 64
-_STATIC: Final[tuple[tuple[bytes, bytes], ...]] = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _TRUNCATED: Final = "a header block ends in the midst of a field"
 
 
-def literal(name: bytes, value: bytes) -> bytes:
-    """Return a field that neither uses nor makes an entry of a table."""
-    return b"\x00" + _text(name) + _text(value)
+def literal(name: bytes, value: bytes, *, is_secret: bool = False) -> bytes:
+    """Return a field that neither uses nor makes an entry of a table; nobody may keep a secret."""
+    return (b"\x10" if is_secret else b"\x00") + _text(name) + _text(value)
 
 
 def _text(value: bytes) -> bytes:
@@ -53,14 +48,7 @@ def _broken(message: str) -> BrokenConnectionError:
     return BrokenConnectionError(Code.COMPRESSION_ERROR, message)
 
 
-def _plain(coded: bytes) -> bytes:
-    try:
-        return decode_huffman(coded)
-    except HPACKError as error:
-        raise _broken("a header with a wrong Huffman code") from error
-
-
-_plain_common: Final = lru_cache(512)(_plain)
+_decoded_common: Final = lru_cache(512)(decoded)
 
 
 class HeaderReader:
@@ -71,7 +59,7 @@ class HeaderReader:
     def __init__(self) -> None:
         self._allowed_bytes = _FIRST_TABLE_BYTES
         self._table_bytes = _FIRST_TABLE_BYTES
-        self._table: HeaderTable | None = None
+        self._table: Table | None = None
         self._block = b""
         self._at = 0
 
@@ -86,7 +74,7 @@ class HeaderReader:
         fields, size_bytes, end = [], 0, len(block)
         while self._at < end:
             field = self._field(block[self._at])
-            size_bytes += len(field[0]) + len(field[1]) + _FIELD_BYTES
+            size_bytes += len(field[0]) + len(field[1]) + FIELD_BYTES
             if size_bytes > MOST_HEADER_BYTES:
                 message = f"headers of more than {MOST_HEADER_BYTES} bytes"
                 raise BrokenConnectionError(Code.ENHANCE_YOUR_CALM, message)
@@ -102,44 +90,40 @@ class HeaderReader:
                 raise _broken("a table larger than is allowed")
             self._table_bytes = size_bytes
             if self._table is not None:
-                self._table.maxsize = size_bytes
+                self._table.resize(size_bytes)
             if size_bytes == 0:
                 self._table = None
 
-    def _field(self, first: int) -> tuple[bytes, bytes]:
+    def _field(self, first: int) -> Field:
         if first & 0x80:
-            if 0x80 < first < 0x80 + len(_STATIC):
+            if 0x80 < first <= 0x80 + len(STATIC):
                 self._at += 1
-                return _STATIC[first & 0x7F]
+                return STATIC[(first & 0x7F) - 1]
             return self._entry(self._integer(7))
         if first & 0x40:
             field = self._literal(6, is_secret=False)
-            self._insert(*field)
+            self._insert(field)
             return field
         if first & 0x20:
             raise _broken("the size of a table behind a field")
         return self._literal(4, is_secret=bool(first & 0x10))
 
-    def _entry(self, index: int) -> tuple[bytes, bytes]:
-        if 0 < index < len(_STATIC):
-            return _STATIC[index]
-        if index == 0 or self._table is None:
+    def _entry(self, index: int) -> Field:
+        if 0 < index <= len(STATIC):
+            return STATIC[index - 1]
+        added = self._table.get(index - len(STATIC) - 1) if index and self._table else None
+        if added is None:
             raise _broken(f"no entry {index} in a table")
-        try:
-            name, value = self._table.get_by_index(index)
-        except HPACKError as error:
-            raise _broken(f"no entry {index} in a table") from error
-        return bytes(name), bytes(value)
+        return added
 
-    def _insert(self, name: bytes, value: bytes) -> None:
+    def _insert(self, field: Field) -> None:
         if self._table_bytes == 0:
             return
         if self._table is None:
-            self._table = HeaderTable()
-            self._table.maxsize = self._table_bytes
-        self._table.add(name, value)
+            self._table = Table(self._table_bytes)
+        self._table.add(field)
 
-    def _literal(self, bits: int, *, is_secret: bool) -> tuple[bytes, bytes]:
+    def _literal(self, bits: int, *, is_secret: bool) -> Field:
         if self._block[self._at] & (1 << bits) - 1:
             name = self._entry(self._integer(bits))[0]
         else:
@@ -163,7 +147,7 @@ class HeaderReader:
         value = self._block[start:end]
         if not is_coded:
             return value
-        return _plain(value) if is_secret or size > _COMMON_BYTES else _plain_common(value)
+        return decoded(value) if is_secret or size > _COMMON_BYTES else _decoded_common(value)
 
     def _integer(self, bits: int) -> int:
         """Return an integer with a prefix of so many bits."""

@@ -32,18 +32,24 @@ class Sending:
             raise BrokenConnectionError(Code.FLOW_CONTROL_ERROR, "a window beyond its bound")
 
     def headers(self, stream_id: int, block: bytes, *, ended: bool = False) -> None:
-        """Send a header block of at most a frame; `ended` makes it the last word.
+        """Send a header block; `ended` makes it the last word.
 
         A client that has more to say is asked to stop.
         """
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_reset:
             return
-        flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
-        self.out.append(frames.frame(Kind.HEADERS, flags, stream_id, block))
+        self._block(stream_id, block, frames.END_STREAM if ended else 0)
         if ended and not stream.peer_ended:
             self.out.append(frames.rst_stream(stream_id, Code.NO_ERROR))
         stream.is_reset = ended
+
+    def _block(self, stream_id: int, block: bytes, flags: int) -> None:
+        kind = Kind.HEADERS
+        while len(block) > FRAME_BYTES:
+            self.out.append(frames.frame(kind, flags, stream_id, block[:FRAME_BYTES]))
+            kind, flags, block = Kind.CONTINUATION, 0, block[FRAME_BYTES:]
+        self.out.append(frames.frame(kind, flags | frames.END_HEADERS, stream_id, block))
 
     def data(self, stream_id: int, data: memoryview, most_bytes: int) -> int:
         """Send as much as both windows and `most_bytes` allow; return how many bytes that were."""
@@ -58,6 +64,12 @@ class Sending:
         stream.send_window -= size
         return size
 
+    def end(self, stream_id: int) -> None:
+        """Say that no more bytes follow; the peer may go on."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.is_reset:
+            self.out.append(frames.frame(Kind.DATA, frames.END_STREAM, stream_id))
+
     def reset(self, stream_id: int, code: Code) -> None:
         """End a stream without a status."""
         stream = self._streams.get(stream_id)
@@ -71,4 +83,4 @@ class Sending:
 
     def goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
         """Say that no more streams are taken: the peer is to call somebody else."""
-        self.out.append(frames.goaway(self._streams.highest, code, message))
+        self.out.append(frames.goaway(self._streams.last_taken, code, message))

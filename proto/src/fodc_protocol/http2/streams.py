@@ -21,12 +21,12 @@ class Stream:
 
     send_window: int
     receive_window: int = FIRST_WINDOW
-    length_left: int | None = None  # of the body, when the client has told its length
+    length_left: int | None = None  # of the body, when the peer has told its length
     peer_ended: bool = False
     is_reset: bool = False  # nothing comes and nothing goes any more
 
     def received(self, size_bytes: int, flow_bytes: int, *, ended: bool) -> None:
-        """Note bytes of the client; raises BrokenStreamError."""
+        """Note bytes of the peer; raises BrokenStreamError."""
         if self.peer_ended:
             raise BrokenStreamError(Code.STREAM_CLOSED)
         if flow_bytes > self.receive_window:
@@ -39,7 +39,7 @@ class Stream:
         self.peer_ended = ended
 
     def widened(self, increment: int) -> None:
-        """Note that the client takes more; raises BrokenStreamError."""
+        """Note that the peer takes more; raises BrokenStreamError."""
         if increment == 0:
             raise BrokenStreamError(Code.PROTOCOL_ERROR)
         if self.send_window + increment > GREATEST_WINDOW:
@@ -56,11 +56,16 @@ class Streams:
         self.highest = 0
         self.first_window = FIRST_WINDOW
         self._open: dict[int, Stream] = {}
-        # Of the last ones that are gone, whether the client had ended them before we did.
+        # Of the last ones that are gone, whether the peer had ended them before we did.
         self._gone: dict[int, bool] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def last_taken(self) -> int:
+        """The last stream that the peer opened."""
+        return self.highest
 
     def get(self, stream_id: int) -> Stream | None:
         """Return a stream that was not forgotten; raises BrokenConnectionError for one to come."""
@@ -88,7 +93,7 @@ class Streams:
         raise BrokenConnectionError(code, f"stream {stream_id} cannot be opened again")
 
     def ended_by_peer(self, stream_id: int) -> bool | None:
-        """Say of one that is gone whether the client ended it; None when it is not remembered."""
+        """Say of one that is gone whether the peer ended it; None when it is not remembered."""
         return None if self._gone is None else self._gone.get(stream_id)
 
     def open(self, stream_id: int) -> Stream:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.errors import FodcError, Reason
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.gate import Gate
 from fodc_proxy.access.agents.rules import Fault, Refused, Who
@@ -36,7 +37,6 @@ from fodc_proxy.wire.existing.evidence_streams import STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.pauses import let_others_run
-from fodc_proxy.wire.rpc.status import Status
 from fodc_proxy.wire.streams import LARGE_BYTES, Context, Ramp, Turns, read, read_first
 
 NO_AGENT_ID: Final = "agent ID not found in context or peer address"

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Final, NoReturn, Protocol
 
 from fodc_protocol.addresses import Address
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.http2.frames import FIRST_WINDOW
 from fodc_proxy.wire.rpc.pool import Pool
-from fodc_proxy.wire.rpc.status import HEADERS, AbortedError, Status, StreamOverError
+from fodc_proxy.wire.rpc.status import HEADERS, AbortedError, StreamOverError
 
 PREFIX_BYTES: Final = 5
 LARGE_TIMEOUT_S: Final = 60.0

@@ -4,16 +4,11 @@
 import asyncio
 import logging
 
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.http2.frames import Code
 from fodc_protocol.http2.sending import Sending
 from fodc_proxy.wire.rpc.call import Call
-from fodc_proxy.wire.rpc.status import (
-    AbortedError,
-    Status,
-    StreamOverError,
-    refusal,
-    trailers,
-)
+from fodc_proxy.wire.rpc.status import AbortedError, StreamOverError, refusal, trailers
 
 _log = logging.getLogger(__name__)
 

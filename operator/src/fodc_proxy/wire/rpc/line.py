@@ -11,6 +11,7 @@ import logging
 from typing import Final
 
 from fodc_protocol.addresses import Address
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.http2.events import Closed, Received, Reset, Room
 from fodc_proxy.wire.http2.connection import Connection
 from fodc_proxy.wire.http2.events import Event, Opened
@@ -26,7 +27,7 @@ from fodc_proxy.wire.rpc.refusing import (
     timeout_s,
 )
 from fodc_proxy.wire.rpc.rooms import Rooms
-from fodc_proxy.wire.rpc.status import AbortedError, Status
+from fodc_proxy.wire.rpc.status import AbortedError
 from fodc_proxy.wire.streams import Context
 
 _AT_ONCE_BYTES: Final = 128 * 1024

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from fodc_protocol.grpc_status import Status
 from fodc_proxy.wire.http2.requests import Request
-from fodc_proxy.wire.rpc.status import Status, refusal, refused_by_http
+from fodc_proxy.wire.rpc.status import refusal, refused_by_http
 
 WORDS_FOR_HTTP: Final = b"this port takes gRPC calls only\n"
 _CONTENT_TYPE: Final = "application/grpc"

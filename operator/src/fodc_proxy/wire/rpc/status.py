@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a call ends: the statuses of gRPC and the header blocks that tell them."""
+"""How a call ends, and the header blocks that tell it."""
 
-from enum import IntEnum
 from typing import Final
 
+from fodc_protocol.grpc_status import Status
 from fodc_protocol.http2.headers import literal
 
 _MOST_MESSAGE_BYTES: Final = 2048
@@ -14,25 +14,6 @@ _STATUS_200: Final = b"\x88"
 
 HEADERS: Final = _STATUS_200 + _CONTENT
 """What every call that is answered begins with."""
-
-
-class Status(IntEnum):
-    """The codes of gRPC."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
 
 
 class AbortedError(Exception):
