@@ -57,5 +57,5 @@ def set_up_log(level: str, shape: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
     # The libraries' debug lines are of no use to people who run an agent.
-    for name in ("h2", "hpack", "grpclib", "asyncio"):
+    for name in "asyncio":
         logging.getLogger(name).setLevel(max(logging.INFO, _LEVELS[level]))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from fodc_agent.clocks import SteadyClock
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.lanes import Lane
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import Settings
 from fodc_agent.tls_files import TlsFiles, tls_context

@@ -3,7 +3,7 @@
 
 import asyncio
 
-from fodc_agent.rpc.channel import Endpoint
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.caller import Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace

@@ -13,7 +13,8 @@ import pytest
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.node_access import NodeAccess
 from fodc_agent.recorder.recorder import Recorder
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import load
 from fodc_agent.uplink.answers import Answers

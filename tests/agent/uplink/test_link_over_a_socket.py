@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from fodc_agent.clocks import SteadyClock
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.agent_link import AgentLink
 from fodc_agent.uplink.answers import Answers, NoAnswerError
@@ -459,7 +460,7 @@ def test_a_proxy_that_vanishes_is_a_cut(link_peer, run_async):
     async def scenario():
         agent = Agent()
         peer = await linked(link_peer, agent)
-        agent.channel._channel._protocol.connection._transport.abort()
+        agent.channel._line._transport.abort()
         with pytest.raises(RpcError) as caught:
             await agent.task
         assert caught.value.fault is RpcFault.CUT

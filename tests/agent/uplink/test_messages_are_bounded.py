@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of a peer: whole, as the interpreter of the image reads them, and never too long."""
 
-import asyncio
+import itertools
 import subprocess
 import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fodc_agent.rpc.channel import Endpoint, RpcChannel, read_message
+from fodc_agent.rpc.answer import Answer
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.codec import METHOD, frame_limit
 from fodc_wire.fodc.v1 import agent_link_pb2 as pb
@@ -17,7 +21,8 @@ from fodc_wire.fodc.v1 import agent_link_pb2 as pb
 CUT = """
 import asyncio, sys
 import h2.config, h2.connection, h2.events
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError
 
 sent = int(sys.argv[1])
@@ -70,30 +75,37 @@ def test_a9_a_cut_message_is_refused_also_where_asserts_are_gone(sent, optimised
     assert (run.stdout, run.stderr) == ("Cut True\n", "")
 
 
-class Call:
-    """Bytes of a call, and how many of them were asked for."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.asked = 0
-
-    async def recv_data(self, size: int) -> bytes:
-        self.asked += size
-        taken, self.data = self.data[:size], self.data[size:]
-        return taken
-
-
-def read(call: Call, limit=frame_limit) -> bytes | None:
-    return asyncio.run(read_message(call, "proxy", limit))
-
-
 def framed(message: bytes, flag: bytes = b"\0") -> bytes:
     return flag + len(message).to_bytes(4, "big") + message
 
 
+def answer_of(data: bytes, limit=frame_limit, *, ended: bool = True) -> Answer:
+    """The peer's half of a call that sent these bytes and, unless more follows, ended it well."""
+    answer = Answer("proxy", limit)
+    answer.told(200, {"content-type": "application/grpc"}, ended=False)
+    answer.received(data, ended=False)
+    if ended:
+        answer.told(0, {"grpc-status": "0"}, ended=True)
+    return answer
+
+
 def test_messages_are_read_one_by_one_and_none_is_the_end():
-    call = Call(framed(b"") + framed(b"a" * 20) + framed(b"b"))
-    assert [read(call), read(call), read(call), read(call)] == [b"", b"a" * 20, b"b", None]
+    answer = answer_of(framed(b"") + framed(b"a" * 20) + framed(b"b"))
+    assert [answer.message() for _ in range(4)] == [b"", b"a" * 20, b"b", None]
+    assert answer.is_ended
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(0, 400), max_size=9))
+def test_messages_may_be_cut_at_any_byte(messages, cuts):
+    data = b"".join(map(framed, messages))
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    answer, read = answer_of(b"", lambda _: 60, ended=False), []
+    for start, end in itertools.pairwise(places):
+        answer.received(data[start:end], ended=False)
+        while (message := answer.message()) is not None:
+            read.append(message)
+        assert answer.missing_bytes > 0
+    assert read == messages
 
 
 @pytest.mark.parametrize(
@@ -106,7 +118,7 @@ def test_messages_are_read_one_by_one_and_none_is_the_end():
 )
 def test_a9_what_is_no_whole_message_is_a_cut_that_says_so(data, text):
     with pytest.raises(RpcError, match=text) as caught:
-        read(Call(data))
+        answer_of(data).message()
     assert caught.value.fault is RpcFault.CUT
 
 
@@ -116,16 +128,15 @@ def test_a9_what_is_no_whole_message_is_a_cut_that_says_so(data, text):
 )
 def test_a28_each_kind_of_frame_has_its_length_and_a_longer_one_is_not_read(kind, most):
     frame = pb.ProxyFrame(**{kind: {}}).SerializeToString()
-    call = Call(framed(frame.ljust(most + 1, b"x")))
+    beginning = framed(frame.ljust(most + 1, b"x"))[:21]
     with pytest.raises(RpcError, match=f"{most + 1} bytes, its kind may have {most}") as caught:
-        read(call)
+        answer_of(beginning, ended=False).message()
     assert caught.value.fault is RpcFault.OVERSIZED
-    assert call.asked < 64
 
 
 def test_a28_a_frame_of_a_newer_proxy_may_be_longer_than_any_known_one():
     frame = b"\xfa\x07" + b"x" * 200_000
-    assert read(Call(framed(frame))) == frame
+    assert answer_of(framed(frame)).message() == frame
 
 
 def test_a28_a_huge_frame_of_garbage_ends_the_call_at_once(link_peer, run_async):

@@ -5,7 +5,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 
 

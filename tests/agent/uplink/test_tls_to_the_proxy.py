@@ -8,7 +8,7 @@ import grpc
 import pytest
 import trustme
 
-from fodc_agent.rpc.channel import Endpoint
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.settings import load
 from fodc_agent.uplink.caller import Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace

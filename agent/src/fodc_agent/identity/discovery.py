@@ -14,7 +14,8 @@ from typing import Final
 from fodc_agent.identity import codec
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, best_of, told_first, updated
 from fodc_agent.node_access import NodeAccess
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.settings import LOOPBACK
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fodc_agent.rpc.channel import ByteStream, RpcChannel
+from fodc_agent.rpc.call import ByteStream
+from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.faults import RpcError
 from fodc_agent.uplink import codec
 from fodc_agent.uplink.answers import Answers

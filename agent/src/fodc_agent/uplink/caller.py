@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
-from fodc_agent.rpc.channel import Endpoint, RpcChannel
+from fodc_agent.rpc.channel import RpcChannel
+from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink import codec
 from fodc_agent.uplink.pace import Pace

@@ -200,6 +200,9 @@ class Side(Generic[_T]):
         if name == Setting.INITIAL_WINDOW_SIZE:
             self.streams.set_first_window(value)
 
+    def _parted(self, last_stream_id: int, code: int, message: bytes) -> None:
+        """Take the peer's goodbye; a client that says it may go on with what it has begun."""
+
     def _priority(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._bothered()
         frames.exactly(payload, frames.PRIORITY_BYTES, Kind.PRIORITY)
@@ -244,6 +247,7 @@ class Side(Generic[_T]):
         self._bothered()
         if len(payload) < 8:
             raise BrokenConnectionError(Code.FRAME_SIZE_ERROR, "GOAWAY must have 8 bytes")
+        self._parted(frames.number_of(payload), frames.number_of(payload[4:]), payload[8:])
 
     def _window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._bothered()

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
-from fodc_agent.rpc.channel import ByteStream, RpcChannel
+from fodc_agent.rpc.call import ByteStream
+from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.answers import NoAnswerError
 from fodc_agent.uplink.existing import codec
