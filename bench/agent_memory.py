@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import h2
+import h11
 
 from bench.agent_peers import Page
 from bench.figures import Figure
@@ -77,7 +77,7 @@ def peer(*arguments: str) -> Iterator[int]:
 
 def site_packages() -> str:
     """Return where libraries are installed."""
-    return str(Path(h2.__file__).resolve().parent.parent)
+    return str(Path(h11.__file__).resolve().parent.parent)
 
 
 def agent_environment(cache: Path) -> dict[str, str]:

@@ -68,6 +68,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "kustomize": Source(INSTALLING_DIRECTORY, "sigs.k8s.io/kustomize/kustomize/v5"),
     "h2spec": Source(MODULE_DIRECTORY / "h2spec", "github.com/summerwind/h2spec/cmd/h2spec"),
     "grpc_caller": Source(MODULE_DIRECTORY.parent / "grpc_caller", "."),
+    "grpc_server": Source(MODULE_DIRECTORY.parent / "grpc_server", "."),
     "crane": Source(INSTALLING_DIRECTORY, "github.com/google/go-containerregistry/cmd/crane"),
     "helm": Source(MODULE_DIRECTORY / "helm", "helm.sh/helm/v3/cmd/helm"),
 }

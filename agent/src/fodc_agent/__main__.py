@@ -2,9 +2,9 @@
 """Starts the agent: settings, log, port, then everything else.
 
 The one idea: OpenSSL is 7 MiB of a 30 MiB budget, so its two doors are closed before anything else
-is imported, and `ssl` is opened again only when the settings ask for TLS - before asyncio and
-grpclib look for it. All users of both are prepared for their absence; hashlib then uses the
-interpreter's own code.
+is imported, and `ssl` is opened again only when the settings ask for TLS - before asyncio looks
+for it. All users of both are prepared for their absence; hashlib then uses the interpreter's own
+code.
 """
 
 import os

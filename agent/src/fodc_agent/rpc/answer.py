@@ -30,6 +30,10 @@ _OF_HTTP: Final[Mapping[int, Status]] = {
     504: Status.UNAVAILABLE,
 }
 """What HTTP's own refusals mean to gRPC; others are UNKNOWN."""
+_FAULTS: Final[Mapping[Status, RpcFault]] = {
+    Status.UNIMPLEMENTED: RpcFault.UNIMPLEMENTED,
+    Status.DEADLINE_EXCEEDED: RpcFault.LATE,
+}
 
 Limit = Callable[[bytes], int]
 """Takes the first bytes of a message and returns how many it may have in all."""
@@ -160,8 +164,7 @@ class Answer:
         return self._rejected(_OF_HTTP.get(status, Status.UNKNOWN), told)
 
     def _rejected(self, status: Status, message: str) -> RpcError:
-        missing = status is Status.UNIMPLEMENTED
-        fault = RpcFault.UNIMPLEMENTED if missing else RpcFault.REJECTED
+        fault = _FAULTS.get(status, RpcFault.REJECTED)
         told = redact_foreign(message or "no text", _TOLD_CHARS)
         return RpcError(fault, f"{self._what}: {status.name}: {told}", status=status.name)
 

@@ -3,7 +3,7 @@
 
 The one idea: the proxy waits for one message and its limit is 32 MiB, so an answer is trimmed to
 the newest rows that fit (W-56). The limit here is lower, because the whole message has to exist in
-a process that is meant to stay small.
+a process that is meant to stay small; it exists once, in one buffer.
 """
 
 import asyncio
@@ -41,40 +41,39 @@ class MetricsAnswers:
         self._limit_bytes = limit_bytes
         self.trimmed = 0
 
-    async def answer(self, command: codec.MetricsCommand) -> bytes:
+    async def answer(self, command: codec.MetricsCommand) -> bytearray:
         """Return the one message that answers a command."""
-        parts = await self._latest() if command.latest else await self._window(command)
-        parts.append(codec.answer_time(self._now_ms()))
-        return b"".join(parts)
+        answer = bytearray()
+        if command.latest:
+            await self._latest(answer)
+        else:
+            await self._window(answer, command)
+        answer += codec.answer_time(self._now_ms())
+        return answer
 
-    async def _latest(self) -> list[bytes]:
-        """One sample per series, without a time of its own; one coherent snapshot (W-61)."""
+    async def _latest(self, answer: bytearray) -> None:
+        """Add one sample per series, without a time of its own; one coherent snapshot (W-61)."""
         samples = list(self._samples.latest_samples())
-        parts: list[bytes] = []
-        size = 0
         for number, sample in enumerate(samples):
             part = codec.sample_of(codec.metric_of(sample.series), sample.value)
-            size += len(part)
-            if size > self._limit_bytes:
+            if len(answer) + len(part) > self._limit_bytes:
                 self.trimmed += 1
                 break
-            parts.append(part)
+            answer += part
             if number % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        return parts
 
-    async def _window(self, command: codec.MetricsCommand) -> list[bytes]:
-        """One sample per series and row, each with its time; the newest rows that fit."""
+    async def _window(self, answer: bytearray, command: codec.MetricsCommand) -> None:
+        """Add one sample per series and row, each with its time; the newest rows that fit."""
         start_ms = command.start_ms if command.start_ms is not None else -_FOREVER_MS
         end_ms = command.end_ms if command.end_ms is not None else _FOREVER_MS
-        parts: list[bytes] = []
         if end_ms < start_ms:
-            return parts
+            return
         rows = self._rows_that_fit(start_ms, end_ms)
         for piece in self._samples.window(start_ms, end_ms):
-            parts += _samples_of(piece, rows)
+            for part in _samples_of(piece, rows):
+                answer += part
             await asyncio.sleep(0)
-        return parts
 
     def _rows_that_fit(self, start_ms: int, end_ms: int) -> int:
         """Return how many rows of every source fit, from the sizes of all their series."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
-from fodc_agent.rpc.call import ByteStream
+from fodc_agent.rpc.call import ByteStream, Message
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink.answers import NoAnswerError
@@ -44,7 +44,7 @@ class Telling(Protocol):
         """Return the newest crashes."""
 
 
-Answer = Callable[[bytes], Awaitable[Iterable[bytes]]]
+Answer = Callable[[bytes], Awaitable[Iterable[Message]]]
 
 
 class RegistrationError(RpcError):
@@ -188,7 +188,7 @@ class SevenStreams:
     # ---- the six -----------------------------------------------------------------------------
 
     def _answers(self) -> dict[str, Answer]:
-        async def metrics(data: bytes) -> Iterable[bytes]:
+        async def metrics(data: bytes) -> Iterable[Message]:
             return (await self._metrics.answer(codec.metrics_command(data)),)
 
         async def topology(data: bytes) -> Iterable[bytes]:
