@@ -87,7 +87,7 @@ def build_uplink(
         caller.connected(LinePhase.REGISTERED, agent_id)
 
     def existing() -> "SevenStreams":
-        # Imported here: its stubs are half a MiB that agents of our own proxy never need.
+        # Imported here, because agents of our own proxy never need it.
         from fodc_agent.uplink.existing.metrics import MetricsAnswers  # noqa: PLC0415 - see above
         from fodc_agent.uplink.existing.seven_streams import SevenStreams  # noqa: PLC0415 - as well
 
