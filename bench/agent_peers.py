@@ -190,7 +190,8 @@ async def serve_proxy(contract: str, every_s: float, window_after_s: float) -> N
     handlers = {
         name: grpc.stream_stream_rpc_method_handler(handler) for name, handler in methods.items()
     }
-    server = grpc.aio.server()
+    # As large as an existing proxy takes them.
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 32 << 20)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -3,6 +3,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from dataclasses import dataclass, field
 
 import grpc
@@ -273,6 +275,30 @@ def test_a_call_that_is_late_says_so_whoever_has_noticed_it_first(scene):
         with pytest.raises((RpcError, TimeoutError)) as caught:
             await wait()
         assert getattr(caught.value, "fault", RpcFault.LATE) is RpcFault.LATE
+
+    scene(play)
+
+
+class Large(bytearray):
+    """A message of which it is known whether somebody still has it."""
+
+
+def test_a_message_that_nobody_took_is_not_kept_by_its_failure(scene):
+    async def play(channel, _seen):
+        async def send():
+            message = Large(8 * MIB)
+            known.append(weakref.ref(message))
+            async with channel.open("/t.T/refuse") as stream:
+                await stream.send(message)
+
+        known = []
+        gc.disable()
+        try:
+            with contextlib.suppress(RpcError):
+                await send()
+            assert known[0]() is None
+        finally:
+            gc.enable()
 
     scene(play)
 

@@ -47,15 +47,23 @@ def usual(head: bytes) -> int:  # noqa: ARG001 - the same for every kind
 class Answer:
     """What came of one call and was not taken yet."""
 
-    __slots__ = ("_buffer", "_is_headed", "_limit", "_what", "is_ended", "missing_bytes", "problem")
+    __slots__ = (
+        "_buffer",
+        "_is_headed",
+        "_limit",
+        "_problem",
+        "_what",
+        "is_ended",
+        "missing_bytes",
+    )
 
     def __init__(self, what: str, limit: Limit = usual) -> None:
         """Begin; errors start with `what`."""
         self.is_ended = False
-        self.problem: RpcError | None = None  # how it ended, None for well or not yet
         self.missing_bytes = PREFIX_BYTES  # of the next message, as far as is known
         self._buffer = bytearray()
         self._is_headed = False
+        self._problem: RpcError | None = None  # how it ended, None for well or not yet
         self._limit = limit
         self._what = what
 
@@ -90,6 +98,11 @@ class Answer:
     def fail(self, told: str, fault: RpcFault = RpcFault.CUT) -> None:
         """End it for a reason of ours or of the line."""
         self._finish(RpcError(fault, f"{self._what}: {told}"))
+
+    def check(self) -> None:
+        """Raise RpcError when the call has failed."""
+        if self._problem is not None:
+            raise self._problem.again()
 
     # ---- what is asked for ----------------------------------------------------------------------
 
@@ -136,8 +149,7 @@ class Answer:
 
     def _check_end(self) -> None:
         """Raise RpcError unless the peer has ended the call well, behind a whole message."""
-        if self.problem is not None:
-            raise self.problem
+        self.check()
         size = len(self._buffer)
         if 0 < size < PREFIX_BYTES:
             raise self._broken("cut in its length")
@@ -148,7 +160,7 @@ class Answer:
 
     def _finish(self, problem: RpcError | None) -> None:
         if not self.is_ended:
-            self.is_ended, self.problem = True, problem
+            self.is_ended, self._problem = True, problem
 
     def _ending(self, headers: Mapping[str, str]) -> RpcError | None:
         try:

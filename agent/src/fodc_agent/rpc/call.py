@@ -60,8 +60,7 @@ class ByteStream:
                     await self._carrier.room()
 
     def _is_over(self) -> bool:
-        if self.answer.problem is not None:
-            raise self.answer.problem
+        self.answer.check()
         return self.answer.is_ended
 
     async def receive(self) -> bytes | None:

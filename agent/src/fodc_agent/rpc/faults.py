@@ -34,3 +34,7 @@ class RpcError(Exception):
         super().__init__(message)
         self.fault = fault
         self.status = status
+
+    def again(self) -> "RpcError":
+        """Return an equal one to raise; one that was raised keeps all that its callers held."""
+        return RpcError(self.fault, str(self), status=self.status)
