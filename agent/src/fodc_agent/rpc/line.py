@@ -41,7 +41,7 @@ class Line(asyncio.BufferedProtocol):
         self._is_flushing = False
         self._is_paused = False
         self._over = ""  # why no call can be opened any more
-        self._heard_s = self._forgiven_s = self._loop.time()
+        self._heard_s = self._forgiven_s = self._pinged_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None  # of pings, then of parting
 
     # ---- the transport's side -------------------------------------------------------------------
@@ -250,13 +250,14 @@ class Line(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(after_s, ring)
 
     def _ping(self) -> None:
+        self._pinged_s = self._loop.time()
         self._connection.sending.ping()
         self._flush_soon()
         self._set_timer(_PING_TIMEOUT_S, self._pinged)
 
     def _pinged(self) -> None:
         """Go on with a peer that was heard since, end it with one that was not."""
-        if self._loop.time() - self._heard_s > _PING_TIMEOUT_S or self._ping_s is None:
+        if self._heard_s < self._pinged_s or self._ping_s is None:
             self._cut("no answer to a ping")
             self._hang_up()
         else:
