@@ -187,7 +187,8 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         for resource in rule.get("resources", [])
     }
     assert container["args"][-1] == "--cert-dir=/etc/fodc/webhook"
-    assert operator["args"][-1] == "--webhook-config-name="
+    assert "--webhook-config-name=" in operator["args"]
+    assert operator["args"][-1] == "--agent-ca-file=/etc/fodc/tls/ca.crt"
     assert [m["mountPath"] for m in container["volumeMounts"] if m.get("readOnly")] == [
         "/etc/fodc/webhook"
     ]
@@ -195,7 +196,11 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         "annotations"
     ] == {"cert-manager.io/inject-ca-from": "fodc-system/fodc-webhook"}
     (served,) = (n for k, n in foreign if k == "Certificate" and n == "fodc-webhook")
-    assert documents["Certificate", served]["spec"]["dnsNames"] == ["fodc-webhook.fodc-system.svc"]
+    assert documents["Certificate", served]["spec"]["dnsNames"] == [
+        "fodc-webhook.fodc-system.svc",
+        "fodc-proxy-grpc.fodc-system.svc",
+        "fodc-proxy-http.fodc-system.svc",
+    ]
 
 
 @pytest.mark.parametrize("component", ["cert-manager", "remote-agent"])

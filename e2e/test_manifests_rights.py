@@ -483,7 +483,7 @@ def remote(
     in_force(installed, "fodc-operator-remote-agent")
     installed.wait_until(
         "the policy is in force",
-        lambda: "denied request" in str(create_as_operator(config_map("other")).body),
+        lambda: "denied request" in str(create_as_operator(deployment("other")).body),
     )
     yield create_as_operator
     # Other tests want the operator without these rights.
