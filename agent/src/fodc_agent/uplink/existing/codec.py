@@ -98,12 +98,26 @@ def _time_ms(command: Fields, field: int) -> int | None:
 
 def metric_of(series: Series) -> bytes:
     """Return a Metric without value and time."""
-    return (
-        text(1, series.name)
-        + text_map(2, dict(series.labels))
-        + text(4, series.help)
-        + number(6, series.type)
+    labels = [
+        _field(
+            b"\x12",
+            _field(b"\x0a", name.encode("utf-8", "replace"))
+            + _field(b"\x12", value.encode("utf-8", "replace")),
+        )
+        for name, value in series.labels
+    ]
+    name, description = (
+        series.name.encode("utf-8", "replace"),
+        series.help.encode("utf-8", "replace"),
     )
+    head = _field(b"\x0a", name) + _field(b"\x22", description)
+    return b"".join((head, *labels, number(6, series.type)))
+
+
+def _field(tag: bytes, data: bytes) -> bytes:
+    """Return a field with a length; thousands of them are written for each answer."""
+    size = len(data)
+    return b"%b%c%b" % (tag, size, data) if size < 128 else tag + varint(size) + data
 
 
 def sample_of(metric: bytes, value: float, sample_time: bytes | None = None) -> bytes:
