@@ -198,6 +198,8 @@ def site(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         both=(
             f"--agent-image={DEFAULTS.image}",
             f"--agent-proxy-addr={DEFAULTS.proxy_address}",
+            # What the literals show; the kubelet's tests have agents with TLS and token.
+            "--insecure-agents",
         ),
     ) as found:
         _widen(plane, found.configuration, list(namespaces.values()))
