@@ -400,7 +400,9 @@ def test_a_ca_is_rotated_without_a_pod_that_misses_its_agent(
     """
     plane = control_plane
     home, namespace = new_namespace(plane, policy=False), new_namespace(plane)
-    names = certificates.names_of("fodc-webhook", home, ("127.0.0.1",))
+    # One certificate for all listeners of the operator and the webhook.
+    services = ("fodc-webhook", "fodc-proxy-grpc", "fodc-proxy-http")
+    names = [name for one in services for name in certificates.names_of(one, home, ("127.0.0.1",))]
     ago = datetime.now(UTC) - timedelta(hours=1)
     with webhooks.injecting(tmp_path, plane, home=home, namespace=namespace) as found:
         wait_injects(plane, namespace)
