@@ -120,6 +120,7 @@ class LinkAgent(Calling):
         self.last: link.ProxyFrame | None = None
         self.heard: list[str] = []
         self.labels = {"type": "hot"}
+        self.has_answered = asyncio.Event()  # the question that is asked of every agent
 
     async def start(self) -> None:
         self.stream = self.call("/fodc.v1.AgentLink/Connect")
@@ -168,6 +169,7 @@ class LinkAgent(Calling):
     async def answer_crashes(self, asked: link.ProxyFrame) -> None:
         failed = link.QueryFailed(query_id=asked.crashes_query.query_id, reason="Unsupported")
         await self.say(query_failed=failed)
+        self.has_answered.set()
 
     async def answer(self, asked: link.ProxyFrame) -> None:
         labels = f'node_role="{self.role}",pod_name="{self.pod_name}"'

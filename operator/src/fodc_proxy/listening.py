@@ -13,10 +13,13 @@ def bound(host: str, port: int) -> socket.socket:
     Raises OSError with the address and the reason in the words of the system.
     """
     try:
-        return _bound(host, port)
+        listening = _bound(host, port)
+        # Accepted sockets inherit it; asyncio sets it itself only for sockets that it has made.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OSError(f"cannot listen on {Address(host or '::', port)}: {reason}") from error
+    return listening
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -216,6 +216,8 @@ def test_frames_of_commands_go_to_the_listener_and_back_by_the_port(tmp_path):
 def test_agent_that_is_removed_is_sent_to_register_anew(tmp_path):
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0") as agent:
+            # A write that finds the call ended makes grpcio's client forget the status.
+            await agent.has_answered.wait()
             proxy.registry.unregister(agent.agent_id)
             return await agent.stream.code(), proxy.registry.members()
 

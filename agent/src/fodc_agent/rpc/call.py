@@ -23,8 +23,11 @@ class Carrier(Protocol):
     def send(self, stream_id: int, data: memoryview) -> int:
         """Send what may be sent now; return how many bytes that were."""
 
-    def room(self) -> asyncio.Future[None]:
-        """Return what is done when more may be sent, or the connection has ended."""
+    def room(self, *, is_served: bool) -> asyncio.Future[None]:
+        """Return what is done when more may be sent, or the connection has ended.
+
+        Who could send nothing goes before who could send a part.
+        """
 
     def end(self, stream_id: int) -> None:
         """Say that no more bytes follow."""
@@ -57,7 +60,7 @@ class ByteStream:
                 sent = self._carrier.send(self.stream_id, data)
                 data = data[sent:]
                 if len(data) > 0:
-                    await self._carrier.room()
+                    await self._carrier.room(is_served=sent > 0)
 
     def _is_over(self) -> bool:
         self.answer.check()

@@ -36,7 +36,8 @@ class Line(asyncio.BufferedProtocol):
         self._buffer = bytearray(FRAME_BYTES + HEAD_BYTES + _READ_BYTES)
         self._view = memoryview(self._buffer)
         self._left_bytes = 0  # of a frame, at the beginning of the buffer
-        self._parked: list[asyncio.Future[None]] = []
+        self._parked: list[asyncio.Future[None]] = []  # who could send nothing,
+        self._served: list[asyncio.Future[None]] = []  # and who could send a part
         self._queued_bytes = 0  # of messages, until the end of this turn of the loop
         self._is_flushing = False
         self._is_paused = False
@@ -184,10 +185,10 @@ class Line(asyncio.BufferedProtocol):
         self._flush_soon()
         return sent
 
-    def room(self) -> asyncio.Future[None]:
+    def room(self, *, is_served: bool) -> asyncio.Future[None]:
         """Return what is done when more may be sent, or the connection has ended."""
         waiting = self._loop.create_future()
-        self._parked.append(waiting)
+        (self._served if is_served else self._parked).append(waiting)
         return waiting
 
     def end(self, stream_id: int) -> None:
@@ -201,8 +202,8 @@ class Line(asyncio.BufferedProtocol):
         self._flush_soon()
 
     def _unpark(self) -> None:
-        """Let everybody try again who waits for room, in the order in which they came."""
-        parked, self._parked = self._parked, []
+        """Let everybody try again, first those whom a large message has left nothing."""
+        parked, self._parked, self._served = self._parked + self._served, [], []
         for waiting in parked:
             if not waiting.done():
                 waiting.set_result(None)

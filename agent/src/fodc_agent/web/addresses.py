@@ -27,6 +27,8 @@ def open_listener(address: Address, flag: str) -> socket.socket:
         listener = _listening(address)
     except OSError as error:
         raise ListenError(f"{flag} {address}: {_cause(address, error)}") from error
+    # Accepted sockets inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return listener
 

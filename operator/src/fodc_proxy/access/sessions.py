@@ -27,7 +27,7 @@ class Session:
 
     def permits_change(self, csrf_token: str) -> bool:
         """Say whether a change came from a page of ours."""
-        return hmac.compare_digest(csrf_token.encode(), self.csrf_token.encode())
+        return hmac.compare_digest(digest_of(csrf_token), digest_of(self.csrf_token))
 
 
 class Sessions:

@@ -9,6 +9,7 @@ from aiohttp import web
 from fodc_api import access as api
 from fodc_api.values import time_of
 from fodc_proxy.access import links
+from fodc_proxy.access.callers import ForbiddenError
 from fodc_proxy.access.sessions import LASTS_S, Session
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.artifacts import find
@@ -22,6 +23,9 @@ _SECRET_BYTES: Final = 32
 
 async def opened(parts: Parts, call: Call[NothingAsked]) -> Reply:
     """Begin a session for whoever showed a token."""
+    if call.entry.session is not None:
+        # Or it would live on when the token does not.
+        raise ForbiddenError("a session is begun with a token, not with another session")
     cookie, csrf = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(2))
     entry = call.entry
     session = entry.door.sessions.open(cookie, csrf, entry.caller, parts.clock_ms())

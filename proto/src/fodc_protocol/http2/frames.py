@@ -24,6 +24,7 @@ PRIORITY_BYTES: Final = 5
 HEAD: Final = struct.Struct(">BHBBI")
 _NUMBER: Final = struct.Struct(">I")
 _SETTING: Final = struct.Struct(">HI")
+_MOST_SETTINGS: Final = 32
 
 
 class Kind(IntEnum):
@@ -122,6 +123,9 @@ def pairs_of(payload: bytes) -> list[tuple[int, int]]:
     """Return what a SETTINGS frame sets; raises BrokenConnectionError."""
     if len(payload) % _SETTING.size:
         raise BrokenConnectionError(Code.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
+    if len(payload) > _MOST_SETTINGS * _SETTING.size:
+        # Each first window is work for every stream.
+        raise BrokenConnectionError(Code.ENHANCE_YOUR_CALM, "too many settings in one frame")
     return list(_SETTING.iter_unpack(payload))
 
 

@@ -16,12 +16,14 @@ from fodc_protocol.http2.streams import Streams
 class Sending:
     """The sending half of a connection; the shell empties `out`."""
 
-    __slots__ = ("_streams", "_window", "out")
+    __slots__ = ("_first", "_streams", "_window", "out")
 
     def __init__(self, streams: Streams, greeting: bytes) -> None:
         self.out: list[bytes] = [greeting]
         self._streams = streams
         self._window = FIRST_WINDOW
+        # Before the first block: we have no table, however small the peer wants it (RFC 7541, 4.2).
+        self._first = b"\x20"
 
     def widened(self, increment: int) -> None:
         """Note that the peer takes more over all streams; raises BrokenConnectionError."""
@@ -46,6 +48,7 @@ class Sending:
 
     def _block(self, stream_id: int, block: bytes, flags: int) -> None:
         kind = Kind.HEADERS
+        block, self._first = self._first + block, b""
         while len(block) > FRAME_BYTES:
             self.out.append(frames.frame(kind, flags, stream_id, block[:FRAME_BYTES]))
             kind, flags, block = Kind.CONTINUATION, 0, block[FRAME_BYTES:]

@@ -120,9 +120,11 @@ Who: TypeAlias = PodIdentity | NamedIdentity | Nobody
 
 
 def _fits(pattern: str, address: str) -> bool:
-    if pattern.endswith("*"):
-        return address.startswith(pattern[:-1])
-    return address == pattern
+    """A star stands for the rest of a name, and never reaches into a namespace; alone it is all."""
+    if pattern == "*" or not pattern.endswith("*"):
+        return pattern in ("*", address)
+    start = pattern[:-1]
+    return address.startswith(start) and "/" not in address[len(start) :]
 
 
 def pod_of(reviewed: Reviewed) -> PodIdentity | Denied:
@@ -157,6 +159,11 @@ class Rules:
     """Turned off by name: agents of our contract need neither TLS nor credentials."""
     admits_legacy: bool = False
     """Nor do those of the existing contract, which have none."""
+
+    @property
+    def asks_everybody(self) -> bool:
+        """Whether nobody comes in without having shown something."""
+        return not (self.is_loopback or self.admits_strangers or self.admits_legacy)
 
 
 @dataclass(frozen=True, slots=True)

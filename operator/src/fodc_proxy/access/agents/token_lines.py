@@ -36,6 +36,9 @@ def parse_tokens(text: str) -> Mapping[bytes, NamedIdentity]:
             raise BadRequestError(f"line {number}: {error.message}") from error
         if key in found:
             raise BadRequestError(f"line {number}: the same token stands on another line")
+        if who.name in {one.name for one in found.values()}:
+            # By its name an agent is held to be the same on all of its streams.
+            raise BadRequestError(f"line {number}: the name {who.name} stands on another line")
         found[key] = who
     return found
 

@@ -22,7 +22,7 @@ from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.gate import Gate
-from fodc_proxy.access.agents.rules import Fault, Refused, Who
+from fodc_proxy.access.agents.rules import Fault, Nobody, Refused, Who
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry
@@ -37,7 +37,15 @@ from fodc_proxy.wire.existing.evidence_streams import STREAMS, EvidenceStreams
 from fodc_proxy.wire.existing.lines import MetricsDecoder
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.pauses import let_others_run
-from fodc_proxy.wire.streams import LARGE_BYTES, Context, Ramp, Turns, read, read_first
+from fodc_proxy.wire.streams import (
+    FIRST_MESSAGE_BYTES,
+    LARGE_BYTES,
+    Context,
+    Ramp,
+    Turns,
+    read,
+    read_first,
+)
 
 NO_AGENT_ID: Final = "agent ID not found in context or peer address"
 # What each stream is called in the errors of §5.4.
@@ -296,7 +304,8 @@ class FodcService:
             connection.streams[method] = outbox
             self.evidence.opened(agent_id, method)
         try:
-            while (data := await read(context)) is not None:
+            most_bytes = FIRST_MESSAGE_BYTES if connection is None else 0
+            while (data := await read(context, most_bytes)) is not None:
                 if connection is None or self._connections.get(agent_id) is not connection:
                     self.dropped.unknown_agent += 1
                 elif method == "StreamMetrics":
@@ -312,6 +321,8 @@ class FodcService:
 
     def _not_its_own(self, who: Who | Refused, connection: _Connection | None) -> Refused | None:
         """Return why a stream may not attach to a registration: another has made it."""
+        if connection is None and isinstance(who, Nobody) and self._gate.rules.asks_everybody:
+            who = Refused(Fault.NO_CREDENTIALS, "no token and no client certificate was shown")
         if connection is None or isinstance(who, Refused):
             return self._gate.refuse(who, "") if isinstance(who, Refused) else None
         member = connection.member

@@ -83,7 +83,7 @@ class Call:
         self.is_answered = False  # headers were sent
         self.is_ended = False  # the client has said its last word
         self.is_over = False  # nothing can be sent
-        self.is_torn = False  # a message was left in its midst
+        self.is_torn = False  # a part of a message has gone, and it was left or waits for room
         self._carrier = carrier
         self._most_bytes = self._limit_bytes = most_bytes
         self._buffer: bytearray | None = None

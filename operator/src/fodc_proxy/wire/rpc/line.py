@@ -28,7 +28,7 @@ from fodc_proxy.wire.rpc.refusing import (
 )
 from fodc_proxy.wire.rpc.rooms import Rooms
 from fodc_proxy.wire.rpc.status import AbortedError
-from fodc_proxy.wire.streams import Context
+from fodc_proxy.wire.streams import FIRST_MESSAGE_BYTES, Context
 
 _AT_ONCE_BYTES: Final = 128 * 1024
 _MOST_UNSENT_BYTES: Final = 256 * 1024
@@ -304,6 +304,6 @@ async def _tell_of_grpc(_requests: object, context: Context) -> None:
     assert isinstance(context, Call)
     with contextlib.suppress(TimeoutError, AbortedError):
         async with asyncio.timeout(_BODY_TIMEOUT_S):
-            while await context.read() is not None:
+            while await context.read(FIRST_MESSAGE_BYTES) is not None:
                 pass
     await context.write_raw(WORDS_FOR_HTTP)

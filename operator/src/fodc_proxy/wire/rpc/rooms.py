@@ -38,10 +38,10 @@ class Rooms:
             _wake(turn)
 
     def try_again(self) -> None:
-        """Let everybody try again."""
+        """Let everybody try again, first those whom a large message has left nothing."""
         waiting, self._waiting = self._waiting, _NOBODY
-        for turn in waiting.values():
-            _wake(turn)
+        for call in sorted(waiting, key=lambda one: one.is_torn):
+            _wake(waiting[call])
 
 
 def _wake(turn: asyncio.Future[None]) -> None:
