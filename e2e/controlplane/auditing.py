@@ -2,8 +2,8 @@
 """What our programs asked of the API servers of this process, as the servers' audit logs tell it.
 
 The one idea: a right is one that was seen used. Each control plane writes what the two
-ServiceAccounts of the manifests asked and were allowed; the last test holds the manifests against
-it.
+ServiceAccounts of the manifests asked and were allowed, and what the same programs asked where a
+test gave them the administrator's token; the last test holds the manifests against it.
 """
 
 import json
@@ -15,14 +15,16 @@ from typing import Any, Final
 
 import yaml
 
-ACCOUNTS: Final = tuple(
-    f"system:serviceaccount:fodc-system:{name}" for name in ("fodc-operator", "fodc-webhook")
-)
+from e2e.controlplane.credentials import ADMIN
+
+_HOME: Final = "system:serviceaccount:fodc-system:"
+_PROGRAMS: Final = ("fodc-operator", "fodc-webhook")
+ACCOUNTS: Final = tuple(f"{_HOME}{name}" for name in _PROGRAMS)
 _POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived", "Panic"],
-    "rules": [{"level": "Metadata", "users": list(ACCOUNTS)}, {"level": "None"}],
+    "rules": [{"level": "Metadata", "users": [*ACCOUNTS, ADMIN]}, {"level": "None"}],
 }
 _ALLOWED: Final = "allow"
 # Not the folder of a control plane, which goes with it.
@@ -61,8 +63,17 @@ def _uses(log: Path) -> Iterator[Use]:
         event: dict[str, Any] = json.loads(line)
         named = event.get("objectRef")
         decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
-        if named is None or decision != _ALLOWED:
+        account = _account_of(event)
+        if named is None or decision != _ALLOWED or account is None:
             continue
         part = f"/{named['subresource']}" if named.get("subresource") else ""
         group, resource = named.get("apiGroup", ""), named["resource"] + part
-        yield Use(event["user"]["username"], event["verb"], group, resource)
+        yield Use(account, event["verb"], group, resource)
+
+
+def _account_of(event: dict[str, Any]) -> str | None:
+    """Return which of the two asked; the administrator's own calls are nobody's."""
+    user, program = event["user"]["username"], event.get("userAgent", "")
+    if user in ACCOUNTS:
+        return str(user)
+    return f"{_HOME}{program}" if program in _PROGRAMS else None

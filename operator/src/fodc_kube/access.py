@@ -43,9 +43,10 @@ async def configuration_of(kubeconfig: str) -> Configuration:
 
 
 @asynccontextmanager
-async def api_client(kubeconfig: str) -> AsyncIterator[ApiClient]:
-    """Own a client for a with-block."""
+async def api_client(kubeconfig: str, program: str = "fodc") -> AsyncIterator[ApiClient]:
+    """Own a client for a with-block; `program` is how the server's audit names it."""
     client = ApiClient(configuration=await configuration_of(kubeconfig))
+    client.user_agent = program
     try:
         yield client
     finally:

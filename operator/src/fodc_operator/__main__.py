@@ -52,7 +52,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
         loop.add_signal_handler(number, asked_to_stop.set)
     log.log_settings(describe(values))
     try:
-        async with api_client(settings.kubeconfig) as api:
+        async with api_client(settings.kubeconfig, "fodc-operator") as api:
             operator = Operator(settings, api)
             await operator.listen()
             if settings.proxy.print_addresses:

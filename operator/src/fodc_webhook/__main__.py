@@ -41,7 +41,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
     for line in describe(values):
         logging.getLogger(__name__).info("setting %s", line)
     try:
-        async with api_client(settings.kubeconfig) as api:
+        async with api_client(settings.kubeconfig, "fodc-webhook") as api:
             program = Program(settings, api)
             await program.listen()
             # Keep the collector from walking all that was imported while pods wait.
