@@ -209,6 +209,28 @@ def test_a_peer_that_reads_nothing_holds_a_sender_but_not_the_closing():
     scene(play, reads=False)
 
 
+def test_a_large_message_lets_small_ones_of_other_calls_through():
+    """A heartbeat waited for 12 s behind an answer of 4 MiB."""
+
+    async def play(channel, peer, writer):
+        writer.write(GREETING)
+        async with channel.open("/t.T/Large") as large, channel.open("/t.T/Small") as small:
+            sending = asyncio.create_task(large.send(bytes(1 << 20)))
+            while len(peer.heard) < 65_535:  # the window of the connection is used up
+                await asyncio.sleep(0)
+            beating = asyncio.create_task(small.send(b"beat"))
+            for _ in range(2):
+                heard = len(peer.heard)
+                writer.write(frame(8, 0, 0, struct.pack(">I", 16_384)))
+                writer.write(frame(8, 0, 1, struct.pack(">I", 16_384)))
+                while len(peer.heard) < heard + 16_384:  # all of it is used
+                    await asyncio.sleep(0)
+            assert (beating.done(), sending.done()) == (True, False)
+            sending.cancel()
+
+    scene(play)
+
+
 def test_metadata_that_cannot_be_sent_costs_the_call_alone():
     async def play(channel, peer, writer):
         with pytest.raises(RpcError, match="'agent_id' holds what cannot be sent") as caught:

@@ -182,8 +182,12 @@ def test_a_browser_asks_by_cookie_and_changes_only_with_the_second_secret(tmp_pa
                 "POST", path, body=body, X_CSRF_Token=csrf, Origin="https://evil.example"
             )
             await other.ask("GET", "/cluster", Cookie="fodc-session=made-up")
+            renewed = await browser.ask("POST", "/session", X_CSRF_Token=csrf)
+            odd = await browser.ask("POST", path, body=body, X_CSRF_Token="\udcff\udcfe")
             left = await browser.ask("DELETE", "/session", X_CSRF_Token=csrf)
             after = await browser.ask("GET", "/cluster")
+            assert (renewed.status, odd.status) == (403, 403)
+            assert "is begun with a token" in renewed.text
             return opened, seen, told, without, wrong, good, foreign, left, after, proxy.door
 
     opened, seen, told, without, wrong, good, foreign, left, after, door = played(tmp_path, scene)
@@ -199,7 +203,7 @@ def test_a_browser_asks_by_cookie_and_changes_only_with_the_second_secret(tmp_pa
     assert "X-CSRF-Token is missing or wrong" in without.text
     assert (left.status, after.status) == (204, 401)
     assert (door.refused["NoCsrfToken"], door.refused["ForeignOrigin"], len(door.sessions)) == (
-        *(2, 1),
+        *(3, 1),
         0,
     )
 

@@ -7,6 +7,7 @@ import struct
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,6 +235,7 @@ def test_headers_that_unfold_are_bounded():
         (frame(PING, 0, 1, bytes(8)), PROTOCOL),
         (frame(SETTINGS, 1, 0, b"123456"), FRAME_SIZE),
         (frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31)), FLOW),
+        (frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1) * 33), CALM),
         (frame(SETTINGS, 0, 0, struct.pack(">HI", 5, 1)), PROTOCOL),
         (frame(SETTINGS, 0, 0, struct.pack(">HI", 2, 2)), PROTOCOL),
         (frame(PUSH, 4, 1, bytes(4)), PROTOCOL),
@@ -337,6 +339,23 @@ def test_we_send_within_the_windows_of_stream_and_connection():
     core.hear(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 12)))
     assert core.sending.data(1, data[14:], 1000) == 2
     assert b"".join(p for k, _, _, p in core.said() if k == DATA) == bytes(data)
+
+
+def test_a_client_that_wants_no_table_hears_that_there_is_none():
+    """RFC 7541, 4.2: the size that the client has made smaller begins the next block."""
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    client.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0})
+    client.send_headers(1, CALL_AS_TEXT)
+    core = Core(b"")
+    core.hear(client.data_to_send())
+    core.sending.headers(1, b"\x88" + field(b"content-type", b"application/grpc"))
+    core.sending.headers(1, field(b"grpc-status", b"0"), ended=True)
+
+    events = client.receive_data(b"".join(core.sending.out))
+
+    (answered,) = (one for one in events if isinstance(one, h2.events.ResponseReceived))
+    assert answered.headers[0] == (b":status", b"200")
 
 
 def test_the_connections_window_holds_for_all_streams():

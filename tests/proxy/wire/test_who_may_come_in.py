@@ -275,6 +275,22 @@ def test_a_data_stream_attaches_by_the_right_of_its_registration_only(tmp_path: 
     ]
 
 
+def test_a_stranger_keeps_no_data_stream_of_an_agent_that_is_not_there(tmp_path: Path) -> None:
+    """Six of them, each with the beginning of a large message, blinded the whole fleet."""
+
+    async def play(proxy, _):
+        stranger = GoAgent(proxy, "nobody-0")
+        stream = stranger.call(FODC + "StreamMetrics", agent_id="nosuch")
+        end = await stream.code(), await stream.details()
+        await stranger.close()
+        return end
+
+    assert scene(tmp_path, play, grpc_listen=EVERYWHERE) == (
+        grpc.StatusCode.UNAUTHENTICATED,
+        "no token and no client certificate was shown",
+    )
+
+
 def test_a_token_of_the_file_is_let_in_for_the_agents_of_its_line(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("rack-1 vm-0,vm-1 s3cret-s3cret-s3cret\n")

@@ -76,6 +76,7 @@ def test_a_remote_agent_speaks_for_its_targets_by_its_own_right() -> None:
         (("", "db-1"), False),
         (("", "rack-17"), True),
         (("prod", "db-0"), False),
+        (("rack-17", "db-0"), False),
         (("test", "data-5"), True),
     ],
 )

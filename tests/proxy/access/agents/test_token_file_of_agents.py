@@ -33,6 +33,7 @@ def test_a_line_is_a_name_a_token_and_agents(token: str) -> None:
         (f"rack-1 db-*-0 {TOKEN}", "an agent is a pod name or namespace/pod"),
         (f"rack-1 db-0, {TOKEN}", "an agent is a pod name or namespace/pod"),
         ("rack-1 db-0 s3cret", "a token has 16 or more letters"),
+        (f"a x {TOKEN}\na y another-{TOKEN}", "the name a stands on another line"),
         (f"a * {TOKEN}\nb * {TOKEN}", "the same token stands on another line"),
     ],
 )
