@@ -101,6 +101,17 @@ def test_what_keeps_agents_from_knowing_the_proxy_is_said_and_tried_again() -> N
     scene(play)
 
 
+def test_a_key_that_stands_beside_the_authority_is_never_handed_out() -> None:
+    async def play(api: MemoryApi, _: Cluster, policies, authority, maps, now) -> None:
+        policies.put(policy("a"))
+        authority.parts = {"ca.crt": b"first\n-----BEGIN EC PRIVATE KEY-----\nsecret"}
+        await maps.turn()
+        assert api.store(CONFIG_MAPS).listed("a") == []
+        assert maps.fault.startswith("beside the certificate authority stands a private key")
+
+    scene(play)
+
+
 def test_a_namespace_that_gets_its_first_policy_is_served_at_once() -> None:
     async def play(api: MemoryApi, _: Cluster, policies, authority, maps, now) -> None:
         task = asyncio.create_task(maps.run())

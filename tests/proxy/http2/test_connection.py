@@ -170,6 +170,18 @@ def test_frames_that_bring_nothing_are_taken_until_the_allowance_is_used_up(both
     assert core.parting() == CALM
 
 
+def test_a_fast_sender_of_messages_with_short_tails_is_no_bother():
+    """65,556 bytes are four full frames and one of 20 bytes: after 2,000 of them all was over."""
+    core = Core()
+    core.hear(opened(1))
+    for _ in range(ALLOWANCE + 100):
+        core.allow(1, 1 << 20, 1 << 20)
+        core.hear(b"".join(frame(DATA, 0, 1, bytes(size)) for size in (16_384, 16_384, 20)))
+        core.said()
+
+    assert not core.is_closed
+
+
 def test_p26_streams_that_are_reset_at_once_end_the_connection():
     core = Core()
     calls = b"".join(

@@ -39,13 +39,14 @@ class Carrier(Protocol):
 class ByteStream:
     """One open bidirectional call; not safe for two concurrent senders or receivers."""
 
-    __slots__ = ("_carrier", "_reader", "answer", "is_closed", "stream_id")
+    __slots__ = ("_carrier", "_is_sending", "_reader", "answer", "is_closed", "stream_id")
 
     def __init__(self, carrier: Carrier, stream_id: int, answer: Answer) -> None:
         self.stream_id = stream_id
         self.answer = answer
         self.is_closed = False  # this side has said its last word
         self._carrier = carrier
+        self._is_sending = False  # also when a message was left in its midst
         self._reader: asyncio.Future[None] | None = None
 
     async def send(self, message: Message) -> None:
@@ -54,6 +55,7 @@ class ByteStream:
         The message must not be changed before this returns. Raises RpcError when the call has
         failed; what is sent after the peer has ended it well goes nowhere.
         """
+        self._is_sending = True
         for piece in _pieces(message):
             data = piece
             while len(data) > 0 and not self._is_over():
@@ -61,6 +63,7 @@ class ByteStream:
                 data = data[sent:]
                 if len(data) > 0:
                     await self._carrier.room(is_served=sent > 0)
+        self._is_sending = False
 
     def _is_over(self) -> bool:
         self.answer.check()
@@ -90,10 +93,10 @@ class ByteStream:
 
     async def end(self) -> None:
         """Say that nothing more will be sent; the peer may go on."""
-        if not self.is_closed:
+        if not (self.is_closed or self._is_sending or self._is_over()):
+            # In the midst of a message, or of a call that the peer has ended, leaving resets it.
             self.is_closed = True
-            if not self._is_over():
-                self._carrier.end(self.stream_id)
+            self._carrier.end(self.stream_id)
 
     def heard(self) -> None:
         """Wake who waits for the peer; called when something has come."""

@@ -75,6 +75,11 @@ class AuthorityMaps:
         if not 0 < len(bundle) <= MOST_BYTES:
             self._tell(f"the certificate authority has {len(bundle)} bytes")
             return
+        if "PRIVATE KEY" in bundle:
+            self._tell(
+                "beside the certificate authority stands a private key: nothing is handed out"
+            )
+            return
         problems = [await self._bring(*one, bundle) for one in self._owners().items()]
         self._tell(next(filter(None, problems), ""))
 

@@ -30,6 +30,7 @@ ALLOWANCE: Final = 2_000
 CONNECTION_WINDOW: Final = 1 << 20
 """Bytes on their way over all streams of a connection; taken note of at once."""
 _SMALL_BYTES: Final = 32
+_WORTH_BYTES: Final = 4096
 _OF_THE_CONNECTION: Final = frozenset({Kind.SETTINGS, Kind.PING, Kind.GOAWAY})
 _T = TypeVar("_T")
 Common: TypeAlias = Received | Reset | Room | Closed
@@ -159,6 +160,8 @@ class Side(Generic[_T]):
         stream.received(len(data), flow_bytes, ended=ended)
         if len(data) < _SMALL_BYTES and not ended:
             self._bothered()
+        elif len(data) >= _WORTH_BYTES and self._allowance < ALLOWANCE:
+            self._allowance += 1  # it may end in a small one
         if flow_bytes > len(data):
             self._bothered()
             self._widen(stream_id, stream, flow_bytes - len(data))

@@ -109,8 +109,9 @@ def test_a_certificate_speaks_for_its_names_and_never_for_a_pattern() -> None:
     ("rules", "link", "fodc"),
     [
         (Rules(), None, None),
-        (Rules(is_loopback=True, admits_legacy=True), Proof.LOOPBACK, Proof.LOOPBACK),
-        (Rules(is_loopback=True), Proof.LOOPBACK, None),
+        (Rules(trusts_machine=True, admits_legacy=True), Proof.LOOPBACK, Proof.LOOPBACK),
+        (Rules(trusts_machine=True), Proof.LOOPBACK, None),
+        (Rules(is_loopback=True), None, None),
         (Rules(admits_legacy=True), None, Proof.NONE),
         (Rules(admits_strangers=True), Proof.NONE, None),
         (Rules(admits_strangers=True, admits_legacy=True), Proof.NONE, Proof.NONE),
@@ -130,8 +131,9 @@ def test_who_shows_nothing_is_let_in_by_name_only(
     ("access", "is_loopback", "expected"),
     [
         (AgentAccess(), False, Rules()),
-        (AgentAccess(), True, Rules(is_loopback=True, admits_legacy=True)),
-        (AgentAccess(legacy="deny"), True, Rules(is_loopback=True)),
+        (AgentAccess(), True, Rules(is_loopback=True, trusts_machine=True, admits_legacy=True)),
+        (AgentAccess(legacy="deny"), True, Rules(is_loopback=True, trusts_machine=True)),
+        (AgentAccess("tokens", legacy="deny"), True, Rules(is_loopback=True)),
         (AgentAccess(legacy="allow"), False, Rules(admits_legacy=True)),
         (
             AgentAccess(is_insecure=True),

@@ -55,6 +55,7 @@ def rules_of(access: AgentAccess, *, is_loopback: bool) -> Rules:
     by_default = is_loopback or access.is_insecure
     return Rules(
         is_loopback=is_loopback,
+        trusts_machine=is_loopback and not (access.tokens_file or access.client_ca_file),
         admits_strangers=access.is_insecure,
         admits_legacy=access.legacy == "allow" or (access.legacy == "auto" and by_default),
     )

@@ -38,6 +38,7 @@ from fodc_proxy.fleet.moment import Moment
 _BEARER: Final = "bearer "
 _OPEN: Final = "INSECURE: agents need neither TLS nor tokens, because of --insecure-agents"
 _RECENT_MS: Final = 300_000
+_TELL_EVERY_MS: Final = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +78,8 @@ class Gate:
         self._speaks_for = speaks_for
         self._paces = paces
         self._refused_ms: dict[Fault, int] = {}
+        self._untold: Counter[Fault] = Counter()  # since the last line of the log
+        self._told_until_ms: dict[Fault, int] = {}
         self._now = now
 
     @property
@@ -151,9 +154,15 @@ class Gate:
 
     def refuse(self, refused: Refused, pod_name: str) -> Refused:
         """Count and log somebody who is not let in."""
-        self.refused[refused.fault] += 1
-        self._refused_ms[refused.fault] = self._now().steady_ms
-        _log.warning(
-            "agent refused: reason=%s claims=%s: %s", refused.fault, pod_name, refused.message
-        )
+        fault, now_ms = refused.fault, self._now().steady_ms
+        self.refused[fault] += 1
+        self._refused_ms[fault] = now_ms
+        self._untold[fault] += 1
+        if now_ms >= self._told_until_ms.get(fault, 0):
+            self._told_until_ms[fault] = now_ms + _TELL_EVERY_MS
+            count = self._untold.pop(fault)
+            more = f" ({count} of this reason since the last line)" if count > 1 else ""
+            _log.warning(
+                "agent refused: reason=%s claims=%s: %s%s", fault, pod_name, refused.message, more
+            )
         return refused

@@ -154,7 +154,9 @@ class Rules:
     """What is asked of agents."""
 
     is_loopback: bool = False
-    """Only this machine reaches the listener: whoever is here may."""
+    """Only this machine reaches the listener: a token may come without TLS."""
+    trusts_machine: bool = False
+    """And whoever is here may: nobody was told who else is to be known."""
     admits_strangers: bool = False
     """Turned off by name: agents of our contract need neither TLS nor credentials."""
     admits_legacy: bool = False
@@ -163,7 +165,7 @@ class Rules:
     @property
     def asks_everybody(self) -> bool:
         """Whether nobody comes in without having shown something."""
-        return not (self.is_loopback or self.admits_strangers or self.admits_legacy)
+        return not (self.trusts_machine or self.admits_strangers or self.admits_legacy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def _of_nobody(claim: frames.Identity, contract: Contract, rules: Rules) -> Gran
     if contract is Contract.FODC and not rules.admits_legacy:
         message += "; agents that have none are let in with --legacy-agents=allow of the proxy"
         return Refused(Fault.NO_CREDENTIALS, message)
-    if rules.is_loopback:
+    if rules.trusts_machine:
         return Granted(Authority(Proof.LOOPBACK), claim)
     if contract is Contract.FODC or rules.admits_strangers:
         return Granted(UNPROVEN, claim)
