@@ -127,7 +127,7 @@ def test_changes_and_reads_of_artifacts_are_written_and_refusals_too(tmp_path):
                 answer = await post(proxy, "/diagnostics/requests", body, headers)
                 await fetch(proxy, "/artifacts/absent", "HEAD", **headers)
                 await fetch(proxy, "/artifacts/absent", **headers)
-            await until(lambda: proxy.audit.written == 6)
+            await until(lambda: proxy.audit.written == 8)
         return answer
 
     last = asyncio.run(run())
@@ -137,14 +137,16 @@ def test_changes_and_reads_of_artifacts_are_written_and_refusals_too(tmp_path):
         ("createDiagnosticRequest", "anna", 201),
         ("downloadArtifact", "anna", 404),
         ("createDiagnosticRequest", "vera", 403),
+        ("downloadArtifact", "vera", 403),  # a HEAD that was refused
         ("downloadArtifact", "vera", 403),
         ("createDiagnosticRequest", "nobody", 401),
+        ("downloadArtifact", "nobody", 401),
         ("downloadArtifact", "nobody", 401),
     ]
     assert lines[0]["nodes"] == ["data-0"]
     assert lines[0]["profiles"] == ["cpu"]
     assert lines[1]["object"] == "absent"
-    assert last.headers["X-Request-Id"] == lines[4]["request_id"]
+    assert last.headers["X-Request-Id"] == lines[5]["request_id"]
     assert not any(word in text for word in (TOKEN, "the-token", "a-token", "my-secret"))
 
 

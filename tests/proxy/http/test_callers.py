@@ -160,6 +160,8 @@ def test_without_a_source_the_own_machine_is_let_in_and_nobody_who_is_passed_on(
     async def scene(proxy):
         plain = await fetch(proxy, "/cluster")
         named = await fetch(proxy, "/cluster", X_Forwarded_For="10.1.1.1")
+        other = await fetch(proxy, "/cluster", X_Forwarded_Host="fodc.example")
+        assert other.status == 401
         return plain, named, await fetch(proxy, "/readyz")
 
     plain, passed_on, ready = asked(tmp_path, scene, is_insecure=False)

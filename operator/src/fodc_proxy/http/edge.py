@@ -48,6 +48,8 @@ _STATUSES: Final = {
     Reason.QUOTA_EXCEEDED: 503,
 }
 _CALLER_WENT: Final = 499
+_REFUSED: Final = frozenset({401, 403})
+_FAILED: Final = 500
 _log = logging.getLogger(__name__)
 
 
@@ -107,10 +109,15 @@ def _audited(row: Route, parts: Parts, edge: Edge) -> Handler:
         except web.HTTPException as error:
             status = error.status
             raise
+        except ConnectionError:
+            raise
+        except Exception:
+            status = _FAILED
+            raise
         else:
             return response
         finally:
-            if request.method != "HEAD":
+            if request.method != "HEAD" or status in _REFUSED:
                 edge.audit(_deed(row, parts, request, status))
 
     return told

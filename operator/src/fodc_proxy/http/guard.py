@@ -25,7 +25,8 @@ so, and takes it out of what it passes on."""
 SESSION_COOKIE: Final = "fodc-session"
 CSRF_HEADER: Final = "X-CSRF-Token"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-_PASSED_ON: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
+_PASSED_ON: Final = ("forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "cf-connecting")
+"""How names of headers begin that say of a request that something has passed it on."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -78,7 +79,7 @@ async def let_in(door: Door, request: web.Request, wanted: Wanted, now_ms: int) 
 
 
 def _knock_of(request: web.Request) -> Knock:
-    passed_on = any(name in request.headers for name in _PASSED_ON)
+    passed_on = any(name.lower().startswith(_PASSED_ON) for name in request.headers)
     return Knock(request.remote or "", _token_of(request), is_passed_on=passed_on)
 
 

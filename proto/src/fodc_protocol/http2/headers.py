@@ -18,6 +18,9 @@ Fields: TypeAlias = list[Field]
 MOST_HEADER_BYTES: Final = 16 * 1024
 """Of a block as it is sent, and of its fields with 32 bytes for each (MAX_HEADER_LIST_SIZE)."""
 _FIRST_TABLE_BYTES: Final = 4096
+_MOST_UNFOLDED_BYTES: Final = 64 * 1024
+"""What entries of a table may become on a connection: an honest peer has none once it has read our
+settings, and another one makes kilobytes of a byte."""
 _MOST_NUMBER_BYTES: Final = 4
 _COMMON_BYTES: Final = 64
 _TRUNCATED: Final = "a header block ends in the midst of a field"
@@ -54,7 +57,7 @@ _decoded_common: Final = lru_cache(512)(decoded)
 class HeaderReader:
     """Reads the blocks of one connection in their order."""
 
-    __slots__ = ("_allowed_bytes", "_at", "_block", "_table", "_table_bytes")
+    __slots__ = ("_allowed_bytes", "_at", "_block", "_table", "_table_bytes", "_unfolded_bytes")
 
     def __init__(self) -> None:
         self._allowed_bytes = _FIRST_TABLE_BYTES
@@ -62,6 +65,7 @@ class HeaderReader:
         self._table: Table | None = None
         self._block = b""
         self._at = 0
+        self._unfolded_bytes = 0
 
     def forbid_table(self) -> None:
         """Allow no table from now on: the peer has taken note of our settings."""
@@ -114,6 +118,10 @@ class HeaderReader:
         added = self._table.get(index - len(STATIC) - 1) if index and self._table else None
         if added is None:
             raise _broken(f"no entry {index} in a table")
+        self._unfolded_bytes += len(added[0]) + len(added[1])
+        if self._unfolded_bytes > _MOST_UNFOLDED_BYTES:
+            message = "headers out of a table that the settings forbid"
+            raise BrokenConnectionError(Code.ENHANCE_YOUR_CALM, message)
         return added
 
     def _insert(self, field: Field) -> None:
