@@ -6,6 +6,7 @@ What the Go implementation took is the reference's own measurement, on the same 
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 README: Final = Path(__file__).parents[1] / "README.md"
@@ -63,14 +64,18 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table in Markdown; what was not measured is left out."""
+def table(
+    found: Mapping[str, Mapping[str, Any]], before: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the table in Markdown; what was not measured keeps its row of `before`, if any."""
     lines = [_HEAD]
     for name, (what, theirs) in ROWS.items():
         if name in found:
             one = found[name]
             ours = f"{one['value']:.3g} {one['unit']}"
             lines.append(f"| `{name}` | {what} | {ours} | {_held(one)} | {theirs} |")
+        elif name in before:
+            lines.append(before[name])
     days = sorted({str(one.get("day", "?")) for one in found.values()})
     loads = sorted(float(one.get("load", 0)) for one in found.values())
     taken = f"Taken on {' and '.join(days)}, 2 cores, load average {loads[0]:g} to {loads[-1]:g}."
@@ -88,7 +93,8 @@ def _held(one: Mapping[str, Any]) -> str:
 def write(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the table between its two marks; raises ValueError where README.md lacks them."""
     before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    rest, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{README} lacks {BEGIN!r} or {END!r}")
-    README.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}")
+    rows = {line.split("`")[1]: line for line in rest.splitlines() if line.startswith("| `")}
+    README.write_text(f"{before}{BEGIN}\n{table(found, rows)}\n{END}{after}")

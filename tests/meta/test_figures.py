@@ -52,3 +52,14 @@ def test_the_table_says_what_was_missed_and_when_it_was_taken() -> None:
             "| 0.5 s | 12.5 × a join (0.04 s), goal ≤ 10, **missed** | – |"
         ),
     ]
+
+
+def test_a_row_that_was_not_measured_again_stays() -> None:
+    found = {"storm_lost": {"value": 0, "unit": "agents", "goal": 0}}
+
+    lines = table(found, {"storm_s": "| `storm_s` | as it was |", "gone": "| `gone` |"})
+
+    assert [line.split("`")[1] for line in lines.splitlines() if "`" in line] == [
+        "storm_lost",
+        "storm_s",
+    ]
