@@ -19,18 +19,11 @@ import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from bench.peers import DATA_STREAMS
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
 REAL_PAGE = Path(__file__).resolve().parents[1] / "tests" / "data" / "pages" / "data.txt"
-STREAMS = (
-    "StreamMetrics",
-    "StreamClusterTopology",
-    "StreamLifecycle",
-    "StreamCrashDiagnostics",
-    "StreamPressureProfiles",
-    "StreamSchemaRegistry",
-)
 
 
 # ---- the page ---------------------------------------------------------------------------------
@@ -179,7 +172,7 @@ def fodc_methods(every_s: float, window_after_s: float) -> Methods:
     async def drain(requests: AsyncIterator[bytes], _: Context) -> None:
         await read_all(requests)
 
-    streams: dict[str, Handler] = dict.fromkeys(STREAMS, drain)
+    streams: dict[str, Handler] = dict.fromkeys(DATA_STREAMS, drain)
     methods: dict[str, Handler] = {"RegisterAgent": register, **streams, "StreamMetrics": metrics}
     return "banyandb.fodc.v1.FODCService", methods
 

@@ -5,8 +5,9 @@ The one idea: what is applied is what people apply, an overlay by kubectl's own 
 """
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
@@ -14,6 +15,7 @@ from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, new_namespace, resource
 
+Resource: TypeAlias = dict[str, Any]
 MANIFESTS: Final = ROOT / "manifests"
 SYSTEM: Final = "fodc-system"
 OPERATOR: Final = f"system:serviceaccount:{SYSTEM}:fodc-operator"
@@ -51,6 +53,17 @@ def install(plane: ControlPlane) -> None:
         "the policy about captures is in force",
         lambda: create(plane, "profiler", namespace, "HeapSnapshot").status == 403,
     )
+
+
+def rules_of(documents: Iterable[Resource], account: str) -> Iterator[tuple[str, Resource]]:
+    """Yield each rule that is bound to a ServiceAccount, behind its namespace, empty for all."""
+    found = list(documents)
+    roles = {(one["kind"], one["metadata"]["name"]): one for one in found}
+    for binding in found:
+        if account in {subject["name"] for subject in binding.get("subjects", ())}:
+            role = roles.get((binding["roleRef"]["kind"], binding["roleRef"]["name"]), {})
+            for rule in role.get("rules", ()):
+                yield binding["metadata"].get("namespace", ""), rule
 
 
 def bind(plane: ControlPlane, namespace: str, user: str, role: str) -> None:

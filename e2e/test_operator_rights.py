@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from e2e import operators, programs, webhooks
+from e2e.applied import rules_of
 from e2e.controlplane.api import Api
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
@@ -57,14 +58,8 @@ def is_granted(api: Api, name: str, attributes: dict[str, str]) -> bool:
 
 def granted_to(applied: Sequence[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
     """Yield what each rule bound to a ServiceAccount grants, as a review asks for it."""
-    roles = {(one["kind"], one["metadata"]["name"]): one for one in applied}
-    for binding in applied:
-        if all(subject["name"] != name for subject in binding.get("subjects", ())):
-            continue
-        role = roles[binding["roleRef"]["kind"], binding["roleRef"]["name"]]
-        namespace = binding["metadata"].get("namespace", "")
-        for rule in role["rules"]:
-            yield from _attributes(rule, namespace)
+    for namespace, rule in rules_of(applied, name):
+        yield from _attributes(rule, namespace)
 
 
 def _attributes(rule: dict[str, Any], namespace: str) -> Iterator[dict[str, str]]:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs last: every right of the manifests was used by a test that came before it."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.applied import render
+from e2e.applied import render, rules_of
 from e2e.controlplane import auditing
 from e2e.controlplane.auditing import Use
 from e2e.controlplane.cluster import ControlPlane
@@ -22,23 +23,12 @@ NOT_HERE = {
 
 def granted(rendered: list[dict[str, Any]]) -> Iterator[Use]:
     """Yield each right that is bound to one of our accounts."""
-    roles = {(one["kind"], one["metadata"]["name"]): one for one in rendered}
-    for binding in rendered:
-        if not binding["kind"].endswith("RoleBinding"):
-            continue
-        rules = roles.get((binding["roleRef"]["kind"], binding["roleRef"]["name"]), {})
-        for subject in binding["subjects"]:
-            account = f"system:serviceaccount:{subject.get('namespace')}:{subject['name']}"
-            if account in auditing.ACCOUNTS:
-                yield from _of_rules(account, rules.get("rules", ()))
-
-
-def _of_rules(account: str, rules: list[dict[str, Any]]) -> Iterator[Use]:
-    for rule in rules:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                for verb in rule["verbs"]:
-                    yield Use(account, verb, group, resource)
+    for account in auditing.ACCOUNTS:
+        for _, rule in rules_of(rendered, account.rpartition(":")[2]):
+            for group, resource, verb in itertools.product(
+                rule["apiGroups"], rule["resources"], rule["verbs"]
+            ):
+                yield Use(account, verb, group, resource)
 
 
 def files_of_the_suite() -> list[Path]:

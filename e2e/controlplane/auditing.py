@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +28,6 @@ _POLICY: Final = {
     "rules": [{"level": "Metadata", "users": [*ACCOUNTS, ADMIN]}, {"level": "None"}],
 }
 _ALLOWED: Final = "allow"
-# Not the folder of a control plane, which goes with it.
-_kept = tempfile.TemporaryDirectory(prefix="fodc-audit-")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,17 +44,23 @@ class Use:
         return f"{self.account.rpartition(':')[2]} may {self.verb} {place}"
 
 
+@cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    """Not the folder of a control plane, which goes with it."""
+    return tempfile.TemporaryDirectory(prefix="fodc-audit-")
+
+
 def flags(folder: Path) -> Sequence[str]:
     """Return the flags of an API server that writes down what the two accounts ask."""
     policy = folder / "audit-policy.yaml"
     policy.write_text(yaml.safe_dump(_POLICY))
-    log = Path(tempfile.mkdtemp(dir=_kept.name)) / "audit.log"
+    log = Path(tempfile.mkdtemp(dir=_kept().name)) / "audit.log"
     return f"--audit-policy-file={policy}", f"--audit-log-path={log}"
 
 
 def used() -> set[Use]:
     """Return every right that was used until now."""
-    return {use for log in Path(_kept.name).glob("*/audit.log") for use in _uses(log)}
+    return {use for log in Path(_kept().name).glob("*/audit.log") for use in _uses(log)}
 
 
 def _uses(log: Path) -> Iterator[Use]:

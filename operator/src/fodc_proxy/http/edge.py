@@ -97,6 +97,17 @@ def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) 
     return app
 
 
+def _status_of(error: BaseException) -> int:
+    """Return what a request that ended with an error is counted and audited as."""
+    match error:
+        case web.HTTPException():
+            return error.status
+        case ConnectionError() | asyncio.CancelledError():
+            return _CALLER_WENT
+        case _:
+            return _FAILED
+
+
 def _audited(row: Route, parts: Parts, edge: Edge) -> Handler:
     """Return the handler of a row that tells the audit how it went."""
     answer = _handler(row, parts, edge.door)
@@ -106,13 +117,8 @@ def _audited(row: Route, parts: Parts, edge: Edge) -> Handler:
         try:
             response = await answer(request)
             status = response.status
-        except web.HTTPException as error:
-            status = error.status
-            raise
-        except ConnectionError:
-            raise
-        except Exception:
-            status = _FAILED
+        except BaseException as error:
+            status = _status_of(error)
             raise
         else:
             return response
@@ -236,8 +242,8 @@ def _timing(edge: Edge) -> Middleware:
         try:
             answer = await handler(request)
             code = answer.status
-        except web.HTTPException as error:
-            code = error.status
+        except BaseException as error:
+            code = _status_of(error)
             raise
         else:
             return answer

@@ -162,11 +162,6 @@ class Rules:
     admits_legacy: bool = False
     """Nor do those of the existing contract, which have none."""
 
-    @property
-    def asks_everybody(self) -> bool:
-        """Whether nobody comes in without having shown something."""
-        return not (self.trusts_machine or self.admits_strangers or self.admits_legacy)
-
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -178,6 +173,9 @@ class Granted:
 
 SpeaksFor: TypeAlias = Callable[[PodIdentity, frames.Identity], bool]
 """Whether a pod is an agent that reaches this other pod over the network."""
+
+
+_NOTHING_SHOWN: Final = "no token and no client certificate was shown"
 
 
 def granted(
@@ -222,8 +220,16 @@ def _of_pod(
     return Refused(Fault.OTHER_AGENT, message)
 
 
+def stranger(who: Who, rules: Rules) -> Refused | None:
+    """Refuse a stream of somebody who has shown nothing where nobody comes in like that."""
+    admits_some = rules.trusts_machine or rules.admits_strangers or rules.admits_legacy
+    if admits_some or not isinstance(who, Nobody):
+        return None
+    return Refused(Fault.NO_CREDENTIALS, _NOTHING_SHOWN)
+
+
 def _of_nobody(claim: frames.Identity, contract: Contract, rules: Rules) -> Granted | Refused:
-    message = "no token and no client certificate was shown"
+    message = _NOTHING_SHOWN
     if contract is Contract.FODC and not rules.admits_legacy:
         message += "; agents that have none are let in with --legacy-agents=allow of the proxy"
         return Refused(Fault.NO_CREDENTIALS, message)

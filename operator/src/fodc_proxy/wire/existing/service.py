@@ -22,7 +22,7 @@ from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.gate import Gate
-from fodc_proxy.access.agents.rules import Fault, Nobody, Refused, Who
+from fodc_proxy.access.agents.rules import Fault, Refused, Who, stranger
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
 from fodc_proxy.fleet.registry import Registry
@@ -321,10 +321,11 @@ class FodcService:
 
     def _not_its_own(self, who: Who | Refused, connection: _Connection | None) -> Refused | None:
         """Return why a stream may not attach to a registration: another has made it."""
-        if connection is None and isinstance(who, Nobody) and self._gate.rules.asks_everybody:
-            who = Refused(Fault.NO_CREDENTIALS, "no token and no client certificate was shown")
-        if connection is None or isinstance(who, Refused):
-            return self._gate.refuse(who, "") if isinstance(who, Refused) else None
+        if isinstance(who, Refused):
+            return self._gate.refuse(who, "")
+        if connection is None:
+            refused = stranger(who, self._gate.rules)
+            return None if refused is None else self._gate.refuse(refused, "")
         member = connection.member
         if who.principal == member.authority.principal:
             return None
