@@ -7,6 +7,7 @@ By name alone, so that a namesake may hide one; what it finds is dead for certai
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +23,15 @@ def files(*roots: str) -> Iterator[Path]:
         yield from (path for path in found if "fodc_wire" not in path.parts)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """What a file says, read once."""
+    return ast.parse(path.read_text())
+
+
 def named(path: Path) -> Iterator[str]:
     """Yield every name that a file reads, texts that are names included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 yield name
@@ -46,7 +53,7 @@ def test_every_public_name_has_a_caller_outside_the_tests():
     dead = [
         f"{path.relative_to(ROOT)}: {shown}"
         for path in files(*JUDGED)
-        for shown, name in public(ast.parse(path.read_text()).body)
+        for shown, name in public(tree_of(path).body)
         if not counted[name]
     ]
     assert dead == []
@@ -56,7 +63,7 @@ def test_no_class_of_the_agent_is_longer_than_it_can_be_held_in_mind():
     long = [
         f"{path.relative_to(ROOT)}: {node.name}"
         for path in files(*JUDGED)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ClassDef)
         and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_CLASS
     ]
