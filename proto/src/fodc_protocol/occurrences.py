@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What agents tell when something happens to their node: the kinds, and which fields each carries.
+
+The one idea: an occurrence is a fact and when it was so; what it means for the node, and what
+belongs to it, is decided where occurrences of the whole fleet come together.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class OccurrenceKind(StrEnum):
+    """What happened, as `Event.kind` of the link names it."""
+
+    NODE_GONE = "node-gone"
+    """The node's process is no more: `pid`, `started_at_ms`."""
+    NODE_RESTARTED = "node-restarted"
+    """Another process stands in its place: `pid`, `started_at_ms` of the new one."""
+    NODE_UNREACHABLE = "node-unreachable"
+    """The process is there and answers nobody: `pid`, `started_at_ms`."""
+    NODE_BACK = "node-back"
+    """The node answers again: `pid`, `started_at_ms`."""
+    MEMORY_PRESSURE = "memory-pressure"
+    """Memory is near the limit: `pid`, `rss_bytes`, `limit_bytes`, `percent`, `captures`."""
+    OOM_KILL = "oom-kill"
+    """The kernel has killed in the node's cgroup: `pid`, `rss_bytes`, `limit_bytes`."""
+    CRASH = "crash"
+    """The node has written down why it ended: `crash`, the name of what it wrote; `captures`."""
+    TRIGGER = "trigger"
+    """A rule over the window has fired; the message says which: `captures`."""
+    OTHER = "other"
+    """A kind that a newer agent knows; the message says what."""
+
+
+class Field(StrEnum):
+    """Fields of occurrences; numbers are written in decimal."""
+
+    PID = "pid"
+    STARTED_AT_MS = "started_at_ms"
+    RSS_BYTES = "rss_bytes"
+    LIMIT_BYTES = "limit_bytes"
+    PERCENT = "percent"
+    CRASH = "crash"
+    CAPTURES = "captures"
+    """Captures that the agent started by itself: `profile=command_id`, by commas."""
+
+
+_PROCESS: Final = frozenset({Field.PID, Field.STARTED_AT_MS})
+_MEMORY: Final = frozenset({Field.RSS_BYTES, Field.LIMIT_BYTES, Field.PERCENT})
+
+FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
+    OccurrenceKind.NODE_GONE: _PROCESS,
+    OccurrenceKind.NODE_RESTARTED: _PROCESS,
+    OccurrenceKind.NODE_UNREACHABLE: _PROCESS,
+    OccurrenceKind.NODE_BACK: _PROCESS,
+    OccurrenceKind.MEMORY_PRESSURE: _MEMORY | {Field.PID, Field.CAPTURES},
+    OccurrenceKind.OOM_KILL: _MEMORY | {Field.PID},
+    OccurrenceKind.CRASH: frozenset({Field.CRASH, Field.CAPTURES}),
+    OccurrenceKind.TRIGGER: frozenset({Field.CAPTURES}),
+    OccurrenceKind.OTHER: frozenset(),
+}
+"""Which fields an occurrence may carry; each may be missing where it is not known."""
