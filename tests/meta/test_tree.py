@@ -169,6 +169,19 @@ def test_no_file_carries_a_path_of_somebodys_machine_or_an_open_task() -> None:
     assert found == []
 
 
+def test_every_dataclass_of_the_agent_is_a_lean_one() -> None:
+    """The standard decorator writes six functions for each class: 1.4 MiB beside a database."""
+    lean = "proto/src/fodc_protocol/lean.py"
+    found = [
+        name_of(path)
+        for path in package_files()
+        if name_of(path).startswith(("agent/src", "proto/src/fodc_protocol"))
+        and re.search(r"from dataclasses import (?:.*, )?dataclass\b", path.read_text())
+    ]
+
+    assert found == [lean]
+
+
 def test_every_excuse_to_the_tools_has_its_reason_beside_it() -> None:
     """`noqa`, `type: ignore` and their kind are followed by words, or preceded by a comment."""
     excuse = re.compile(

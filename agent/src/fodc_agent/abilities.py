@@ -7,10 +7,10 @@ Which facts matter: kubernetes-kopf §4.4 (measured in pods), control-plane §B5
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link.frames import CapabilityState as Told
 
 _SYS_ADMIN: Final = 1 << 21

@@ -2,7 +2,6 @@
 """Which sources the agent collects, how often, and how the series of each are labeled."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_agent.abilities import REMOTE_MESSAGE
@@ -19,6 +18,7 @@ from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.readings import Gap, GapReason
 from fodc_agent.sources.self_health import SelfHealthSource
 from fodc_agent.version import VERSION
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
 
 CONFIGURATION: Final = ConfigurationSource.name

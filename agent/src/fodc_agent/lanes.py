@@ -13,9 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
+
+from fodc_protocol.lean import dataclass
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,7 @@ password goes over loopback or TLS only, and stands in no message.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from fodc_agent.lanes import Lane
 from fodc_agent.tls_files import TlsFiles, tls_context
 from fodc_protocol.addresses import Address
+from fodc_protocol.lean import dataclass
 
 if TYPE_CHECKING:
     import ssl

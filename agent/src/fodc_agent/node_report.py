@@ -6,7 +6,7 @@ same of the same facts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fodc_agent.abilities import REMOTE_MESSAGE
@@ -29,6 +29,7 @@ from fodc_agent.settings import Settings
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.web.routes import Check
 from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 
 NO_PAGE_YET: Final = "no page has come yet"

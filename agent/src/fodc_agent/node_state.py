@@ -6,10 +6,11 @@ one place from plain facts, so that `/readyz`, the link and the log never disagr
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.profiles import Profile
 

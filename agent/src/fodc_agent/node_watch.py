@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Final
 
@@ -23,6 +23,7 @@ from fodc_agent.scraping.client import HttpClient
 from fodc_agent.self_check import read_facts
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_agent.sources.node_process import NodeProcess
+from fodc_protocol.lean import dataclass
 
 _log: Final = logging.getLogger(__name__)
 

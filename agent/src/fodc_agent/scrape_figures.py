@@ -6,12 +6,13 @@ scrape, good or bad, at the time of that scrape, and travel like any other sourc
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fodc_agent.recorder.track import PageReport
 from fodc_agent.sources.banyandb import UP, Scrape
 from fodc_agent.sources.readings import Family, counter, gauge
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Sample
 
 SAMPLES: Final = gauge("fodc_agent_scrape_samples", "Series on the last page of this port.")

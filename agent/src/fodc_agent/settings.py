@@ -8,7 +8,7 @@ listens on :17912). Precedence: flag, then FODC_<NAME>, then the file of --confi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,7 @@ from fodc_agent.settings_file import file_values
 from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
+from fodc_protocol.lean import dataclass
 from fodc_protocol.options import (
     Address,
     Kind,
@@ -55,8 +56,6 @@ from fodc_protocol.options import (
     usage,
     wants_help,
 )
-
-# ruff: noqa: RUF009 - the calls beside the fields are their declarations
 
 ENVIRONMENT_PREFIX: Final = "FODC"
 PROGRAM: Final = "fodc-agent"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS as a client, by files that are read anew for each connection."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fodc_protocol.lean import dataclass
 
 if TYPE_CHECKING:
     import ssl

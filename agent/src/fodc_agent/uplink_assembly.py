@@ -4,7 +4,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace
 from fodc_agent.uplink.transfers import CaptureJobs
 from fodc_agent.version import VERSION
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
 

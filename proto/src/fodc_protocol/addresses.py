@@ -7,8 +7,9 @@ and not taken for the name of a host that nobody will ever find.
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 _NAME: Final = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,31}\.?", re.ASCII)
 _IPV6: Final = re.compile(r"(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,32})?", re.ASCII)

@@ -7,10 +7,11 @@ each side knows the offset at which to resume. Pure: writing the accepted bytes 
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import Final, TypeAlias
 
 from fodc_protocol.errors import ArtifactError, Reason
+from fodc_protocol.lean import dataclass
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -9,10 +9,10 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.redaction import redact_text, redact_value, takes_next
 
 ENVIRONMENT_PREFIX: Final = "BYDB_"

@@ -7,11 +7,11 @@ everything else about precedence, is the matter of `options`.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fodc_protocol.addresses import Address, AddressError, parse_endpoint, parse_listen_address
+from fodc_protocol.lean import dataclass
 from fodc_protocol.times import TimeError, parse_duration_s
 
 Value: TypeAlias = str | bool | int | float | tuple[str, ...] | Address | None

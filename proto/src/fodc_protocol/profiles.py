@@ -5,11 +5,11 @@ The one idea: one table answers for agent, proxy, client and custom resources al
 kind or another ceiling is one line here.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError
+from fodc_protocol.lean import dataclass
 
 
 class Profile(StrEnum):

@@ -7,10 +7,10 @@ filter and a node are brought to these words before they are compared.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.errors import BadRequestError, shown
+from fodc_protocol.lean import dataclass
 
 KNOWN_ROLES: Final = ("data", "liaison", "meta", "unspecified")
 KNOWN_TIERS: Final = ("hot", "warm", "cold")

@@ -2,7 +2,9 @@
 """The sources at work, on virtual time: pace, sharing, deadlines, isolation, end."""
 
 import asyncio
+import gc
 import importlib.util
+import weakref
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -152,6 +154,35 @@ def test_every_collection_begins_on_the_grid(interval, costs):
     virtual_time.run(main())
     assert [at % interval for at in source.calls] == [0.0] * len(source.calls)
     assert len(set(source.calls)) == len(source.calls)
+
+
+class Pages(Fake):
+    """A source of large readings."""
+
+    async def collect(self, at_ms):
+        await super().collect(at_ms)
+        page = {"a page"}  # a dict or bytes could not be watched
+        self.watched = [*getattr(self, "watched", ()), weakref.ref(page)]
+        return page
+
+
+@pytest.mark.parametrize(("ttl_s", "kept"), [(0.0, 0), (5.0, 1)])
+def test_a_page_is_kept_by_nobody_once_it_is_taken_unless_it_is_asked_for_in_between(ttl_s, kept):
+    source = Pages(ttl_s=ttl_s)
+
+    async def main():
+        async with bus(source) as one:
+
+            async def take(reading):
+                assert reading.payload == {"a page"}
+
+            one.kept.append(asyncio.create_task(one.keep("s", 1.0, take)))
+            await asyncio.sleep(2.5)
+            gc.collect()
+            alive = sum(watched() is not None for watched in source.watched)
+            return alive, len(source.watched), one.statistics()["s"].last_ok_age_s
+
+    assert virtual_time.run(main()) == (kept, 3, 0.5)
 
 
 def test_a_source_is_collected_for_one_only():

@@ -5,8 +5,9 @@ The one idea: after `threshold` failures in a row it opens for `base_s`; each fa
 the pause up to `cap_s`; one success closes it (T-WD-12, T-WD-13).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from fodc_protocol.lean import dataclass
 
 
 class BreakerState(StrEnum):

@@ -9,10 +9,10 @@ nothing else. Ticks lie on a grid; those that nobody could serve are passed over
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from fodc_agent.bus.breaker import Breaker, BreakerState
+from fodc_protocol.lean import dataclass
 
 _STOP_WITHIN_S: Final = 2.0
 _ERROR_LENGTH: Final = 300
@@ -27,7 +27,11 @@ class Source(Protocol):
 
     @property
     def ttl_s(self) -> float:
-        """How long a reading may answer demands that name no age of their own."""
+        """How long a reading may answer demands that name no age of their own.
+
+        0 for a source that is not asked in between: its readings, a page of 300 KiB among them,
+        are kept by nobody once they are taken.
+        """
 
     @property
     def timeout_s(self) -> float:
@@ -97,8 +101,9 @@ class _Desk:
     source: Source
     breaker: Breaker
     is_kept: bool = False
-    last: Reading | None = None
+    last_error: str | None = None
     last_ok: Reading | None = None
+    last_ok_s: float | None = None
     running: "asyncio.Task[Reading] | None" = None
     call: "asyncio.Task[object] | None" = None
     stuck: "asyncio.Task[object] | None" = None
@@ -157,6 +162,8 @@ class Coordinator:
                 if self._closing.is_set():
                     return
                 await take(reading)
+                # What is only taken goes, before the rest until the next tick.
+                del reading
             late_s = self._clock() - due_s - step_s
             due_s += step_s + max(0, math.ceil(late_s / interval_s)) * interval_s
             step_s = interval_s
@@ -213,8 +220,8 @@ class Coordinator:
             return self._error(desk, "the last collection ignored its deadline and still runs")
         if desk.running is None and not desk.breaker.allow(now_s):
             pause = desk.breaker.retry_in_s(now_s)
-            last = desk.last.error if desk.last else None
-            return self._error(desk, f"left alone for {pause:.1f} s after failures: {last}")
+            text = f"left alone for {pause:.1f} s after failures: {desk.last_error}"
+            return self._error(desk, text)
         return None
 
     async def _ended(self, desk: _Desk, running: "asyncio.Task[Reading]") -> Reading:
@@ -265,9 +272,10 @@ class Coordinator:
         call.cancel()
 
     def _publish(self, desk: _Desk, reading: Reading) -> None:
-        desk.last = reading
+        desk.last_error = reading.error
         if reading.ok:
-            desk.last_ok = reading
+            desk.last_ok = reading if desk.source.ttl_s > 0 else None
+            desk.last_ok_s = reading.taken_s
             desk.breaker.succeeded()
         else:
             desk.failures += 1
@@ -292,8 +300,8 @@ class Coordinator:
             collections_made=desk.made,
             failures=desk.failures,
             breaker=desk.breaker.state(now_s),
-            last_ok_age_s=None if desk.last_ok is None else desk.last_ok.age_s(now_s),
-            last_error=desk.last.error if desk.last else None,
+            last_ok_age_s=None if desk.last_ok_s is None else now_s - desk.last_ok_s,
+            last_error=desk.last_error,
         )
 
 

@@ -5,9 +5,10 @@ The one idea: a promise of room is a guess that may grow while the bytes come in
 near what the kind really takes: a profile of 4 KiB must not cost other evidence its place. Pure.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.profiles import Profile
 
 _KIB: Final = 1024

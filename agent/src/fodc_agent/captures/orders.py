@@ -8,7 +8,7 @@ more use for it, so giving the same order twice does nothing and asking for its 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias, assert_never
 
@@ -29,6 +29,7 @@ from fodc_agent.clocks import wall_ms
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason, advice
 from fodc_protocol.ids import CommandId, artifact_id
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT, CancelMode, StartCapture
 from fodc_protocol.profiles import parse_profile
 

@@ -5,12 +5,12 @@ The one idea: an end is one of three values, and whoever gets one must look whic
 went wrong looks like a success.
 """
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason
 from fodc_protocol.ids import checked_id
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.link.frames import CommandState
 from fodc_protocol.profiles import Profile, parse_profile

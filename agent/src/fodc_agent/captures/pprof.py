@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from fodc_agent.scraping.client import HttpClient
 from fodc_agent.scraping.faults import Fault, FetchError
 from fodc_protocol import pprof
 from fodc_protocol.errors import CorruptProfileError, ProfileTooLargeError, Reason, advice
+from fodc_protocol.lean import dataclass
 from fodc_protocol.profiles import Profile, ProfileFormat, pprof_target
 
 NODE_SLACK_S: Final = 15.0

@@ -6,8 +6,9 @@ lies on the disk is never above the quota. Evidence that nobody has fetched yet 
 ends without bytes and results that were read to their end. Pure: no file is touched here.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 SENDING_MS: Final = 60_000
 """How long after its last read a result counts as being on its way."""

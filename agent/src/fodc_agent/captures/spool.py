@@ -13,7 +13,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from fodc_agent.own_folder import make_own
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.ids import checked_id, is_id
+from fodc_protocol.lean import dataclass
 from fodc_protocol.profiles import Profile, parse_profile
 
 # Suffixes of our own: whatever else lies in the directory is never touched.

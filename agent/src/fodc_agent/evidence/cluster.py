@@ -6,9 +6,10 @@ so nothing is lost that is not known here, and nothing is built that is thrown a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.protobuf import Fields, message, messages, number, text
 from fodc_protocol.times import NANOS_PER_SECOND
 

@@ -10,13 +10,13 @@ import logging
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.evidence.panics import NoCrashError, crash_message
 from fodc_agent.lanes import Lane
+from fodc_protocol.lean import dataclass
 
 NEWEST: Final = 5
 """How many crashes are told, as by the existing agent."""

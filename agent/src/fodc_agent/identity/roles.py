@@ -6,8 +6,10 @@ both answer without one, and neither may overwrite what is known (W-17, §13.3).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
 # Numbers of banyandb.database.v1.Role.

@@ -8,9 +8,10 @@ a value of it. A series that misses `stale_after` scrapes goes stale: it leaves 
 
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import family_name
 from fodc_protocol.metrics.samples import Labels, MetricType, Series
 

@@ -12,13 +12,13 @@ import contextlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fodc_agent.own_folder import check_own, make_own
 from fodc_agent.recorder import journal_records as records
 from fodc_agent.recorder.journal_records import CorruptJournalError, Definition, Entry
+from fodc_protocol.lean import dataclass
 
 _SEGMENTS: Final = 4  # a full segment is this part of the bound
 _MAX_SEGMENTS: Final = 64

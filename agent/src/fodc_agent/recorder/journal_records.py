@@ -17,12 +17,12 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from fodc_agent.recorder import compression
 from fodc_agent.recorder.lines import Strings
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, MetricType, Series
 
 MAGIC: Final = b"FODCJRN1"

@@ -11,7 +11,6 @@ import logging
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
 
@@ -19,6 +18,7 @@ from fodc_agent.lanes import Lane
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.journal_records import Definition, Entry, JournaledRow
 from fodc_agent.recorder.recorder import Recorder
+from fodc_protocol.lean import dataclass
 
 _log: Final = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ dropped. Other backslash pairs in a value stay as they are, as prometheus_client
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, MetricType
 
 Strings: TypeAlias = dict[tuple[str, str], tuple[str, str]]

@@ -16,7 +16,6 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from fodc_agent.recorder.columns import NO_COLUMN, Columns
@@ -29,6 +28,7 @@ from fodc_agent.recorder.lines import (
     read_sample,
 )
 from fodc_agent.recorder.window import absent_row
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import component_base
 from fodc_protocol.metrics.samples import ABSENT, MetricType, Series
 

@@ -11,7 +11,6 @@ never steps and decides what is old.
 
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fodc_agent.recorder.journal_records import Definition
@@ -20,6 +19,7 @@ from fodc_agent.recorder.rendering import merge_sources
 from fodc_agent.recorder.restoration import Restoration
 from fodc_agent.recorder.track import PageReport, StoredRow, Track
 from fodc_agent.recorder.window import Picks, Window, absent_row
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Labels, Sample, Series
 

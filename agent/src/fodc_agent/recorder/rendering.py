@@ -8,9 +8,9 @@ role or tier costs new templates, no new columns.
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fodc_agent.recorder.columns import Columns, Family
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.grammar import format_value, sample_prefix
 from fodc_protocol.metrics.samples import Labels, Series

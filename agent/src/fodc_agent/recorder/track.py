@@ -8,13 +8,13 @@ of it or nothing of it (W-61).
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from fodc_agent.recorder.columns import NO_COLUMN, Columns
 from fodc_agent.recorder.lines import SkipReason
 from fodc_agent.recorder.parser import PageParser, ParsedPage, missing_columns
 from fodc_agent.recorder.rendering import Renderer, with_identity
 from fodc_agent.recorder.window import Window, absent_row
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Labels, Sample, Series, is_absent
 

@@ -11,10 +11,10 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_agent.recorder import compression
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import ABSENT
 
 _ABSENT_CELL: Final = array("d", [ABSENT])

@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -24,6 +23,7 @@ from fodc_agent.remote.targets import FOLDER, Target, Targets, parse_targets, se
 from fodc_agent.settings import Settings
 from fodc_agent.web.routes import Check
 from fodc_protocol.errors import FodcError
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 
 _log: Final = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ node that comes or goes seldom changes what the others have. A share that is too
 anything is no share: nodes beyond are told that there is no place for them.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 LEAST_WINDOW_BYTES: Final = 256 * 1024
 """What keeps the names of some hundred series and an hour of them."""

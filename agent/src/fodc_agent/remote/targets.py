@@ -8,7 +8,7 @@ that is no list of targets at all is broken as a whole.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,6 +16,7 @@ from fodc_agent.declaring import ROLES
 from fodc_agent.remote.shares import Share
 from fodc_agent.settings import Settings
 from fodc_protocol.errors import FodcError
+from fodc_protocol.lean import dataclass
 
 MOST_TARGETS: Final = 64
 FOLDER: Final = "targets"

@@ -2,7 +2,6 @@
 """One HTTP/2 connection as the client sees it, without I/O: it opens streams and is answered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.http2 import frames
@@ -19,6 +18,7 @@ from fodc_protocol.http2.frames import (
 from fodc_protocol.http2.headers import MOST_HEADER_BYTES, Fields
 from fodc_protocol.http2.side import CONNECTION_WINDOW, Side
 from fodc_protocol.http2.streams import Streams
+from fodc_protocol.lean import dataclass
 
 _GREETING: Final = (
     PREFACE

@@ -3,12 +3,12 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.rpc.line import Line
+from fodc_protocol.lean import dataclass
 
 if TYPE_CHECKING:
     import ssl

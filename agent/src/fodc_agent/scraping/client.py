@@ -10,7 +10,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ import h11
 
 from fodc_agent.addresses import NEXT_ADDRESS_S
 from fodc_agent.scraping.faults import Fault, FetchError
+from fodc_protocol.lean import dataclass
 from fodc_protocol.redaction import redact_foreign
 
 if TYPE_CHECKING:

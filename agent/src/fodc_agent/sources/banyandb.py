@@ -10,12 +10,13 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from fodc_agent.scraping.client import HttpClient, Response
 from fodc_agent.scraping.faults import Fault, FetchError, is_final, pause_before_retry_s
 from fodc_agent.sources.readings import gauge
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Sample
 from fodc_protocol.redaction import redact_foreign
 
@@ -70,7 +71,7 @@ class Scrape:
 class MetricsSource:
     """Scrapes one port; several ports are several sources, so a slow one delays no other."""
 
-    ttl_s: Final = 5.0
+    ttl_s: Final = 0.0
     timeout_s: Final = TOTAL_S + 1.0
 
     def __init__(

@@ -8,10 +8,10 @@ speaks for somebody counts, the strongest first. Who is still not alone is not g
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_agent.sources.readings import Gap, GapReason
+from fodc_protocol.lean import dataclass
 
 ROLE_WORDS: Final = ("data", "liaison", "standalone")
 _LIFECYCLE: Final = "lifecycle"

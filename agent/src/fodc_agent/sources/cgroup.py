@@ -96,7 +96,7 @@ class CgroupSource:
     """Reads the cgroup of the node's process."""
 
     name: Final = "cgroup"
-    ttl_s: Final = 5.0
+    ttl_s: Final = 0.0
     timeout_s: Final = 5.0
 
     def __init__(self, cgroup: NodeCgroup) -> None:

@@ -9,7 +9,7 @@ Either is taken only if it lists the node's pid; nothing is taken because it loo
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.procfs import CgroupPaths, parse_cgroup
 from fodc_agent.sources.readings import Gap, GapReason, gap_of, read_small
+from fodc_protocol.lean import dataclass
 
 _MAX_DIRECTORIES: Final = 20_000
 _RETRY_S: Final = 60.0

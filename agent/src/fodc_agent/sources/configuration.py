@@ -7,7 +7,6 @@ known value and says so, so that a busy node does not look like a changed one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.sources.procfs import parse_environ, split_nul
 from fodc_agent.sources.readings import Gap, gap_of, read_small
 from fodc_protocol.configuration import ConfigEntry, configuration_of
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link.frames import Condition
 
 _CMDLINE_BYTES: Final = 1 << 20

@@ -7,9 +7,10 @@ the limit then is nothing as well.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 # v1 writes "no limit" as the highest page-aligned number.
 _NO_LIMIT_V1: Final = 1 << 62

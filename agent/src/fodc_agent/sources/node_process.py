@@ -9,7 +9,6 @@ is read what `candidates` judges.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.sources.candidates import Candidate, Wanted, choose, place_of
 from fodc_agent.sources.procfs import Stat, parse_listeners, parse_stat, split_nul
 from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading, read_small
+from fodc_protocol.lean import dataclass
 
 _MAX_PROCESSES: Final = 20_000
 _SEARCH_PAUSE_S: Final = 5.0

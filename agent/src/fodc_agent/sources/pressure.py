@@ -5,7 +5,6 @@ The one idea: the node's own cgroup says it best; where it cannot be seen, the h
 the same about everybody, and the label `scope` says which of the two one is looking at.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import NodeCgroup
 from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
+from fodc_protocol.lean import dataclass
 
 STALLED: Final = counter(
     "fodc_node_pressure_seconds_total",
@@ -47,7 +47,7 @@ class PressureSource:
     """Reads the PSI files of the node's cgroup, else those of the host."""
 
     name: Final = "pressure"
-    ttl_s: Final = 5.0
+    ttl_s: Final = 0.0
     timeout_s: Final = 5.0
 
     def __init__(self, cgroup: NodeCgroup) -> None:

@@ -50,7 +50,7 @@ class ProcessSource:
     """Reads /proc/<pid> of the node's process."""
 
     name: Final = "process"
-    ttl_s: Final = 5.0
+    ttl_s: Final = 0.0
     timeout_s: Final = 5.0
 
     def __init__(

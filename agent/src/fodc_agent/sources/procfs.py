@@ -5,8 +5,9 @@ The one idea: pure functions from text to numbers, so that every odd line of eve
 literal in a test. They raise ValueError, IndexError or KeyError for what they do not know.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from fodc_protocol.lean import dataclass
 
 _LISTEN: Final = "0A"
 

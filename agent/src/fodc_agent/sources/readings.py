@@ -8,11 +8,12 @@ The one idea: a missing permission or file is a value beside the samples, and a 
 import errno
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _READ_BYTES: Final = 1 << 20

@@ -23,7 +23,7 @@ class SelfHealthSource:
     """Reads /proc/self and asks the agent's parts for their own counters."""
 
     name: Final = "agent"
-    ttl_s: Final = 5.0
+    ttl_s: Final = 0.0
     timeout_s: Final = 5.0
 
     def __init__(

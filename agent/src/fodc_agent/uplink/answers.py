@@ -10,10 +10,11 @@ import hashlib
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from fodc_protocol.errors import Reason
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Series

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
 from fodc_agent.uplink import codec
 from fodc_agent.uplink.pace import Pace
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import effects
 
 _log: Final = logging.getLogger(__name__)

@@ -4,9 +4,9 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link.backoff import reconnect_delay_s
 
 # A capture is waited for 30 s beyond its length, and a proxy that is replaced is away for up to 16:

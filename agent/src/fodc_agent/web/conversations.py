@@ -8,12 +8,12 @@ path means.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import h11
 
 from fodc_agent.web.replies import Reply, text_reply
+from fodc_protocol.lean import dataclass
 
 READ_BYTES: Final = 16 * 1024
 _REASONS: Final = {

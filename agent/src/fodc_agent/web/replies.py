@@ -2,9 +2,11 @@
 """What a route answers: a status, a content type and a body in pieces."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Final, TypeAlias
+
+from fodc_protocol.lean import dataclass
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"

@@ -3,10 +3,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from fodc_agent.web.replies import JSON, TEXT, Reply, Route
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.grammar import CONTENT_TYPE
 
 

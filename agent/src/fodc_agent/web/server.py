@@ -13,7 +13,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -24,6 +23,7 @@ from fodc_agent.web.conversations import READ_BYTES, Conversation, Limits
 from fodc_agent.web.replies import NOT_ALLOWED, NOT_FOUND, Reply, Route, primed, text_reply
 from fodc_protocol.addresses import Address
 from fodc_protocol.errors import FodcError
+from fodc_protocol.lean import dataclass
 
 _log: Final = logging.getLogger(__name__)
 

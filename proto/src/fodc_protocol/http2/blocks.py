@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Header blocks as they come: in one HEADERS frame, or with CONTINUATION frames behind it."""
 
-from dataclasses import dataclass
-
 from fodc_protocol.http2 import frames
 from fodc_protocol.http2.frames import BrokenConnectionError, Code, wrong
 from fodc_protocol.http2.headers import MOST_HEADER_BYTES, Fields, HeaderReader
+from fodc_protocol.lean import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a connection tells of its peer."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fodc_protocol.lean import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The streams of one connection: which are open, which have ended how, and their windows."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.http2.frames import (
@@ -11,6 +10,7 @@ from fodc_protocol.http2.frames import (
     BrokenStreamError,
     Code,
 )
+from fodc_protocol.lean import dataclass
 
 _MOST_REMEMBERED: Final = 64
 

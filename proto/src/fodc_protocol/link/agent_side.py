@@ -8,10 +8,11 @@ happen; it carries out the returned effects in their order.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 from fodc_protocol.errors import Reason
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import effects, frames
 from fodc_protocol.link.frames import CommandState, CommandUpdate
 

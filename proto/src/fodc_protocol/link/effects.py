@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a session asks its shell to do; a session never does anything itself."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 
 

@@ -7,11 +7,12 @@ them; the codecs of agent and proxy translate one into the other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import IntEnum
 from typing import TypeAlias
 
 from fodc_protocol.configuration import ConfigEntry
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Series
 

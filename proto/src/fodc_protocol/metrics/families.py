@@ -6,9 +6,9 @@ serves a page only groups families and joins bytes.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.grammar import format_value, metric_name, sample_prefix
 from fodc_protocol.metrics.samples import Labels, MetricType, Sample, Series, is_absent
 

@@ -8,9 +8,10 @@ that a node may export, so that rows of doubles can say "nothing here" without a
 import math
 import struct
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
+
+from fodc_protocol.lean import dataclass
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Label pairs (name, value) in the order in which they arrived."""

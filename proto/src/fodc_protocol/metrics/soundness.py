@@ -12,10 +12,11 @@ the values are numbers.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock, sample_names
 from fodc_protocol.metrics.grammar import is_metric_name, render_labels
 from fodc_protocol.metrics.samples import OWNED_BY_PROXY, Labels, with_identity

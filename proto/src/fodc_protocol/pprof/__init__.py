@@ -6,10 +6,10 @@ piece with little memory; `hottest` and `folded` answer "what is hot" without an
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_protocol.errors import CorruptProfileError
+from fodc_protocol.lean import dataclass
 from fodc_protocol.pprof.contents import MAX_FIELDS, MAX_PLAIN_BYTES, Contents, ValueType
 from fodc_protocol.pprof.reading import Budget, start_of
 from fodc_protocol.pprof.stacks import HotFunction, folded, hottest

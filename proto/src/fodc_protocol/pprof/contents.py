@@ -6,10 +6,11 @@ success that nobody can read. Only what was asked for is kept: to count needs li
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, TypeAlias
 
 from fodc_protocol.errors import CorruptProfileError, ProfileTooLargeError
+from fodc_protocol.lean import dataclass
 from fodc_protocol.pprof.reading import GZIP_MAGIC, Budget, start_of, top_fields
 from fodc_protocol.protobuf import CutError, WireError, read_field, signed, unpacked
 

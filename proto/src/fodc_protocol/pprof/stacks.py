@@ -5,9 +5,9 @@ The one idea: figures are those of `go tool pprof -top`, so that nobody needs Go
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.pprof.contents import MAX_PLAIN_BYTES, Contents
 from fodc_protocol.pprof.pruning import dropped_by, kept_stack, pruned_places
 

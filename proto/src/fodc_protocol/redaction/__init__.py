@@ -10,10 +10,10 @@ and the answer says which of them took something out.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.redaction.names import Meaning, is_secret_name
 from fodc_protocol.redaction.pairs import (
     flag_meaning,

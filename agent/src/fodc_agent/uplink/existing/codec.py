@@ -10,9 +10,9 @@ message with the generated classes, whose runtime would be 4 MiB.
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Series
 from fodc_protocol.protobuf import Fields, WireError, message, number, text, text_map, texts, varint
 
