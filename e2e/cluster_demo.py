@@ -172,12 +172,12 @@ def walk(made: Demo, downloads: Path, steps: Steps) -> int:
     """Do what the README shows; return the number of steps that failed."""
     plane = made.plane
     request = yaml.safe_load(EXAMPLE.read_text())
-    request["spec"]["captures"][0]["duration"] = f"{CPU_SECONDS}s"
+    request["spec"]["captures"][0]["durationSeconds"] = CPU_SECONDS
     name = request["metadata"]["name"]
     steps.say(f"a CPU profile of {CPU_SECONDS} s on request")
     failed = show(plane, "get", "fodcnodes") != 0
     failed += show(plane, "apply", "-f", "-", stdin=_yaml([request])) != 0
-    wait = ("wait", "--for=condition=Complete", "--timeout=40s", f"diagnosticrequest/{name}")
+    wait = ("wait", "--for=condition=Succeeded", "--timeout=40s", f"diagnosticrequest/{name}")
     failed += show(plane, *wait) != 0
     failed += show(plane, "get", "diagnosticrequests") != 0
     failed += show(plane, "get", "fodcnodes", "-o", "wide") != 0

@@ -22,7 +22,6 @@ NOT_CHECKED = (
 )
 CPU = {"type": "CPUProfile"}
 HEAP = {"type": "HeapSnapshot"}
-DURATION = "must be a duration such as 30s or 1m30s"
 NAMES = (
     "names of captures must differ; one without a name is called by its type, such as cpu, heap "
     "or heap-2"
@@ -30,6 +29,21 @@ NAMES = (
 LABEL_VALUE = (
     "must be a value of a label: letters, digits, '-', '_' and '.', a letter or digit at both ends"
 )
+
+
+def at_most(path: str, value: int, limit: int) -> str:
+    """What the server says of a number beyond its limit."""
+    return f"Invalid value: {value}: {path} in body should be less than or equal to {limit}"
+
+
+def at_least(path: str, value: int, limit: int) -> str:
+    """What the server says of a number below its limit."""
+    return f"Invalid value: {value}: {path} in body should be greater than or equal to {limit}"
+
+
+def in_words(path: str) -> str:
+    """What the server says of a text where a number belongs."""
+    return f'{path} in body must be of type integer: "string"'
 
 
 class Requests:
@@ -119,14 +133,14 @@ def test_the_shortest_request_gets_its_defaults(requests: Requests) -> None:
         "captures": [{"type": "CPUProfile"}],
         "execution": {
             "parallelism": 4,
-            "startDeadline": "5m",
-            "activeDeadline": "15m",
-            "targetTimeoutSlack": "30s",
+            "startDeadlineSeconds": 300,
+            "activeDeadlineSeconds": 900,
+            "targetTimeoutSlackSeconds": 30,
             "backoffLimit": 1,
             "failurePolicy": "Continue",
         },
-        "ttlAfterFinished": "24h",
-        "reason": "",
+        "ttlSecondsAfterFinished": 86400,
+        "purpose": "",
     }
 
 
@@ -139,10 +153,9 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         "expressions",
         {"target": {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}},
     ),
-    ("longest profile", {"captures": [{"type": "CPUProfile", "duration": "120s"}]}),
-    ("two units", {"captures": [{"type": "BlockProfile", "duration": "1m30s"}]}),
-    ("fraction", {"captures": [{"type": "ExecutionTrace", "duration": "1.5s"}]}),
-    ("shortest", {"captures": [{"type": "MutexProfile", "duration": "1000ms"}]}),
+    ("longest profile", {"captures": [{"type": "CPUProfile", "durationSeconds": 120}]}),
+    ("longest trace", {"captures": [{"type": "ExecutionTrace", "durationSeconds": 30}]}),
+    ("shortest", {"captures": [{"type": "MutexProfile", "durationSeconds": 1}]}),
     ("two of an instant type", {"captures": [HEAP, HEAP]}),
     ("a default name for itself", {"captures": [HEAP | {"name": "heap"}, HEAP]}),
     (
@@ -150,11 +163,11 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         {"captures": [HEAP | {"name": "cpu"}, CPU | {"name": "b"}]},
     ),
     ("gc", {"captures": [{"type": "HeapSnapshot", "heap": {"gc": True}}]}),
-    ("long life", {"ttlAfterFinished": "720h"}),
-    ("deadline as long as the capture", {"execution": {"activeDeadline": "30s"}}),
+    ("long life", {"ttlSecondsAfterFinished": 2592000}),
+    ("deadline as long as the capture", {"execution": {"activeDeadlineSeconds": 30}}),
     (
         "short deadline for what takes no time",
-        {"captures": [HEAP], "execution": {"activeDeadline": "1s"}},
+        {"captures": [HEAP], "execution": {"activeDeadlineSeconds": 1}},
     ),
 ]
 
@@ -240,33 +253,33 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "duration of an instant",
-        {"captures": [{"type": "HeapSnapshot", "duration": "10s"}]},
-        "spec.captures[0].duration",
+        {"captures": [{"type": "HeapSnapshot", "durationSeconds": 10}]},
+        "spec.captures[0].durationSeconds",
         "not allowed for HeapSnapshot: it is taken in an instant",
     ),
     (
         "too long a profile",
-        {"captures": [CPU | {"duration": "121s"}]},
-        "spec.captures[0].duration",
-        "must be at most 2m for CPUProfile",
+        {"captures": [CPU | {"durationSeconds": 121}]},
+        "spec.captures[0].durationSeconds",
+        at_most("spec.captures[0].durationSeconds", 121, 120),
     ),
     (
         "too long a trace",
-        {"captures": [{"type": "ExecutionTrace", "duration": "31s"}]},
-        "spec.captures[0].duration",
-        "must be at most 30s for ExecutionTrace",
+        {"captures": [{"type": "ExecutionTrace", "durationSeconds": 31}]},
+        "spec.captures[0].durationSeconds",
+        "must be at most 30 for ExecutionTrace",
     ),
     (
         "too short",
-        {"captures": [CPU | {"duration": "999ms"}]},
-        "spec.captures[0].duration",
-        "must be at least 1s",
+        {"captures": [CPU | {"durationSeconds": 0}]},
+        "spec.captures[0].durationSeconds",
+        at_least("spec.captures[0].durationSeconds", 0, 1),
     ),
     (
         "duration in words",
-        {"captures": [CPU | {"duration": "1 minute"}]},
-        "spec.captures[0].duration",
-        DURATION,
+        {"captures": [CPU | {"durationSeconds": "1 minute"}]},
+        "spec.captures[0].durationSeconds",
+        in_words("spec.captures[0].durationSeconds"),
     ),
     (
         "heap options of another type",
@@ -339,11 +352,16 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "a deadline in words",
-        {"execution": {"activeDeadline": "soon"}},
-        "spec.execution.activeDeadline",
-        DURATION,
+        {"execution": {"activeDeadlineSeconds": "soon"}},
+        "spec.execution.activeDeadlineSeconds",
+        in_words("spec.execution.activeDeadlineSeconds"),
     ),
-    ("a life in days", {"ttlAfterFinished": "1d"}, "spec.ttlAfterFinished", DURATION),
+    (
+        "a life in days",
+        {"ttlSecondsAfterFinished": "1d"},
+        "spec.ttlSecondsAfterFinished",
+        in_words("spec.ttlSecondsAfterFinished"),
+    ),
     (
         "a long word that means nothing",
         {"cancel": "StopEverything"},
@@ -361,41 +379,48 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "endless",
-        {"execution": {"activeDeadline": "3h"}},
-        "spec.execution.activeDeadline",
-        "must be 1s to 2h",
+        {"execution": {"activeDeadlineSeconds": 10800}},
+        "spec.execution.activeDeadlineSeconds",
+        at_most("spec.execution.activeDeadlineSeconds", 10800, 7200),
     ),
     (
         "deadline below the default duration",
-        {"execution": {"activeDeadline": "29s"}},
-        "spec.execution.activeDeadline",
+        {"execution": {"activeDeadlineSeconds": 29}},
+        "spec.execution.activeDeadlineSeconds",
         "must not be shorter than the longest capture",
     ),
     (
         "deadline below a given duration",
-        {"captures": [HEAP, CPU | {"duration": "40s"}], "execution": {"activeDeadline": "39s"}},
-        "spec.execution.activeDeadline",
+        {
+            "captures": [HEAP, CPU | {"durationSeconds": 40}],
+            "execution": {"activeDeadlineSeconds": 39},
+        },
+        "spec.execution.activeDeadlineSeconds",
         "must not be shorter than the longest capture",
     ),
     (
         "no time to start",
-        {"execution": {"startDeadline": "0s"}},
-        "spec.execution.startDeadline",
-        "must be 1s to 1h",
+        {"execution": {"startDeadlineSeconds": 0}},
+        "spec.execution.startDeadlineSeconds",
+        at_least("spec.execution.startDeadlineSeconds", 0, 1),
     ),
     (
         "endless slack",
-        {"execution": {"targetTimeoutSlack": "11m"}},
-        "spec.execution.targetTimeoutSlack",
-        "must be 1s to 10m",
+        {"execution": {"targetTimeoutSlackSeconds": 660}},
+        "spec.execution.targetTimeoutSlackSeconds",
+        at_most("spec.execution.targetTimeoutSlackSeconds", 660, 600),
     ),
-    ("short life", {"ttlAfterFinished": "59s"}, "spec.ttlAfterFinished", "must be 1m to 720h"),
-    ("long life", {"ttlAfterFinished": "721h"}, "spec.ttlAfterFinished", "must be 1m to 720h"),
     (
-        "durations that sum up beyond any number",
-        {"ttlAfterFinished": "99999h99999h99999h99999h"},
-        "spec.ttlAfterFinished",
-        "must be 1m to 720h",
+        "short life",
+        {"ttlSecondsAfterFinished": 59},
+        "spec.ttlSecondsAfterFinished",
+        at_least("spec.ttlSecondsAfterFinished", 59, 60),
+    ),
+    (
+        "long life",
+        {"ttlSecondsAfterFinished": 2_592_001},
+        "spec.ttlSecondsAfterFinished",
+        at_most("spec.ttlSecondsAfterFinished", 2_592_001, 2_592_000),
     ),
     (
         "cancel in small letters",
@@ -404,9 +429,9 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         'Unsupported value: "stop": supported values: "Stop", "Abort"',
     ),
     (
-        "long reason",
-        {"reason": "x" * 257},
-        "spec.reason",
+        "long purpose",
+        {"purpose": "x" * 257},
+        "spec.purpose",
         "Too long: may not be more than 256 bytes",
     ),
 ]
@@ -448,7 +473,9 @@ def test_a_field_of_a_later_version_is_named_by_kubectl(
 def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespace: str) -> None:
     document = yaml.safe_dump(
         resource(
-            "DiagnosticRequest", "long", spec={"target": {}, "captures": [CPU | {"duration": "3m"}]}
+            "DiagnosticRequest",
+            "long",
+            spec={"target": {}, "captures": [{"type": "ExecutionTrace", "durationSeconds": 31}]},
         )
     )
 
@@ -457,7 +484,10 @@ def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespac
     head, *causes = answer.stderr.splitlines()
     assert head == 'The DiagnosticRequest "long" is invalid: '
     assert sorted(causes) == [
-        '* spec.captures[0].duration: Invalid value: "object": must be at most 2m for CPUProfile',
+        (
+            '* spec.captures[0].durationSeconds: Invalid value: "object": '
+            "must be at most 30 for ExecutionTrace"
+        ),
         f'* spec.target: Invalid value: "object": {EMPTY_TARGET}',
     ]
 
@@ -471,11 +501,11 @@ def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespac
         ("target", {"target": {"all": False, "names": ["a"]}}),
         ("captures", {"captures": [HEAP]}),
         ("execution", {"execution": {"parallelism": 3}}),
-        ("reason", {"reason": "another"}),
+        ("purpose", {"purpose": "another"}),
     ],
 )
 def test_the_spec_cannot_change(requests: Requests, field: str, patch: object) -> None:
-    requests.create(name="one", reason="first")
+    requests.create(name="one", purpose="first")
 
     answer = requests.patch("one", {"spec": patch})
 
@@ -509,9 +539,9 @@ def test_cancel_goes_forward_only(requests: Requests) -> None:
 def test_the_life_after_the_end_can_change(requests: Requests) -> None:
     requests.create(name="one")
 
-    answer = requests.patch("one", {"spec": {"ttlAfterFinished": "2h"}})
+    answer = requests.patch("one", {"spec": {"ttlSecondsAfterFinished": 7200}})
 
-    assert (answer.status, answer.body["spec"]["ttlAfterFinished"]) == (200, "2h")
+    assert (answer.status, answer.body["spec"]["ttlSecondsAfterFinished"]) == (200, 7200)
 
 
 # ---- status, selection, reading --------------------------------------------------------------
@@ -558,11 +588,11 @@ def test_the_largest_status_is_accepted(requests: Requests) -> None:
         "sha256": "0" * 64,
         "format": "pprof",
         "samples": 1000,
-        "duration": "0.2s",
+        "elapsedMilliseconds": 200,
     }
-    results = [{"capture": f"heap-{at}", **result} for at in range(8)]
+    results = [{"captureName": f"heap-{at}", **result} for at in range(8)]
     targets = [
-        {"node": f"banyandb-data-hot-{at}", "phase": "Succeeded", "results": results}
+        {"nodeName": f"banyandb-data-hot-{at}", "phase": "Succeeded", "results": results}
         for at in range(256)
     ]
 
@@ -571,10 +601,10 @@ def test_the_largest_status_is_accepted(requests: Requests) -> None:
     assert answer.status == 200
 
 
-def test_waiting_for_complete_works(requests: Requests, control_plane: ControlPlane) -> None:
+def test_waiting_for_success_works(requests: Requests, control_plane: ControlPlane) -> None:
     requests.create(name="one")
     condition = {
-        "type": "Complete",
+        "type": "Succeeded",
         "status": "True",
         "lastTransitionTime": "2026-11-21T09:00:00Z",
         "reason": "Succeeded",
@@ -584,7 +614,7 @@ def test_waiting_for_complete_works(requests: Requests, control_plane: ControlPl
     namespace = requests.path.split("/")[-2]
 
     answer = control_plane.kubectl(
-        "wait", f"--namespace={namespace}", "--for=condition=Complete", "--timeout=5s", "diag/one"
+        "wait", f"--namespace={namespace}", "--for=condition=Succeeded", "--timeout=5s", "diag/one"
     )
 
     assert (answer.returncode, answer.stdout) == (
@@ -627,17 +657,9 @@ def nodes(control_plane: ControlPlane, namespace: str) -> Nodes:
     return Nodes(control_plane.api(), namespace)
 
 
-def test_a_node_is_named_like_its_pod(nodes: Nodes) -> None:
-    answer = nodes.create("a", {"podRef": {"name": "b"}})
-
-    assert refusal(answer) == [
-        ("<nil>", "spec.podRef.name must be metadata.name: a FodcNode is named like its pod")
-    ]
-
-
 def test_nodes_are_found_by_role_tier_phase_and_maintenance(nodes: Nodes) -> None:
     for name, maintenance in (("a", True), ("b", False)):
-        nodes.create(name, {"podRef": {"name": name}, "maintenance": maintenance})
+        nodes.create(name, {"maintenance": maintenance})
     status = {"phase": "Offline", "role": "Data", "tier": "hot"}
     nodes.api.merge(f"{nodes.path}/b/status", {"status": status})
 
@@ -647,7 +669,7 @@ def test_nodes_are_found_by_role_tier_phase_and_maintenance(nodes: Nodes) -> Non
 
 
 def test_a_node_is_deleted_at_once_although_no_operator_runs(nodes: Nodes) -> None:
-    nodes.create("a", {"podRef": {"name": "a"}})
+    nodes.create("a", {})
 
     nodes.api.delete(f"{nodes.path}/a")
 
@@ -682,7 +704,7 @@ def test_the_tables_show_what_people_look_for(control_plane: ControlPlane, names
         ["banyandb-data-hot-0", "Data", "hot", "Degraded"],
         ["0.1.0", "1"],
     )
-    assert " ".join(request_head) == "NAME CAPTURES PROGRESS PHASE CAUSE BYTES STARTED AGE"
+    assert " ".join(request_head) == "NAME CAPTURES PROGRESS PHASE REASON BYTES STARTED AGE"
     assert " ".join(request[:6]) == "cpu-of-the-hot-tier CPUProfile 2/2 Cancelled Cancelled 48211"
 
 
@@ -706,4 +728,4 @@ def test_explain_tells_the_accepted_words_and_what_they_mean(control_plane: Cont
     assert (
         "  type\t<string> -required-\n  enum: CPUProfile, HeapSnapshot, AllocationProfile" in text
     )
-    assert "  duration\t<string>\n    How long to sample, such as 30s, at least 1s." in text
+    assert "  durationSeconds\t<integer>\n    How long to sample. By default 30, and 5" in text

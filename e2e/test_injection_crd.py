@@ -76,10 +76,10 @@ def test_the_shortest_injection_gets_its_defaults(injections: Injections) -> Non
             },
             "captureQuota": "256Mi",
             "windowSize": "32Mi",
-            "logLevel": "info",
+            "logLevel": "Info",
         },
         "mode": "Auto",
-        "flavour": "basic",
+        "flavor": "Basic",
         "ptrace": False,
         "takeOver": False,
         "onError": "Admit",
@@ -112,7 +112,7 @@ def resources(kind: str, **content: str | int) -> dict[str, Any]:
 DIGEST = "sha256:" + "0a" * 32
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("expressions", {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}),
-    ("ptrace with ebpf", {"flavour": "ebpf", "ptrace": True}),
+    ("ptrace with ebpf", {"flavor": "EBPF", "ptrace": True}),
     ("short image", agent(image="fodc-agent")),
     ("image of a port", agent(image="localhost:5000/fodc/agent:0.1.0")),
     ("image by digest", agent(image=f"ghcr.io/a/b-c_d/agent:1@{DIGEST}")),
@@ -193,18 +193,18 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "spec.cluster",
         LABEL_VALUE,
     ),
-    ("ptrace alone", {"ptrace": True}, "spec.ptrace", "only with flavour ebpf, not with basic"),
+    ("ptrace alone", {"ptrace": True}, "spec.ptrace", "only with flavor EBPF, not with Basic"),
     (
         "ptrace with proc",
-        {"flavour": "proc", "ptrace": True},
+        {"flavor": "Process", "ptrace": True},
         "spec.ptrace",
-        "only with flavour ebpf, not with proc",
+        "only with flavor EBPF, not with Process",
     ),
     (
-        "flavour with a capital",
-        {"flavour": "Proc"},
-        "spec.flavour",
-        'Unsupported value: "Proc": supported values: "basic", "proc", "ebpf"',
+        "flavor in small letters",
+        {"flavor": "process"},
+        "spec.flavor",
+        'Unsupported value: "process": supported values: "Basic", "Process", "EBPF"',
     ),
     (
         "mode in small letters",
@@ -285,7 +285,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "loud",
         agent(logLevel="trace"),
         "spec.agent.logLevel",
-        'Unsupported value: "trace": supported values: "debug", "info", "warning", "error"',
+        'Unsupported value: "trace": supported values: "Debug", "Info", "Warning", "Error"',
     ),
     (
         "container with capitals",
@@ -388,7 +388,7 @@ def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespac
     assert head == 'The FodcInjection "wrong" is invalid: '
     assert sorted(causes) == [
         f'* spec.podSelector: Invalid value: "object": {EMPTY}',
-        '* spec.ptrace: Invalid value: "object": only with flavour ebpf, not with basic',
+        '* spec.ptrace: Invalid value: "object": only with flavor EBPF, not with Basic',
         f'* {MOUNT}: Invalid value: "string": {PATH}',
     ]
 
@@ -398,7 +398,7 @@ def test_what_a_person_reads_at_the_prompt(control_plane: ControlPlane, namespac
 
 def test_everything_can_change_later(injections: Injections) -> None:
     injections.create(name="one")
-    patch = {"spec": {"paused": True, "flavour": "proc", "agent": {"image": "agent:2"}}}
+    patch = {"spec": {"paused": True, "flavor": "Process", "agent": {"image": "agent:2"}}}
 
     answer = injections.api.merge(f"{injections.path}/one", patch)
 
@@ -452,10 +452,10 @@ def test_the_state_of_a_pod_is_one_that_people_know(injections: Injections) -> N
     ]
 
 
-def test_injections_are_found_by_cluster_and_flavour_and_nothing_else(
+def test_injections_are_found_by_cluster_and_flavor_and_nothing_else(
     injections: Injections,
 ) -> None:
-    injections.create(name="a", cluster="shop", flavour="ebpf")
+    injections.create(name="a", cluster="shop", flavor="EBPF")
     injections.create(name="b", cluster="shop")
     injections.create(name="c")
 
@@ -466,7 +466,7 @@ def test_injections_are_found_by_cluster_and_flavour_and_nothing_else(
     other = injections.api.get(f"{injections.path}?fieldSelector=spec.paused=true")
 
     assert found("spec.cluster=shop") == ["a", "b"]
-    assert found("spec.cluster=shop,spec.flavour=ebpf") == ["a"]
+    assert found("spec.cluster=shop,spec.flavor=EBPF") == ["a"]
     assert (other.status, other.message) == (400, "field label not supported: spec.paused")
 
 
@@ -513,10 +513,10 @@ def test_the_table_shows_what_people_look_for(
     wide_head, wide = rows(control_plane, namespace, "fodcinj", "-owide")
 
     assert " ".join(head) == (
-        "NAME CLUSTER FLAVOUR MATCHED INJECTED UP-TO-DATE MISSING READY WHY PAUSED AGE"
+        "NAME CLUSTER FLAVOR MATCHED INJECTED UP-TO-DATE MISSING READY WHY PAUSED AGE"
     )
     assert " ".join(row[:-1]) == (
-        "banyandb-takeover banyandb basic 4 2 2 2 True OlderThanPolicy false"
+        "banyandb-takeover banyandb Basic 4 2 2 2 True OlderThanPolicy false"
     )
     assert " ".join(wide_head[-2:]) == "FAILED AGE"
     assert wide[-2] == "0"
@@ -531,5 +531,5 @@ def test_explain_tells_the_accepted_words_and_what_they_mean(control_plane: Cont
     agent_text = control_plane.kubectl("explain", "fodcinj.spec.agent", check=True).stdout
 
     assert "  podSelector\t<Object> -required-\n    Labels that a pod of this namespace" in spec
-    assert "  flavour\t<string>\n  enum: basic, proc, ebpf\n    How much of the node" in spec
+    assert "  flavor\t<string>\n  enum: Basic, Process, EBPF\n    How much of the node" in spec
     assert "  captureQuota\t<Object>\n    Disk space of captures that wait" in agent_text

@@ -45,7 +45,7 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
     first = databases.status()
     assert "pods" not in first
 
-    databases.change_policy(flavour="proc")
+    databases.change_policy(flavor="Process")
     databases.wait_counts(3, 3, 0, 0, 0)
     changed = databases.status()
     assert changed["revision"] != first["revision"]
@@ -58,8 +58,8 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
     wait_for("paused", lambda: databases.condition("Ready") == ("False", "Paused"))
     head, line = table(databases)
     told = dict(zip(head, line, strict=True))
-    names = ("CLUSTER", "FLAVOUR", "MATCHED", "INJECTED", "UP-TO-DATE", "MISSING", "PAUSED")
-    assert [told[name] for name in names] == ["prod", "proc", "3", "3", "1", "0", "true"]
+    names = ("CLUSTER", "FLAVOR", "MATCHED", "INJECTED", "UP-TO-DATE", "MISSING", "PAUSED")
+    assert [told[name] for name in names] == ["prod", "Process", "3", "3", "1", "0", "true"]
     labels = f'namespace="{databases.namespace}",policy="banyandb"'
     pods = "fodc_operator_injection_pods{" + labels + ',state="OutOfDate"}'
     assert metric(site.operator, pods) == 2

@@ -216,7 +216,7 @@ def test_a_pod_that_cannot_have_an_agent_says_why_and_a_policy_may_refuse_it(
     control_plane: ControlPlane, injecting: Injecting
 ) -> None:
     plane, namespace = control_plane, injecting.namespace
-    wrong = database_pod("wrong", **{"fodc.banyandb.dev/flavour": "everything"})
+    wrong = database_pod("wrong", **{"fodc.banyandb.dev/flavor": "everything"})
     made = create(plane, namespace, wrong)
     assert agents(made) == 0
     assert made["metadata"]["annotations"][NOT_INJECTED].startswith("BadAnnotation: ")

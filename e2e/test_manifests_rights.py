@@ -46,7 +46,7 @@ def shared(installed: ControlPlane) -> tuple[ControlPlane, str]:
         collection(namespace, "fodcnodes"),
         collection(namespace, "diagnosticrequests"),
     )
-    node = resource("FodcNode", "node-0", spec={"podRef": {"name": "node-0"}})
+    node = resource("FodcNode", "node-0", spec={})
     spec = {"target": {"all": True}, "captures": [{"type": "CPUProfile"}]}
     assert installed.api().create(nodes, node).status == 201
     request = resource("DiagnosticRequest", "old", spec=spec)

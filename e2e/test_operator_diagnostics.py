@@ -30,8 +30,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) 
 @pytest.fixture(scope="module", autouse=True)
 def short_lived(site: Site) -> dict[str, Any]:
     """Status of a request with the shortest time to live: a minute, which passes meanwhile."""
-    site.apply("short-lived", ttlAfterFinished="1m")
-    site.wait("short-lived", "Complete")
+    site.apply("short-lived", ttlSecondsAfterFinished=60)
+    site.wait("short-lived", "Succeeded")
     return site.status("short-lived")
 
 
@@ -39,8 +39,8 @@ def short_lived(site: Site) -> dict[str, Any]:
 
 
 def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
-    site.apply("cpu", captures=[{"type": "CPUProfile", "duration": "2s"}], reason="a test")
-    site.wait("cpu", "Complete")
+    site.apply("cpu", captures=[{"type": "CPUProfile", "durationSeconds": 2}], purpose="a test")
+    site.wait("cpu", "Succeeded")
     status = site.status("cpu")
     (target,) = status["targets"]
     (result,) = target["results"]
@@ -50,8 +50,8 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
     assert status["progress"] == "1/1"
     assert status["captures"] == "CPUProfile"
     assert status["artifacts"] == {"count": 1, "bytes": len(body)}
-    assert (target["node"], target["role"], target["phase"]) == ("pod-0", "Data", "Succeeded")
-    assert result["capture"] == "cpu"
+    assert (target["nodeName"], target["role"], target["phase"]) == ("pod-0", "Data", "Succeeded")
+    assert result["captureName"] == "cpu"
     assert result["sizeBytes"] == len(body)
     assert result["sha256"] == hashlib.sha256(body).hexdigest()
     assert result["samples"] == pprof.inspect(body).samples > 0
@@ -59,7 +59,7 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
         "Accepted": ("True", "Valid"),
         "TargetsResolved": ("True", "Resolved"),
         "Started": ("True", "Captures"),
-        "Complete": ("True", "Succeeded"),
+        "Succeeded": ("True", "Succeeded"),
         "Finished": ("True", "Succeeded"),
     }
     operators.wait_for("its events", lambda: len(site.events("cpu")) == 3)
@@ -70,7 +70,7 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
 
 def test_the_table_of_requests_tells_what_matters(site: Site) -> None:
     site.apply("table", target={"all": True}, captures=[{"type": "GoroutineDump"}])
-    site.wait("table", "Complete")
+    site.wait("table", "Succeeded")
     head, row = site.kubectl("get", "diag", "table").splitlines()
     assert head.split()[:4] == ["NAME", "CAPTURES", "PROGRESS", "PHASE"]
     assert row.split()[:4] == ["table", "GoroutineDump", "2/2", "Succeeded"]
@@ -80,8 +80,8 @@ def test_a_selector_chooses_by_labels_of_the_fodcnode(site: Site) -> None:
     site.kubectl("label", "--overwrite", "fodcnode", "pod-1", "example.org/shift=night")
     selector = {"matchLabels": {"example.org/shift": "night"}}
     site.apply("labels", target={"selector": selector})
-    site.wait("labels", "Complete")
-    assert [one["node"] for one in site.status("labels")["targets"]] == ["pod-1"]
+    site.wait("labels", "Succeeded")
+    assert [one["nodeName"] for one in site.status("labels")["targets"]] == ["pod-1"]
 
 
 def test_a_named_node_that_the_selector_excludes_is_reported(site: Site) -> None:
@@ -97,9 +97,9 @@ def test_a_named_node_that_the_selector_excludes_is_reported(site: Site) -> None
 def test_roles_and_several_captures_give_one_result_each(site: Site) -> None:
     captures = [{"type": "HeapSnapshot"}, {"type": "HeapSnapshot", "heap": {"gc": True}}]
     site.apply("heaps", target={"roles": ["Data"]}, captures=captures)
-    site.wait("heaps", "Complete")
+    site.wait("heaps", "Succeeded")
     status = site.status("heaps")
-    names = [[one["capture"] for one in target["results"]] for target in status["targets"]]
+    names = [[one["captureName"] for one in target["results"]] for target in status["targets"]]
     assert names == [["heap", "heap-2"], ["heap", "heap-2"]]
     assert status["artifacts"]["count"] == 4
 
@@ -112,8 +112,8 @@ def test_a_name_that_is_not_there_fails_and_says_so(site: Site) -> None:
     status = site.ended("nobody")
     assert (status["phase"], status["reason"]) == ("Failed", "NoTargets")
     assert status["message"] == "none of the named nodes is there: pod-9"
-    assert conditions(status)["Failed"] == ("True", "NoTargets")
-    assert conditions(status)["Complete"] == ("False", "NoTargets")
+    assert conditions(status)["Finished"] == ("True", "Failed")
+    assert conditions(status)["Succeeded"] == ("False", "NoTargets")
 
 
 def test_a_request_never_reaches_into_another_namespace(site: Site) -> None:
@@ -140,7 +140,7 @@ def test_pods_of_one_name_in_two_namespaces_are_captured_at_the_same_time(site: 
         "the twin is Online",
         lambda: operators.phases(site.plane, elsewhere) == {"pod-0": "Online"},
     )
-    captures = [{"type": "CPUProfile", "duration": "3s"}]
+    captures = [{"type": "CPUProfile", "durationSeconds": 3}]
     spec = {"target": {"names": ["pod-0"]}, "captures": captures}
     path = installing.collection(elsewhere, "diagnosticrequests")
     made = site.plane.api().create(
@@ -173,23 +173,22 @@ def test_pods_of_one_name_in_two_namespaces_are_captured_at_the_same_time(site: 
 )
 def test_a_running_capture_is_cancelled(site: Site, mode: str, reason: str) -> None:
     name = f"cancel-{mode.lower()}"
-    site.apply(name, captures=[{"type": "CPUProfile", "duration": "60s"}])
+    site.apply(name, captures=[{"type": "CPUProfile", "durationSeconds": 60}])
     site.until(name, lambda status: status.get("phase") == "Running")
     began = time.monotonic()
     patch = json.dumps({"spec": {"cancel": mode}})
     site.kubectl("patch", "diagnosticrequest", name, "--type=merge", f"--patch={patch}")
-    site.wait(name, "Cancelled")
+    site.wait(name, "Finished")
     status = site.ended(name)
     assert (status["phase"], status["reason"]) == ("Cancelled", reason)
-    assert conditions(status)["Cancelled"] == ("True", mode)
-    assert conditions(status)["Complete"] == ("False", mode)
-    assert "Failed" not in conditions(status)
+    assert conditions(status)["Finished"] == ("True", "Cancelled")
+    assert conditions(status)["Succeeded"] == ("False", mode)
     assert status["observedGeneration"] == 2
     assert time.monotonic() - began < 25
 
 
 def test_deleting_a_running_request_aborts_it(site: Site) -> None:
-    site.apply("deleted", captures=[{"type": "CPUProfile", "duration": "60s"}])
+    site.apply("deleted", captures=[{"type": "CPUProfile", "durationSeconds": 60}])
     identifier = site.until("deleted", lambda one: one.get("phase") == "Running")["requestID"]
     site.kubectl("delete", "diagnosticrequest", "deleted", "--timeout=5s")
 
@@ -203,10 +202,10 @@ def test_deleting_a_running_request_aborts_it(site: Site) -> None:
 
 
 def test_a_killed_operator_goes_on_and_captures_once(site: Site) -> None:
-    site.apply("killed", captures=[{"type": "CPUProfile", "duration": "6s"}])
+    site.apply("killed", captures=[{"type": "CPUProfile", "durationSeconds": 6}])
     site.until("killed", lambda status: status.get("phase") == "Running")
     site.kill_operator()
-    site.wait("killed", "Complete")
+    site.wait("killed", "Succeeded")
     status = site.status("killed")
     (target,) = status["targets"]
     (result,) = target["results"]
@@ -219,7 +218,7 @@ def test_a_killed_operator_goes_on_and_captures_once(site: Site) -> None:
 
 
 def test_a_request_that_was_deleted_while_no_operator_ran_is_aborted(site: Site) -> None:
-    site.apply("orphan", captures=[{"type": "CPUProfile", "duration": "60s"}])
+    site.apply("orphan", captures=[{"type": "CPUProfile", "durationSeconds": 60}])
     identifier = site.until("orphan", lambda one: one.get("phase") == "Running")["requestID"]
     port = int(site.operator.grpc.rsplit(":", 1)[1])
     site.operator.kill()
@@ -238,7 +237,7 @@ def test_a_request_made_while_no_operator_ran_is_done(site: Site) -> None:
     site.operator.kill()
     site.apply("early", target={"all": True})
     site.operator = site.start_operator(port)
-    site.wait("early", "Complete")
+    site.wait("early", "Succeeded")
     status = site.status("early")
     assert (status["phase"], status["progress"]) == ("Succeeded", "2/2")
 
@@ -248,7 +247,7 @@ def test_a_restart_of_the_api_server_changes_nothing(site: Site) -> None:
 
     On a slow machine the restart outlasts the lease: then the operator ends and is started again.
     """
-    site.apply("restarted", captures=[{"type": "CPUProfile", "duration": "3s"}])
+    site.apply("restarted", captures=[{"type": "CPUProfile", "durationSeconds": 3}])
     site.until("restarted", lambda status: status.get("phase") == "Running")
     site.plane.restart_apiserver()
 
@@ -257,9 +256,9 @@ def test_a_restart_of_the_api_server_changes_nothing(site: Site) -> None:
         return site.phase("restarted") in ENDED
 
     operators.wait_for("it ends", has_ended, 40)
-    site.wait("restarted", "Complete")
+    site.wait("restarted", "Succeeded")
     site.apply("after", target={"names": ["pod-1"]})
-    site.wait("after", "Complete")
+    site.wait("after", "Succeeded")
     assert site.status("restarted")["targets"][0]["attempts"] == 1
 
 
@@ -270,7 +269,7 @@ def test_an_ended_request_goes_when_its_time_is_over_and_its_artifact_stays(
     """Artifacts have a retention of their own; the operator was killed in between."""
     (result,) = short_lived["targets"][0]["results"]
     ended_ms, expires_ms = (
-        parse_rfc3339_ms(short_lived[at]) for at in ("completionTime", "expiresAt")
+        parse_rfc3339_ms(short_lived[at]) for at in ("completionTime", "expirationTime")
     )
     assert expires_ms - ended_ms == 60_000
     left_s = expires_ms / 1000 - time.time()
@@ -285,13 +284,13 @@ def test_an_ended_request_goes_when_its_time_is_over_and_its_artifact_stays(
 
 
 def test_lost_data_is_told_as_it_is(site: Site) -> None:
-    site.apply("lost", captures=[{"type": "CPUProfile", "duration": "30s"}])
+    site.apply("lost", captures=[{"type": "CPUProfile", "durationSeconds": 30}])
     site.until("lost", lambda status: status.get("phase") == "Running")
     site.kill_operator(lose_data=True)
     status = site.ended("lost")
     assert (status["phase"], status["reason"]) == ("Failed", "ProxyRestarted")
     assert conditions(status)["Started"] == ("True", "Captures")
-    assert conditions(status)["Failed"] == ("True", "ProxyRestarted")
+    assert conditions(status)["Succeeded"] == ("False", "ProxyRestarted")
     assert [(one["phase"], one["reason"]) for one in status["targets"]] == [
         ("Failed", "ProxyRestarted")
     ]
@@ -300,7 +299,7 @@ def test_lost_data_is_told_as_it_is(site: Site) -> None:
 
 def test_the_operator_counts_what_it_did(site: Site) -> None:
     site.apply("counted")
-    site.wait("counted", "Complete")
+    site.wait("counted", "Succeeded")
     # It is counted once the status is written, which kubectl may see first.
     heaps = 'fodc_operator_capture_bytes_total{profile="heap"'
     operators.wait_for("it is counted", lambda: operators.metric(site.operator, heaps) > 0)

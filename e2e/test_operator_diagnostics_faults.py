@@ -58,7 +58,7 @@ def stored(site: Site, status: dict[str, Any]) -> list[str]:
 
 def assert_done_once(site: Site, name: str) -> None:
     """One attempt, one artifact that can be fetched, and a status that tells all of it."""
-    site.wait(name, "Complete")
+    site.wait(name, "Succeeded")
     status = site.until(name, lambda one: bool(one.get("targets")))
     (target,) = status["targets"]
     (result,) = target["results"]
@@ -75,14 +75,14 @@ def assert_done_once(site: Site, name: str) -> None:
         "cancelled": 0,
     }
     assert status["artifacts"] == {"count": 1, "bytes": len(body)}
-    assert (target["node"], target["phase"], target["attempts"]) == ("pod-0", "Succeeded", 1)
+    assert (target["nodeName"], target["phase"], target["attempts"]) == ("pod-0", "Succeeded", 1)
     assert result["sha256"] == hashlib.sha256(body).hexdigest()
     assert stored(site, status) == [result["artifactID"]]
     assert conditions(status) == {
         "Accepted": ("True", "Valid"),
         "TargetsResolved": ("True", "Resolved"),
         "Started": ("True", "Captures"),
-        "Complete": ("True", "Succeeded"),
+        "Succeeded": ("True", "Succeeded"),
         "Finished": ("True", "Succeeded"),
     }
     operators.wait_for("its last event", lambda: "Succeeded" in site.events(name))
@@ -113,7 +113,7 @@ def test_a_request_is_done_once_when_its_first_status_is_refused(
     name = f"first-{refusal}"
     fault = refusing(site, name, refusal)
     spoiled.faults.append(fault)
-    site.apply(name, captures=[{"type": "CPUProfile", "duration": "1s"}])
+    site.apply(name, captures=[{"type": "CPUProfile", "durationSeconds": 1}])
     assert_done_once(site, name)
     assert fault.times == 0
 
@@ -126,7 +126,7 @@ def test_a_request_is_done_once_when_its_last_status_is_refused(
     name = f"last-{refusal}"
     fault = refusing(site, name, refusal, body="completionTime")
     spoiled.faults.append(fault)
-    site.apply(name, captures=[{"type": "CPUProfile", "duration": "1s"}])
+    site.apply(name, captures=[{"type": "CPUProfile", "durationSeconds": 1}])
     assert_done_once(site, name)
     assert fault.times == 0
 
@@ -147,7 +147,7 @@ def test_a_request_is_done_once_when_its_events_are_refused(
 ) -> None:
     faults = [Fault(500, "POST", "/events", times=2), Fault(409, "POST", "/events", times=1)]
     spoiled.faults += faults
-    site.apply("uneventful", captures=[{"type": "CPUProfile", "duration": "1s"}])
+    site.apply("uneventful", captures=[{"type": "CPUProfile", "durationSeconds": 1}])
     assert_done_once(site, "uneventful")
     assert [fault.times for fault in faults] == [0, 0]
 
@@ -160,7 +160,7 @@ def test_a_running_request_is_done_once_when_every_watch_breaks(
     site: Site, spoiled: FaultyServer, expired: int
 ) -> None:
     name = f"running-{expired}"
-    site.apply(name, captures=[{"type": "CPUProfile", "duration": "3s"}])
+    site.apply(name, captures=[{"type": "CPUProfile", "durationSeconds": 3}])
     site.until(name, is_running)
     spoiled.expired_watches = expired
     assert operators.wait_for("a watch", spoiled.cut_watches) >= 1
@@ -173,7 +173,7 @@ def test_what_is_asked_while_the_watch_is_broken_is_done_once(
     site: Site, spoiled: FaultyServer, expired: int
 ) -> None:
     asked = f"asked-{expired}"
-    site.apply("long", captures=[{"type": "CPUProfile", "duration": "60s"}])
+    site.apply("long", captures=[{"type": "CPUProfile", "durationSeconds": 60}])
     site.until("long", is_running)
     spoiled.expired_watches = expired
     assert operators.wait_for("a watch", spoiled.cut_watches) >= 1

@@ -151,7 +151,7 @@ def test_a_capture_is_neither_lost_nor_doubled_when_its_leader_is_killed(
     wait_for("mirrored", lambda: agent_id(control_plane, namespace))
     spec = {
         "target": {"names": ["data-0"]},
-        "captures": [{"type": "CPUProfile", "duration": "8s"}],
+        "captures": [{"type": "CPUProfile", "durationSeconds": 8}],
     }
     request = installing.resource("DiagnosticRequest", "survivor", spec=spec)
     told = ("--namespace", namespace)

@@ -129,7 +129,7 @@ def test_a_node_belongs_to_its_stateful_set_and_is_collected_with_it(
                 "uid": made.body["metadata"]["uid"],
             }
         ]
-        assert found["spec"]["podRef"]["uid"] == api.get(pod).body["metadata"]["uid"]
+        assert found["status"]["podRef"]["uid"] == api.get(pod).body["metadata"]["uid"]
     wait_for("offline", lambda: all_are(control_plane, namespace, "Offline", 1))
     assert api.delete(f"{sets}/pod").status == 200
     wait_for("collected", lambda: nodes(control_plane, namespace) == {}, 30)

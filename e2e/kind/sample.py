@@ -49,7 +49,7 @@ def injection(**spec: Any) -> dict[str, Any]:
 
 def cpu_profile(node: str) -> dict[str, Any]:
     """Return the request for two seconds of CPU of a node."""
-    captures = [{"type": "CPUProfile", "duration": "2s"}]
+    captures = [{"type": "CPUProfile", "durationSeconds": 2}]
     return resource(
         "DiagnosticRequest", "cpu", spec={"target": {"names": [node]}, "captures": captures}
     )

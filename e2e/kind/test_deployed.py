@@ -93,7 +93,7 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
     node = f"{sample.NAME}-0"
     site.kubectl("wait", "--for=jsonpath={.status.phase}=Online", f"fodcnode/{node}", PATIENCE)
     site.apply(sample.cpu_profile(node))
-    site.kubectl("wait", "--for=condition=Complete", "diagnosticrequest/cpu", PATIENCE)
+    site.kubectl("wait", "--for=condition=Succeeded", "diagnosticrequest/cpu", PATIENCE)
     (target,) = site.read("diagnosticrequest", "cpu")["status"]["targets"]
     (result,) = target["results"]
 

@@ -237,7 +237,7 @@ def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
     status = installed.read(where, "fodcnode", "missed-0")["status"]
     false = [(one["type"], one["reason"]) for one in status["conditions"] if is_false(one)]
     assert status["attachment"] == "Remote"
-    assert false == [("AgentReady", "Remote"), ("AgentInPod", "Remote")]
+    assert false == [("Ready", "Remote"), ("AgentInPod", "Remote")]
 
 
 def test_the_small_overlay_does_the_same_in_one_pod(installed: Machine, tmp_path: Path) -> None:
@@ -321,11 +321,11 @@ def secret(name: str, content: dict[str, str]) -> dict[str, Any]:
 
 def profile(machine: Machine, name: str) -> dict[str, Any]:
     """Ask for a CPU profile as the example does, wait for its end and return its result."""
-    spec = {"target": {"names": [POD]}, "captures": [{"type": "CPUProfile", "duration": "2s"}]}
+    spec = {"target": {"names": [POD]}, "captures": [{"type": "CPUProfile", "durationSeconds": 2}]}
     body = resource("DiagnosticRequest", name, spec=spec)
     body["metadata"]["namespace"] = NAMESPACE
     machine.apply(body)
-    machine.wait(f"diagnosticrequest/{name}", "condition=Complete", NAMESPACE)
+    machine.wait(f"diagnosticrequest/{name}", "condition=Succeeded", NAMESPACE)
     (result,) = results(machine, name)
     return result
 

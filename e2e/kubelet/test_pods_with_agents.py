@@ -39,8 +39,8 @@ BPF_AND_PERFMON = 1 << 39 | 1 << 38
 MIB = 1024 * 1024
 TOKEN_DIRECTORY = "/run/secrets/kubernetes.io/serviceaccount"
 """Where it is mounted: in the image /var/run is a link, which would lead to the host's /run."""
-FLAVOUR = "fodc.banyandb.dev/flavour"
-USED_FLAVOUR = "fodc.banyandb.dev/used-flavour"
+FLAVOR = "fodc.banyandb.dev/flavor"
+USED_FLAVOR = "fodc.banyandb.dev/used-flavor"
 NOT_INJECTED = "fodc.banyandb.dev/not-injected"
 NOTE = "fodc.banyandb.dev/note"
 CRASHES = "/tmp/crash"
@@ -62,9 +62,9 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     shared = {"name": "crash", "mountPath": CRASHES, "sizeLimit": "16Mi"}
     with site.running_operator(tmp_path_factory.mktemp("operator"), machine) as operator:
         restricted = site.new_site(
-            machine, operator, "restricted", flavour="proc", sharedDirectories=[shared]
+            machine, operator, "restricted", flavor="Process", sharedDirectories=[shared]
         )
-        privileged = site.new_site(machine, operator, "privileged", flavour="ebpf")
+        privileged = site.new_site(machine, operator, "privileged", flavor="EBPF")
         broken = site.new_site(
             machine,
             operator,
@@ -74,8 +74,8 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         broken.apply(databases.stateful_set("first"))
         restricted.apply(
             databases.stateful_set("proc"),
-            databases.stateful_set("basic", annotations={FLAVOUR: "basic"}),
-            databases.stateful_set("modest", annotations={FLAVOUR: "ebpf"}),
+            databases.stateful_set("basic", annotations={FLAVOR: "Basic"}),
+            databases.stateful_set("modest", annotations={FLAVOR: "EBPF"}),
             databases.stateful_set("brief"),
             databases.stateful_set("spared"),
             databases.stateful_set("hungry", memory="48Mi"),
@@ -135,9 +135,9 @@ def test_a_database_gets_its_agent_which_registers(here: Site, name: str) -> Non
 
     assert pod.is_running(AGENT)
     assert pod.is_running(CONTAINER)
-    assert node["spec"]["podRef"] == {"name": name, "uid": pod.body["metadata"]["uid"]}
+    assert node["status"]["podRef"] == {"name": name, "uid": pod.body["metadata"]["uid"]}
     assert (node["status"]["role"], node["status"]["tier"]) == ("Data", "hot")
-    assert node["status"]["kubernetesNode"] == "node-0"
+    assert node["status"]["kubernetesNodeName"] == "node-0"
     assert {one["host"] for one in node["status"]["addresses"]} == {pod.ip}
 
 
@@ -232,13 +232,13 @@ def test_a_cpu_profile_asked_for_by_kubectl_arrives(here: Site) -> None:
     names = ["proc-0", "basic-0"]
     for name in names:
         wait_online(here, name)
-    captures = [{"type": "CPUProfile", "duration": "3s"}]
-    spec = {"target": {"names": names}, "captures": captures, "reason": "a test"}
+    captures = [{"type": "CPUProfile", "durationSeconds": 3}]
+    spec = {"target": {"names": names}, "captures": captures, "purpose": "a test"}
     here.apply(installing.resource("DiagnosticRequest", "cpu", spec=spec))
-    here.kubectl("wait", "--for=condition=Complete", "--timeout=40s", "diagnosticrequest/cpu")
+    here.kubectl("wait", "--for=condition=Succeeded", "--timeout=40s", "diagnosticrequest/cpu")
 
     targets = here.read("diagnosticrequests", "cpu")["status"]["targets"]
-    results = {target["node"]: target["results"][0] for target in targets}
+    results = {target["nodeName"]: target["results"][0] for target in targets}
     assert sorted(results) == sorted(names)
     for result in results.values():
         profile = here.get(result["downloadPath"])
@@ -371,7 +371,7 @@ def is_blocked(pod: Pod) -> bool:
 # ---- how much the agent sees and may ----------------------------------------------------------
 
 
-def test_the_flavour_proc_sees_the_process_and_its_cgroup_as_the_databases_user(
+def test_the_flavor_proc_sees_the_process_and_its_cgroup_as_the_databases_user(
     here: Site,
 ) -> None:
     pod = here.pod("proc-0")
@@ -390,28 +390,28 @@ def test_the_flavour_proc_sees_the_process_and_its_cgroup_as_the_databases_user(
     assert status_of(agent, "NoNewPrivs") == "1"
 
 
-def test_the_flavour_basic_names_what_it_does_not_see(here: Site) -> None:
+def test_the_flavor_basic_names_what_it_does_not_see(here: Site) -> None:
     wait_points(here, "basic-0", UP_TIME)
     found = capabilities(here, "basic-0")
 
     assert found["CPUProfile"] == ("Supported", "")
-    assert found["process"] == ("Unsupported", "FlavourBasic")
-    assert found["cgroup"] == ("Unsupported", "FlavourBasic")
-    assert found["kernel"] == ("Unsupported", "FlavourBasic")
+    assert found["process"] == ("Unsupported", "FlavorBasic")
+    assert found["cgroup"] == ("Unsupported", "FlavorBasic")
+    assert found["kernel"] == ("Unsupported", "FlavorBasic")
     assert here.window("basic-0").of(STARTED) == []
 
 
-def test_a_flavour_that_the_namespace_does_not_admit_becomes_the_best_that_it_does(
+def test_a_flavor_that_the_namespace_does_not_admit_becomes_the_best_that_it_does(
     here: Site,
 ) -> None:
     pod = here.pod("modest-0")
 
-    assert pod.annotation(USED_FLAVOUR) == "proc"
-    assert "ebpf" in pod.annotation(NOTE)
+    assert pod.annotation(USED_FLAVOR) == "Process"
+    assert "EBPF" in pod.annotation(NOTE)
     assert int(status_of(pod.process(AGENT), "CapEff"), 16) == 0
 
 
-def test_the_flavour_ebpf_has_two_capabilities_and_no_other(sites: Sites) -> None:
+def test_the_flavor_ebpf_has_two_capabilities_and_no_other(sites: Sites) -> None:
     here = sites.privileged
     pod = here.pod("ebpf-0")
     agent = pod.process(AGENT)

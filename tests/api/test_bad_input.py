@@ -39,7 +39,7 @@ def refused(body, kind=RequestSpec):
 def test_smallest_body_gets_the_defaults():
     spec = read_body(json.dumps(ALL).encode(), RequestSpec)
 
-    assert (spec.id, spec.reason, spec.target.all) == (None, "", True)
+    assert (spec.id, spec.purpose, spec.target.all) == (None, "", True)
     assert [(c.profile, c.duration_s) for c in spec.captures] == [(Profile.CPU, 30.0)]
     assert spec.execution.parallelism == 4
 
@@ -118,7 +118,7 @@ def test_smallest_body_gets_the_defaults():
             "execution.active_deadline_seconds",
             "is shorter than the cpu capture of 30 s",
         ),
-        ({"reason": 5}, "reason", "must be a text of at most 256 characters, got 5"),
+        ({"purpose": 5}, "purpose", "must be a text of at most 256 characters, got 5"),
     ],
 )
 def test_wrong_field_is_named_with_its_value_and_what_is_allowed(change, field, words):
@@ -152,7 +152,7 @@ def test_what_is_no_json_says_so(body, words):
 @pytest.mark.parametrize("text", ['"\\ud800"', '"\\udc00\\ud800"', '"x\\ud83d"'])
 def test_half_of_a_surrogate_pair_is_no_text(text):
     """Defect P2: such a reason was stored, and no list of requests could be written any more."""
-    body = json.dumps(ALL)[:-1].encode() + f', "reason": {text}}}'.encode()
+    body = json.dumps(ALL)[:-1].encode() + f', "purpose": {text}}}'.encode()
 
     field, message = refused(body)
 
@@ -177,7 +177,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ROWS = st.lists(LEAVES, max_size=5) | st.dictionaries(st.text(), LEAVES, max_size=5)
 INNER = LEAVES | ROWS
 ANY = INNER | st.lists(INNER, max_size=5) | st.dictionaries(st.text(), INNER, max_size=5)
-NAMES = st.sampled_from(["id", "target", "captures", "execution", "reason", "names", "profile"])
+NAMES = st.sampled_from(["id", "target", "captures", "execution", "purpose", "names", "profile"])
 NEAR = st.dictionaries(NAMES, ANY | st.lists(st.dictionaries(NAMES, ANY), max_size=9))
 
 

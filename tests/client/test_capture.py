@@ -65,14 +65,14 @@ def test_capture_says_each_change_as_a_line_when_piped(fodc, one_cpu, tmp_path):
 def test_capture_asks_for_what_was_said(fodc, stage, one_cpu, tmp_path):
     fodc(
         "capture", "CPU", "--role", "ROLE_DATA", "--tier", "hot", "--seconds", "7s",
-        "--parallelism", "2", "--reason", "slow", "--timeout", "2m", "--output-dir", tmp_path,
+        "--parallelism", "2", "--purpose", "slow", "--timeout", "2m", "--output-dir", tmp_path,
     )  # fmt: skip
 
     spec = asked(stage).spec
     assert (spec.selector.roles, spec.selector.tiers) == (("data",), ("hot",))
     assert [(str(c.profile), c.duration_s) for c in spec.captures] == [("cpu", 7)]
     assert (spec.execution.parallelism, spec.execution.active_deadline_s) == (2, 120)
-    assert spec.reason == "slow"
+    assert spec.purpose == "slow"
 
 
 def test_capture_json_holds_the_request_and_the_files(fodc, one_cpu, tmp_path):
@@ -220,7 +220,7 @@ def test_capture_refuses_wrong_usage_before_it_asks_the_proxy(fodc_alone, words,
     ("words", "complaint"),
     [
         (["--parallelism", "99"], "--parallelism must be a whole number from 1 to 16, got 99"),
-        (["--reason", "x" * 300], "--reason must be a text of at most 256 characters"),
+        (["--purpose", "x" * 300], "--purpose must be a text of at most 256 characters"),
         (["--timeout", "3h"], "--timeout must be a whole number from 1 to 7200, got 10800"),
         (["--timeout", "5s"], "--timeout is shorter than the cpu capture of 30 s"),
     ],

@@ -87,7 +87,7 @@ def test_completion_script_loads(shell, name):
         ("fodc capture go", ["goroutine"]),
         ("fodc nodes -o j", ["json"]),
         ("fodc completion ", ["bash", "zsh", "fish"]),
-        ("fodc capture cpu --reason ", []),
+        ("fodc capture cpu --purpose ", []),
     ],
 )
 def test_bash_completes_words_of_the_program(offered, line, expected):

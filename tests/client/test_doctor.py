@@ -250,7 +250,7 @@ def test_doctor_finds_nothing_of_a_node_that_is_well():
 @pytest.mark.parametrize(
     "reason",
     [
-        *("FlavourBasic", "NoBTF", "NoCapability", "NoCgroup", "NoPSI", "NoProcess", "NoTracefs"),
+        *("FlavorBasic", "NoBTF", "NoCapability", "NoCgroup", "NoPSI", "NoProcess", "NoTracefs"),
         *("AmbiguousProcess", "NotShared", "OutsideNamespace", "PermissionDenied", "Remote"),
     ],
 )

@@ -151,7 +151,7 @@ def request(*results, phase="Running"):
     kinds = ("targets", "pending", "running", "succeeded", "failed", "skipped", "cancelled")
     document = {
         "id": "req-1", "revision": 1, "phase": "Running", "reason": "", "message": "", **times,
-        "target": {}, "captures": [{"profile": "cpu"}], "execution": {}, "requested_reason": "",
+        "target": {}, "captures": [{"profile": "cpu"}], "execution": {}, "purpose": "",
         "cancel": None, "counts": dict.fromkeys(kinds, 0), "progress": "0/1", "targets": [target],
     }  # fmt: skip
     return msgspec.convert(document, Request)

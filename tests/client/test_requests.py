@@ -16,7 +16,7 @@ def partly(fodc, stage, recorded, tmp_path):
     stage.agent("data-0", plans={"heap": content})
     gone = stage.agent("data-1", plans={"heap": content})
     stage.leave(gone)
-    fodc("capture", "heap", "--all", "--reason", "slow", "--output-dir", tmp_path)
+    fodc("capture", "heap", "--all", "--purpose", "slow", "--output-dir", tmp_path)
     return json.loads(fodc("requests", "list", "-o", "json").out)["requests"][0]["id"]
 
 

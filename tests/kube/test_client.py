@@ -23,7 +23,7 @@ from tests.operator.memory_api.server import EVENTS, NODES, MemoryApi
 from tests.operator.servers import PODS, api_client, cluster, pod
 
 NS = "banyandb"
-NODE = {"metadata": {"name": "data-0"}, "spec": {"podRef": {"name": "data-0"}}}
+NODE = {"metadata": {"name": "data-0"}, "spec": {"maintenance": False}}
 
 
 def test_what_is_created_is_read_patched_listed_and_deleted() -> None:

@@ -13,7 +13,7 @@ from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.profiles import Profile
 from fodc_proxy.captures import model
 from fodc_webhook.resources import fodc_injection
-from fodc_webhook.resources.fodc_injection import AgentTemplate, Flavour, Mode, OnError
+from fodc_webhook.resources.fodc_injection import AgentTemplate, Flavor, Mode, OnError
 from tests.manifests.schemas import CRDS, EXAMPLES, Field, Kind, errors, kinds, paths_in
 
 KINDS = kinds()
@@ -97,29 +97,31 @@ def test_a_wrong_word_is_answered_once(kind: Kind) -> None:
     assert twice == []
 
 
-DURATION = "'^([0-9]{1,5}(\\\\.[0-9]{1,3})?(ms|s|m|h))+$'"
-
-
-def test_every_duration_is_spelled_alike_and_refused_in_words() -> None:
+def test_every_span_of_time_is_whole_seconds_within_limits() -> None:
     (kind,) = (kind for kind in KINDS if kind.name == "DiagnosticRequest")
-    rules = {f.path: f.schema.get("x-kubernetes-validations", []) for f in kind.fields()}
-    spelled = {
-        path: of for path, of in rules.items() if any("duration(self)" in r["rule"] for r in of)
+    spans = {f.path: f.schema for f in kind.fields() if "Seconds" in f.path and ".spec" in f.path}
+
+    assert {path: (of["type"], of["minimum"], of["maximum"]) for path, of in spans.items()} == {
+        ".spec.captures[].durationSeconds": ("integer", 1, 120),
+        ".spec.execution.startDeadlineSeconds": ("integer", 1, 3600),
+        ".spec.execution.activeDeadlineSeconds": ("integer", 1, 7200),
+        ".spec.execution.targetTimeoutSlackSeconds": ("integer", 1, 600),
+        ".spec.ttlSecondsAfterFinished": ("integer", 60, 30 * 24 * 3600),
     }
 
-    assert sorted(spelled) == [
-        ".spec.captures[].duration",
-        ".spec.execution.activeDeadline",
-        ".spec.execution.startDeadline",
-        ".spec.execution.targetTimeoutSlack",
-        ".spec.ttlAfterFinished",
-    ]
-    for first, second in spelled.values():
-        assert first == {
-            "rule": f"self.matches({DURATION})",
-            "message": "must be a duration such as 30s or 1m30s",
-        }
-        assert second["rule"].startswith(f"!self.matches({DURATION}) || ")
+
+@each_kind
+def test_every_constant_is_in_camel_case(kind: Kind) -> None:
+    words = [(f.path, word) for f in kind.fields() for word in f.schema.get("enum", ())]
+
+    assert [pair for pair in words if not re.fullmatch("[A-Z][A-Za-z]*", pair[1])] == []
+
+
+@each_kind
+def test_every_instant_is_called_a_time_and_nothing_else_is(kind: Kind) -> None:
+    instants = {f.path for f in kind.fields() if f.schema.get("format") == "date-time"}
+
+    assert instants == {f.path for f in kind.fields() if f.path.endswith("Time")}
 
 
 @each_kind
@@ -240,24 +242,22 @@ def rules(*path: str) -> list[str]:
 
 def test_the_rules_about_durations_are_those_of_the_table_of_profiles() -> None:
     item, spec = rules("spec", "captures", "[]"), rules("spec")
-    seconds = {30.0: "30s", 120.0: "2m", 5.0: "5s"}
     timed = [kind.facts for kind in Profile if kind.facts.timed]
 
-    assert {facts.crd_type: seconds[facts.max_duration_s] for facts in timed} == {
-        "CPUProfile": "2m",
-        "BlockProfile": "2m",
-        "MutexProfile": "2m",
-        "ExecutionTrace": "30s",
+    assert {facts.crd_type: facts.max_duration_s for facts in timed} == {
+        "CPUProfile": 120,
+        "BlockProfile": 120,
+        "MutexProfile": 120,
+        "ExecutionTrace": 30,
     }
-    assert {facts.crd_type: seconds[facts.default_duration_s] for facts in timed} == {
-        "CPUProfile": "30s",
-        "BlockProfile": "30s",
-        "MutexProfile": "30s",
-        "ExecutionTrace": "5s",
+    assert {facts.crd_type: facts.default_duration_s for facts in timed} == {
+        "CPUProfile": 30,
+        "BlockProfile": 30,
+        "MutexProfile": 30,
+        "ExecutionTrace": 5,
     }
-    assert any("'ExecutionTrace' ||" in r and "<= duration('30s')" in r for r in item)
-    assert any("<= duration('2m')" in rule for rule in item)
-    assert "c.type == 'ExecutionTrace' ? duration('5s')" in spec[-1]
+    assert any("'ExecutionTrace' ||" in r and "self.durationSeconds <= 30" in r for r in item)
+    assert "c.type == 'ExecutionTrace' ? 5" in spec[-1]
 
 
 def test_the_exclusive_types_are_those_of_the_table_of_profiles() -> None:
@@ -274,9 +274,9 @@ def test_the_defaults_of_the_execution_are_those_of_the_coordinator() -> None:
 
     assert {name: schema["default"] for name, schema in properties.items()} == {
         "parallelism": known.parallelism,
-        "startDeadline": f"{known.start_deadline_s // 60}m",
-        "activeDeadline": f"{known.active_deadline_s // 60}m",
-        "targetTimeoutSlack": f"{known.target_timeout_slack_s}s",
+        "startDeadlineSeconds": known.start_deadline_s,
+        "activeDeadlineSeconds": known.active_deadline_s,
+        "targetTimeoutSlackSeconds": known.target_timeout_slack_s,
         "backoffLimit": known.backoff_limit,
         "failurePolicy": str(known.failure_policy),
     }
@@ -285,7 +285,7 @@ def test_the_defaults_of_the_execution_are_those_of_the_coordinator() -> None:
 def test_the_limits_are_those_of_the_coordinator() -> None:
     assert request_schema("spec", "captures")["maxItems"] == api.MAX_CAPTURES
     assert request_schema("spec", "target", "names")["maxItems"] == api.MAX_NAMES
-    assert request_schema("spec", "reason")["maxLength"] == api.MAX_REASON_LENGTH
+    assert request_schema("spec", "purpose")["maxLength"] == api.MAX_PURPOSE_LENGTH
 
 
 def test_the_phases_are_those_of_the_coordinator() -> None:
@@ -326,7 +326,7 @@ def test_the_words_of_an_injection_are_those_of_the_operator() -> None:
 
 INJECTION_WORDS = {
     "mode": Mode,
-    "flavour": Flavour,
+    "flavor": Flavor,
     "onError": OnError,
     "onAgentFailure": fodc_injection.OnAgentFailure,
     "agent.imagePullPolicy": fodc_injection.PullPolicy,
@@ -335,7 +335,7 @@ INJECTION_WORDS = {
 
 def test_the_defaults_of_an_injection_are_those_of_the_operator() -> None:
     known = AgentTemplate("image", "proxy:1")
-    plain = {"mode": "Auto", "flavour": "basic", "onError": "Admit"}
+    plain = {"mode": "Auto", "flavor": "Basic", "onError": "Admit"}
 
     assert defaults() == plain | {
         "agent": {},
@@ -367,4 +367,6 @@ def test_the_agent_starts_with_the_least_quota_that_is_accepted() -> None:
 def test_the_agent_knows_every_level_of_logging_that_is_accepted() -> None:
     (option,) = (one for one in AGENT_OPTIONS if one.name == "log-level")
 
-    assert injection_schema("agent", "logLevel")["enum"] == list(option.choices)
+    assert injection_schema("agent", "logLevel")["enum"] == [
+        one.capitalize() for one in option.choices
+    ]

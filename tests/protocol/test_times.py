@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from fodc_protocol.errors import Reason
 from fodc_protocol.times import (
     TimeError,
-    format_duration_ns,
     format_rfc3339,
     format_rfc3339_ms,
     format_rfc3339_ns,
@@ -121,27 +120,6 @@ def test_duration_is_read_in_go_syntax(text, nanos):
 def test_bad_duration_is_a_typed_error(text):
     with pytest.raises(TimeError):
         parse_duration_ns(text)
-
-
-@pytest.mark.parametrize(
-    ("nanos", "text"),
-    [
-        (0, "0s"),
-        (90 * 10**9, "1m30s"),
-        (3600 * 10**9, "1h"),
-        (1_500_000, "1.5ms"),
-        (-1500, "-1.5µs"),
-        (7, "7ns"),
-        (3661_500_000_000, "1h1m1.5s"),
-    ],
-)
-def test_duration_is_written_without_zero_parts(nanos, text):
-    assert format_duration_ns(nanos) == text
-
-
-@given(st.integers(-(2**63) + 1, 2**63 - 1))
-def test_duration_round_trips(nanos):
-    assert parse_duration_ns(format_duration_ns(nanos)) == nanos
 
 
 def test_seconds_are_read():

@@ -135,9 +135,9 @@ def metadata(draw: st.DrawFn) -> Any:
     annotations = draw(
         st.dictionaries(
             st.sampled_from(
-                ["else", marks.SKIPPED, marks.REVISION, marks.TIER, marks.FLAVOUR, marks.CONTAINER]
+                ["else", marks.SKIPPED, marks.REVISION, marks.TIER, marks.FLAVOR, marks.CONTAINER]
             ),
-            st.sampled_from(["", "banyandb", "proc", "basic", "?"]),
+            st.sampled_from(["", "banyandb", "Process", "Basic", "?"]),
             max_size=1,
         )
     )
@@ -186,12 +186,12 @@ def pods(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    flavour = draw(st.sampled_from(["basic", "proc", "ebpf"]))
+    flavor = draw(st.sampled_from(["Basic", "Process", "EBPF"]))
     shared = [crash(draw(st.sampled_from(["/tmp/crash", "/data/crash"])))]
     shared.append({"name": "more", "mountPath": "/data"})
     return policy(
-        flavour=flavour,
-        ptrace=flavour == "ebpf" and draw(st.booleans()),
+        flavor=flavor,
+        ptrace=flavor == "EBPF" and draw(st.booleans()),
         mode=draw(st.sampled_from(["Auto", "NativeSidecar", "Container"])),
         databaseContainer=draw(st.sampled_from(["", "", "", "", "banyandb"])),
         sharedDirectories=shared[: draw(st.integers(0, 2))],

@@ -11,7 +11,7 @@ from fodc_webhook.resources.fodc_injection import Defaults, Policy, policy_of
 
 DEFAULTS = Defaults("banyandb-fodc-agent:0.1.0", "fodc-proxy-grpc.fodc-system.svc:17912")
 SERVER = (1, 34)
-OURS = (marks.REVISION, marks.USED_FLAVOUR, marks.NOTE, marks.SKIPPED)
+OURS = (marks.REVISION, marks.USED_FLAVOR, marks.NOTE, marks.SKIPPED)
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "privileged"}
 
 

@@ -29,9 +29,9 @@ ENVIRON = {"POD_NAME": "p-0", "POD_NAMESPACE": "ns", "POD_UID": "u-1", "POD_IP":
 LIFECYCLE = {"name": "lifecycle", "image": "x", "command": ["/lifecycle"]}
 EVERYTHING: dict[str, Any] = {
     "cluster": "prod",
-    "flavour": "ebpf",
+    "flavor": "EBPF",
     "sharedDirectories": [crash()],
-    "agent": {"tlsSecretName": "tls", "logLevel": "debug", "captureQuota": "1Gi"},
+    "agent": {"tlsSecretName": "tls", "logLevel": "Debug", "captureQuota": "1Gi"},
 }
 
 
@@ -52,7 +52,7 @@ def test_the_agent_understands_what_it_is_told() -> None:
     assert told.metrics_ports == (2121, 17_915)
     assert told.cluster_state_ports == (17_912, 17_914)
     assert (told.pprof_ports, told.node_container) == ((6060,), "banyandb")
-    assert (told.attachment, told.flavour, told.log_level) == ("sidecar", "ebpf", "debug")
+    assert (told.attachment, told.flavor, told.log_level) == ("sidecar", "ebpf", "debug")
     assert told.proxy_endpoints == (("fodc-proxy-grpc.fodc-system.svc", 17_912),)
     assert told.capture_quota_bytes == 1024**3
     assert (told.listen.host, told.listen.port) == ("", 9090)

@@ -12,7 +12,7 @@ from fodc_protocol.fields import FieldError
 from fodc_webhook.resources.fodc_injection import (
     AgentTemplate,
     Defaults,
-    Flavour,
+    Flavor,
     Mode,
     OnAgentFailure,
     OnError,
@@ -60,7 +60,7 @@ def test_everything_that_can_be_said_of_the_agent_is_read() -> None:
             },
             "captureQuota": "1Gi",
             "windowSize": "64Mi",
-            "logLevel": "debug",
+            "logLevel": "Debug",
             "tlsSecretName": "tls",
         }
     )
@@ -72,7 +72,7 @@ def test_everything_that_can_be_said_of_the_agent_is_read() -> None:
         limits={"cpu": "1", "memory": "128M"},
         capture_quota_bytes=1024 * MIB,
         window_bytes=64 * MIB,
-        log_level="debug",
+        log_level="Debug",
         tls_secret="tls",
     )
 
@@ -81,7 +81,7 @@ def test_everything_else_that_can_be_said_is_read() -> None:
     found = read(
         cluster="prod",
         mode="Container",
-        flavour="ebpf",
+        flavor="EBPF",
         ptrace=True,
         databaseContainer="data",
         pprofPort=6061,
@@ -99,7 +99,7 @@ def test_everything_else_that_can_be_said_is_read() -> None:
         read(),
         cluster="prod",
         mode=Mode.CONTAINER,
-        flavour=Flavour.EBPF,
+        flavor=Flavor.EBPF,
         ptrace=True,
         database_container="data",
         pprof_port=6061,
@@ -168,8 +168,8 @@ def test_a_request_that_nobody_asked_for_gives_way_to_the_limit() -> None:
         ({"podSelector": {"matchLabels": {"a": 1}}}, "spec.podSelector.matchLabels.a must be"),
         ({"cluster": "a b"}, "spec.cluster must be a value of a label"),
         ({"mode": "Sidecar"}, "spec.mode must be one of Auto, NativeSidecar, Container"),
-        ({"flavour": "all"}, "spec.flavour must be one of basic, proc, ebpf"),
-        ({"ptrace": True}, "spec.ptrace is only for flavour ebpf, not for basic"),
+        ({"flavor": "all"}, "spec.flavor must be one of Basic, Process, EBPF"),
+        ({"ptrace": True}, "spec.ptrace is only for flavor EBPF, not for Basic"),
         ({"databaseContainer": "A"}, "spec.databaseContainer must be the name of a container"),
         (
             {"databaseContainer": "fodc-agent"},
@@ -190,7 +190,7 @@ def test_a_request_that_nobody_asked_for_gives_way_to_the_limit() -> None:
         ({"agent": {"proxyAddress": "proxy"}}, "spec.agent.proxyAddress must be host:port"),
         ({"agent": {"proxyAddress": "p:65536"}}, "spec.agent.proxyAddress must be host:port"),
         ({"agent": {"imagePullPolicy": "No"}}, "spec.agent.imagePullPolicy must be one of Always"),
-        ({"agent": {"logLevel": "warn"}}, "spec.agent.logLevel must be one of info, debug"),
+        ({"agent": {"logLevel": "warn"}}, "spec.agent.logLevel must be one of Debug, Info"),
         ({"agent": {"tlsSecretName": "A"}}, "spec.agent.tlsSecretName must be the name of a"),
         ({"agent": {"captureQuota": "63Mi"}}, "spec.agent.captureQuota must be a whole number"),
         ({"agent": {"captureQuota": "100m"}}, "spec.agent.captureQuota must be a whole number"),

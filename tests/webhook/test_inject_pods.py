@@ -30,7 +30,7 @@ def attempt(shape: dict[str, Any], given: Any) -> Injection:
 
 
 def told(made: Injection) -> dict[str, str]:
-    names = ("outcome", "reason", "message", "flavour", "mode", "note")
+    names = ("outcome", "reason", "message", "flavor", "mode", "note")
     return {name: str(value) for name in names if (value := getattr(made, name))}
 
 

@@ -11,7 +11,7 @@ from fodc_webhook.inject.obstacles import MAX_CONTAINERS
 from fodc_webhook.inject.outcome import Outcome, SkipReason
 from fodc_webhook.inject.patch import json_patch
 from fodc_webhook.inject.revision import revision_of
-from fodc_webhook.resources.fodc_injection import Flavour, Mode
+from fodc_webhook.resources.fodc_injection import Flavor, Mode
 from tests.webhook.pods import (
     PRIVILEGED,
     SERVER,
@@ -325,10 +325,10 @@ def test_an_agent_that_was_copied_from_a_newer_server_moves_to_the_containers() 
 
 
 def test_an_agent_that_was_copied_to_a_stricter_namespace_loses_its_capabilities() -> None:
-    spec = {"flavour": "ebpf"}
+    spec = {"flavor": "EBPF"}
     old = injected(pod(), namespace=PRIVILEGED, **spec)
     made = injected(old.pod, namespace={}, **spec)
-    assert made.flavour is Flavour.PROC
+    assert made.flavor is Flavor.PROCESS
     assert "add" not in agent_in(made)["securityContext"]["capabilities"]
     names = [one["name"] for one in made.pod["spec"]["volumes"]]
     assert names == ["fodc-agent-data", "fodc-agent-token"]
@@ -396,7 +396,7 @@ def test_nothing_but_nulls_around_a_database_is_no_obstacle() -> None:
         (marks.PPROF_PORT, "7070", "pprof-ports", "7070"),
         (marks.ROLE, "standalone", "node-role", "standalone"),
         (marks.TIER, "cold", "node-labels", "type=cold"),
-        (marks.FLAVOUR, "proc", "flavour", "proc"),
+        (marks.FLAVOR, "Process", "flavor", "process"),
     ],
 )
 def test_an_annotation_wins_over_the_policy(
@@ -414,7 +414,7 @@ def test_an_annotation_chooses_how_the_agent_runs() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        (marks.FLAVOUR, "all", "flavour must be one of basic, proc, ebpf, got 'all'"),
+        (marks.FLAVOR, "all", "flavor must be one of Basic, Process, EBPF, got 'all'"),
         (marks.MODE, "auto", "mode must be one of Auto, NativeSidecar, Container, got 'auto'"),
         (marks.PPROF_PORT, "0", "pprof-port must be a port from 1 to 65535, got '0'"),
         (marks.PPROF_PORT, "6060.", "pprof-port must be a port from 1 to 65535, got '6060.'"),

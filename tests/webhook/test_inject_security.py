@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fodc_webhook.inject.flavours import ENFORCE, Granted, Level, granted, level_of
-from fodc_webhook.resources.fodc_injection import Flavour
+from fodc_webhook.inject.flavors import ENFORCE, Granted, Level, granted, level_of
+from fodc_webhook.resources.fodc_injection import Flavor
 from tests.webhook.pods import PRIVILEGED, agent_in, database, injected, pod
 
 RESTRICTED = {
@@ -15,7 +15,7 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-NEEDS = f"flavour ebpf needs the namespace's label {ENFORCE}: privileged"
+NEEDS = f"flavor EBPF needs the namespace's label {ENFORCE}: privileged"
 NO_SHARING = "the pod's shareProcessNamespace is false, so no process is seen"
 
 
@@ -64,9 +64,9 @@ def test_for_the_kernel_the_agent_is_uid_0_with_exactly_what_it_needs(is_non_roo
         "capabilities": {"drop": ["ALL"], "add": ["BPF", "PERFMON"]},
     }
     given = pod(securityContext=whole)
-    assert security(given, namespace=PRIVILEGED, flavour="ebpf") == expected
+    assert security(given, namespace=PRIVILEGED, flavor="EBPF") == expected
     expected["capabilities"] = {"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYS_PTRACE"]}
-    assert security(given, namespace=PRIVILEGED, flavour="ebpf", ptrace=True) == expected
+    assert security(given, namespace=PRIVILEGED, flavor="EBPF", ptrace=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,61 +88,65 @@ def test_a_namespace_says_its_level(labels: Any, level: Level) -> None:
 @pytest.mark.parametrize(
     ("wanted", "spec", "labels", "expected"),
     [
-        ("basic", {}, {}, Granted(Flavour.BASIC, shares_processes=False)),
-        ("basic", {"shareProcessNamespace": False}, {}, Granted(Flavour.BASIC, False)),
-        ("proc", {}, {ENFORCE: "restricted"}, Granted(Flavour.PROC, shares_processes=True)),
-        ("proc", {"hostPID": True}, PRIVILEGED, Granted(Flavour.PROC, shares_processes=False)),
+        ("Basic", {}, {}, Granted(Flavor.BASIC, shares_processes=False)),
+        ("Basic", {"shareProcessNamespace": False}, {}, Granted(Flavor.BASIC, False)),
+        ("Process", {}, {ENFORCE: "restricted"}, Granted(Flavor.PROCESS, shares_processes=True)),
+        ("Process", {"hostPID": True}, PRIVILEGED, Granted(Flavor.PROCESS, shares_processes=False)),
         (
-            "proc",
+            "Process",
             {"shareProcessNamespace": False},
             PRIVILEGED,
-            Granted(Flavour.BASIC, False, f"{NO_SHARING}; the agent has flavour basic"),
+            Granted(Flavor.BASIC, False, f"{NO_SHARING}; the agent has flavor Basic"),
         ),
         (
-            "proc",
+            "Process",
             {"hostPID": True, "shareProcessNamespace": False},
             PRIVILEGED,
-            Granted(Flavour.PROC, shares_processes=False),
+            Granted(Flavor.PROCESS, shares_processes=False),
         ),
-        ("ebpf", {}, PRIVILEGED, Granted(Flavour.EBPF, shares_processes=True)),
-        ("ebpf", {"hostPID": True}, PRIVILEGED, Granted(Flavour.EBPF, shares_processes=False)),
+        ("EBPF", {}, PRIVILEGED, Granted(Flavor.EBPF, shares_processes=True)),
+        ("EBPF", {"hostPID": True}, PRIVILEGED, Granted(Flavor.EBPF, shares_processes=False)),
         (
-            "ebpf",
+            "EBPF",
             {"shareProcessNamespace": False},
             PRIVILEGED,
-            Granted(Flavour.EBPF, False, f"{NO_SHARING}; the agent has flavour ebpf"),
+            Granted(Flavor.EBPF, False, f"{NO_SHARING}; the agent has flavor EBPF"),
         ),
         (
-            "ebpf",
+            "EBPF",
             {"hostUsers": False},
             PRIVILEGED,
             Granted(
-                Flavour.PROC,
+                Flavor.PROCESS,
                 True,
-                "flavour ebpf needs the host's users, and the pod's hostUsers is false; the agent "
-                "has flavour proc",
+                "flavor EBPF needs the host's users, and the pod's hostUsers is false; the agent "
+                "has flavor Process",
             ),
         ),
         (
-            "ebpf",
+            "EBPF",
             {},
             {ENFORCE: "baseline"},
-            Granted(Flavour.PROC, True, f"{NEEDS}, and it is baseline; the agent has flavour proc"),
+            Granted(
+                Flavor.PROCESS, True, f"{NEEDS}, and it is baseline; the agent has flavor Process"
+            ),
         ),
         (
-            "ebpf",
+            "EBPF",
             {},
             {},
-            Granted(Flavour.PROC, True, f"{NEEDS}, and it is absent; the agent has flavour proc"),
+            Granted(
+                Flavor.PROCESS, True, f"{NEEDS}, and it is absent; the agent has flavor Process"
+            ),
         ),
         (
-            "ebpf",
+            "EBPF",
             {"shareProcessNamespace": False},
             {},
             Granted(
-                Flavour.BASIC,
+                Flavor.BASIC,
                 False,
-                f"{NEEDS}, and it is absent; {NO_SHARING}; the agent has flavour basic",
+                f"{NEEDS}, and it is absent; {NO_SHARING}; the agent has flavor Basic",
             ),
         ),
     ],
@@ -150,7 +154,7 @@ def test_a_namespace_says_its_level(labels: Any, level: Level) -> None:
 def test_no_more_is_given_than_namespace_and_pod_admit(
     wanted: str, spec: Any, labels: Any, expected: Granted
 ) -> None:
-    assert granted(Flavour(wanted), pod(**spec), labels) == expected
+    assert granted(Flavor(wanted), pod(**spec), labels) == expected
 
 
 # ---- what Pod Security looks at ---------------------------------------------------------------
@@ -186,11 +190,11 @@ def complaints(made: Any, level: Level) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("flavour", list(Flavour))
+@pytest.mark.parametrize("flavor", list(Flavor))
 @pytest.mark.parametrize("level", [None, *Level])
 @pytest.mark.parametrize("mode", ["NativeSidecar", "Container"])
 def test_pod_security_has_nothing_against_it(
-    flavour: Flavour, level: Level | None, mode: str
+    flavor: Flavor, level: Level | None, mode: str
 ) -> None:
     """P13; the level baseline stands for a namespace that says none."""
     labels = {ENFORCE: str(level)} if level else {}
@@ -198,7 +202,7 @@ def test_pod_security_has_nothing_against_it(
     agent = {"tlsSecretName": "tls"}
     shared = [{"name": "crash", "mountPath": "/tmp/crash"}]
     made = injected(
-        given, namespace=labels, flavour=flavour, mode=mode, agent=agent, sharedDirectories=shared
+        given, namespace=labels, flavor=flavor, mode=mode, agent=agent, sharedDirectories=shared
     )
     assert complaints(made, level or Level.BASELINE) == []
 

@@ -257,7 +257,7 @@ def test_a_user_that_nobody_tells_is_told_of() -> None:
 def test_uid_0_without_its_rights_is_told_of() -> None:
     """DAC_OVERRIDE is not among the capabilities, so files of others stay closed to it."""
     given = pod(db=database(securityContext=USER))
-    spec = {"flavour": "ebpf", "sharedDirectories": [crash()]}
+    spec = {"flavor": "EBPF", "sharedDirectories": [crash()]}
     assert injected(given, namespace=PRIVILEGED, **spec).note == (
         "as UID 0 without its rights the agent reads only shared files that all may read"
     )

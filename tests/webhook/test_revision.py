@@ -22,7 +22,7 @@ def test_a_revision_is_ten_hex_digits_and_the_same_each_time() -> None:
     [
         {"cluster": "other"},
         {"mode": "Container"},
-        {"flavour": "proc"},
+        {"flavor": "Process"},
         {"databaseContainer": "x"},
         {"pprofPort": 6061},
         {"sharedDirectories": [crash()]},
@@ -33,7 +33,7 @@ def test_a_revision_is_ten_hex_digits_and_the_same_each_time() -> None:
         {"agent": {"resources": {"requests": {"cpu": "30m"}}}},
         {"agent": {"captureQuota": "1Gi"}},
         {"agent": {"windowSize": "64Mi"}},
-        {"agent": {"logLevel": "debug"}},
+        {"agent": {"logLevel": "Debug"}},
         {"agent": {"tlsSecretName": "tls"}},
     ],
 )
@@ -42,7 +42,7 @@ def test_whatever_goes_into_a_pod_makes_another_revision(spec: Any) -> None:
 
 
 def test_the_right_to_trace_makes_another_revision() -> None:
-    assert revision_of(policy(flavour="ebpf", ptrace=True)) != revision_of(policy(flavour="ebpf"))
+    assert revision_of(policy(flavor="EBPF", ptrace=True)) != revision_of(policy(flavor="EBPF"))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_right_to_trace_makes_another_revision() -> None:
         {"takeOver": True},
         {"onAgentFailure": "Wait"},
         {"podSelector": {"matchLabels": {"other": "1"}}},
-        {"flavour": "basic", "mode": "Auto"},
+        {"flavor": "Basic", "mode": "Auto"},
     ],
 )
 def test_what_does_not_go_into_a_pod_leaves_the_revision(spec: Any) -> None:

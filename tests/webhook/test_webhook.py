@@ -65,7 +65,7 @@ def test_a_pod_that_nobody_selects_is_left_alone_in_silence() -> None:
 def test_a_reason_that_a_person_should_know_is_on_the_pod_and_a_warning() -> None:
     async def run(asked: Asking) -> None:
         await asked.policy()
-        wrong = pod(annotations={"fodc.banyandb.dev/flavour": "everything"})
+        wrong = pod(annotations={"fodc.banyandb.dev/flavor": "everything"})
         made, warnings = await asked.made(wrong)
 
         told = made["metadata"]["annotations"][SKIPPED]
@@ -78,7 +78,7 @@ def test_a_reason_that_a_person_should_know_is_on_the_pod_and_a_warning() -> Non
 def test_a_policy_may_refuse_a_pod_for_a_reason_of_the_pods_own() -> None:
     async def run(asked: Asking) -> None:
         await asked.policy(onError="Deny")
-        wrong = pod(annotations={"fodc.banyandb.dev/flavour": "everything"})
+        wrong = pod(annotations={"fodc.banyandb.dev/flavor": "everything"})
         response = await asked.send(review(wrong))
 
         assert response["allowed"] is False
@@ -151,11 +151,11 @@ async def until(look: Callable[[], Any]) -> None:
 
 def test_a_policy_that_cannot_be_read_is_the_reason_for_no_agent() -> None:
     async def run(asked: Asking) -> None:
-        await asked.policy("bad", flavour="everything")
+        await asked.policy("bad", flavor="everything")
         made, _ = await asked.made(pod())
 
         told = made["metadata"]["annotations"][SKIPPED]
-        assert told.startswith("BadPolicy: FodcInjection bad cannot be read: spec.flavour ")
+        assert told.startswith("BadPolicy: FodcInjection bad cannot be read: spec.flavor ")
 
     with_webhook(run)
 

@@ -85,9 +85,9 @@ def parse_standing(text: str) -> Standing:
 # ---- the matrix -----------------------------------------------------------------------------
 
 
-def abilities(facts: Facts, flavour: str) -> tuple[Told, ...]:
+def abilities(facts: Facts, flavor: str) -> tuple[Told, ...]:
     """Return what the sources of node and kernel can do; readings refine it later."""
-    return (_process(facts), _cgroup(facts), _pressure(facts), kernel_ability(facts, flavour))
+    return (_process(facts), _cgroup(facts), _pressure(facts), kernel_ability(facts, flavor))
 
 
 REMOTE_MESSAGE: Final = (
@@ -128,14 +128,14 @@ def _pressure(facts: Facts) -> Told:
     return Told("pressure", CapabilityState.SUPPORTED)
 
 
-def kernel_ability(facts: Facts, flavour: str) -> Told:
+def kernel_ability(facts: Facts, flavor: str) -> Told:
     """Return what stands between this process and kernel telemetry; nothing is loaded to tell."""
     lacks = _lacks(facts)
     if not lacks:
         text = "the kernel would permit it; this agent does not read kernel telemetry yet"
         return Told(KERNEL, CapabilityState.DISABLED, "NotActive", text)
-    reason = "FlavourBasic" if flavour == "basic" else next(iter(lacks))
-    advice = "" if flavour == "ebpf" else "; flavour ebpf gives capabilities and tracefs"
+    reason = "FlavorBasic" if flavor == "basic" else next(iter(lacks))
+    advice = "" if flavor == "ebpf" else "; flavor EBPF gives capabilities and tracefs"
     return Told(KERNEL, CapabilityState.UNSUPPORTED, reason, "; ".join(lacks.values()) + advice)
 
 

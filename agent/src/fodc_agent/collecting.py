@@ -53,7 +53,7 @@ def node_process(settings: Settings, on_change: Callable[[], None]) -> NodeProce
         port=_port_of(settings),
         container=settings.node_container,
         pod_uid=settings.pod_uid if in_pod else "",
-        flavour=settings.flavour,
+        flavor=settings.flavor,
         on_change=on_change,
     )
 

@@ -107,7 +107,7 @@ class NodeWatch:
     async def _check(self, node: NodeProcess) -> None:
         process = await node.find()
         facts = await self._lane.run(partial(read_facts, node, process))
-        told = abilities(facts, self.report.settings.flavour)
+        told = abilities(facts, self.report.settings.flavor)
         if told != self.report.abilities:
             _log.info("self_check %s", shown(facts, told))
             self.report.abilities = told

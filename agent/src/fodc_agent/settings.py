@@ -234,12 +234,12 @@ class Settings(NodePorts):
         ),
         _attachment,
     )
-    flavour: str = text(
-        "flavour",
+    flavor: str = text(
+        "flavor",
         "",
         "How much of the node the pod lets the agent see; said in the log and to the proxy.",
-        metavar="basic|proc|ebpf",
-        check=one_of("basic", "proc", "ebpf"),
+        metavar="basic|process|ebpf",
+        check=one_of("basic", "process", "ebpf"),
     )
     targets_file: Path | None = path(
         "targets-file",

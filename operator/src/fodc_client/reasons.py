@@ -11,17 +11,17 @@ _OF_AGENTS: Final = {
     "AmbiguousProcess": "Several processes fit: name the database's container with "
     "--node-container, or the injection's databaseContainer.",
     "NotShared": "Without a shared process namespace the agent sees no other container: ask for "
-    "flavour proc, then create the pod anew.",
-    "FlavourBasic": "Ask for flavour proc or ebpf in the FodcInjection, then create the pod anew.",
+    "flavor Process, then create the pod anew.",
+    "FlavorBasic": "Ask for flavor Process or EBPF in the FodcInjection, then create the pod anew.",
     "PermissionDenied": "Run the agent with the UID and GID of the database; an injected agent "
     "does.",
     "OutsideNamespace": "The process lies outside of what the agent's container sees; give the "
     "agent the pod's shared process namespace.",
     "NoCgroup": "Mount the cgroup file system into the agent's container, read-only.",
     "NoPSI": "Boot the machine with psi=1 to have it; all else works without.",
-    "NoCapability": "Flavour ebpf gives BPF and PERFMON, in a namespace of the level privileged.",
+    "NoCapability": "Flavor EBPF gives BPF and PERFMON, in a namespace of the level privileged.",
     "NoBTF": "The kernel needs CONFIG_DEBUG_INFO_BTF; all else works without.",
-    "NoTracefs": "Flavour ebpf mounts /sys/kernel/tracing; without it use another injection.",
+    "NoTracefs": "Flavor EBPF mounts /sys/kernel/tracing; without it use another injection.",
     "Remote": "Create the pod anew so that it gets an agent of its own; missed.action: Evict does.",
     "NotActive": "Nothing is wrong: this version does not read it yet.",
     "NotRead": "Wait for the next round; if it stays, read the agent's log.",

@@ -18,7 +18,7 @@ OPTIONS: Final = {
     "target.include_offline": "--include-offline",
     "execution.parallelism": "--parallelism",
     "execution.active_deadline_seconds": "--timeout",
-    "reason": "--reason",
+    "purpose": "--purpose",
     "role": "--role",
     "phase": "--phase",
     "mode": "--mode",

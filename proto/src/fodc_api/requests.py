@@ -19,7 +19,7 @@ from fodc_protocol.profiles import Profile
 MAX_WAIT_S: Final = 30
 MAX_NAMES: Final = 256
 MAX_CAPTURES: Final = 8
-MAX_REASON_LENGTH: Final = 256
+MAX_PURPOSE_LENGTH: Final = 256
 
 _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=317)]
 _Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=63)]
@@ -146,7 +146,9 @@ class RequestSpec(Asked, frozen=True, kw_only=True):
     target: SelectorAsked
     captures: Annotated[tuple[CaptureAsked, ...], Meta(min_length=1, max_length=MAX_CAPTURES)]
     execution: ExecutionAsked = ExecutionAsked()
-    reason: Annotated[str, Meta(max_length=MAX_REASON_LENGTH, description="Why, for people.")] = ""
+    purpose: Annotated[str, Meta(max_length=MAX_PURPOSE_LENGTH, description="Why, for people.")] = (
+        ""
+    )
 
     def __post_init__(self) -> None:
         """Hold the captures against each other and against the deadline."""
@@ -233,7 +235,7 @@ class RequestSummary(Answer, frozen=True):
     target: Selector
     captures: tuple[Capture, ...]
     execution: Execution
-    requested_reason: str
+    purpose: str
     cancel: CancelMode | None
     counts: Counts
     progress: Annotated[

@@ -199,24 +199,3 @@ def _scaled(number: str, unit_ns: int) -> int:
 def parse_duration_s(text: str) -> float:
     """Return seconds of a Go duration; raises TimeError."""
     return parse_duration_ns(text) / NANOS_PER_SECOND
-
-
-def format_duration_ns(span_ns: int) -> str:
-    """Return a span as Go prints it, but without zero parts: "1m30s", "1h", "1.5ms", "0s"."""
-    if span_ns == 0:
-        return "0s"
-    sign, rest = ("-", -span_ns) if span_ns < 0 else ("", span_ns)
-    if rest < NANOS_PER_SECOND:
-        unit = next(unit for unit in ("ms", "µs", "ns") if rest >= _UNIT_NS[unit])
-        return f"{sign}{_decimal(rest, _UNIT_NS[unit])}{unit}"
-    hours, rest = divmod(rest, _UNIT_NS["h"])
-    minutes, rest = divmod(rest, _UNIT_NS["m"])
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else ""]
-    parts.append(f"{_decimal(rest, NANOS_PER_SECOND)}s" if rest else "")
-    return sign + "".join(parts)
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, rest = divmod(value, unit)
-    fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
-    return f"{whole}.{fraction}" if fraction else str(whole)

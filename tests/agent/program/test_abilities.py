@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an agent can do where it stands: literals as measured in pods of each flavour."""
+"""What an agent can do where it stands: literals as measured in pods of each flavor."""
 
 import asyncio
 import dataclasses
@@ -26,7 +26,7 @@ BASIC = Facts(
     btf=True,
     cgroup="v2",
     pressure=True,
-    node_gap=("FlavourBasic", "flavour proc shares it"),
+    node_gap=("FlavorBasic", "flavor Process shares it"),
 )
 PROC = dataclasses.replace(
     BASIC, shares_processes=True, node_pid=7, node_root=True, node_gap=("", "")
@@ -39,25 +39,25 @@ EBPF = dataclasses.replace(
 )
 
 
-def told(facts, flavour=""):
-    return {one.kind: (str(one.state), one.reason) for one in abilities(facts, flavour)}
+def told(facts, flavor=""):
+    return {one.kind: (str(one.state), one.reason) for one in abilities(facts, flavor)}
 
 
-def message(facts, kind="kernel", flavour=""):
-    return next(one.message for one in abilities(facts, flavour) if one.kind == kind)
+def message(facts, kind="kernel", flavor=""):
+    return next(one.message for one in abilities(facts, flavor) if one.kind == kind)
 
 
 @pytest.mark.parametrize(
-    ("facts", "flavour", "matrix"),
+    ("facts", "flavor", "matrix"),
     [
         (
             BASIC,
             "basic",
             {
-                "process": ("Unsupported", "FlavourBasic"),
-                "cgroup": ("Unsupported", "FlavourBasic"),
+                "process": ("Unsupported", "FlavorBasic"),
+                "cgroup": ("Unsupported", "FlavorBasic"),
                 "pressure": ("Supported", ""),
-                "kernel": ("Unsupported", "FlavourBasic"),
+                "kernel": ("Unsupported", "FlavorBasic"),
             },
         ),
         (
@@ -82,8 +82,8 @@ def message(facts, kind="kernel", flavour=""):
         ),
     ],
 )
-def test_each_flavour_has_its_matrix(facts, flavour, matrix):
-    assert told(facts, flavour) == matrix
+def test_each_flavor_has_its_matrix(facts, flavor, matrix):
+    assert told(facts, flavor) == matrix
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_capabilities_that_a_user_cannot_have_say_that_root_would_get_them():
     """Measured: UID 1000 with add BPF, PERFMON has CapEff 0 and the bounding set full."""
     user = dataclasses.replace(PROC, standing=Standing(1000, 1000, 0, BPF_AND_PERFMON))
     assert "UID 1000 does not get the added ones, UID 0 does" in message(user)
-    assert "flavour ebpf gives" in message(user)
+    assert "flavor EBPF gives" in message(user)
 
 
 def test_a_kernel_without_pressure_or_cgroups_is_named():
@@ -133,8 +133,8 @@ def test_the_line_for_the_log_has_facts_and_verdicts():
     assert shown(BASIC, abilities(BASIC, "basic")) == (
         "uid=1000 gid=1000 cap_eff=0 cap_bnd=0 no_new_privs=1 seccomp=2 perf_event_paranoid=2 "
         "bpf=no perf=no btf=yes tracefs=absent cgroup=v2 psi=yes pid_namespace=own node_pid=0 "
-        "node_root=none process=Unsupported/FlavourBasic cgroup=Unsupported/FlavourBasic "
-        "pressure=Supported kernel=Unsupported/FlavourBasic"
+        "node_root=none process=Unsupported/FlavorBasic cgroup=Unsupported/FlavorBasic "
+        "pressure=Supported kernel=Unsupported/FlavorBasic"
     )
 
 

@@ -233,12 +233,12 @@ def test_an_agent_that_was_injected_knows_its_place():
     argv = [
         "--node-labels=type=hot,zone=a",
         "--node-container=data",
-        "--flavour=proc",
+        "--flavor=process",
         "--proxy-token-file=/var/run/secrets/kubernetes.io/serviceaccount/token",
     ]
     settings = load(argv, {"POD_UID": "u", "POD_IP": "10.0.0.7"})
     assert settings.node_labels == {"type": "hot", "zone": "a"}
-    assert (settings.node_container, settings.flavour) == ("data", "proc")
+    assert (settings.node_container, settings.flavor) == ("data", "process")
     assert (settings.attachment, settings.pod_ip) == (Attachment.SIDECAR, "10.0.0.7")
     assert str(settings.proxy_token_file) == "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -260,7 +260,7 @@ def test_a_pod_uid_tells_that_the_agent_is_a_sidecar(argv, environ, attachment):
     ("argument", "problem"),
     [
         ("--attachment=near", "attachment must be one of sidecar, remote, standalone or empty"),
-        ("--flavour=root", "flavour must be one of basic, proc, ebpf or empty, got 'root'"),
+        ("--flavor=root", "flavor must be one of basic, process, ebpf or empty, got 'root'"),
         ("--node-labels=hot", "node-labels must be name=value, several separated by commas"),
         ("--node-labels==hot", "node-labels must be name=value, several separated by commas"),
         ("--targets-file=/t", "targets-file and attachment=remote must be given together"),

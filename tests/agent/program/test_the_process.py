@@ -279,7 +279,7 @@ def test_a14_an_agent_without_a_first_page_says_so(node, tmp_path):
 
 
 def test_the_first_words_to_the_proxy_tell_what_the_agent_can_do(node, tmp_path):
-    flags = ("--node-labels=type=hot", "--flavour=basic", "--pod-ip=10.0.0.7")
+    flags = ("--node-labels=type=hot", "--flavor=basic", "--pod-ip=10.0.0.7")
     proxy = Proxy()
     with serving(proxy) as port, Agent(node, tmp_path, port, *flags) as agent:
         hello = proxy.hear("hello").hello

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real processes in namespaces of their own, like the containers of a pod with flavour proc.
+"""Real processes in namespaces of their own, like the containers of a pod with flavor Process.
 
 A pause process, two databases and the lifecycle tool in one process namespace; each has its own
 mounts and memory cgroup, and the reader runs as the databases' user without any capability. Needs

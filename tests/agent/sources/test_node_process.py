@@ -146,15 +146,15 @@ def test_in_a_shared_namespace_two_databases_without_a_named_container_are_a_gap
 
 
 @pytest.mark.parametrize(
-    ("flavour", "reason"), [("basic", GapReason.FLAVOUR_BASIC), ("", GapReason.NOT_SHARED)]
+    ("flavor", "reason"), [("basic", GapReason.FLAVOR_BASIC), ("", GapReason.NOT_SHARED)]
 )
-def test_a_pod_that_shares_nothing_says_which_flavour_would(proc, flavour, reason):
+def test_a_pod_that_shares_nothing_says_which_flavor_would(proc, flavor, reason):
     proc.process(1, "fodc-agent")
 
-    gap = found(NodeProcess(proc=proc.root, own_pid=1, pod_uid=UID, flavour=flavour))
+    gap = found(NodeProcess(proc=proc.root, own_pid=1, pod_uid=UID, flavor=flavor))
 
     assert gap.reason is reason
-    assert "flavour proc shares it" in gap.message
+    assert "flavor Process shares it" in gap.message
 
 
 def test_a_pid_1_of_the_agents_own_container_means_that_nothing_is_shared(proc):

@@ -375,7 +375,7 @@ def test_a13_a_limit_that_cannot_be_read_is_unknown_and_not_none(tmp_path, proc,
     assert "fodc_node_memory_limit_bytes" not in values
 
 
-# ---- the node's own view: flavour proc, without the host's cgroups -----------------------
+# ---- the node's own view: flavor Process, without the host's cgroups -----------------------
 
 
 def a_sidecars_view(tmp_path, proc, path: str) -> tuple[NodeCgroup, Path]:
@@ -436,7 +436,7 @@ def test_a_view_that_does_not_list_the_node_is_not_taken(tmp_path, proc):
     [gap] = read(CgroupSource(known)).gaps
 
     assert gap.reason is GapReason.OUTSIDE_NAMESPACE
-    assert "flavour proc" in gap.message
+    assert "flavor Process" in gap.message
 
 
 def test_a_view_of_another_user_says_what_would_open_it(tmp_path, proc, monkeypatch):

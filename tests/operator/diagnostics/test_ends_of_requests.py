@@ -18,8 +18,7 @@ def test_a_cancel_reaches_the_agent_and_the_status(play: Play, mode: str, reason
         await s.until_phase("Cancelled")
         assert [str(sent.name).capitalize() for _, sent in agent.cancels] == [mode]
         assert s.status()["reason"] == reason
-        assert s.conditions()["Cancelled"] == ("True", mode)
-        assert s.conditions()["Complete"] == ("False", mode)
+        assert s.conditions()["Succeeded"] == ("False", mode)
         # K20: one that turns true at every end.
         assert s.conditions()["Finished"] == ("True", "Cancelled")
         assert s.status()["observedGeneration"] == 2
@@ -40,7 +39,7 @@ def test_stop_becomes_abort(play: Play):
         await s.until("abort is sent", lambda: len(agent.cancels) == 2)
         await s.turn(20)
         await s.until_phase("Cancelled")
-        assert s.conditions()["Cancelled"] == ("True", "Abort")
+        assert s.conditions()["Succeeded"] == ("False", "Abort")
 
     play(scene)
 
@@ -82,9 +81,10 @@ def test_a_spec_that_cannot_be_is_rejected_and_the_field_named(
         assert s.status()["message"].startswith(message)
         assert s.conditions() == {
             "Accepted": ("False", "BadRequest"),
+            "TargetsResolved": ("Unknown", "Waiting"),
+            "Started": ("False", "Waiting"),
             "Finished": ("True", "Rejected"),
-            "Complete": ("False", "BadRequest"),
-            "Failed": ("True", "BadRequest"),
+            "Succeeded": ("False", "BadRequest"),
         }
         await s.until("its event", lambda: s.events() == [("Warning", "Rejected")])
 
@@ -113,7 +113,7 @@ def test_a_failed_capture_fails_the_request(play: Play):
         await s.until_phase("Failed")
         (target,) = s.status()["targets"]
         assert (target["reason"], target["message"]) == ("NodeError", "the node answered 500")
-        assert s.conditions()["Failed"] == ("True", "AllTargetsFailed")
+        assert s.conditions()["Succeeded"] == ("False", "AllTargetsFailed")
         await s.until("its event", lambda: ("Warning", "Failed") in s.events())
 
     play(scene)
@@ -152,7 +152,7 @@ def test_an_object_that_somebody_else_holds_while_it_is_deleted_counts_as_gone(p
 def test_a_request_is_deleted_when_its_time_is_over(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply(ttlAfterFinished="10m")
+        s.apply(ttlSecondsAfterFinished=600)
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         await s.turn(590)
@@ -168,14 +168,14 @@ def test_a_request_is_deleted_when_its_time_is_over(play: Play):
 def test_a_later_ttl_moves_the_end(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply(ttlAfterFinished="10m")
+        s.apply(ttlSecondsAfterFinished=600)
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
-        before = s.status()["expiresAt"]
-        s.change(ttlAfterFinished="1h")
-        await s.until("the end is moved", lambda: s.status()["expiresAt"] != before)
+        before = s.status()["expirationTime"]
+        s.change(ttlSecondsAfterFinished=3600)
+        await s.until("the end is moved", lambda: s.status()["expirationTime"] != before)
         assert s.status()["observedGeneration"] == 2
-        assert s.conditions()["Complete"] == ("True", "Succeeded")
+        assert s.conditions()["Succeeded"] == ("True", "Succeeded")
         await s.turn(650)
         await s.controller.resync()
         assert s.exists()
@@ -188,7 +188,7 @@ def test_a_later_ttl_moves_the_end(play: Play):
 def test_an_operator_that_was_away_deletes_what_is_over(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply(ttlAfterFinished="1m")
+        s.apply(ttlSecondsAfterFinished=60)
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         await s.stop()
@@ -202,13 +202,13 @@ def test_an_operator_that_was_away_deletes_what_is_over(play: Play):
 def test_an_object_that_changed_in_the_last_moment_is_not_deleted(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply(ttlAfterFinished="1m")
+        s.apply(ttlSecondsAfterFinished=60)
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         s.api.fail(409, "DELETE", "/one", reason="Conflict")
         await s.turn(70)
         await s.until("it tried", lambda: s.api.count("DELETE", "/one") >= 1)
-        s.change(ttlAfterFinished="1h")
+        s.change(ttlSecondsAfterFinished=3600)
         await s.until("it goes on", lambda: s.status()["observedGeneration"] == 2)
         assert s.exists()
 

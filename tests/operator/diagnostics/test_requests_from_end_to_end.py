@@ -7,7 +7,7 @@ from tests.operator.diagnostics.scene import Play, Scene
 def test_a_request_is_carried_out_and_its_status_tells_of_it(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply(reason="INC-1")
+        s.apply(purpose="INC-1")
         await s.until_phase("Running")
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
@@ -19,10 +19,10 @@ def test_a_request_is_carried_out_and_its_status_tells_of_it(play: Play):
             "TargetsResolved": ("True", "Resolved"),
             "Started": ("True", "Captures"),
             "Finished": ("True", "Succeeded"),
-            "Complete": ("True", "Succeeded"),
+            "Succeeded": ("True", "Succeeded"),
         }
         assert status["progress"] == "1/1"
-        assert (target["node"], target["role"]) == ("pod-0", "Data")
+        assert (target["nodeName"], target["role"]) == ("pod-0", "Data")
         assert result["downloadPath"] == f"/artifacts/{result['artifactID']}"
         assert (result["type"], result["samples"], result["sizeBytes"]) == ("HeapSnapshot", 7, 352)
         await s.until("its events", lambda: len(s.events()) == 3)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_api.words import CancelMode, Phase, RequestPhase
+from fodc_kube.conditions import condition_of
 from fodc_operator.diagnostics import status, transitions
 from fodc_operator.diagnostics.conditions import ConditionType, Verdict, is_true
 from fodc_operator.diagnostics.transitions import Happened
@@ -79,16 +80,16 @@ def request(*targets: Target, phase: RequestPhase = RequestPhase.RUNNING, **fact
 
 
 POD_0 = {
-    "node": "pod-0",
+    "nodeName": "pod-0",
     "agentID": "id-of-pod-0",
     "role": "Data",
     "phase": "Succeeded",
-    "startedAt": "2026-11-21T09:00:01Z",
-    "finishedAt": "2026-11-21T09:00:32Z",
+    "startTime": "2026-11-21T09:00:01Z",
+    "completionTime": "2026-11-21T09:00:32Z",
     "attempts": 1,
     "results": [
         {
-            "capture": "cpu",
+            "captureName": "cpu",
             "type": "CPUProfile",
             "phase": "Succeeded",
             "artifactID": "art-1",
@@ -97,7 +98,7 @@ POD_0 = {
             "sha256": "9f" * 32,
             "format": "pprof",
             "samples": 11_840,
-            "duration": "30.4s",
+            "elapsedMilliseconds": 30_400,
             "truncated": False,
             "warnings": ["one"],
         }
@@ -132,7 +133,7 @@ def test_a_request_that_succeeded_is_told_whole():
         "progress": "1/1",
         "startTime": "2026-11-21T09:00:01Z",
         "completionTime": "2026-11-21T09:00:32Z",
-        "expiresAt": "2026-11-21T10:00:32Z",
+        "expirationTime": "2026-11-21T10:00:32Z",
         "counts": {
             "targets": 1,
             "pending": 0,
@@ -150,7 +151,7 @@ def test_a_request_that_succeeded_is_told_whole():
         _condition("TargetsResolved", "True", 0, "Resolved", "1 node"),
         _condition("Started", "True", 1, "Captures", "the first capture has started"),
         _condition("Finished", "True", 32, "Succeeded", "all 1 captures succeeded"),
-        _condition("Complete", "True", 32, "Succeeded", "all 1 captures succeeded"),
+        _condition("Succeeded", "True", 32, "Succeeded", "all 1 captures succeeded"),
     ]
     assert_fits(told | {"conditions": conditions}, schema())
 
@@ -178,23 +179,11 @@ def test_an_empty_profile_is_a_failure_that_can_be_looked_at():
 @pytest.mark.parametrize(
     ("phase", "cancel", "expected"),
     [
-        (RequestPhase.RUNNING, None, {}),
-        (RequestPhase.PARTIALLY_SUCCEEDED, None, {"Complete": ("True", "PartiallySucceeded")}),
-        (
-            RequestPhase.FAILED,
-            None,
-            {"Complete": ("False", "Offline"), "Failed": ("True", "Offline")},
-        ),
-        (
-            RequestPhase.CANCELLED,
-            CancelMode.STOP,
-            {"Complete": ("False", "Stop"), "Cancelled": ("True", "Stop")},
-        ),
-        (
-            RequestPhase.CANCELLED,
-            CancelMode.ABORT,
-            {"Complete": ("False", "Abort"), "Cancelled": ("True", "Abort")},
-        ),
+        (RequestPhase.RUNNING, None, ("Unknown", "Open")),
+        (RequestPhase.PARTIALLY_SUCCEEDED, None, ("True", "PartiallySucceeded")),
+        (RequestPhase.FAILED, None, ("False", "Offline")),
+        (RequestPhase.CANCELLED, CancelMode.STOP, ("False", "Stop")),
+        (RequestPhase.CANCELLED, CancelMode.ABORT, ("False", "Abort")),
     ],
 )
 def test_conditions_follow_the_phase(phase, cancel, expected):
@@ -206,9 +195,9 @@ def test_conditions_follow_the_phase(phase, cancel, expected):
         finished_at_ms=START_MS if phase.ended else None,
     )
     told = status.of_request(IDENTITY, SPEC, one)["conditions"]
-    ends = {"Complete", "Failed", "Cancelled"}
-    found = {c["type"]: (c["status"], c["reason"]) for c in told if c["type"] in ends}
-    assert found == expected
+    found = {c["type"]: (c["status"], c["reason"]) for c in told}
+    assert found["Succeeded"] == expected
+    assert list(found) == list(ConditionType)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +219,7 @@ def test_what_was_true_before_data_were_lost_stays_and_the_rest_ends():
     )
     verdict = Verdict(RequestPhase.FAILED, "ProxyRestarted", "gone", START_MS + 60_000)
     told = status.ended_without_request(IDENTITY, SPEC, verdict, before)
-    assert [(one["node"], one["phase"]) for one in told["targets"]] == [
+    assert [(one["nodeName"], one["phase"]) for one in told["targets"]] == [
         ("a", "Succeeded"),
         ("b", "Failed"),
     ]
@@ -238,16 +227,17 @@ def test_what_was_true_before_data_were_lost_stays_and_the_rest_ends():
     assert told["targets"][1]["results"][0]["reason"] == "ProxyRestarted"
     assert (told["counts"]["succeeded"], told["counts"]["failed"]) == (1, 1)
     assert told["progress"] == "2/2"
-    assert told["expiresAt"] == "2026-11-21T10:01:00Z"
+    assert told["expirationTime"] == "2026-11-21T10:01:00Z"
     assert is_true(told, ConditionType.STARTED)
-    assert is_true(told, ConditionType.FAILED)
+    succeeded = condition_of(told, ConditionType.SUCCEEDED)
+    assert (succeeded["status"], succeeded["reason"]) == ("False", "ProxyRestarted")
     assert_fits(told, schema())
 
 
 def test_a_rejected_request_without_a_readable_spec_still_expires():
     verdict = Verdict(RequestPhase.REJECTED, "BadRequest", "no", START_MS, is_accepted=False)
     told = status.ended_without_request(IDENTITY, None, verdict, {})
-    assert told["expiresAt"] == "2026-11-22T09:00:00Z"
+    assert told["expirationTime"] == "2026-11-22T09:00:00Z"
     assert_fits(told, schema())
 
 
@@ -255,13 +245,13 @@ def test_of_an_ended_request_only_generation_and_expiry_move():
     before = {
         "phase": "Failed",
         "completionTime": "2026-11-21T09:00:00Z",
-        "expiresAt": "2026-11-22T09:00:00Z",
+        "expirationTime": "2026-11-22T09:00:00Z",
         "observedGeneration": 1,
     }
     after = status.still_ended(IDENTITY, SPEC, before)
     assert status.merge_patch(before, after) == {
         "observedGeneration": 3,
-        "expiresAt": "2026-11-21T10:00:00Z",
+        "expirationTime": "2026-11-21T10:00:00Z",
     }
 
 
@@ -279,7 +269,7 @@ def test_beyond_256_targets_those_that_did_not_succeed_are_listed_first():
     many = [target(f"pod-{n:03d}", stored()) for n in range(300)]
     many[299] = target("pod-299", result(Phase.FAILED))
     told = status.of_request(IDENTITY, SPEC, request(*many))
-    names = [one["node"] for one in told["targets"]]
+    names = [one["nodeName"] for one in told["targets"]]
     assert len(names) == 256
     assert names[-2:] == ["pod-254", "pod-299"]
     assert told["counts"]["targets"] == 300

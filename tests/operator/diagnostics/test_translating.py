@@ -56,7 +56,7 @@ def test_ids_of_others_are_not_taken_for_ours(other):
 
 
 def spec(target: Target) -> RequestSpec:
-    return RequestSpec(target, HEAP, Execution(start_deadline_s=300), reason="INC-1")
+    return RequestSpec(target, HEAP, Execution(start_deadline_s=300), purpose="INC-1")
 
 
 def test_what_was_waited_is_taken_off_the_start_deadline():

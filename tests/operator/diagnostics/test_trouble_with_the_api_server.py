@@ -34,7 +34,7 @@ def test_a_status_that_is_not_taken_is_written_again(play: Play, status: int, mo
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         assert len(agent.begun) == 1
-        assert s.conditions()["Complete"] == ("True", "Succeeded")
+        assert s.conditions()["Succeeded"] == ("True", "Succeeded")
 
     play(scene)
 
@@ -48,7 +48,7 @@ def test_a_status_that_the_schema_refuses_is_told_without_details(play: Play):
         await s.finish("pod-0")
         await s.until_phase("Succeeded")
         assert s.status()["targets"] == []
-        assert s.conditions()["Complete"] == ("True", "Succeeded")
+        assert s.conditions()["Succeeded"] == ("True", "Succeeded")
         # Each state is tried twice, whole and plain, and not again and again.
         assert s.writes() <= 8
 
@@ -99,7 +99,7 @@ def test_details_that_are_refused_again_and_again_are_given_up(play: Play):
         await s.turn(600)
         await asyncio.sleep(0.1)
         assert s.writes() == told <= 2 * (MOST_REFUSALS + 2)
-        assert s.conditions()["Complete"] == ("True", "Succeeded")
+        assert s.conditions()["Succeeded"] == ("True", "Succeeded")
 
     play(scene)
 

@@ -47,9 +47,9 @@ def test_a_namespace_that_asks_for_much_does_not_keep_out_another(play: Play):
 def test_a_request_that_cannot_begin_in_time_fails(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
-        s.apply("first", captures=[{"type": "CPUProfile", "duration": "2m"}])
+        s.apply("first", captures=[{"type": "CPUProfile", "durationSeconds": 120}])
         await s.until_phase("Running", "first")
-        s.apply("second", execution={"startDeadline": "30s"})
+        s.apply("second", execution={"startDeadlineSeconds": 30})
         await s.until_phase("Queued", "second")
         await s.turn(31)
         await s.until_phase("Failed", "second")
@@ -136,7 +136,7 @@ def test_data_that_is_gone_is_told_as_it_is(play: Play):
         await s.restart(url, lose_data=True)
         await s.until_phase("Failed")
         assert s.status()["reason"] == "ProxyRestarted"
-        assert s.conditions()["Failed"] == ("True", "ProxyRestarted")
+        assert s.conditions()["Succeeded"] == ("False", "ProxyRestarted")
         (target,) = s.status()["targets"]
         assert (target["phase"], target["reason"]) == ("Failed", "ProxyRestarted")
         assert s.status()["counts"] == {
@@ -213,7 +213,7 @@ def test_agents_are_waited_for_half_of_the_time_to_start_at_most(play: Play):
     async def scene(s: Scene, url: str):
         s.agent("pod-0")
         s.node("pod-1")
-        s.apply(execution={"startDeadline": "60s"})
+        s.apply(execution={"startDeadlineSeconds": 60})
         await s.until_phase("Pending")
         await s.turn(31)
         await s.finish("pod-0")
@@ -229,9 +229,9 @@ def test_an_agent_that_does_not_come_back_is_reported_as_skipped(play: Play):
         s.apply()
         await s.finish("pod-0")
         await s.until_phase("PartiallySucceeded")
-        told = [(one["node"], one["phase"], one.get("reason")) for one in s.status()["targets"]]
+        told = [(one["nodeName"], one["phase"], one.get("reason")) for one in s.status()["targets"]]
         assert told == [("pod-0", "Succeeded", None), ("pod-1", "Skipped", "Offline")]
-        assert s.conditions()["Complete"] == ("True", "PartiallySucceeded")
+        assert s.conditions()["Succeeded"] == ("True", "PartiallySucceeded")
 
     play(scene)
 

@@ -109,7 +109,7 @@ def node(name: str = "data-0", *, heard_ms: int = NOON_MS, **status: Any) -> Obj
     from fodc_protocol.times import format_rfc3339  # noqa: PLC0415 - of this helper alone
 
     told = {"phase": "Online", "lastHeartbeatTime": format_rfc3339(heard_ms // 1000), **status}
-    return {"metadata": {"name": name}, "spec": {"podRef": {"name": name}}, "status": told}
+    return {"metadata": {"name": name}, "spec": {}, "status": told}
 
 
 def test_an_agent_that_registers_is_mirrored_at_once() -> None:
@@ -119,7 +119,8 @@ def test_an_agent_that_registers_is_mirrored_at_once() -> None:
             await one.until_phases(data_0="Online")
             found = one.nodes()["data-0"]
 
-            assert found["spec"] == {"podRef": {"name": "data-0"}}
+            assert found["spec"] == {}
+            assert found["status"]["podRef"] == {"name": "data-0"}
             assert found["metadata"]["labels"]["fodc.banyandb.dev/role"] == "Data"
             assert "ownerReferences" not in found["metadata"]
             assert "finalizers" not in found["metadata"]
@@ -148,8 +149,8 @@ def test_a_node_belongs_to_the_stateful_set_of_its_pod_which_is_looked_up_once()
                     "uid": "uid-of-data",
                 }
             ]
-            assert found["spec"]["podRef"]["uid"] == uid
-            assert found["status"]["kubernetesNode"] == "worker-1"
+            assert found["status"]["podRef"]["uid"] == uid
+            assert found["status"]["kubernetesNodeName"] == "worker-1"
             assert one.api.count("GET", "/pods/") == 1
 
     asyncio.run(run())
@@ -228,7 +229,7 @@ def test_captures_that_run_are_told_when_they_start_and_end() -> None:
             one.mirror.pods_changed(["banyandb/data-0", "nobody"])
             await one.until(lambda: one.nodes()["data-0"]["status"]["activeCaptures"] == 1)
             (request,) = one.nodes()["data-0"]["status"]["activeRequests"]
-            assert (request["request"], request["capture"]) == ("cpu-now", "CPUProfile")
+            assert (request["requestName"], request["captureType"]) == ("cpu-now", "CPUProfile")
             one.running.clear()
             one.mirror.pods_changed(["banyandb/data-0"])
             await one.until(lambda: one.nodes()["data-0"]["status"]["activeCaptures"] == 0)
@@ -316,7 +317,7 @@ def test_an_object_that_somebody_made_is_taken_over_with_its_maintenance() -> No
     async def run() -> None:
         async with bench() as one:
             await one.idle()
-            spec = {"podRef": {"name": "data-0"}, "maintenance": True}
+            spec = {"maintenance": True}
             one.api.store(NODES).create(NS, {"metadata": {"name": "data-0"}, "spec": spec})
             one.registry.register(registration("data-0"))
             await one.until_phases(data_0="Online")

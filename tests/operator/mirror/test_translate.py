@@ -59,7 +59,7 @@ def test_an_agent_that_has_shown_nothing_is_marked_and_ready_all_the_same() -> N
 
     told = {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
     assert told["Authenticated"] == ("False", "Unauthenticated")
-    assert told["AgentReady"] == ("True", "Whole")
+    assert told["Ready"] == ("True", "Whole")
 
 
 def test_a_node_with_everything_is_told_in_full() -> None:
@@ -71,15 +71,16 @@ def test_a_node_with_everything_is_told_in_full() -> None:
         "role": "Data",
         "tier": "hot",
         "cluster": "banyandb",
+        "podRef": {"name": "data-0"},
         "agentID": "agent-1",
         "agentVersion": "0.1.0",
-        "contract": "link",
+        "contract": "AgentLink",
         "attachment": "Standalone",
-        "registeredAt": "2026-11-18T11:59:00Z",
+        "registrationTime": "2026-11-18T11:59:00Z",
         "lastHeartbeatTime": "2026-11-18T11:59:58Z",
         "lastTransitionTime": NOON,
         "reconnects": 1,
-        "kubernetesNode": "worker-3",
+        "kubernetesNodeName": "worker-3",
         "containerNames": ["data", "lifecycle"],
         "addresses": [{"name": "metrics", "host": "10.1.2.3", "port": 2121}],
         "capabilities": [
@@ -93,8 +94,8 @@ def test_a_node_with_everything_is_told_in_full() -> None:
             {"type": "kernel", "state": "Unknown"},
         ],
         "flightRecorder": {
-            "oldestSample": "2026-11-18T11:00:00Z",
-            "newestSample": NOON,
+            "oldestSampleTime": "2026-11-18T11:00:00Z",
+            "newestSampleTime": NOON,
             "series": 2894,
             "bytes": 6_291_456,
         },
@@ -103,14 +104,14 @@ def test_a_node_with_everything_is_told_in_full() -> None:
         "activeCaptures": 1,
         "activeRequests": [
             {
-                "request": "slow-queries",
-                "capture": "CPUProfile",
-                "startedAt": "2026-11-18T11:59:40Z",
+                "requestName": "slow-queries",
+                "captureType": "CPUProfile",
+                "startTime": "2026-11-18T11:59:40Z",
             }
         ],
         "conditions": [
             condition("Registered", "True", "Heartbeating", HEARTBEATS),
-            condition("AgentReady", "False", "ScrapeFailed", "less than whole: MetricsFresh"),
+            condition("Ready", "False", "ScrapeFailed", "less than whole: MetricsFresh"),
             condition("MetricsFresh", "False", "ScrapeFailed", "port 2121 is silent"),
         ],
     }
@@ -146,9 +147,10 @@ def test_an_agent_of_the_existing_contract_leaves_out_what_it_cannot_tell() -> N
         "observedGeneration",
         "phase",
         "role",
+        "podRef",
         "agentID",
         "contract",
-        "registeredAt",
+        "registrationTime",
         "lastHeartbeatTime",
         "lastTransitionTime",
         "reconnects",
@@ -201,10 +203,24 @@ def test_a_condition_that_turns_gets_the_time_of_its_turn_alone() -> None:
 
     assert times == {
         "Registered": NOON,
-        "AgentReady": "2026-11-18T12:01:00Z",
+        "Ready": "2026-11-18T12:01:00Z",
         "MetricsFresh": "2026-11-18T12:01:00Z",
     }
     assert found["lastTransitionTime"] == "2026-11-18T12:01:00Z"
+
+
+def test_what_an_agent_lacked_once_turns_true_and_unknown_and_never_vanishes() -> None:
+    lacking = member(state=state(conditions=(frames.Condition("PodConflict", "Twice", "two"),)))
+    before = status_of(lacking)
+    mended = status_of(member(), before, now_ms=NOON_MS + 60_000)
+    silent = status_of(replace(WHOLE, phase=Phase.OFFLINE), mended)
+    left = translate.left_status(NodePhase.LOST, silent, generation=1, now_ms=NOON_MS)
+
+    assert conditions(before)["PodUnique"] == ("False", "Twice")
+    assert conditions(mended)["PodUnique"] == ("True", "Resolved")
+    assert conditions(silent)["PodUnique"] == ("Unknown", "NoHeartbeat")
+    assert conditions(left)["PodUnique"] == ("Unknown", "AgentGone")
+    assert [set(conditions(one)) for one in (mended, silent, left)] == [set(conditions(before))] * 3
 
 
 def test_an_offline_member_keeps_what_is_known_and_knows_nothing_of_its_agent() -> None:
@@ -213,7 +229,7 @@ def test_an_offline_member_keeps_what_is_known_and_knows_nothing_of_its_agent() 
     assert (found["phase"], found["role"], found["configHash"]) == ("Offline", "Data", "9f86")
     assert conditions(found) == {
         "Registered": ("False", "NoHeartbeat"),
-        "AgentReady": ("Unknown", "NoHeartbeat"),
+        "Ready": ("Unknown", "NoHeartbeat"),
         "MetricsFresh": ("Unknown", "NoHeartbeat"),
     }
 
@@ -265,10 +281,13 @@ def test_labels_hold_what_people_select_by_and_fit_the_rules_of_kubernetes() -> 
     }
 
 
-def test_the_spec_names_the_pod_and_leaves_maintenance_to_people() -> None:
-    assert translate.spec_of(member(), PodFacts(uid="u-1")) == {
-        "podRef": {"name": "data-0", "uid": "u-1"}
-    }
+def test_the_pod_keeps_the_uid_that_was_told_until_another_one_is() -> None:
+    told = status_of(member(), pod=PodFacts(uid="u-1"))
+    silent = status_of(member(), told)
+    anew = status_of(member(identity=identity(pod_uid="u-2")), silent)
+
+    assert told["podRef"] == silent["podRef"] == {"name": "data-0", "uid": "u-1"}
+    assert anew["podRef"] == {"name": "data-0", "uid": "u-2"}
 
 
 def test_a_field_that_is_gone_is_removed_by_the_patch() -> None:
@@ -340,7 +359,6 @@ def test_whatever_an_agent_says_the_object_fits_its_schema(
 
     assert list(problems(found, SCHEMA["status"], "status")) == []
     assert list(problems(left, SCHEMA["status"], "status")) == []
-    assert list(problems(translate.spec_of(one, PodFacts()), SCHEMA["spec"], "spec")) == []
     for value in translate.labels_of(one, PodFacts()).values():
         assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", value)
 
@@ -350,7 +368,7 @@ def problems(value: Any, schema: dict[str, Any], path: str) -> list[str]:
     found: list[str] = []
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
     if value is None:
-        return [] if path.endswith("Sample") else [f"{path} is null"]
+        return [] if path.endswith("SampleTime") else [f"{path} is null"]
     if not isinstance(value, kinds[schema["type"]]):
         return [f"{path} is no {schema['type']}"]
     if schema["type"] == "object":
@@ -411,7 +429,7 @@ def test_a_node_object_of_the_server_is_read_once_into_a_view() -> None:
                 "labels": {"a": "b"},
                 "ownerReferences": [{"uid": "set-1"}],
             },
-            "spec": {"podRef": {"name": "data-0", "uid": "p"}, "maintenance": True},
+            "spec": {"maintenance": True},
             "status": {"phase": "Online", "lastHeartbeatTime": "2026-11-18T12:00:05Z"},
         }
     )
@@ -427,7 +445,7 @@ def test_a_node_object_of_the_server_is_read_once_into_a_view() -> None:
         NOON_MS + 5000,
         NOON_MS,
     )
-    assert (seen.pod_uid, seen.owners) == ("p", ({"uid": "set-1"},))
+    assert seen.owners == ({"uid": "set-1"},)
 
 
 def test_an_object_without_status_or_with_a_strange_one_has_no_phase() -> None:

@@ -50,7 +50,7 @@ def test_a_pod_with_an_older_revision_is_out_of_date_and_says_which() -> None:
     assert not found.entries[0].is_current
 
 
-def test_a_reduced_flavour_is_told_by_its_note() -> None:
+def test_a_reduced_flavor_is_told_by_its_note() -> None:
     assert stand(injected(note="basic, not ebpf")) == [("data-0", "Injected", "LessThanAsked")]
 
 

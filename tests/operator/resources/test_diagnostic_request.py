@@ -78,13 +78,13 @@ def test_what_is_not_said_has_the_defaults_of_the_schema():
     told = {name: one["default"] for name, one in schema()["execution"]["properties"].items()}
     assert told == {
         "parallelism": spec.execution.parallelism,
-        "startDeadline": "5m",
-        "activeDeadline": "15m",
-        "targetTimeoutSlack": "30s",
+        "startDeadlineSeconds": 300,
+        "activeDeadlineSeconds": 900,
+        "targetTimeoutSlackSeconds": 30,
         "backoffLimit": spec.execution.backoff_limit,
         "failurePolicy": spec.execution.failure_policy,
     }
-    assert schema()["ttlAfterFinished"]["default"] == resource.DEFAULT_TTL
+    assert schema()["ttlSecondsAfterFinished"]["default"] == resource.DEFAULT_TTL_S
     assert resource.spec_of(body(execution=told)) == spec
 
 
@@ -117,21 +117,21 @@ def test_everything_that_can_be_said_is_read():
                 "includeOffline": True,
             },
             captures=[
-                {"name": "quick", "type": "CPUProfile", "duration": "1m30s"},
+                {"name": "quick", "type": "CPUProfile", "durationSeconds": 90},
                 {"type": "HeapSnapshot", "heap": {"gc": True}},
                 {"type": "HeapSnapshot"},
             ],
             execution={
                 "parallelism": 16,
-                "startDeadline": "1500ms",
-                "activeDeadline": "2h",
-                "targetTimeoutSlack": "10m",
+                "startDeadlineSeconds": 2,
+                "activeDeadlineSeconds": 7200,
+                "targetTimeoutSlackSeconds": 600,
                 "backoffLimit": 0,
                 "failurePolicy": "FailFast",
             },
             cancel="Abort",
-            ttlAfterFinished="1m",
-            reason="INC-1",
+            ttlSecondsAfterFinished=60,
+            purpose="INC-1",
         )
     )
     selector = LabelSelector(
@@ -184,20 +184,20 @@ def test_everything_that_can_be_said_is_read():
             "spec.captures[1].name a is taken; names of captures must differ",
         ),
         (
-            {"captures": [{"type": "CPUProfile", "duration": "3m"}]},
-            "spec.captures[0].duration must be 1s to 120s for CPUProfile",
+            {"captures": [{"type": "CPUProfile", "durationSeconds": 180}]},
+            "spec.captures[0].durationSeconds must be a whole number from 1 to 120, got 180",
         ),
         (
-            {"captures": [{"type": "ExecutionTrace", "duration": "31s"}]},
-            "spec.captures[0].duration must be 1s to 30s for ExecutionTrace",
+            {"captures": [{"type": "ExecutionTrace", "durationSeconds": 31}]},
+            "spec.captures[0].durationSeconds must be a whole number from 1 to 30, got 31",
         ),
         (
-            {"captures": [{"type": "GoroutineDump", "duration": "1s"}]},
-            "spec.captures[0].duration is not allowed for GoroutineDump: it is taken in an instant",
+            {"captures": [{"type": "GoroutineDump", "durationSeconds": 1}]},
+            "spec.captures[0].durationSeconds is not allowed for GoroutineDump: it is taken",
         ),
         (
-            {"captures": [{"type": "CPUProfile", "duration": "soon"}]},
-            "spec.captures[0].duration must be a duration such as 30s or 1m30s, got 'soon'",
+            {"captures": [{"type": "CPUProfile", "durationSeconds": "soon"}]},
+            "spec.captures[0].durationSeconds must be a whole number from 1 to 120, got 'soon'",
         ),
         (
             {"captures": [{"type": "CPUProfile", "heap": {"gc": True}}]},
@@ -208,16 +208,19 @@ def test_everything_that_can_be_said_is_read():
             "spec.execution.parallelism must be a whole number from 1 to 16, got 17",
         ),
         (
-            {"execution": {"startDeadline": "61m"}},
-            "spec.execution.startDeadline must be 1s to 1h, got 3660s",
+            {"execution": {"startDeadlineSeconds": 3660}},
+            "spec.execution.startDeadlineSeconds must be a whole number from 1 to 3600, got 3660",
         ),
         (
-            {"execution": {"activeDeadline": "10s"}},
-            "spec.execution.activeDeadline is shorter than the longest capture, cpu",
+            {"execution": {"activeDeadlineSeconds": 10}},
+            "spec.execution.activeDeadlineSeconds is shorter than the longest capture, cpu",
         ),
         ({"cancel": "Now"}, "spec.cancel must be one of Stop, Abort, got 'Now'"),
-        ({"ttlAfterFinished": "10s"}, "spec.ttlAfterFinished must be 1m to 720h, got 10s"),
-        ({"reason": "x" * 257}, "spec.reason must be a text of at most 256 characters"),
+        (
+            {"ttlSecondsAfterFinished": 10},
+            "spec.ttlSecondsAfterFinished must be a whole number from 60 to 2592000, got 10",
+        ),
+        ({"purpose": "x" * 257}, "spec.purpose must be a text of at most 256 characters"),
         ({"sooner": True}, "spec.sooner is unknown; has: target, captures, execution"),
     ],
 )

@@ -117,7 +117,7 @@ def test_changes_and_reads_of_artifacts_are_written_and_refusals_too(tmp_path):
     tokens.write_text(f"anna admin {TOKEN}\nvera viewer the-token-of-a-viewer\n")
     path = tmp_path / "audit"
     access = AccessSettings(tokens_file=str(tokens), audit_log=str(path))
-    body = '{"target": {"all": true}, "captures": [{"profile": "cpu"}], "reason": "my-secret"}'
+    body = '{"target": {"all": true}, "captures": [{"profile": "cpu"}], "purpose": "my-secret"}'
 
     async def run():
         async with running(tmp_path, access=access) as proxy, LinkAgent(proxy, "data-0"):

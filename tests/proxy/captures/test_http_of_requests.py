@@ -172,7 +172,7 @@ def test_form_of_another_site_is_refused(play):
 
 def test_body_that_is_too_large_is_refused(play):
     async def scene(world, http):
-        async with http.post(PATH, json=BODY | {"reason": "x" * 30_000}) as answer:
+        async with http.post(PATH, json=BODY | {"purpose": "x" * 30_000}) as answer:
             assert answer.status == 413
             assert (await error_of(answer))["reason"] == "TooLarge"
 

@@ -25,7 +25,7 @@ def test_a_body_becomes_a_spec_whose_captures_have_names_of_their_own():
             {"profile": "heap"},
         ],
         execution={"parallelism": 1, "backoff_limit": 0, "failure_policy": "FailFast"},
-        reason="slow",
+        purpose="slow",
     )
     assert asked == Spec(
         Selector(roles=("data",), tiers=("hot",), include_offline=True),
@@ -49,7 +49,7 @@ RESULTS = st.builds(
     st.sampled_from(Profile).map(str),
     st.floats(0, 120),
     phase=st.sampled_from(Phase),
-    reason=TEXTS,
+    purpose=TEXTS,
     attempt=st.integers(0, 4),
     started_at_ms=TIMES,
     deadline_at_ms=TIMES,

@@ -118,8 +118,8 @@ class NodeCgroup:
             "cgroup",
             GapReason.OUTSIDE_NAMESPACE,
             f"the cgroup of process {process.pid} ({paths.unified or paths.controllers}) is not "
-            f"visible below {self.root}{why}; run the agent as the node's user and group (flavour "
-            "proc) or mount the host's /sys/fs/cgroup read-only",
+            f"visible below {self.root}{why}; run the agent as the node's user and group (flavor "
+            "Process) or mount the host's /sys/fs/cgroup read-only",
         )
 
 

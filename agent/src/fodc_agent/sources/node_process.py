@@ -53,7 +53,7 @@ class NodeProcess:
         port: int = 0,
         container: str = "",
         pod_uid: str = "",
-        flavour: str = "",
+        flavor: str = "",
         own_pid: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
@@ -65,7 +65,7 @@ class NodeProcess:
         """The process as it was found last."""
         self._pid = pid
         self._wanted = Wanted(name, port, container, pod_uid)
-        self._flavour = flavour
+        self._flavor = flavor
         self._own_pid = os.getpid() if own_pid is None else own_pid
         self._on_change = on_change
         self._found_at_s = 0.0
@@ -155,12 +155,12 @@ class NodeProcess:
         """Name the true reason where the agent's pod shows it nothing but itself."""
         if gap.reason is not GapReason.NO_PROCESS or not self._wanted.pod_uid or self.sees_others:
             return gap
-        reason = GapReason.FLAVOUR_BASIC if self._flavour == "basic" else GapReason.NOT_SHARED
+        reason = GapReason.FLAVOR_BASIC if self._flavor == "basic" else GapReason.NOT_SHARED
         return Gap(
             "process",
             reason,
             "the pod does not share its process namespace, so the node's process cannot be seen; "
-            "flavour proc shares it",
+            "flavor Process shares it",
         )
 
     # ---- what is read of them ------------------------------------------------------------------

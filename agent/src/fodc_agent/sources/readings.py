@@ -32,7 +32,7 @@ class GapReason(StrEnum):
     HUNG = "Hung"
     OUTSIDE_NAMESPACE = "OutsideNamespace"
     NOT_SHARED = "NotShared"
-    FLAVOUR_BASIC = "FlavourBasic"
+    FLAVOR_BASIC = "FlavorBasic"
     RESTARTED = "Restarted"
     REMOTE = "Remote"
 

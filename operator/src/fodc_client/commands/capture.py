@@ -57,7 +57,7 @@ def add(verbs: "Subparsers") -> None:
         examples="""
             fodc capture cpu --node banyandb-data-0 --seconds 10
             fodc capture heap --role datanode-hot --gc --output-dir profiles
-            fodc capture cpu goroutine --all --parallelism 2 --reason "slow queries since 10:00"
+            fodc capture cpu goroutine --all --parallelism 2 --purpose "slow queries since 10:00"
             fodc capture --node banyandb-data-0,banyandb-data-1 trace --seconds 5 --no-wait""",
         run=run,
     )
@@ -104,7 +104,7 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--parallelism", type=count, default=4, metavar="N", help="nodes at once (default: 4)"
     )
-    group.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+    group.add_argument("--purpose", default="", metavar="TEXT", help="why, for the record")
     add_directory(group)
     group.add_argument(
         "--top",
@@ -162,7 +162,7 @@ def spec_of(
             execution=ExecutionAsked(
                 parallelism=args.parallelism, active_deadline_seconds=max(1, round(deadline_s))
             ),
-            reason=args.reason,
+            purpose=args.purpose,
         )
         return read_body(msgspec.json.encode(spec), RequestSpec)
     except FieldError as error:

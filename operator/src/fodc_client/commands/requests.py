@@ -202,7 +202,7 @@ def _row(request: RequestSummary) -> tuple[str, ...]:
 
 
 def _more(request: RequestSummary) -> tuple[str, ...]:
-    return _why(request.reason, request.message), or_nothing(request.requested_reason)
+    return _why(request.reason, request.message), or_nothing(request.purpose)
 
 
 def _took(request: RequestSummary) -> str:
@@ -217,7 +217,7 @@ def head_lines(request: Request) -> list[str]:
         "request": request.id,
         "phase": request.phase,
         "why": _why(request.reason, request.message),
-        "asked for": request.requested_reason,
+        "asked for": request.purpose,
         "created": moment(request.created_at),
         "took": _took(request),
         "progress": request.progress,

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conditions of a DiagnosticRequest, after the manner of a Job's.
+"""Conditions of a DiagnosticRequest: the same five from its first status to its last.
 
-The one idea: a condition appears when its question is answered. Finished turns true at every end,
-so `kubectl wait --for=condition=Finished` ends with the request; Complete is true when something
-was captured, Failed when nothing was, never both.
+The one idea: a condition whose question is not answered yet is Unknown or False and says so; it
+turns and never vanishes. Finished turns true at every end, so `kubectl wait
+--for=condition=Finished` ends with the request; Succeeded is true when something was captured.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from fodc_api.words import CancelMode, RequestPhase
 from fodc_kube import conditions as kube
@@ -27,9 +27,7 @@ class ConditionType(StrEnum):
     TARGETS_RESOLVED = "TargetsResolved"
     STARTED = "Started"
     FINISHED = "Finished"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
+    SUCCEEDED = "Succeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +41,57 @@ class Verdict:
     is_accepted: bool = True
 
 
+_WAITS: Final = "Waiting"
+_OPEN: Final = "Open"
+
+
 class _Conditions:
-    """Collects the conditions of one generation of an object."""
+    """The conditions of one generation of an object, each as it was said last."""
 
     def __init__(self, identity: Identity) -> None:
-        self._generation = identity.generation
-        self.all: list[Condition] = []
+        self._identity = identity
+        self._all: dict[str, Condition] = {}
+        at_ms = identity.created_at_ms
+        self.holds(ConditionType.ACCEPTED, at_ms, "Valid", "the request is understood")
+        self.open(ConditionType.TARGETS_RESOLVED, _WAITS, "no nodes are chosen")
+        self.fails(ConditionType.STARTED, at_ms, _WAITS, "no capture has started")
+        self.fails(ConditionType.FINISHED, at_ms, _OPEN, "the request has not ended")
+        self.open(ConditionType.SUCCEEDED, _OPEN, "the request has not ended")
+
+    def all(self) -> list[Condition]:
+        """Return one condition of each type, in their order."""
+        return [self._all[kind] for kind in ConditionType]
 
     def holds(self, kind: ConditionType, at_ms: int, reason: str, message: str) -> None:
-        """Add a condition that is true; `reason` must not be empty, the schema asks for one."""
-        self._add(kind, "True", at_ms, reason, message)
+        """Say that a condition is true; `reason` must not be empty, the schema asks for one."""
+        self._say(kind, "True", at_ms, reason, message)
 
     def fails(self, kind: ConditionType, at_ms: int, reason: str, message: str) -> None:
-        """Add a condition that is false."""
-        self._add(kind, "False", at_ms, reason, message)
+        """Say that a condition is false."""
+        self._say(kind, "False", at_ms, reason, message)
 
-    def _add(self, kind: ConditionType, word: str, at_ms: int, reason: str, message: str) -> None:
+    def open(self, kind: ConditionType, reason: str, message: str) -> None:
+        """Say that nobody knows it yet."""
+        self._say(kind, "Unknown", self._identity.created_at_ms, reason, message)
+
+    def keep(self, one: Condition) -> None:
+        """Keep a milestone as it was written."""
+        self._all[str(one["type"])] = one
+
+    def _say(self, kind: ConditionType, word: str, at_ms: int, reason: str, message: str) -> None:
         said = kube.Condition(str(kind), word, reason, message)
-        self.all.append(kube.stamped_at(said, at_ms, generation=self._generation))
+        generation = self._identity.generation
+        self._all[kind] = kube.stamped_at(said, at_ms, generation=generation)
 
 
 def accepted_only(identity: Identity) -> list[Condition]:
     """Conditions of a request that waits to be given to the proxy."""
-    found = _Conditions(identity)
-    _add_accepted(found, identity)
-    _add_open(found, identity)
-    return found.all
-
-
-def _add_accepted(found: _Conditions, identity: Identity) -> None:
-    at_ms = identity.created_at_ms
-    found.holds(ConditionType.ACCEPTED, at_ms, "Valid", "the request is understood")
-
-
-def _add_open(found: _Conditions, identity: Identity) -> None:
-    message = "the request has not ended"
-    found.fails(ConditionType.FINISHED, identity.created_at_ms, "Open", message)
+    return _Conditions(identity).all()
 
 
 def of_request(identity: Identity, request: Request) -> list[Condition]:
     """Conditions of a request that the proxy has."""
     found = _Conditions(identity)
-    _add_accepted(found, identity)
     _add_targets(found, request)
     if request.started_at_ms is not None:
         message = "the first capture has started"
@@ -94,9 +101,7 @@ def of_request(identity: Identity, request: Request) -> list[Condition]:
         reason = _cancel_reason(request) if request.phase is RequestPhase.CANCELLED else ""
         verdict = Verdict(request.phase, reason or request.reason, request.message, at_ms)
         _add_end(found, verdict)
-    else:
-        _add_open(found, identity)
-    return found.all
+    return found.all()
 
 
 def _cancel_reason(request: Request) -> str:
@@ -117,15 +122,17 @@ def of_verdict(
 ) -> list[Condition]:
     """Conditions of a request that ends without the proxy; earlier milestones stay."""
     found = _Conditions(identity)
-    if verdict.is_accepted:
-        _add_accepted(found, identity)
-    else:
+    if not verdict.is_accepted:
         at_ms = verdict.at_ms
         found.fails(ConditionType.ACCEPTED, at_ms, verdict.reason, verdict.message)
-    earlier = {str(ConditionType.TARGETS_RESOLVED), str(ConditionType.STARTED)}
-    found.all += [one for one in _read(before) if one.get("type") in earlier]
+    for one in _read(before):
+        if one.get("type") in _MILESTONES and one.get("status") != "Unknown":
+            found.keep(one)
     _add_end(found, verdict)
-    return found.all
+    return found.all()
+
+
+_MILESTONES: Final = frozenset({ConditionType.TARGETS_RESOLVED, ConditionType.STARTED})
 
 
 def _read(status: Mapping[str, object]) -> list[Condition]:
@@ -136,18 +143,12 @@ def _read(status: Mapping[str, object]) -> list[Condition]:
 
 
 def _add_end(found: _Conditions, verdict: Verdict) -> None:
-    at_ms, message = verdict.at_ms, verdict.message
-    phase = verdict.phase
-    reason = verdict.reason or str(phase)
+    at_ms, phase, message = verdict.at_ms, verdict.phase, verdict.message
     found.holds(ConditionType.FINISHED, at_ms, str(phase), message)
     if phase in {RequestPhase.SUCCEEDED, RequestPhase.PARTIALLY_SUCCEEDED}:
-        found.holds(ConditionType.COMPLETE, at_ms, str(phase), message)
-        return
-    found.fails(ConditionType.COMPLETE, at_ms, reason, message)
-    if phase is RequestPhase.CANCELLED:
-        found.holds(ConditionType.CANCELLED, at_ms, reason, message)
+        found.holds(ConditionType.SUCCEEDED, at_ms, str(phase), message)
     else:
-        found.holds(ConditionType.FAILED, at_ms, reason, message)
+        found.fails(ConditionType.SUCCEEDED, at_ms, verdict.reason or str(phase), message)
 
 
 def is_true(status: Mapping[str, object], kind: ConditionType) -> bool:

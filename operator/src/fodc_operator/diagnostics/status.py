@@ -14,7 +14,7 @@ from fodc_api.words import Phase, RequestPhase
 from fodc_operator.diagnostics import conditions
 from fodc_operator.resources.diagnostic_request import DEFAULT_TTL_S, Identity, RequestSpec
 from fodc_protocol.profiles import Profile
-from fodc_protocol.times import format_duration_ns, format_rfc3339, parse_rfc3339_ms
+from fodc_protocol.times import format_rfc3339, parse_rfc3339_ms
 from fodc_proxy.captures.model import Counts, Request, Result, Target, counts
 from fodc_proxy.storage import names
 
@@ -116,7 +116,7 @@ def _closed_target(target: Json, cause: Json, at_ms: int) -> Json:
     results = target.get("results")
     parts = results if isinstance(results, list) else []
     ended = [{**one, **cause} if one.get("phase") in _OPEN else one for one in parts]
-    return {**target, **cause, "finishedAt": _time(at_ms), "results": ended}
+    return {**target, **cause, "completionTime": _time(at_ms), "results": ended}
 
 
 def still_ended(identity: Identity, spec: RequestSpec, before: Mapping[str, object]) -> Json:
@@ -124,7 +124,7 @@ def still_ended(identity: Identity, spec: RequestSpec, before: Mapping[str, obje
     status: Json = {**before, "observedGeneration": identity.generation}
     ended = before.get("completionTime")
     if isinstance(ended, str):
-        status["expiresAt"] = _time(parse_rfc3339_ms(ended) + spec.ttl_s * 1000)
+        status["expirationTime"] = _time(parse_rfc3339_ms(ended) + spec.ttl_s * 1000)
     return status
 
 
@@ -135,7 +135,7 @@ def has_ended(status: Mapping[str, object]) -> bool:
 
 def expires_at_ms(status: Mapping[str, object]) -> int | None:
     """Return when the object is to be deleted, None when that is not settled."""
-    text = status.get("expiresAt")
+    text = status.get("expirationTime")
     return parse_rfc3339_ms(text) if isinstance(text, str) else None
 
 
@@ -187,9 +187,9 @@ def _fitting(targets: Sequence[Json], max_bytes: int) -> list[Json]:
         left -= len(json.dumps(target, separators=(",", ":"))) + 1
         if left < 0 or len(kept) >= MAX_TARGETS:
             break
-        kept.append(str(target["node"]))
+        kept.append(str(target["nodeName"]))
     names = frozenset(kept)
-    return [target for target in targets if target["node"] in names]
+    return [target for target in targets if target["nodeName"] in names]
 
 
 # ---- parts ----------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def _fitting(targets: Sequence[Json], max_bytes: int) -> list[Json]:
 def _end(finished_at_ms: int, ttl_s: int) -> Json:
     return {
         "completionTime": _time(finished_at_ms),
-        "expiresAt": _time(finished_at_ms + ttl_s * 1000),
+        "expirationTime": _time(finished_at_ms + ttl_s * 1000),
     }
 
 
@@ -223,7 +223,7 @@ def _artifacts(request: Request) -> Json:
 
 def _target(target: Target) -> Json:
     entry: Json = {
-        "node": target.node_id,
+        "nodeName": target.node_id,
         "phase": str(target.phase),
         "attempts": target.attempts,
         "results": [_result(result) for result in target.results],
@@ -232,14 +232,14 @@ def _target(target: Target) -> Json:
     _put_text(entry, "role", role_word(target.role))
     _put_text(entry, "reason", target.reason)
     _put_text(entry, "message", target.message[:MAX_DETAIL])
-    _put_time(entry, "startedAt", target.started_at_ms)
-    _put_time(entry, "finishedAt", target.finished_at_ms)
+    _put_time(entry, "startTime", target.started_at_ms)
+    _put_time(entry, "completionTime", target.finished_at_ms)
     return entry
 
 
 def _result(result: Result) -> Json:
     entry: Json = {
-        "capture": result.capture,
+        "captureName": result.capture,
         "type": Profile(result.profile).facts.crd_type,
         "phase": str(result.phase),
     }
@@ -257,7 +257,7 @@ def _stored(result: Result) -> Json:
         "sizeBytes": result.size_bytes,
         "sha256": result.sha256,
         "format": result.format,
-        "duration": format_duration_ns(result.elapsed_ms * 1_000_000),
+        "elapsedMilliseconds": result.elapsed_ms,
         "truncated": result.truncated,
     }
     if result.samples is not None:
@@ -290,7 +290,7 @@ def _time(time_ms: int) -> str:
 
 # ---- keeping less ---------------------------------------------------------------------------
 
-_REMEMBERED: Final = ("phase", "observedGeneration", "completionTime", "expiresAt")
+_REMEMBERED: Final = ("phase", "observedGeneration", "completionTime", "expirationTime")
 
 
 def remembered(status: Mapping[str, object]) -> Mapping[str, object]:

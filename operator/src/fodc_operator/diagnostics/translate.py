@@ -50,7 +50,7 @@ def proxy_spec(spec: RequestSpec, waited_s: float) -> model.Spec:
         ),
         captures=spec.captures,
         execution=replace(spec.execution, start_deadline_s=left_s),
-        reason=spec.reason,
+        purpose=spec.purpose,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A member of the fleet as labels, spec and status of its FodcNode.
+"""A member of the fleet as labels and status of its FodcNode.
 
 The one idea: the status is a function of the member, of what runs on it, and of the status before
 (which holds the times of the last changes); what is absent is absent, never an empty text.
@@ -26,15 +26,16 @@ FIELDS: Final = (
     "role",
     "tier",
     "cluster",
+    "podRef",
     "agentID",
     "agentVersion",
     "contract",
     "attachment",
-    "registeredAt",
+    "registrationTime",
     "lastHeartbeatTime",
     "lastTransitionTime",
     "reconnects",
-    "kubernetesNode",
+    "kubernetesNodeName",
     "containerNames",
     "addresses",
     "capabilities",
@@ -58,6 +59,8 @@ FIGURES: Final = frozenset(
 )
 """What changes all the time and is written with the next refresh."""
 
+REGISTERED: Final = "Registered"
+READY: Final = "Ready"
 _MOST_CAPABILITIES: Final = 16
 _MOST_CONDITIONS: Final = 16
 _MOST_LISTED: Final = 8
@@ -65,6 +68,10 @@ _PHASES: Final[Mapping[Phase, NodePhase]] = {
     Phase.ONLINE: NodePhase.ONLINE,
     Phase.DEGRADED: NodePhase.DEGRADED,
     Phase.OFFLINE: NodePhase.OFFLINE,
+}
+_CONTRACTS: Final[Mapping[Contract, str]] = {
+    Contract.LINK: "AgentLink",
+    Contract.FODC: "FODCService",
 }
 _ROLES: Final = (
     ("liaison", NodeRole.LIAISON),
@@ -94,7 +101,7 @@ class PodFacts:
     """Whether the pod has a container of the agent's name."""
 
 
-# ---- metadata and spec ------------------------------------------------------------------------
+# ---- metadata ---------------------------------------------------------------------------------
 
 
 def role_of(node_role: str) -> NodeRole:
@@ -114,12 +121,6 @@ def labels_of(member: Member, pod: PodFacts) -> dict[str, str]:
     )
     values = zip(LABELS, map(label_value, wanted), strict=True)
     return {name: value for name, value in values if value}
-
-
-def spec_of(member: Member, pod: PodFacts) -> dict[str, Any]:
-    """Return what of the spec is ours; `maintenance` is the people's."""
-    uid = cut(member.identity.pod_uid or pod.uid, 64)
-    return {"podRef": {"name": member.pod_name, **({"uid": uid} if uid else {})}}
 
 
 # ---- status -----------------------------------------------------------------------------------
@@ -161,14 +162,15 @@ def status_of(
         "role": role_of(member.role).value,
         "tier": cut(member.tier, 63),
         "cluster": cut(identity.cluster, 253),
+        "podRef": _pod_ref(member, pod, before),
         "agentID": cut(member.agent_id, 128),
         "agentVersion": cut(member.agent_version, 64),
-        "contract": member.contract.value,
+        "contract": _CONTRACTS[member.contract],
         "attachment": attachment_of(member, pod),
-        "registeredAt": time_of(member.registered_at_ms),
+        "registrationTime": time_of(member.registered_at_ms),
         "lastHeartbeatTime": time_of(member.last_heartbeat_ms),
         "reconnects": member.reconnects,
-        "kubernetesNode": cut(identity.kubernetes_node or pod.kubernetes_node, 253),
+        "kubernetesNodeName": cut(identity.kubernetes_node or pod.kubernetes_node, 253),
         "containerNames": _unique(cut(name, 63) for name in identity.container_names),
         "addresses": _addresses(identity.addresses),
         "capabilities": _capabilities(member.state.capabilities),
@@ -176,7 +178,7 @@ def status_of(
         "configHash": cut(member.state.configuration_hash, 128),
         "artifacts": _artifacts(member),
         **_captures(running),
-        "conditions": _conditions(_living(member, phase), before, generation, now_ms),
+        "conditions": _conditions(_said(member, phase, before), before, generation, now_ms),
     }
     return {name: value for name, value in found.items() if value not in (None, "", [])}
 
@@ -185,8 +187,7 @@ def left_status(
     phase: NodePhase, before: Mapping[str, Any], *, generation: int, now_ms: int
 ) -> Status:
     """Return the status of a node of which only the status before is known: the rest stays."""
-    said = Condition("Registered", *_LEFT[phase])
-    told = _conditions((said, *_unknown(said)), before, generation, now_ms)
+    told = _conditions(_silent(phase, before), before, generation, now_ms)
     kept = {k: v for k, v in before.items() if k in FIELDS and k != "activeRequests"}
     return {
         **kept,
@@ -250,6 +251,13 @@ def _phase_fields(phase: NodePhase, before: Mapping[str, Any], now_ms: int) -> S
     return {"phase": phase.value, "lastTransitionTime": since or time_of(now_ms)}
 
 
+def _pod_ref(member: Member, pod: PodFacts, before: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pod of the node; a UID that nobody tells now is the one that was told."""
+    known = (before.get("podRef") or {}).get("uid", "")
+    uid = cut(member.identity.pod_uid or pod.uid, 64) or known
+    return {"name": member.pod_name, **({"uid": uid} if uid else {})}
+
+
 def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))[:_MOST_LISTED]
 
@@ -289,8 +297,8 @@ def _window(window: frames.WindowExtent | None) -> dict[str, Any] | None:
         return None
     return {
         # Both keys always: a merge patch goes into objects.
-        "oldestSample": time_of(window.oldest_ms),
-        "newestSample": time_of(window.newest_ms),
+        "oldestSampleTime": time_of(window.oldest_ms),
+        "newestSampleTime": time_of(window.newest_ms),
         "series": count(window.series),
         "bytes": count(window.bytes),
     }
@@ -313,25 +321,46 @@ def _captures(running: Sequence[Running]) -> Status:
 def _capture(running: Running) -> dict[str, str]:
     started = time_of(running.started_at_ms)
     return {
-        "request": cut(running.request, 128),
-        "capture": capture_type(running.profile),
+        "requestName": cut(running.request, 128),
+        "captureType": capture_type(running.profile),
         # In a list a null is no removal but a value that the server refuses.
-        **({"startedAt": started} if started else {}),
+        **({"startTime": started} if started else {}),
     }
 
 
 # ---- conditions -------------------------------------------------------------------------------
 
 
-def _living(member: Member, phase: NodePhase) -> Iterator[Condition]:
-    """Positive polarity: what the agent lacks becomes a condition that is False."""
+def _said(member: Member, phase: NodePhase, before: Mapping[str, Any]) -> Iterator[Condition]:
+    """Conditions never vanish: what the agent told of once and tells no more is True again."""
     if not phase.is_living:
-        said = Condition("Registered", *_LEFT[phase])
-        yield from (said, *_unknown(said))
+        yield from _silent(phase, before)
         return
+    yield from _living(member)
+    # `stamped` keeps the first of a type, so these are the ones that nobody has spoken of.
+    yield from (Condition(name, "True", "Resolved", _RESOLVED) for name in _types(before))
+
+
+_RESOLVED: Final = "the agent does not tell of it any more"
+
+
+def _silent(phase: NodePhase, before: Mapping[str, Any]) -> Iterator[Condition]:
+    """What is known of a node whose agent is not heard: that, and nothing else."""
+    because = Condition(REGISTERED, *_LEFT[phase])
+    yield because
+    for name in (READY, "MetricsFresh", *_types(before)):
+        yield Condition(name, "Unknown", because.reason, because.message)
+
+
+def _types(before: Mapping[str, Any]) -> list[str]:
+    return [str(one.get("type", "")) for one in before.get("conditions") or ()]
+
+
+def _living(member: Member) -> Iterator[Condition]:
+    """Positive polarity: what the agent lacks becomes a condition that is False."""
     lacks = [Condition(*one) for one in _lacks(member)]
     yield Condition(
-        "Registered", "True", "Heartbeating", "the agent is registered and its heartbeats arrive"
+        REGISTERED, "True", "Heartbeating", "the agent is registered and its heartbeats arrive"
     )
     # An agent that has shown nothing works all the same.
     yield _agent_ready([one for one in lacks if one.type != _AUTHENTICATED])
@@ -363,21 +392,14 @@ _RENAMED: Final = {
     "PodConflict": "PodUnique",
     "Unauthenticated": _AUTHENTICATED,
 }
-_OURS: Final = frozenset({"Registered", "AgentReady"})
+_OURS: Final = frozenset({REGISTERED, READY})
 
 
 def _agent_ready(lacks: Sequence[Condition]) -> Condition:
     if not lacks:
-        return Condition("AgentReady", "True", "Whole", "nothing is missing, as the agent sees it")
+        return Condition(READY, "True", "Whole", "nothing is missing, as the agent sees it")
     names = ", ".join(one.type for one in lacks)
-    return Condition("AgentReady", "False", lacks[0].reason, cut(f"less than whole: {names}", 1024))
-
-
-def _unknown(because: Condition) -> tuple[Condition, ...]:
-    return tuple(
-        Condition(name, "Unknown", because.reason, because.message)
-        for name in ("AgentReady", "MetricsFresh")
-    )
+    return Condition(READY, "False", lacks[0].reason, cut(f"less than whole: {names}", 1024))
 
 
 def _conditions(

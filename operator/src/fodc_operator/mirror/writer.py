@@ -445,7 +445,7 @@ class Mirror:
         metadata: dict[str, Any] = {"name": key[1], "labels": translate.labels_of(member, pod)}
         if pod.owner is not None:
             metadata["ownerReferences"] = [dict(pod.owner)]
-        body = {"metadata": metadata, "spec": translate.spec_of(member, pod)}
+        body = {"metadata": metadata, "spec": {}}
         try:
             return fodcnode.observed(await self._cluster.create(FODC_NODE, key[0], body))
         except ConflictError as error:
@@ -463,7 +463,7 @@ class Mirror:
 
 
 def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]:
-    """Return what of labels, owner and spec must change, empty when all is right."""
+    """Return what of labels and owner must change, empty when all is right."""
     patch: dict[str, Any] = {}
     wanted = translate.labels_of(member, pod)
     ours = {name: seen.labels[name] for name in translate.LABELS if name in seen.labels}
@@ -475,9 +475,6 @@ def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]
         # A merge patch replaces lists: what others own the object by stays in it.
         owners = [*map(dict, seen.owners), dict(pod.owner)]
         patch.setdefault("metadata", {})["ownerReferences"] = owners
-    spec = translate.spec_of(member, pod)
-    if spec["podRef"].get("uid", "") not in {"", seen.pod_uid}:
-        patch["spec"] = spec
     return patch
 
 

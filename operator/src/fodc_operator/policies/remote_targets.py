@@ -223,7 +223,7 @@ def _args(agent: AgentTemplate) -> list[str]:
         f"--capture-quota={_CAPTURES_BYTES}",
         f"--recorder-dir={HOME}/window",
         f"--recorder-max-bytes={_WINDOWS_BYTES}",
-        f"--log-level={agent.log_level}",
+        f"--log-level={agent.log_level.lower()}",
     ]
     return [*args, *(f"--{name}={value}" for name, value in proxy_arguments(agent))]
 

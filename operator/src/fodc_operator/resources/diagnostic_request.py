@@ -6,7 +6,6 @@ resource; the schema refuses most of it earlier, and what it cannot know is refu
 words. Shape: anchors-diagnostics §2.2 and the custom resource definition, which decides.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,16 +15,15 @@ from fodc_api.words import FailurePolicy
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
-from fodc_protocol.times import TimeError, parse_duration_s, parse_rfc3339_ms
+from fodc_protocol.times import TimeError, parse_rfc3339_ms
 from fodc_proxy.captures.model import Capture, Execution
 from fodc_webhook.resources.label_selector import LabelSelector, label_selector
 
 KIND: Final = "DiagnosticRequest"
 MAX_NAMES: Final = 256
 MAX_CAPTURES: Final = 8
-DEFAULT_TTL: Final = "24h"
-DEFAULT_TTL_S: Final = 24 * 3600
-_ACCEPTS_DURATIONS: Final = "must be a duration such as 30s or 1m30s"
+DAY_S: Final = 24 * 3600
+DEFAULT_TTL_S: Final = DAY_S
 
 
 class CancelMode(StrEnum):
@@ -78,7 +76,7 @@ class RequestSpec:
     execution: Execution = field(default_factory=Execution)
     cancel: CancelMode | None = None
     ttl_s: int = DEFAULT_TTL_S
-    reason: str = ""
+    purpose: str = ""
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -115,15 +113,17 @@ def version_of(body: Mapping[str, object]) -> int:
 def spec_of(body: Mapping[str, object]) -> RequestSpec:
     """Read the spec of an object; raises FieldError with the path of the first wrong field."""
     fields = Fields(body).child("spec")
-    fields.allow("target", "captures", "execution", "cancel", "ttlAfterFinished", "reason")
+    fields.allow("target", "captures", "execution", "cancel", "ttlSecondsAfterFinished", "purpose")
     captures = _captures(fields)
     return RequestSpec(
         target=_target(fields.child("target"), _selector(body)),
         captures=captures,
         execution=_execution(fields.child("execution"), captures),
         cancel=_cancel(fields),
-        ttl_s=_whole_seconds(fields, "ttlAfterFinished", "1m", "720h", DEFAULT_TTL),
-        reason=fields.text("reason", max_length=256, default=""),
+        ttl_s=fields.integer(
+            "ttlSecondsAfterFinished", low=60, high=30 * DAY_S, default=DEFAULT_TTL_S
+        ),
+        purpose=fields.text("purpose", max_length=256, default=""),
     )
 
 
@@ -173,7 +173,7 @@ def _cancel(fields: Fields) -> CancelMode | None:
 def _captures(fields: Fields) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     for item in fields.items("captures", low=1, high=MAX_CAPTURES):
-        profile = _profile(item.allow("name", "type", "duration", "heap"))
+        profile = _profile(item.allow("name", "type", "durationSeconds", "heap"))
         earlier = sum(capture.profile is profile for capture in captures)
         if earlier and profile.facts.exclusive:
             problem = f"at most one {profile.facts.crd_type} per request: a Go process runs one"
@@ -200,16 +200,12 @@ def _profile(item: Fields) -> Profile:
 
 
 def _sampled_s(item: Fields, profile: Profile) -> float:
-    facts, path = profile.facts, item.path("duration")
-    if not item.has("duration"):
+    facts, path = profile.facts, item.path("durationSeconds")
+    if not item.has("durationSeconds"):
         return facts.default_duration_s
     if not facts.timed:
         raise FieldError(path, f"is not allowed for {facts.crd_type}: it is taken in an instant")
-    asked_s = _seconds(path, item.text("duration", max_length=24))
-    if not 1 <= asked_s <= facts.max_duration_s:
-        problem = f"must be 1s to {facts.max_duration_s:g}s for {facts.crd_type}"
-        raise FieldError(path, problem)
-    return asked_s
+    return item.integer("durationSeconds", low=1, high=int(facts.max_duration_s), default=0)
 
 
 def _gc(item: Fields, profile: Profile) -> bool:
@@ -227,38 +223,24 @@ def _gc(item: Fields, profile: Profile) -> bool:
 def _execution(fields: Fields, captures: tuple[Capture, ...]) -> Execution:
     fields.allow(
         "parallelism",
-        "startDeadline",
-        "activeDeadline",
-        "targetTimeoutSlack",
+        "startDeadlineSeconds",
+        "activeDeadlineSeconds",
+        "targetTimeoutSlackSeconds",
         "backoffLimit",
         "failurePolicy",
     )
     execution = Execution(
         parallelism=fields.integer("parallelism", low=1, high=16, default=4),
-        start_deadline_s=_whole_seconds(fields, "startDeadline", "1s", "1h", "5m"),
-        active_deadline_s=_whole_seconds(fields, "activeDeadline", "1s", "2h", "15m"),
-        target_timeout_slack_s=_whole_seconds(fields, "targetTimeoutSlack", "1s", "10m", "30s"),
+        start_deadline_s=fields.integer("startDeadlineSeconds", low=1, high=3600, default=300),
+        active_deadline_s=fields.integer("activeDeadlineSeconds", low=1, high=7200, default=900),
+        target_timeout_slack_s=fields.integer(
+            "targetTimeoutSlackSeconds", low=1, high=600, default=30
+        ),
         backoff_limit=fields.integer("backoffLimit", low=0, high=3, default=1),
         failure_policy=fields.choice("failurePolicy", FailurePolicy, FailurePolicy.CONTINUE),
     )
     longest = max(captures, key=lambda capture: capture.duration_s)
     if execution.active_deadline_s < longest.duration_s:
         problem = f"is shorter than the longest capture, {longest.name}"
-        raise FieldError(fields.path("activeDeadline"), problem)
+        raise FieldError(fields.path("activeDeadlineSeconds"), problem)
     return execution
-
-
-def _whole_seconds(fields: Fields, name: str, low: str, high: str, default: str) -> int:
-    """Read a duration within limits, rounded up to whole seconds."""
-    path = fields.path(name)
-    asked_s = _seconds(path, fields.text(name, max_length=24, default=default))
-    if not parse_duration_s(low) <= asked_s <= parse_duration_s(high):
-        raise FieldError(path, f"must be {low} to {high}, got {asked_s:g}s")
-    return math.ceil(asked_s)
-
-
-def _seconds(path: str, text: str) -> float:
-    try:
-        return parse_duration_s(text)
-    except TimeError:
-        raise FieldError(path, f"{_ACCEPTS_DURATIONS}, got {shown(text)}") from None

@@ -61,7 +61,6 @@ class Observed:
     resource_version: str
     generation: int
     created_ms: int
-    pod_uid: str = ""
     maintenance: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     owners: tuple[Mapping[str, Any], ...] = ()
@@ -84,7 +83,6 @@ class Observed:
 def observed(body: Mapping[str, Any]) -> Observed:
     """Read an answer of the API server; raises KeyError for what is no object of the server's."""
     meta, spec = body["metadata"], body.get("spec") or {}
-    pod = spec.get("podRef") or {}
     return Observed(
         namespace=str(meta["namespace"]),
         name=str(meta["name"]),
@@ -92,7 +90,6 @@ def observed(body: Mapping[str, Any]) -> Observed:
         resource_version=str(meta.get("resourceVersion", "")),
         generation=int(meta.get("generation", 0)),
         created_ms=time_ms(meta.get("creationTimestamp")),
-        pod_uid=str(pod.get("uid", "")),
         maintenance=bool(spec.get("maintenance", False)),
         labels=dict(meta.get("labels") or {}),
         owners=tuple(meta.get("ownerReferences") or ()),

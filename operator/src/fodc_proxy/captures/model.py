@@ -54,7 +54,7 @@ class Spec:
     selector: Selector
     captures: tuple[Capture, ...]
     execution: Execution = field(default_factory=Execution)
-    reason: str = ""
+    purpose: str = ""
 
 
 # ---- how it goes ----------------------------------------------------------------------------

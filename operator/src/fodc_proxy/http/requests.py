@@ -104,7 +104,7 @@ def spec_of(asked: api.RequestSpec) -> model.Spec:
             backoff_limit=execution.backoff_limit,
             failure_policy=execution.failure_policy,
         ),
-        reason=asked.reason,
+        purpose=asked.purpose,
     )
 
 
@@ -145,7 +145,7 @@ def _summary(request: model.Request) -> api.RequestSummary:
         target=_selector(spec.selector),
         captures=tuple(_capture(capture) for capture in spec.captures),
         execution=_execution(spec.execution),
-        requested_reason=spec.reason,
+        purpose=spec.purpose,
         cancel=request.cancel,
         counts=api.Counts(
             targets=counted.targets,

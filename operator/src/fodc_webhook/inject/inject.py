@@ -28,7 +28,7 @@ from fodc_kube.pods import (
 )
 from fodc_kube.texts import label_value
 from fodc_webhook.inject import rendering
-from fodc_webhook.inject.flavours import Granted, granted
+from fodc_webhook.inject.flavors import Granted, granted
 from fodc_webhook.inject.marks import (
     AGENT_CONTAINER,
     INJECTED_BY,
@@ -36,7 +36,7 @@ from fodc_webhook.inject.marks import (
     NOTE,
     REVISION,
     SKIPPED,
-    USED_FLAVOUR,
+    USED_FLAVOR,
 )
 from fodc_webhook.inject.obstacles import obstacle_to
 from fodc_webhook.inject.outcome import Injection, Outcome, SkipReason
@@ -48,7 +48,7 @@ from fodc_webhook.inject.shapes import Shape, ShapeError, shape_of
 from fodc_webhook.inject.sharing import Sharing, share
 from fodc_webhook.inject.sizing import raised, resources_of
 from fodc_webhook.inject.skipping import skipped, with_annotations
-from fodc_webhook.resources.fodc_injection import Flavour, Mode, Policy
+from fodc_webhook.resources.fodc_injection import Flavor, Mode, Policy
 
 AGENT_PORT: Final = 9090
 _OTHER_PORTS: Final = range(19_090, 19_190)
@@ -91,8 +91,8 @@ def inject(
         return skipped(pod, SkipReason.BAD_ANNOTATION, error.message, policy=policy.name)
     except ShapeError as error:
         return skipped(pod, error.reason, error.message, policy=policy.name)
-    access = granted(wanted.flavour, pod, namespace_labels)
-    taken = _volume_taken(pod, wanted, access.flavour)
+    access = granted(wanted.flavor, pod, namespace_labels)
+    taken = _volume_taken(pod, wanted, access.flavor)
     if taken:
         return skipped(pod, SkipReason.NAME_TAKEN, taken, policy=policy.name)
     mode = mode_for(wanted.mode, server_version)
@@ -110,8 +110,8 @@ class _Plan:
     revision: str
 
     @property
-    def flavour(self) -> Flavour:
-        return self.access.flavour
+    def flavor(self) -> Flavor:
+        return self.access.flavor
 
 
 def _injected(pod: Pod, plan: _Plan) -> Injection:
@@ -130,7 +130,7 @@ def _success(pod: Pod, plan: _Plan, note: str) -> Injection:
         pod=pod,
         outcome=Outcome.INJECTED,
         policy=plan.policy.name,
-        flavour=plan.flavour,
+        flavor=plan.flavor,
         mode=plan.mode,
         revision=plan.revision,
         note=note,
@@ -155,7 +155,7 @@ def _is_current(pod: Pod, plan: _Plan) -> bool:
     annotations = annotations_of(pod)
     return (
         annotations.get(REVISION) == plan.revision
-        and annotations.get(USED_FLAVOUR) == plan.flavour
+        and annotations.get(USED_FLAVOR) == plan.flavor
         and labels_of(pod).get(INJECTED_BY) == label_value(plan.policy.name)
         and _has_agent(right)
         and not _has_agent(wrong)
@@ -166,12 +166,12 @@ def _has_agent(containers: list[Container]) -> bool:
     return any(one.get("name") == AGENT_CONTAINER for one in containers)
 
 
-def _volume_taken(pod: Pod, policy: Policy, flavour: Flavour) -> str:
+def _volume_taken(pod: Pod, policy: Policy, flavor: Flavor) -> str:
     """Say which volume of the pod has a name of ours and is another; empty for none."""
     if has_our_agent(pod):
         return ""
     known = volumes_of(pod)
-    for volume in rendering.volumes(policy, flavour):
+    for volume in rendering.volumes(policy, flavor):
         name = text(volume["name"])
         if name in known and dict(known[name]) != volume:
             return f"the pod has a volume {name}, which the agent needs for itself; rename it"
@@ -187,7 +187,7 @@ def _placement(pod: Pod, plan: _Plan, sharing: Sharing) -> rendering.Placement:
     names = {text(port.get("name")) for one in others_of(pod) for port in entries(one.get("ports"))}
     return rendering.Placement(
         shape=plan.shape,
-        flavour=plan.flavour,
+        flavor=plan.flavor,
         resources=resources_of(plan.policy.agent, pod, disk_bytes),
         uid=uid,
         gid=gid,
@@ -246,12 +246,12 @@ def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharin
 
 def _closed_files(plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:
     """Say when files of the database may not be readable: the agent has no rights over others."""
-    is_kernel = plan.flavour is Flavour.EBPF
+    is_kernel = plan.flavor is Flavor.EBPF
     if is_kernel and sharing.mounts and placement.uid != 0:
         return "as UID 0 without its rights the agent reads only shared files that all may read"
     if is_kernel or placement.uid is not None:
         return ""
-    if not sharing.mounts and plan.flavour is Flavour.BASIC:
+    if not sharing.mounts and plan.flavor is Flavor.BASIC:
         return ""
     return (
         f"the pod does not tell the user of the container {plan.shape.container}, whose files "
@@ -286,7 +286,7 @@ def _with_spec(pod: Pod, plan: _Plan, agent: dict[str, Any], sharing: Sharing) -
     spec["containers"] = containers
     if inits or spec.get("initContainers"):
         spec["initContainers"] = inits
-    volumes = (*rendering.volumes(plan.policy, plan.flavour), *sharing.volumes)
+    volumes = (*rendering.volumes(plan.policy, plan.flavor), *sharing.volumes)
     spec["volumes"] = _volumes(pod, volumes)
     if plan.access.shares_processes:
         spec["shareProcessNamespace"] = True
@@ -343,7 +343,7 @@ def _is_ours(name: str, volume: Mapping[str, Any]) -> bool:
 def _marked(pod: Pod, plan: _Plan, note: str) -> Pod:
     annotations: dict[str, str | None] = {
         REVISION: plan.revision,
-        USED_FLAVOUR: str(plan.flavour),
+        USED_FLAVOR: str(plan.flavor),
         NOTE: note or None,
         SKIPPED: None,
         LOCAL_VOLUMES: _local_volumes(pod),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fodc_kube.pods import Pod
-from fodc_webhook.resources.fodc_injection import Flavour, Mode
+from fodc_webhook.resources.fodc_injection import Flavor, Mode
 
 
 class Outcome(StrEnum):
@@ -57,7 +57,7 @@ class SkipReason(StrEnum):
 class Injection:
     """A pod after the attempt.
 
-    `note` says what is less than was asked for (a flavour that the namespace does not admit);
+    `note` says what is less than was asked for (a flavor that the namespace does not admit);
     `message` is a sentence for people, empty for a plain success.
     """
 
@@ -66,7 +66,7 @@ class Injection:
     policy: str = ""
     reason: SkipReason | None = None
     message: str = ""
-    flavour: Flavour | None = None
+    flavor: Flavor | None = None
     mode: Mode | None = None
     revision: str = ""
     note: str = ""

@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from fodc_kube.pods import Pod, annotations_of, text
 from fodc_protocol.fields import shown
-from fodc_webhook.inject.marks import CONTAINER, FLAVOUR, MODE, PPROF_PORT, ROLE, TIER
+from fodc_webhook.inject.marks import CONTAINER, FLAVOR, MODE, PPROF_PORT, ROLE, TIER
 from fodc_webhook.inject.shapes import Kind, is_tier
-from fodc_webhook.resources.fodc_injection import Flavour, Mode, Policy
+from fodc_webhook.resources.fodc_injection import Flavor, Mode, Policy
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 EnumT = TypeVar("EnumT", bound=StrEnum)
@@ -36,7 +36,7 @@ def overridden(policy: Policy, pod: Pod) -> Policy:
     return replace(
         policy,
         database_container=_container(pod) or policy.database_container,
-        flavour=_choice(pod, FLAVOUR, Flavour) or policy.flavour,
+        flavor=_choice(pod, FLAVOR, Flavor) or policy.flavor,
         mode=_choice(pod, MODE, Mode) or policy.mode,
         pprof_port=_port(pod) or policy.pprof_port,
     )

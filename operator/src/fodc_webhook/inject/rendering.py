@@ -14,7 +14,7 @@ from fodc_webhook.inject.marks import AGENT_CONTAINER, TOKEN_AUDIENCE
 from fodc_webhook.inject.shapes import Shape
 from fodc_webhook.inject.sharing import AGENT_VARIABLES
 from fodc_webhook.inject.sizing import Resources
-from fodc_webhook.resources.fodc_injection import MIB, AgentTemplate, Flavour, Policy
+from fodc_webhook.resources.fodc_injection import MIB, AgentTemplate, Flavor, Policy
 from fodc_webhook.resources.quantities import format_bytes
 
 HOME: Final = "/var/lib/fodc"
@@ -41,7 +41,7 @@ class Placement:
     """What the pod says about the agent's container."""
 
     shape: Shape
-    flavour: Flavour
+    flavor: Flavor
     resources: Resources
     uid: int | None = None
     """User of the database container, None where the pod does not tell."""
@@ -65,7 +65,7 @@ def volume_bytes(template: AgentTemplate) -> int:
 # ---- volumes ----------------------------------------------------------------------------------
 
 
-def volumes(policy: Policy, flavour: Flavour) -> list[dict[str, Any]]:
+def volumes(policy: Policy, flavor: Flavor) -> list[dict[str, Any]]:
     """Return the volumes that come with the container."""
     size = format_bytes(volume_bytes(policy.agent))
     result: list[dict[str, Any]] = [
@@ -75,7 +75,7 @@ def volumes(policy: Policy, flavour: Flavour) -> list[dict[str, Any]]:
     if policy.agent.tls_secret:
         secret = {"secretName": policy.agent.tls_secret, "optional": True}
         result.append({"name": TLS_VOLUME, "secret": secret})
-    if flavour is Flavour.EBPF:
+    if flavor is Flavor.EBPF:
         result += [{"name": name, "hostPath": {"path": path}} for name, path in _HOST_PATHS.items()]
     return result
 
@@ -115,7 +115,7 @@ def _mounts(policy: Policy, placement: Placement) -> list[dict[str, Any]]:
     ]
     if policy.agent.tls_secret:
         result.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
-    if placement.flavour is Flavour.EBPF:
+    if placement.flavor is Flavor.EBPF:
         result += [
             {"name": name, "mountPath": path, "readOnly": True}
             for name, path in _HOST_PATHS.items()
@@ -184,21 +184,21 @@ def _arguments(policy: Policy, placement: Placement) -> Iterator[tuple[str, obje
         yield "capture-max-bytes", agent.capture_quota_bytes
     yield "recorder-dir", f"{HOME}/window"
     yield "recorder-max-bytes", agent.window_bytes
-    yield "log-level", agent.log_level
+    yield "log-level", agent.log_level.lower()
     yield "node-container", shape.container
     yield "attachment", "sidecar"
-    yield "flavour", placement.flavour
+    yield "flavor", placement.flavor.lower()
     if placement.crash_directory:
         yield "crash-source-dir", placement.crash_directory
     yield from proxy_arguments(agent)
 
 
 def _security(policy: Policy, placement: Placement) -> dict[str, Any]:
-    """Return what Pod Security `restricted` wants, but for the flavour that needs the kernel.
+    """Return what Pod Security `restricted` wants, but for the flavor that needs the kernel.
 
     Capabilities are given to UID 0 only: any other user would have none of them (§4.4).
     """
-    is_kernel = placement.flavour is Flavour.EBPF
+    is_kernel = placement.flavor is Flavor.EBPF
     uid, gid = (0, 0) if is_kernel else (placement.uid, placement.gid)
     capabilities: dict[str, Any] = {"drop": ["ALL"]}
     if is_kernel:

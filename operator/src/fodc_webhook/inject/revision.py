@@ -54,12 +54,12 @@ def _revision(same: _Same) -> str:
     agent = policy.agent
     placement = rendering.Placement(
         shape=_REFERENCE,
-        flavour=policy.flavour,
+        flavor=policy.flavor,
         resources={"requests": dict(agent.requests), "limits": dict(agent.limits)},
     )
     content = {
         "container": rendering.container(policy, placement, is_native=True),
-        "volumes": rendering.volumes(policy, policy.flavour),
+        "volumes": rendering.volumes(policy, policy.flavor),
         "mode": policy.mode,
         "database": policy.database_container,
         "pprof": policy.pprof_port,

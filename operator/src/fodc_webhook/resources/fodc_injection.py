@@ -23,8 +23,16 @@ MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 MAX_SHARED_DIRECTORIES: Final = 4
 MAX_PULL_SECRETS: Final = 8
-LOG_LEVELS: Final = ("info", "debug", "warning", "error")
 _AGENT_CONTAINER: Final = "fodc-agent"
+
+
+class LogLevel(StrEnum):
+    """How much the agent logs."""
+
+    DEBUG = "Debug"
+    INFO = "Info"
+    WARNING = "Warning"
+    ERROR = "Error"
 
 
 class Mode(StrEnum):
@@ -36,14 +44,14 @@ class Mode(StrEnum):
     CONTAINER = "Container"
 
 
-class Flavour(StrEnum):
+class Flavor(StrEnum):
     """How much of the node the agent may see, least first."""
 
-    BASIC = "basic"
+    BASIC = "Basic"
     """Ports only; fits Pod Security `restricted`."""
-    PROC = "proc"
+    PROCESS = "Process"
     """Also the database's process: a shared process namespace and its user."""
-    EBPF = "ebpf"
+    EBPF = "EBPF"
     """Also the kernel: UID 0 with BPF and PERFMON; needs Pod Security `privileged`."""
 
 
@@ -104,7 +112,7 @@ class AgentTemplate:
     capture_quota_bytes: int = 256 * MIB
     window_bytes: int = 32 * MIB
     """Disk space of the journal that keeps the window over a restart of the agent."""
-    log_level: str = "info"
+    log_level: LogLevel = LogLevel.INFO
     tls_secret: str = ""
     """Secret of the namespace with ca.crt, tls.crt and tls.key, to be used instead."""
     is_secured: bool = False
@@ -123,9 +131,9 @@ class Policy:
     cluster: str
     agent: AgentTemplate
     mode: Mode = Mode.AUTO
-    flavour: Flavour = Flavour.BASIC
+    flavor: Flavor = Flavor.BASIC
     ptrace: bool = False
-    """With flavour ebpf: also SYS_PTRACE, for databases that run as another user with rights."""
+    """With flavor EBPF: also SYS_PTRACE, for databases that run as another user with rights."""
     database_container: str = ""
     pprof_port: int = 0
     """0 finds it by the port's name, else 6060."""
@@ -180,7 +188,7 @@ def policy_of(body: Mapping[str, object], defaults: Defaults) -> Policy:
         "cluster",
         "agent",
         "mode",
-        "flavour",
+        "flavor",
         "ptrace",
         "databaseContainer",
         "pprofPort",
@@ -200,7 +208,7 @@ def policy_of(body: Mapping[str, object], defaults: Defaults) -> Policy:
         cluster=_cluster(fields, name),
         agent=_agent(fields.child("agent"), defaults),
         mode=fields.choice("mode", Mode, Mode.AUTO),
-        flavour=fields.choice("flavour", Flavour, Flavour.BASIC),
+        flavor=fields.choice("flavor", Flavor, Flavor.BASIC),
         ptrace=_ptrace(fields),
         database_container=_database_container(fields),
         pprof_port=_pprof_port(fields),
@@ -237,9 +245,9 @@ def _cluster(fields: Fields, name: str) -> str:
 
 def _ptrace(fields: Fields) -> bool:
     wanted = fields.flag("ptrace")
-    flavour = fields.choice("flavour", Flavour, Flavour.BASIC)
-    if wanted and flavour is not Flavour.EBPF:
-        raise FieldError(fields.path("ptrace"), f"is only for flavour ebpf, not for {flavour}")
+    flavor = fields.choice("flavor", Flavor, Flavor.BASIC)
+    if wanted and flavor is not Flavor.EBPF:
+        raise FieldError(fields.path("ptrace"), f"is only for flavor EBPF, not for {flavor}")
     return wanted
 
 
@@ -288,7 +296,7 @@ def _agent(fields: Fields, defaults: Defaults) -> AgentTemplate:
         limits=limits,
         capture_quota_bytes=_size(fields, "captureQuota", "256Mi", "64Mi", "16Gi"),
         window_bytes=_size(fields, "windowSize", "32Mi", "4Mi", "1Gi"),
-        log_level=_log_level(fields),
+        log_level=fields.choice("logLevel", LogLevel, LogLevel.INFO),
         tls_secret=_secret(fields),
         is_secured=defaults.is_secured and other_proxy in {"", defaults.proxy_address},
     )
@@ -329,14 +337,6 @@ def _pull_secrets(fields: Fields) -> tuple[str, ...]:
             raise FieldError(item.path("name"), problem)
         found.append(name)
     return tuple(dict.fromkeys(found))
-
-
-def _log_level(fields: Fields) -> str:
-    level = fields.text("logLevel", max_length=16, default=LOG_LEVELS[0])
-    if level not in LOG_LEVELS:
-        accepted = ", ".join(LOG_LEVELS)
-        raise FieldError(fields.path("logLevel"), f"must be one of {accepted}, got {shown(level)}")
-    return level
 
 
 def _secret(fields: Fields) -> str:

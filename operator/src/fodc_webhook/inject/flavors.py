@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from fodc_kube.pods import Pod, spec_of
-from fodc_webhook.resources.fodc_injection import Flavour
+from fodc_webhook.resources.fodc_injection import Flavor
 
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 
@@ -27,9 +27,9 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The flavour that a pod gets; `note` is empty when it is all that was asked for."""
+    """The flavor that a pod gets; `note` is empty when it is all that was asked for."""
 
-    flavour: Flavour
+    flavor: Flavor
     shares_processes: bool
     """Whether the pod must get a shared process namespace."""
     note: str = ""
@@ -41,27 +41,27 @@ def level_of(namespace_labels: Mapping[str, str]) -> Level:
     return Level(word) if word in list(Level) else Level.RESTRICTED
 
 
-def granted(wanted: Flavour, pod: Pod, namespace_labels: Mapping[str, str]) -> Granted:
-    """Return what of the wanted flavour the namespace and the pod admit."""
-    flavour, notes = wanted, []
-    if flavour is Flavour.EBPF and (obstacle := _against_ebpf(pod, namespace_labels)):
+def granted(wanted: Flavor, pod: Pod, namespace_labels: Mapping[str, str]) -> Granted:
+    """Return what of the wanted flavor the namespace and the pod admit."""
+    flavor, notes = wanted, []
+    if flavor is Flavor.EBPF and (obstacle := _against_ebpf(pod, namespace_labels)):
         notes.append(obstacle)
-        flavour = Flavour.PROC
-    if flavour is not Flavour.BASIC and _forbids_sharing(pod):
+        flavor = Flavor.PROCESS
+    if flavor is not Flavor.BASIC and _forbids_sharing(pod):
         notes.append("the pod's shareProcessNamespace is false, so no process is seen")
-        flavour = Flavour.BASIC if flavour is Flavour.PROC else flavour
-    shares = flavour is not Flavour.BASIC and not _forbids_sharing(pod) and not _host_pid(pod)
-    note = "; ".join([*notes, f"the agent has flavour {flavour}"]) if notes else ""
-    return Granted(flavour, shares, note)
+        flavor = Flavor.BASIC if flavor is Flavor.PROCESS else flavor
+    shares = flavor is not Flavor.BASIC and not _forbids_sharing(pod) and not _host_pid(pod)
+    note = "; ".join([*notes, f"the agent has flavor {flavor}"]) if notes else ""
+    return Granted(flavor, shares, note)
 
 
 def _against_ebpf(pod: Pod, namespace_labels: Mapping[str, str]) -> str:
     if level_of(namespace_labels) is not Level.PRIVILEGED:
         found = namespace_labels.get(ENFORCE)
         told = f"it is {found}" if found else "it is absent"
-        return f"flavour ebpf needs the namespace's label {ENFORCE}: privileged, and {told}"
+        return f"flavor EBPF needs the namespace's label {ENFORCE}: privileged, and {told}"
     if spec_of(pod).get("hostUsers") is False:
-        return "flavour ebpf needs the host's users, and the pod's hostUsers is false"
+        return "flavor EBPF needs the host's users, and the pod's hostUsers is false"
     return ""
 
 
