@@ -39,6 +39,7 @@ def parts(**told: object) -> Parts:
         "rounds": None,
         "views": Unasked(),
         "findings": None,
+        "incidents": None,
         "last_known": LastKnown(),
         "engine": None,
         "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),

@@ -26,6 +26,8 @@ from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.gathering import Findings
+from fodc_proxy.evidence.incidents import assembly as incidents
+from fodc_proxy.evidence.incidents.figures import figures_of
 from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Transition
@@ -183,6 +185,11 @@ class Proxy:
         )
         self.listeners.add(self.diagnostics.engine)
         self.findings = self._findings()
+        self.incidents = incidents.assemble(
+            self.diagnostics, self.registry, settings.incidents, clock_ms=_unix_ms
+        )
+        self.findings.on_kept(self.incidents.found)
+        self.views.on_judged(self.incidents.judged)
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc),
@@ -253,6 +260,7 @@ class Proxy:
             rounds=self.rounds,
             views=self.views,
             findings=self.findings,
+            incidents=self.incidents,
             last_known=LastKnown(),
             engine=self.diagnostics.engine,
             store=self.diagnostics.store,
@@ -384,6 +392,7 @@ class Proxy:
         fetching = self.findings.pressures.fetching
         yield gauge("profile_fetches", "Waiting for a profile of an existing agent.", fetching)
         yield counter("crashes_dropped", "Crashes that were told unasked.", crashes.dropped)
+        yield from figures_of(self.incidents.book, self.incidents.unstored)
         yield from self._gate_figures()
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
@@ -443,6 +452,7 @@ class Proxy:
         grpc = self.settings.grpc_listen
         try:
             await self.diagnostics.open(elected=self._host.elected)
+            await self.incidents.open()
             await self.findings.open()
             await self._secure()
             await self._grpc.start(grpc.host, grpc.port)
@@ -453,6 +463,7 @@ class Proxy:
         self.registry.start()
         self.views.start()
         self.findings.start()
+        self.incidents.start()
         self.diagnostics.start()
         if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
@@ -480,6 +491,7 @@ class Proxy:
         await self.registry.stop()
         await self.views.stop()
         await self.findings.stop()
+        await self.incidents.stop()
         self.rounds.stop()
         await self.diagnostics.stop()
         if self._is_temporary:

@@ -21,6 +21,7 @@ from fodc_proxy.access.agents.token_lines import OPTION as AGENT_TOKENS
 from fodc_proxy.access.settings import OPTIONS as ACCESS_OPTIONS
 from fodc_proxy.access.settings import AccessSettings, access_of
 from fodc_proxy.captures.table import Limits as CaptureLimits
+from fodc_proxy.evidence.incidents.retention import IncidentRetention
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.http import hosts
 from fodc_proxy.storage.opening import wrong_url
@@ -207,6 +208,28 @@ OPTIONS: Final = (
         check=not_negative,
     ),
     Option(
+        "incident-retention",
+        Kind.DURATION,
+        "720h",
+        "How long an incident is kept, and the artifacts with it that it holds.",
+        check=positive,
+    ),
+    Option(
+        "incident-retention-count",
+        Kind.INT,
+        "1000",
+        "How many incidents are kept; the oldest go first.",
+        check=positive,
+    ),
+    Option(
+        "incident-retention-bytes",
+        Kind.BYTES,
+        "1GiB",
+        "How many bytes of artifacts all incidents hold at most, and no more than half of what "
+        "is kept of artifacts.",
+        check=positive,
+    ),
+    Option(
         "captures-per-caller-hour",
         Kind.INT,
         "1000",
@@ -289,6 +312,7 @@ class Settings:
     log_format: str = "text"
     print_addresses: bool = False
     agents: AgentAccess = field(default_factory=AgentAccess)
+    incidents: IncidentRetention = field(default_factory=IncidentRetention)
 
 
 def resolved(
@@ -347,6 +371,11 @@ def settings_of(values: Resolved) -> Settings:
             values.text("grpc-tls-key-file"),
             values.text("grpc-client-ca-file"),
             values.number("registrations-per-s"),
+        ),
+        IncidentRetention(
+            round(values.number("incident-retention") * 1000),
+            values.integer("incident-retention-count"),
+            values.integer("incident-retention-bytes"),
         ),
     )
 

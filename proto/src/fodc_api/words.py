@@ -115,3 +115,52 @@ class Right(StrEnum):
     """Read what was captured, and make links to it."""
     REMOVE = "remove"
     """Remove what was captured."""
+    INCIDENTS = "incidents"
+    """Read what happened to nodes, with all that was kept of it."""
+
+
+class IncidentCause(StrEnum):
+    """Why there is an incident, the strongest first: what is found out later may be stronger."""
+
+    OOM_KILLED = "OOMKilled"
+    """The kernel has killed the process for its memory."""
+    CRASHED = "Crashed"
+    """The process has written down a panic."""
+    KILLED = "Killed"
+    """A signal has ended the process."""
+    EXITED = "Exited"
+    """The process has ended with an exit code."""
+    PROCESS_GONE = "ProcessGone"
+    """The process is no more, or another one; why is not known."""
+    UNREACHABLE = "Unreachable"
+    """The process is there and does not answer."""
+    MEMORY_PRESSURE = "MemoryPressure"
+    """Memory is near its limit."""
+    TRIGGERED = "Triggered"
+    """A rule over the metrics of the node has fired."""
+    SCHEMA_MISMATCH = "SchemaMismatch"
+    """The node has another schema than the registry."""
+    OTHER = "Other"
+
+    @property
+    def rank(self) -> int:
+        """Where it stands: smaller is stronger."""
+        return list(IncidentCause).index(self)
+
+
+class IncidentPhase(StrEnum):
+    """Whether more of an incident may come."""
+
+    OPEN = "Open"
+    CLOSED = "Closed"
+    """Nothing more has come of it for a while."""
+
+
+class IncidentPartState(StrEnum):
+    """Where something stands that an incident holds, or is to hold."""
+
+    PENDING = "Pending"
+    """Its node's agent has it, and it is on its way."""
+    STORED = "Stored"
+    MISSING = "Missing"
+    """It never came, or is there no more; the message says why."""

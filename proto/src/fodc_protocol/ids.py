@@ -23,6 +23,7 @@ ArtifactId = NewType("ArtifactId", str)
 """One stored result."""
 
 MAX_ID_LENGTH: Final = 128
+_OWN: Final = "own-"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -31,6 +32,11 @@ _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-
 def command_id(request_id: RequestId, node: str, capture: str, attempt: int) -> CommandId:
     """Return the id of one attempt of one capture on one node: the same input, the same id."""
     return CommandId("cmd-" + _digest(request_id, node, capture, str(attempt)))
+
+
+def is_own_command(command: str) -> bool:
+    """Say whether an agent began this capture by itself."""
+    return command.startswith(_OWN)
 
 
 def artifact_id(command: CommandId, name: str) -> ArtifactId:

@@ -61,3 +61,15 @@ FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
     OccurrenceKind.OTHER: frozenset(),
 }
 """Which fields an occurrence may carry; each may be missing where it is not known."""
+
+MOST_CAPTURES: Final = 8
+
+
+def captures_told(fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return (profile, command id) of the captures that field `captures` names, at most eight.
+
+    What does not read so is left out: the occurrence is worth more than its list.
+    """
+    pairs = (one.partition("=") for one in fields.get(Field.CAPTURES, "").split(","))
+    found = ((profile.strip(), command.strip()) for profile, _, command in pairs)
+    return tuple([one for one in found if all(one)][:MOST_CAPTURES])

@@ -13,11 +13,12 @@ RIGHTS = {
     Role.SCRAPER: {"anybody", "metrics"},
     Role.VIEWER: {"anybody", "metrics", "view"},
     Role.PROFILER: {
-        *("anybody", "metrics", "view", "configuration", "capture", "cancel", "artifacts")
+        *("anybody", "metrics", "view", "configuration", "capture", "cancel", "artifacts"),
+        "incidents",
     },
     Role.ADMIN: {
         *("anybody", "metrics", "view", "configuration", "capture", "cancel", "artifacts"),
-        *("heap", "trace", "remove"),
+        *("heap", "trace", "remove", "incidents"),
     },
 }
 

@@ -19,8 +19,11 @@ from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
 from fodc_proxy.access.door import Door
 from fodc_proxy.access.tokens_file import TokensFile
-from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.captures.assembly import Diagnostics, DiagnosticsSettings, assemble
 from fodc_proxy.evidence.gathering import Findings
+from fodc_proxy.evidence.incidents.assembly import assemble as incidents_of
+from fodc_proxy.evidence.incidents.engine import Incidents
+from fodc_proxy.evidence.incidents.retention import IncidentRetention
 from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Registration
@@ -30,7 +33,8 @@ from fodc_proxy.http.listener import WebServer
 from fodc_proxy.queries.plan import Kind, Window
 from fodc_proxy.queries.results import Answer, RoundResult, Selection
 
-from ..served import DOCUMENT, app_of  # noqa: TID252 - one folder's tests
+from ..incidents.told import pod_told  # noqa: TID252 - one folder's tests
+from ..served import DOCUMENT, app_of  # noqa: TID252 - as above
 
 NOW_MS = 1_800_000_000_000
 TOKEN = "a-token-of-the-document"
@@ -130,6 +134,7 @@ class ServedProxy:
             rounds=rounds,
             views=Views(registry, rounds, check_interval_s=0),
             findings=Findings(registry, Unasked(), keeper),
+            incidents=await self._incidents(parts, registry),
             engine=parts.engine,
             store=parts.store,
         )
@@ -140,6 +145,13 @@ class ServedProxy:
         await self._over.wait()
         await server.stop()
         await parts.stop()
+
+    async def _incidents(self, parts: Diagnostics, registry: Registry) -> Incidents:
+        limits = IncidentRetention()
+        incidents = incidents_of(parts, registry, limits, clock_ms=lambda: NOW_MS)
+        await incidents.open()
+        await incidents.pod_ended(pod_told(log="the end"))
+        return incidents
 
     async def _put_artifact(self, store) -> None:
         content = self._folder / "content"

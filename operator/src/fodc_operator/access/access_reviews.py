@@ -50,6 +50,7 @@ VERBS: Final[Mapping[Right, tuple[Sequence[Verb], str]]] = {
     Right.CAPTURE: ((Verb("create", "diagnosticrequests"),), "fodc-profiler"),
     Right.CANCEL: ((Verb("patch", "diagnosticrequests"),), "fodc-profiler"),
     Right.ARTIFACTS: ((Verb("get", "diagnosticrequests/artifacts"),), "fodc-profiler"),
+    Right.INCIDENTS: ((Verb("get", "fodcnodes/incidents"),), "fodc-profiler"),
     Right.HEAP: ((Verb("create", "diagnosticrequests/heapsnapshot"),), "fodc-admin"),
     Right.TRACE: ((Verb("create", "diagnosticrequests/executiontrace"),), "fodc-admin"),
     Right.REMOVE: ((Verb("delete", "diagnosticrequests/artifacts"),), "fodc-admin"),

@@ -30,6 +30,7 @@ _PROFILER: Final = _VIEWER | {
     Right.CAPTURE,
     Right.CANCEL,
     Right.ARTIFACTS,
+    Right.INCIDENTS,
 }
 _RIGHTS: Final = {
     Role.SCRAPER: _SCRAPER,

@@ -55,7 +55,8 @@ def order_of(
     capture = next(one for one in request.spec.captures if one.name == result.capture)
     deadline_ms = result.deadline_at_ms or now_ms
     return frames.StartCapture(
-        command_id=ids.command_id(
+        command_id=capture.command_id
+        or ids.command_id(
             ids.RequestId(request.id), target.address, result.capture, result.attempt
         ),
         profile=result.profile,

@@ -33,6 +33,8 @@ class Capture:
     profile: Profile
     duration_s: float
     gc: bool = False
+    # Under which id the agent has it already, when it has taken it by itself.
+    command_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

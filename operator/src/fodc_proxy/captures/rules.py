@@ -14,6 +14,7 @@ from fodc_api.words import CancelMode, Phase
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import Reason
 from fodc_protocol.fields import FieldError
+from fodc_protocol.ids import is_own_command
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import answer_to_unknown, released
 from fodc_proxy.captures import changes, events, restoring
@@ -136,7 +137,7 @@ class Rules:
         asked: Effects = [
             Send(address, released(command_id))
             for command_id in hello.held_command_ids
-            if command_id not in state.captures
+            if command_id not in state.captures and not self._may_be_asked(command_id)
         ]
         for command_id, capture in tuple(state.captures.items()):
             if capture.address != address:
@@ -149,6 +150,11 @@ class Rules:
                 asked += follow(state, capture, news, now_ms)
         return [*asked, *start_what_may(state, now_ms)]
 
+    def _may_be_asked(self, command_id: str) -> bool:
+        """Say whether an agent took this by itself, and nobody has fetched it yet."""
+        known = self.state.requests.find(command_id)
+        return is_own_command(command_id) and (known is None or not known.phase.ended)
+
     def _unlinked(self, address: str) -> Effects:
         """The agent is gone; what runs goes on until its deadline."""
         self.state.links.pop(address, None)
@@ -160,6 +166,8 @@ class Rules:
     def _heard(self, event: events.Heard, now_ms: int) -> Effects:
         capture = self.state.captures.get(event.frame.command_id)
         if capture is None:
+            if self._may_be_asked(event.frame.command_id):
+                return []
             return [Send(event.address, answer_to_unknown(event.frame))]
         if capture.address != event.address or capture.stage is Stage.WAITS:
             return []  # it speaks of what it was not asked for

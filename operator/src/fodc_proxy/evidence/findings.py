@@ -115,7 +115,7 @@ def profile_manifest(kept: KeptPressure, type_: str, size_bytes: int, sha256: st
 def _manifest(
     kept: Kept, id_: str, kind: tuple[str, str], size_bytes: int, sha256: str
 ) -> Manifest:
-    origin, at_ms = kept.origin, _occurred_ms(kept)
+    origin, at_ms = kept.origin, occurred_ms(kept)
     return Manifest(
         artifact_id=id_,
         request_id=_kind(kept),
@@ -140,7 +140,8 @@ def _kind(kept: Kept) -> str:
     return CRASH if isinstance(kept, KeptCrash) else PRESSURE
 
 
-def _occurred_ms(kept: Kept) -> int:
+def occurred_ms(kept: Kept) -> int:
+    """Return when it happened as the node tells it, 0 when it does not."""
     match kept:
         case KeptCrash(crash=Crash(panic_record=None, fetched_at=told)):
             return _ms(told)

@@ -7,12 +7,13 @@ asked for when its stream opens, and every half minute, and is kept.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fodc_api.findings import PressureEvent
 from fodc_proxy.evidence.asking import Agents
 from fodc_proxy.evidence.crashes import Crashes
-from fodc_proxy.evidence.findings import KeptCrash
+from fodc_proxy.evidence.findings import Kept, KeptCrash
 from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.parts import Chunk, CrashTold, ListEnd
 from fodc_proxy.evidence.pressures import Pressures
@@ -36,6 +37,10 @@ class Findings:
         self._woken = asyncio.Event()
         self._fresh: set[str] = set()
         self._gathering: asyncio.Task[None] | None = None
+
+    def on_kept(self, callback: Callable[[Kept], Awaitable[None]]) -> None:
+        """Tell `callback` of each finding once it is stored, and after a start of all of them."""
+        self._keeper.on_kept = callback
 
     # ---- told by the streams --------------------------------------------------------------------
 
@@ -74,6 +79,7 @@ class Findings:
         if self._is_loaded or not self._keeper.is_open:
             return
         for kept in await self._keeper.load():
+            await self._keeper.on_kept(kept)
             if isinstance(kept, KeptCrash):
                 self.crashes.restore(kept)
             else:

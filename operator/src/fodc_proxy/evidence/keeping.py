@@ -7,12 +7,13 @@ when read, ended by retention, and there after the node and the proxy have gone.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from fodc_api.findings import Crash, PressureEvent
+from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.evidence.findings import (
     CRASH,
@@ -21,11 +22,14 @@ from fodc_proxy.evidence.findings import (
     KeptCrash,
     KeptPressure,
     Origin,
+    artifact_id,
     profile_artifact_id,
     profile_manifest,
     record_id,
     record_manifest,
 )
+from fodc_proxy.evidence.incidents.facts import LOG
+from fodc_proxy.evidence.incidents.model import Held, Node
 from fodc_proxy.storage.artifacts import ArtifactStore, Stored
 from fodc_proxy.storage.errors import StorageError
 from fodc_proxy.storage.partials import Partials
@@ -76,6 +80,57 @@ class Receiving:
         return FodcError(message, reason=Reason.TRUNCATED)
 
 
+async def _nobody(_kept: Kept) -> None:
+    return
+
+
+async def stored_whole(
+    store: ArtifactStore, partials: Partials, manifest: Manifest, content: bytes
+) -> None:
+    """Commit an artifact whose bytes are at hand; raises StorageError."""
+    id_ = manifest.artifact_id
+    await partials.append(id_, 0, content)
+    await store.commit(manifest, partials.path(id_))
+    await partials.discard(id_)
+
+
+class LogKeeper:
+    """What containers wrote before they ended, as artifacts."""
+
+    def __init__(
+        self, store: ArtifactStore, partials: Partials, clock_ms: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._partials = partials
+        self._clock_ms = clock_ms
+
+    async def keep(self, node: Node, pod_uid: str, restarts: int, text: str) -> Held:
+        """Store the end of a log, once for each restart of a pod; raises StorageError."""
+        content, now_ms = text.encode("utf-8", "replace"), self._clock_ms()
+        id_ = artifact_id(LOG, node.address, f"{pod_uid}/{restarts}")
+        if self._store.find(id_) is None:
+            manifest = Manifest(
+                artifact_id=id_,
+                request_id=LOG,
+                command_id=id_,
+                node=node.address,
+                pod=node.pod_name,
+                role=node.role,
+                profile=LOG,
+                format="text",
+                size_bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                samples=None,
+                started_at_ms=now_ms,
+                finished_at_ms=now_ms,
+                duration_ms=0,
+                empty=not content,
+                namespace=node.namespace,
+            )
+            await stored_whole(self._store, self._partials, manifest, content)
+        return Held(id_, LOG)
+
+
 class Keeper:
     """The findings of all nodes in the store; nothing is written before the store is open."""
 
@@ -83,6 +138,8 @@ class Keeper:
         self, store: ArtifactStore, partials: Partials, is_open: Callable[[], bool]
     ) -> None:
         self.store = store
+        self.on_kept: Callable[[Kept], Awaitable[None]] = _nobody
+        """Who is told of each record once it is stored."""
         self._partials = partials
         self._is_open = is_open
 
@@ -107,10 +164,8 @@ class Keeper:
     async def keep(self, kept: Kept) -> None:
         """Store a record; raises StorageError."""
         content = msgspec.json.encode(_record(kept))
-        id_ = record_id(kept)
-        await self._partials.append(id_, 0, content)
-        await self.store.commit(record_manifest(kept, content), self._partials.path(id_))
-        await self._partials.discard(id_)
+        await stored_whole(self.store, self._partials, record_manifest(kept, content), content)
+        await self.on_kept(kept)
 
     async def load(self) -> list[Kept]:
         """Read all records back; one that cannot be read hides no other."""

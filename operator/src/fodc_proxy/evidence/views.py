@@ -8,7 +8,7 @@ old a part is that stands in for it.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, cast
 
@@ -46,6 +46,10 @@ def steady_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+async def _nobody(_verdicts: Sequence[rules.Judged]) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Shown(Generic[T]):
     """An answer, and how whole it is; `stale` are pods shown as they were, with the age in ms."""
@@ -80,7 +84,12 @@ class Views:
         self._watching: asyncio.Task[None] | None = None
         self._last: tuple[int, Shown[lifecycle_api.Lifecycle]] | None = None
         self._verdicts: tuple[rules.Judged, ...] = ()
+        self._on_judged: Callable[[Sequence[rules.Judged]], Awaitable[None]] = _nobody
         self._checked_ms: int | None = None
+
+    def on_judged(self, callback: Callable[[Sequence[rules.Judged]], Awaitable[None]]) -> None:
+        """Tell `callback` of the verdicts of each comparison; it raises nothing."""
+        self._on_judged = callback
 
     # ---- topology -------------------------------------------------------------------------------
 
@@ -189,6 +198,7 @@ class Views:
             if len(found) % _GROUPS_AT_A_TIME == 0:
                 await let_others_run(1)
         self._verdicts, self._checked_ms = tuple(found), now_ms
+        await self._on_judged(self._verdicts)
         return tuple(one.group for one in found)
 
     async def _read_registry(self) -> parts.Registry:

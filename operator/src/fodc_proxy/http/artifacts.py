@@ -172,12 +172,12 @@ async def _send(
         _log.warning("download of %s broke off: %s", stored.key, error.message)
         is_whole = False
     if left or not is_whole:
-        _break_off(request)
+        break_off(request)
     await response.write_eof()
     return response
 
 
-def _break_off(request: web.Request) -> NoReturn:
+def break_off(request: web.Request) -> NoReturn:
     """End the connection: what was sent is not the whole, and the caller has to see that."""
     if request.transport is not None:
         request.transport.abort()

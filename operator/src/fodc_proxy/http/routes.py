@@ -23,6 +23,7 @@ from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
 from fodc_proxy.evidence.gathering import Findings
+from fodc_proxy.evidence.incidents.engine import Incidents
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
@@ -55,6 +56,7 @@ class Parts:
     rounds: Rounds
     views: Views
     findings: Findings
+    incidents: Incidents
     last_known: LastKnown
     engine: Engine
     store: ArtifactStore

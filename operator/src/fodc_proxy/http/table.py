@@ -10,6 +10,7 @@ from fodc_api.access import LinkQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
 from fodc_api.findings import Crash, FindingsQuery, PressureEvent
+from fodc_api.incidents import IncidentRecord, Incidents, IncidentsQuery
 from fodc_api.lifecycle import Lifecycle
 from fodc_api.proxy import Alive, Health, Readiness, Version
 from fodc_api.topology import Topology
@@ -22,6 +23,7 @@ from fodc_proxy.http import (
     evidence,
     findings,
     health,
+    incidents,
     metrics,
     openapi,
     requests,
@@ -347,6 +349,48 @@ _ARTIFACTS: Final = (
     ),
 )
 
+_ONE_INCIDENT: Final = incidents.COLLECTION + "/{id}"
+_INCIDENTS: Final = (
+    Route(
+        "GET",
+        incidents.COLLECTION,
+        "listIncidents",
+        "What happened to nodes, the newest first",
+        Right.INCIDENTS,
+        IncidentsQuery,
+        None,
+        told({200: Told("Incidents.", Incidents)}, (400,)),
+        querying(IncidentsQuery, incidents.listed),
+        is_read_audited=True,
+    ),
+    Route(
+        "GET",
+        _ONE_INCIDENT,
+        "readIncident",
+        "All that is known of an incident",
+        Right.INCIDENTS,
+        NothingAsked,
+        None,
+        told({200: Told("It.", IncidentRecord)}, (400, 404)),
+        querying(NothingAsked, incidents.read),
+        namespace_of=incidents.namespace_of,
+        is_read_audited=True,
+    ),
+    Route(
+        "GET",
+        _ONE_INCIDENT + "/bundle",
+        "downloadIncident",
+        "An incident with all of its artifacts, as a tar",
+        Right.INCIDENTS,
+        NothingAsked,
+        None,
+        told({200: Told("The tar.", Media(("application/x-tar",), is_binary=True))}, (400, 404)),
+        querying(NothingAsked, incidents.bundle),
+        namespace_of=incidents.namespace_of,
+        is_read_audited=True,
+    ),
+)
+
 _ACCESS: Final = (
     Route(
         "POST",
@@ -395,4 +439,11 @@ _ACCESS: Final = (
     ),
 )
 
-ROUTES: Final[tuple[Route, ...]] = (*_EXISTING, *_PROXY, *_REQUESTS, *_ARTIFACTS, *_ACCESS)
+ROUTES: Final[tuple[Route, ...]] = (
+    *_EXISTING,
+    *_PROXY,
+    *_REQUESTS,
+    *_ARTIFACTS,
+    *_INCIDENTS,
+    *_ACCESS,
+)

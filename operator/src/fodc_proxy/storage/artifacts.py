@@ -65,7 +65,12 @@ class ArtifactStore:
         self._clock_ms = clock_ms
         self._stored: dict[str, Stored] = {}
         self._unverified: list[str] = []
+        self._spared: Callable[[], Collection[str]] = tuple
         self.unreadable: tuple[Unreadable, ...] = ()
+
+    def spare(self, spared: Callable[[], Collection[str]]) -> None:
+        """Ask `spared` from now on which artifacts retention leaves alone."""
+        self._spared = spared
 
     # ---- start ----------------------------------------------------------------------------
 
@@ -139,6 +144,11 @@ class ArtifactStore:
     def total_bytes(self) -> int:
         """Bytes of all artifacts."""
         return sum(stored.manifest.size_bytes for stored in self._stored.values())
+
+    @property
+    def max_bytes(self) -> int:
+        """How many bytes are kept."""
+        return self._max_bytes
 
     @property
     def is_over(self) -> bool:
@@ -236,7 +246,7 @@ class ArtifactStore:
     async def retain(self, running_requests: Collection[str]) -> tuple[str, ...]:
         """Remove the oldest artifacts beyond age, bytes or count; says which went.
 
-        Artifacts of running requests stay, whatever the limits.
+        Artifacts of running requests stay, and those that are spared, whatever the limits.
         """
         kept = [
             Kept(one.manifest.artifact_id, one.manifest.request_id, one.stored_at_ms, size)
@@ -249,6 +259,7 @@ class ArtifactStore:
             max_bytes=self._max_bytes,
             now_ms=self._clock_ms(),
             spared_requests=running_requests,
+            spared=self._spared(),
         )
         return tuple([one for one in due if await self._ended(one)])
 

@@ -11,16 +11,17 @@ from fodc_protocol.profiles import Profile
 
 ARTIFACTS = "artifacts"
 REQUESTS = "requests"
+INCIDENTS = "incidents"
 PROBE = "probe"
 """Written to see whether the store takes writes again."""
 MANIFEST_SUFFIX = ".manifest.json"
-_RECORDS = frozenset({"crash", "pressure"})
+_ENDINGS = {"crash": ".json", "pressure": ".json", "log": ".log"}
 
 
 def extension(profile: str) -> str:
     """How files of this profile end."""
-    if profile in _RECORDS:
-        return ".json"
+    if profile in _ENDINGS:
+        return _ENDINGS[profile]
     known = profile in set(Profile)
     return Profile(profile).facts.extension if known else ".bin"
 
@@ -37,9 +38,9 @@ def manifest_key(key: str) -> str:
     return key + MANIFEST_SUFFIX
 
 
-def request_key(request_id: str) -> str:
-    """Key of the record of a request."""
-    return f"{REQUESTS}/{ids.safe_name(request_id)}.json"
+def record_key(folder: str, record_id: str) -> str:
+    """Key of a record, such as that of a request."""
+    return f"{folder}/{ids.safe_name(record_id)}.json"
 
 
 def download_path(artifact_id: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of requests beside the artifacts, one object each.
+"""Records of requests and incidents beside the artifacts, one object each.
 
 The one idea: an object is replaced whole, so a crash leaves the older or the newer record; one that
 cannot be read hides no other, stays where it is, and is told of.
@@ -38,12 +38,17 @@ class Unreadable:
 
 
 class Records(Generic[T]):
-    """Records under requests/; the two functions say how one is written and read."""
+    """Records in a folder of the store; the two functions say how one is written and read."""
 
     def __init__(
-        self, objects: Objects, dump: Callable[[T], bytes], load: Callable[[bytes], T]
+        self,
+        objects: Objects,
+        dump: Callable[[T], bytes],
+        load: Callable[[bytes], T],
+        folder: str = names.REQUESTS,
     ) -> None:
         self._objects = objects
+        self._folder = folder
         self._dump = dump
         self._load = load
         self.unreadable: tuple[Unreadable, ...] = ()
@@ -52,15 +57,15 @@ class Records(Generic[T]):
         """Store or replace a record; raises StorageError."""
         # A record of many targets takes a while to write down; it is frozen, so a thread may.
         data = await asyncio.to_thread(self._dump, record)
-        await self._objects.put(names.request_key(record.id), data)
+        await self._objects.put(names.record_key(self._folder, record.id), data)
 
     async def remove(self, record_id: str) -> None:
         """Remove a record; raises StorageError."""
-        await self._objects.delete(names.request_key(record_id))
+        await self._objects.delete(names.record_key(self._folder, record_id))
 
     async def load_all(self) -> list[T]:
         """All records that can be read; `unreadable` has the others. Raises StorageError."""
-        keys = await self._objects.keys(names.REQUESTS)
+        keys = await self._objects.keys(self._folder)
         gate = asyncio.Semaphore(_READERS)
         read = await asyncio.gather(*(self._read(key, gate) for key in keys))
         self.unreadable = tuple(one for one in read if isinstance(one, Unreadable))
@@ -73,7 +78,7 @@ class Records(Generic[T]):
             record = self._load(data)
         except FodcError as error:
             return _left_alone(key, error.message)
-        if names.request_key(record.id) != key:
+        if names.record_key(self._folder, record.id) != key:
             return _left_alone(key, f"it is the record of {record.id}")
         return record
 

@@ -55,8 +55,12 @@ def surplus(
     max_bytes: int,
     now_ms: int,
     spared_requests: Collection[str],
+    spared: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Return the ids of the artifacts that go, the oldest first."""
+    """Return the ids of the artifacts that go, the oldest first.
+
+    `spared` ones and those of spared requests stay, whatever the limits.
+    """
     oldest_first = sorted(kept, key=lambda one: one.stored_at_ms)
     count, size = len(oldest_first), sum(one.size_bytes for one in oldest_first)
     oldest_ms = now_ms - retention.max_age_ms
@@ -65,7 +69,7 @@ def surplus(
         within = count <= retention.max_count and size <= max_bytes
         if within and one.stored_at_ms >= oldest_ms:
             break
-        if one.request_id in spared_requests:
+        if one.request_id in spared_requests or one.artifact_id in spared:
             continue
         gone.append(one.artifact_id)
         count, size = count - 1, size - one.size_bytes
