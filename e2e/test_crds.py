@@ -163,6 +163,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
         {"captures": [HEAP | {"name": "cpu"}, CPU | {"name": "b"}]},
     ),
     ("gc", {"captures": [{"type": "HeapSnapshot", "heap": {"gc": True}}]}),
+    ("a kind of the node's", {"captures": [CPU, {"type": "goroutineleak"}]}),
     ("long life", {"ttlSecondsAfterFinished": 2592000}),
     ("deadline as long as the capture", {"execution": {"activeDeadlineSeconds": 30}}),
     (
@@ -246,10 +247,22 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         {"captures": [{"type": "KernelCapture"}]},
         "spec.captures[0].type",
         (
-            'Unsupported value: "KernelCapture": supported values: "CPUProfile", '
-            '"HeapSnapshot", "AllocationProfile", "GoroutineDump", "BlockProfile", '
-            '"MutexProfile", "ThreadCreateProfile", "ExecutionTrace"'
+            "must be one of CPUProfile, HeapSnapshot, AllocationProfile, GoroutineDump, "
+            "BlockProfile, MutexProfile, ThreadCreateProfile, ExecutionTrace, or the name of "
+            "another kind that the node offers"
         ),
+    ),
+    (
+        "a known kind by its short name",
+        {"captures": [{"type": "cpu"}]},
+        "spec.captures[0].type",
+        "known kinds are written like CPUProfile, and what is no profile cannot be captured",
+    ),
+    (
+        "two of a kind of the node's by one name",
+        {"captures": [{"type": "goroutineleak"}, HEAP | {"name": "goroutineleak"}]},
+        "spec.captures",
+        NAMES,
     ),
     (
         "duration of an instant",
@@ -725,7 +738,5 @@ def test_all_kinds_are_listed_by_their_categories(
 def test_explain_tells_the_accepted_words_and_what_they_mean(control_plane: ControlPlane) -> None:
     text = control_plane.kubectl("explain", "dreq.spec.captures", check=True).stdout
 
-    assert (
-        "  type\t<string> -required-\n  enum: CPUProfile, HeapSnapshot, AllocationProfile" in text
-    )
+    assert "  type\t<string> -required-\n    What is captured. Sampled for a duration:" in text
     assert "  durationSeconds\t<integer>\n    How long to sample. By default 30, and 5" in text

@@ -21,7 +21,10 @@ from fodc_api.windows import MetricsQuery
 from fodc_protocol.errors import FieldError
 from fodc_protocol.profiles import Profile
 
-KINDS = "cpu, heap, allocs, goroutine, block, mutex, threadcreate, trace"
+KINDS = (
+    "cpu, heap, allocs, goroutine, block, mutex, threadcreate, trace or what a node's pprof index "
+    "names"
+)
 PHASES = (
     "Pending, Queued, Running, Finalizing, Succeeded, PartiallySucceeded, Failed, Cancelled, "
     "Rejected"
@@ -69,9 +72,9 @@ def test_smallest_body_gets_the_defaults():
         ({"captures": []}, "captures", "must be a list of 1 to 8 items, got 0 items"),
         ({"captures": "cpu"}, "captures", "must be a list of 1 to 8 items, got 'cpu'"),
         (
-            {"captures": [{"profile": "cpuu"}]},
+            {"captures": [{"profile": "CPUU"}]},
             "captures[0].profile",
-            f"must be one of {KINDS}, got 'cpuu'",
+            f"must be one of {KINDS}, got 'CPUU'",
         ),
         (
             {"captures": [{}]},

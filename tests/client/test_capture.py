@@ -187,6 +187,40 @@ def test_capture_waits_for_nodes_that_are_away_when_asked(fodc, stage, one_cpu):
     }
 
 
+# ---- kinds that only a node knows -------------------------------------------------------------
+
+
+@pytest.fixture
+def newer(stage, recorded):
+    """A node of a release of Go that has one kind more."""
+    offered = [("cpu", "Supported", "", ""), ("goroutineleak", "Supported", "", "")]
+    plans = {"goroutineleak": Gives(recorded("goroutine"))}
+    return stage.agent("newer-0", plans=plans, capabilities=offered)
+
+
+def test_a_kind_that_only_the_node_knows_is_captured_like_the_others(fodc, newer, tmp_path):
+    ran = fodc("capture", "goroutineleak", "--node", "newer-0", "--output-dir", tmp_path)
+
+    assert (ran.code, saved(tmp_path)) == (0, ["newer-0-goroutineleak.pb.gz"])
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("cpuu", "PROFILE 'cpuu' is unknown. Did you mean cpu?"),
+        ("goroutineleek", "PROFILE 'goroutineleek' is unknown. Did you mean goroutineleak or"),
+        ("memory", "PROFILE 'memory' is unknown. There are: cpu, heap, allocs,"),
+    ],
+)
+def test_a_kind_that_no_node_offers_is_refused_before_anything_is_asked_of_one(
+    fodc, stage, newer, word, complaint
+):
+    ran = fodc("capture", word, "--all")
+
+    assert (ran.code, complaint in ran.err) == (2, True), ran.err
+    assert list(stage.proxy.diagnostics.engine.select()) == []
+
+
 # ---- wrong usage ------------------------------------------------------------------------------
 
 
@@ -200,8 +234,8 @@ def test_capture_waits_for_nodes_that_are_away_when_asked(fodc, stage, one_cpu):
         (["trace", "--all", "--seconds", "31"], "--seconds must be 1 to 30 for trace, got 31"),
         (["cpu", "--all", "--gc"], "--gc is for heap"),
         (["cpu", "--all", "--seconds", "soon"], "'soon' is no time"),
-        (["cpuu", "--all"], "PROFILE 'cpuu' is unknown. Did you mean cpu?"),
-        (["memory", "--all"], "PROFILE 'memory' is unknown. There are: cpu, heap, allocs,"),
+        (["cpu?", "--all"], "PROFILE 'cpu?' is unknown. Did you mean cpu?"),
+        (["MEMORY", "--all"], "PROFILE 'MEMORY' is unknown. There are: cpu, heap, allocs,"),
         (["cpu", "--node", "a", "heap"], "nothing takes 'heap' here"),
         (["cpu", "--node", "a,,b"], "'a,,b' is no list such as a,b"),
     ],

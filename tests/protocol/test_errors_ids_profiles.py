@@ -2,6 +2,7 @@
 """Reasons with advice, identifiers, profile facts and capabilities."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,16 @@ from fodc_protocol.ids import (
     is_id,
     safe_name,
 )
-from fodc_protocol.profiles import Profile, ProfileFormat, parse_profile, pprof_target
+from fodc_protocol.profiles import (
+    NO_KINDS,
+    Profile,
+    ProfileFormat,
+    offered_in,
+    parse_profile,
+    pprof_target,
+)
+
+INDEX = Path(__file__).parents[1] / "data/pprof/index.html"
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -151,4 +161,42 @@ def test_pprof_target_never_asks_go_for_a_fraction_it_cannot_read():
 def test_parse_profile_accepts_people_and_resources():
     assert parse_profile("cpu") is parse_profile("CPUProfile") is parse_profile("profile")
     with pytest.raises(BadRequestError, match="one of: cpu, heap, allocs"):
-        parse_profile("memory")
+        parse_profile("MemoryProfile")
+
+
+def test_a_well_formed_name_that_nobody_knows_is_an_open_kind_taken_in_an_instant():
+    kind = parse_profile("goroutineleak")
+
+    assert (kind, kind.is_open, f"{kind}") == (Profile("goroutineleak"), True, "goroutineleak")
+    assert {kind: 1}[Profile("goroutineleak")] == 1
+    assert kind not in set(Profile)
+    assert (kind.facts.timed, kind.facts.exclusive) == (False, False)
+    assert pprof_target(kind, 0) == "/debug/pprof/goroutineleak"
+    assert (kind.facts.crd_type, kind.facts.extension) == ("goroutineleak", ".pb.gz")
+    assert [one for one in Profile if one.is_open] == []
+
+
+@given(st.text(max_size=45) | st.sampled_from([*sorted(NO_KINDS), "a" * 41, "a/b", "-a", "a?", ""]))
+def test_no_name_of_a_kind_leads_out_of_its_folder_or_means_something_else(text):
+    try:
+        kind = Profile(text)
+    except ValueError:
+        return
+    assert text not in NO_KINDS
+    assert re.fullmatch("[a-z][a-z0-9-]*", kind)
+    assert safe_name(kind) == kind
+    assert 1 <= len(kind) <= 40
+
+
+def test_the_index_of_a_node_offers_what_is_new_in_it():
+    row = "<td><a href='goroutineleak?debug=1'>goroutineleak</a></td>"
+
+    assert offered_in(INDEX.read_text()) == ()
+    assert offered_in(INDEX.read_text() + row * 2) == (Profile("goroutineleak"),)
+    assert offered_in('<a href="my.pkg/conns?debug=1">') == ()
+    assert len(offered_in("".join(f"<a href='k{n}?debug=1'>" for n in range(99)))) == 32
+
+
+@given(st.text())
+def test_whatever_stands_in_an_index_gives_kinds(text):
+    assert all(kind.is_open for kind in offered_in(text))

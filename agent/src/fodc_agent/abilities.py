@@ -9,7 +9,7 @@ Which facts matter: kubernetes-kopf §4.4 (measured in pods), control-plane §B5
 from collections.abc import Mapping
 from typing import Final
 
-from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.capabilities import SOURCE_KINDS, CapabilityState
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link.frames import CapabilityState as Told
 
@@ -17,8 +17,7 @@ _SYS_ADMIN: Final = 1 << 21
 _PERFMON: Final = 1 << 38
 _BPF: Final = 1 << 39
 _READABLE: Final = "readable"
-KERNEL: Final = "kernel"
-NODE_SOURCES: Final = ("process", "cgroup", "pressure")
+KERNEL: Final = SOURCE_KINDS[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +97,8 @@ REMOTE_MESSAGE: Final = (
 
 def remote_abilities() -> tuple[Told, ...]:
     """Return the same kinds for an agent that reaches its node over the network only."""
-    kinds = (*NODE_SOURCES, KERNEL)
     return tuple(
-        Told(kind, CapabilityState.UNSUPPORTED, "Remote", REMOTE_MESSAGE) for kind in kinds
+        Told(kind, CapabilityState.UNSUPPORTED, "Remote", REMOTE_MESSAGE) for kind in SOURCE_KINDS
     )
 
 

@@ -25,20 +25,22 @@ class ProfilerFacts:
     """What is known about the node's pprof port.
 
     `problem` says why it does not answer, empty when it does or was not asked; `asked` whether it
-    was; `sampled` tells of block and mutex whether the node has recorded any sample.
+    was; `sampled` tells of block and mutex whether the node has recorded any sample; `offered` are
+    the kinds that the port has beside those that are known.
     """
 
     asked: bool = False
     problem: str = ""
     missing: bool = False
     sampled: Mapping[Profile, bool] = field(default_factory=lambda: _NO_MARKS)
+    offered: tuple[Profile, ...] = ()
 
 
 def profile_capabilities(
     facts: ProfilerFacts, spool_problem: str
 ) -> tuple[frames.CapabilityState, ...]:
     """Return the state of each kind of profile."""
-    return tuple(_profile(kind, facts, spool_problem) for kind in Profile)
+    return tuple(_profile(kind, facts, spool_problem) for kind in (*Profile, *facts.offered))
 
 
 def source_capability(

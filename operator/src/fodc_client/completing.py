@@ -72,6 +72,14 @@ def nodes(*, prefix: str, parsed_args: argparse.Namespace, **_more: object) -> I
     return _in_list(prefix, (node.node_id for node in _fleet(parsed_args)))
 
 
+def profiles(*, parsed_args: argparse.Namespace, **_more: object) -> Iterable[str]:
+    """Complete a kind of profile, those included that only the nodes know."""
+    from fodc_client.kinds import offered_by  # noqa: PLC0415 - only shells pay for it
+    from fodc_protocol.profiles import Profile  # noqa: PLC0415 - only shells pay for it
+
+    return [*Profile, *offered_by(_fleet(parsed_args))]
+
+
 def tiers(*, prefix: str, parsed_args: argparse.Namespace, **_more: object) -> Iterable[str]:
     """Complete a tier that nodes have."""
     return _in_list(prefix, (node.tier or "" for node in _fleet(parsed_args)))

@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from fodc_api.values import DNS_LABEL, RuleError
 from fodc_protocol.errors import FieldError, shown
+from fodc_protocol.profiles import Profile
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -179,7 +180,8 @@ def _accepted(type_: inspect.Type) -> str:
         case inspect.StrType(min_length=low, max_length=high):
             return f"must be a text of {f'{low} to' if low else 'at most'} {high} characters"
         case inspect.EnumType(cls=words):
-            return f"must be one of {', '.join(str(word.value) for word in words)}"
+            known = f"must be one of {', '.join(str(word.value) for word in words)}"
+            return f"{known} or what a node's pprof index names" if words is Profile else known
         case inspect.LiteralType(values=values):
             return f"must be {' or '.join(str(value) for value in values)}"
         case inspect.VarTupleType(min_length=low, max_length=high):

@@ -14,7 +14,7 @@ from fodc_api.cluster import NodeFilter
 from fodc_api.problems import Unreadable
 from fodc_api.values import Answer, Asked, Count, Query, RequestId, RuleError, Seconds, Sha256, Time
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
-from fodc_protocol.profiles import Profile
+from fodc_protocol.profiles import NO_KINDS, PROFILE_PATTERN, Profile
 
 MAX_WAIT_S: Final = 30
 MAX_NAMES: Final = 256
@@ -84,6 +84,20 @@ class SelectorAsked(Selector, frozen=True, forbid_unknown_fields=True, omit_defa
             raise RuleError("all", "excludes names, roles and tiers; give one or the other")
         if not self.all and not chosen:
             raise RuleError("", 'is empty; give names, roles or tiers, or say "all": true')
+
+
+PROFILE_SCHEMA: Final[dict[str, object]] = {
+    "title": "Profile",
+    "description": (
+        f"Kind of profile: {', '.join(Profile)}, or another one that the pprof index of the nodes "
+        "names, such as goroutineleak."
+    ),
+    "type": "string",
+    "pattern": f"^{PROFILE_PATTERN}$",
+    "not": {"enum": sorted(NO_KINDS)},
+    "examples": list(Profile),
+}
+"""How a kind is described to others: the enumeration is open."""
 
 
 class Capture(Answer, frozen=True):

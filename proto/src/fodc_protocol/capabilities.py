@@ -5,6 +5,10 @@ The one idea: "cannot" is never silence; each capability has a state, a reason a
 """
 
 from enum import StrEnum
+from typing import Final
+
+SOURCE_KINDS: Final = ("process", "cgroup", "pressure", "kernel")
+"""Capabilities that are no kind of profile: what is read of the node's process and machine."""
 
 
 class CapabilityState(StrEnum):

@@ -5,15 +5,29 @@ The one idea: one table answers for agent, proxy, client and custom resources al
 kind or another ceiling is one line here.
 """
 
+import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
+from fodc_protocol.capabilities import SOURCE_KINDS
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.lean import dataclass
 
+PROFILE_PATTERN: Final = "[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+"""How a kind is called: one part of a path, of a file name and of the name of a capture."""
+_NAME: Final = re.compile(PROFILE_PATTERN)
+# Paths of pprof that are no profile, or one by another name; artifacts that are none.
+NO_KINDS: Final = frozenset({"cmdline", "profile", "symbol", "crash", "log", *SOURCE_KINDS})
+
 
 class Profile(StrEnum):
-    """Kind of profile, by the name that people type."""
+    """Kind of profile, by the name that people type.
+
+    The names here are those of which more is known. Every other well-formed name is a kind as well,
+    `Profile("goroutineleak")`: one that a node of another release of Go may offer. Such kinds are
+    equal when their names are, which is why kinds are compared by `==` where they may be open.
+    """
 
     CPU = "cpu"
     HEAP = "heap"
@@ -24,10 +38,23 @@ class Profile(StrEnum):
     THREADCREATE = "threadcreate"
     TRACE = "trace"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Profile | None":
+        if not isinstance(value, str) or value in NO_KINDS or not _NAME.fullmatch(value):
+            return None
+        kind = str.__new__(cls, value)
+        kind._name_ = kind._value_ = value
+        return kind
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only a node knows what this kind is."""
+        return self not in _FACTS
+
     @property
     def facts(self) -> "ProfileFacts":
         """What is known about this kind."""
-        return _FACTS[self]
+        return _FACTS.get(self) or _instant(self.value, self.value, _OPEN)
 
 
 class ProfileFormat(StrEnum):
@@ -108,6 +135,7 @@ def _timed(
     )
 
 
+_OPEN: Final = "this release knows of this kind only that the node offers it"
 _NEEDS_RATE: Final = "empty unless the node sets a sampling rate; BanyanDB sets none"
 
 _FACTS: Final[dict[Profile, ProfileFacts]] = {
@@ -122,16 +150,38 @@ _FACTS: Final[dict[Profile, ProfileFacts]] = {
 }
 
 
+_LINK: Final = re.compile(r"""href=["']?([^"'?\s>]{1,64})\?""")
+_MOST_OFFERED: Final = 32
+
+
 def parse_profile(text: str) -> Profile:
     """Return the kind named by `text`: "cpu", "profile" or its resource type "CPUProfile".
 
-    Raises BadRequestError that lists what there is.
+    Another well-formed name is an open kind. Raises BadRequestError that lists what is known.
     """
     for kind, facts in _FACTS.items():
         if text in {kind.value, facts.crd_type} or (text == "profile" and kind is Profile.CPU):
             return kind
-    accepted = ", ".join(kind.value for kind in Profile)
-    raise BadRequestError(f"profile {text!r} is not known; one of: {accepted}")
+    try:
+        return Profile(text)
+    except ValueError:
+        accepted = ", ".join(kind.value for kind in Profile)
+        problem = f"profile {text!r} is not known; one of: {accepted}, or as a node offers it"
+        raise BadRequestError(problem) from None
+
+
+def offered_in(index: str) -> tuple[Profile, ...]:
+    """Return the open kinds that the index of a pprof port links to, as Go writes it: href='heap?'.
+
+    Sorted, at most 32; names that no kind can have are passed over.
+    """
+    return open_kinds(_LINK.findall(index))[:_MOST_OFFERED]
+
+
+def open_kinds(words: Iterable[str]) -> tuple[Profile, ...]:
+    """Return the open kinds among some words, sorted, each once."""
+    named = {word for word in words if _NAME.fullmatch(word)} - NO_KINDS - set(Profile)
+    return tuple(Profile(word) for word in sorted(named))
 
 
 def pprof_target(kind: Profile, duration_s: float) -> str:

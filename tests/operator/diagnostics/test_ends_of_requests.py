@@ -64,7 +64,7 @@ def test_a_request_that_is_born_cancelled_never_begins(play: Play):
             (
                 "spec.captures[0].type must be one of CPUProfile, HeapSnapshot, "
                 "AllocationProfile, GoroutineDump, BlockProfile, MutexProfile, "
-                "ThreadCreateProfile, ExecutionTrace, got 'Video'"
+                "ThreadCreateProfile, ExecutionTrace, or a kind that the node offers, got 'Video'"
             ),
         ),
         ({"target": {}}, "spec.target is empty: give names, roles, tiers or selector"),

@@ -89,8 +89,17 @@ def test_what_is_not_said_has_the_defaults_of_the_schema():
 
 
 def test_the_schema_knows_the_same_captures():
-    one = schema()["captures"]["items"]["properties"]["type"]["enum"]
-    assert sorted(one) == sorted(kind.facts.crd_type for kind in Profile)
+    rule = schema()["captures"]["items"]["properties"]["type"]["x-kubernetes-validations"][0]
+    assert [kind for kind in Profile if f"'{kind.facts.crd_type}'" not in rule["rule"]] == []
+
+
+def test_a_kind_of_the_nodes_own_is_read_by_its_name():
+    captures = [{"type": "goroutineleak"}, {"type": "goroutineleak"}]
+    spec = resource.spec_of(body(captures=captures))
+    assert [(c.name, c.profile) for c in spec.captures] == [
+        ("goroutineleak", "goroutineleak"),
+        ("goroutineleak-2", "goroutineleak"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ _FIRST: Final[dict[Profile, tuple[int, int]]] = {
     Profile.THREADCREATE: (64 * _KIB, 0),
     Profile.TRACE: (512 * _KIB, 1024 * _KIB),
 }
+_OPEN: Final = (256 * _KIB, 0)
 _LEAST: Final = 64 * _KIB
 
 
@@ -35,7 +36,7 @@ class Needs:
     def bytes_for(self, profile: Profile, duration_s: float) -> int:
         """Return what to promise: twice the last result, longer ones in proportion."""
         if profile not in self._last:
-            at_once, a_second = _FIRST[profile]
+            at_once, a_second = _FIRST.get(profile, _OPEN)
             return at_once + round(a_second * duration_s)
         size_bytes, last_s = self._last[profile]
         longer = max(duration_s / last_s, 1.0) if last_s else 1.0

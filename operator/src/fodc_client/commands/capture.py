@@ -4,7 +4,7 @@
 import argparse
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from fodc_api.cluster import Node
 from fodc_api.requests import CaptureAsked, ExecutionAsked, Request, RequestSpec
 from fodc_api.values import RuleError
 from fodc_api.words import CancelMode
-from fodc_client import collecting, completing, hottest, names, wording
+from fodc_client import collecting, completing, hottest, kinds, names, wording
 from fodc_client.api import Answer, ProxyClient
 from fodc_client.arguments import (
     Settings,
@@ -61,14 +61,14 @@ def add(verbs: "Subparsers") -> None:
             fodc capture --node banyandb-data-0,banyandb-data-1 trace --seconds 5 --no-wait""",
         run=run,
     )
-    parser.add_argument(
+    profiles = parser.add_argument(
         "profiles",
         nargs="+",
         metavar="PROFILE",
         type=word_of(Profile),
-        choices=tuple(Profile),
-        help=", ".join(Profile),
+        help=f"{', '.join(Profile)}, or another kind that the nodes offer",
     )
+    completed(profiles, completing.profiles)
     _add_targets(parser)
     _add_ways(parser)
 
@@ -158,7 +158,7 @@ def spec_of(
         spec = RequestSpec(
             id=request_id,
             target=names.selector_of(chosen_of(args), nodes),
-            captures=captures_of(args),
+            captures=captures_of(args, kinds.offered_by(nodes)),
             execution=ExecutionAsked(
                 parallelism=args.parallelism, active_deadline_seconds=max(1, round(deadline_s))
             ),
@@ -171,14 +171,16 @@ def spec_of(
         raise BadUsageError(wording.of_option(error.field, str(error))) from None
 
 
-def captures_of(args: argparse.Namespace) -> tuple[CaptureAsked, ...]:
+def captures_of(
+    args: argparse.Namespace, offered: Iterable[str] | None = None
+) -> tuple[CaptureAsked, ...]:
     """Return a capture of each kind once; raises BadUsageError that names the option."""
-    kinds = [Profile(name) for name in dict.fromkeys(args.profiles)]
-    if args.gc and Profile.HEAP not in kinds:
+    asked = [kinds.kind_of(name, offered) for name in dict.fromkeys(args.profiles)]
+    if args.gc and Profile.HEAP not in asked:
         raise BadUsageError("--gc is for heap: only there it changes the profile")
-    if args.seconds is not None and not any(kind.facts.timed for kind in kinds):
-        raise BadUsageError(f"--seconds: {', '.join(kinds)} is taken in an instant; leave it out")
-    return tuple(_capture_of(kind, args) for kind in kinds)
+    if args.seconds is not None and not any(kind.facts.timed for kind in asked):
+        raise BadUsageError(f"--seconds: {', '.join(asked)} is taken in an instant; leave it out")
+    return tuple(_capture_of(kind, args) for kind in asked)
 
 
 def _capture_of(kind: Profile, args: argparse.Namespace) -> CaptureAsked:

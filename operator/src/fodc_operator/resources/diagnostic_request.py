@@ -174,7 +174,7 @@ def _captures(fields: Fields) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     for item in fields.items("captures", low=1, high=MAX_CAPTURES):
         profile = _profile(item.allow("name", "type", "durationSeconds", "heap"))
-        earlier = sum(capture.profile is profile for capture in captures)
+        earlier = sum(capture.profile == profile for capture in captures)
         if earlier and profile.facts.exclusive:
             problem = f"at most one {profile.facts.crd_type} per request: a Go process runs one"
             raise FieldError(item.path("type"), problem)
@@ -195,7 +195,8 @@ def _profile(item: Fields) -> Profile:
         profile = None
     if profile is None or profile.facts.crd_type != text:
         accepted = ", ".join(kind.facts.crd_type for kind in Profile)
-        raise FieldError(item.path("type"), f"must be one of {accepted}, got {shown(text)}")
+        told = f"must be one of {accepted}, or a kind that the node offers, got {shown(text)}"
+        raise FieldError(item.path("type"), told)
     return profile
 
 

@@ -11,7 +11,9 @@ from typing import Final, TypeAlias
 import msgspec
 from aiohttp import web
 
+from fodc_api.requests import PROFILE_SCHEMA
 from fodc_api.words import Right
+from fodc_protocol.profiles import Profile
 from fodc_proxy.http.answers import JSON_TYPE
 from fodc_proxy.http.guard import SESSION_COOKIE
 from fodc_proxy.http.routes import Call, Media, NothingAsked, Parts, Route, Told
@@ -48,6 +50,7 @@ def document(table: Iterable[Route], version: str) -> Schema:
     types = list(dict.fromkeys(type_ for row in rows for type_ in _types(row)))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     known = dict(zip(types, schemas, strict=True))
+    components[Profile.__name__] = PROFILE_SCHEMA
     paths: dict[str, dict[str, Schema]] = {}
     for row in rows:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, known, components)

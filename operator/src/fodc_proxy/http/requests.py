@@ -115,7 +115,7 @@ def _distinct(words: tuple[str, ...]) -> tuple[str, ...]:
 def _captures(asked: tuple[api.CaptureAsked, ...]) -> tuple[model.Capture, ...]:
     captures: list[model.Capture] = []
     for one in asked:
-        earlier = sum(capture.profile is one.profile for capture in captures)
+        earlier = sum(capture.profile == one.profile for capture in captures)
         name = f"{one.profile}-{earlier + 1}" if earlier else str(one.profile)
         captures.append(model.Capture(name, one.profile, one.duration_s, one.gc))
     return tuple(captures)

@@ -22,8 +22,10 @@ def extension(profile: str) -> str:
     """How files of this profile end."""
     if profile in _ENDINGS:
         return _ENDINGS[profile]
-    known = profile in set(Profile)
-    return Profile(profile).facts.extension if known else ".bin"
+    try:
+        return Profile(profile).facts.extension
+    except ValueError:
+        return ".bin"
 
 
 def data_key(manifest: Manifest) -> str:
