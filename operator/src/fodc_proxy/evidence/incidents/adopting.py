@@ -42,7 +42,7 @@ def spec_of(address: str, capture: OwnCapture, incident_id: str) -> Spec:
     duration_s = profile.facts.default_duration_s
     asked = Capture(str(profile), profile, duration_s, command_id=capture.command_id)
     selector = Selector(names=(address,), include_offline=True)
-    return Spec(selector, (asked,), _EXECUTION, reason=f"taken by the agent: {incident_id}")
+    return Spec(selector, (asked,), _EXECUTION, purpose=f"taken by the agent: {incident_id}")
 
 
 def outcome(request: Request) -> tuple[str, str] | None:
