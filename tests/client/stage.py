@@ -387,7 +387,8 @@ class Relay:
             data = self.altered(asked.path, data)
         kept = ("Content-Type", "ETag", "Content-Range", "Location")
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
-        is_download = asked.path.startswith("/artifacts/art-") and asked.path.count("/") == 2
+        is_artifact = asked.path.startswith("/artifacts/art-") and asked.path.count("/") == 2
+        is_download = is_artifact or asked.path.endswith("/bundle")
         if not (is_download and self.cuts):
             return web.Response(status=answer.status, body=data, headers=headers)
         headers["Content-Length"] = str(len(data))

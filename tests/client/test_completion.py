@@ -80,6 +80,7 @@ def test_completion_script_loads(shell, name):
     [
         ("fodc no", ["nodes"]),
         ("fodc artifacts ", ["list", "get", "delete"]),
+        ("fodc incidents list --cause OOM", ["OOMKilled"]),
         ("fodc --no-color artifacts g", ["get"]),
         ("fodc requests cancel x --mo", ["--mode"]),
         ("fodc requests cancel x --mode ", ["stop", "abort"]),

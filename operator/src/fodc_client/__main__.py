@@ -35,7 +35,7 @@ exit codes:
   1    something failed: every target failed, or a check (`doctor`, `--check`) found problems
   2    wrong usage, or the proxy refused a field
   3    the proxy cannot be reached
-  4    no such node, request, artifact or metric
+  4    no such node, request, artifact, incident or metric
   5    partial: some targets or nodes succeeded, others did not
   130  interrupted
 

@@ -19,6 +19,7 @@ import msgspec
 from fodc_api.artifacts import Artifact, Artifacts, ArtifactsQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.incidents import IncidentRecord, Incidents, IncidentsQuery
 from fodc_api.proxy import Readiness, Version
 from fodc_api.requests import (
     CancelQuery,
@@ -30,7 +31,7 @@ from fodc_api.requests import (
 )
 from fodc_api.values import Query
 from fodc_api.windows import WindowSeries, WindowsQuery
-from fodc_api.words import CancelMode, RequestPhase
+from fodc_api.words import CancelMode, IncidentCause, IncidentPhase, RequestPhase
 from fodc_client.addresses import OTHER_PRODUCT
 from fodc_client.errors import BadAnswerError, ClientError, NotFoundError, UnknownNodeError
 from fodc_client.names import no_such_node, node_names
@@ -208,6 +209,34 @@ class ProxyClient:
                 sha256=_etag_sha256(response.headers.get("ETag", "")),
                 chunks=response.content.iter_chunked(1 << 16),
             )
+
+    # ---- incidents
+
+    async def incidents(
+        self,
+        *,
+        node: str = "",
+        phase: IncidentPhase | None = None,
+        cause: IncidentCause | None = None,
+        limit: int = 200,
+    ) -> Answer[Incidents]:
+        """GET /incidents."""
+        query = IncidentsQuery(node, phase, cause, limit)
+        return await self._read("GET", "/incidents", Incidents, query)
+
+    async def incident(self, incident_id: str) -> Answer[IncidentRecord]:
+        """GET all that is known of one incident."""
+        path = f"/incidents/{quote(incident_id, safe='')}"
+        return await self._read("GET", path, IncidentRecord)
+
+    @asynccontextmanager
+    async def bundle(self, incident_id: str) -> AsyncIterator[Download]:
+        """Open the tar of one incident; there is no limit on the whole, as for `download`."""
+        path = f"/incidents/{quote(incident_id, safe='')}/bundle"
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        async with self._exchange.send("GET", path, headers=headers, endless=True) as response:
+            length = response.content_length
+            yield Download(0, length, "", response.content.iter_chunked(1 << 16))
 
     # ---- the proxy itself
 

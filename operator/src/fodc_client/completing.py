@@ -110,6 +110,14 @@ def artifacts(*, parsed_args: argparse.Namespace, **_more: object) -> Iterable[s
     return [] if answer is None else [artifact.artifact_id for artifact in answer.artifacts]
 
 
+def incidents(*, parsed_args: argparse.Namespace, **_more: object) -> Iterable[str]:
+    """Complete the id of an incident, the newest first."""
+    from fodc_api.incidents import Incidents  # noqa: PLC0415 - only shells pay for it
+
+    answer = _asked(parsed_args, "/incidents", Incidents)
+    return [] if answer is None else [one.incident_id for one in answer.incidents]
+
+
 def metrics(*, parsed_args: argparse.Namespace, **_more: object) -> Iterable[str]:
     """Complete the name of a metric that the node named before it has."""
     node = quote(str(getattr(parsed_args, "node", "") or ""), safe="")

@@ -111,8 +111,8 @@ async def save(
         with part.open("wb") as file:
             digest = await _fetch(client, wanted, file, on_retry)
             length = file.tell()
-            await asyncio.to_thread(_sync, file)
-        path = _give_name(part, goal, digest)
+            await asyncio.to_thread(sync, file)
+        path = give_name(part, goal, digest)
     except OSError as error:
         raise DownloadError(f"cannot write {goal}: {error.strerror or error}") from error
     finally:
@@ -120,12 +120,13 @@ async def save(
     return Saved(wanted, path, length, digest)
 
 
-def _sync(file: BinaryIO) -> None:
+def sync(file: BinaryIO) -> None:
+    """Bring what was written to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
-def _give_name(part: Path, goal: Path, sha256: str) -> Path:
+def give_name(part: Path, goal: Path, sha256: str) -> Path:
     """Link the finished file to the first free name; a file with the same content is enough."""
     number = 1
     while True:
@@ -167,11 +168,11 @@ async def _append(client: ProxyClient, wanted: Wanted, file: BinaryIO) -> Downlo
         file.seek(download.start_bytes)
         file.truncate()
         async for chunk in download.chunks:
-            _write(file, chunk)
+            write(file, chunk)
     return download
 
 
-def _write(file: BinaryIO, chunk: bytes) -> None:
+def write(file: BinaryIO, chunk: bytes) -> None:
     """Write; a full disk is an error of this machine and not of the connection."""
     try:
         file.write(chunk)
@@ -194,7 +195,7 @@ async def _verified(wanted: Wanted, file: BinaryIO, announced: Download) -> str:
                 f"artifact {wanted.artifact_id}: {length} bytes arrived, {expected} were announced;"
                 f" nothing was kept. Fetch it again: fodc artifacts get {wanted.artifact_id}"
             )
-    found = await asyncio.to_thread(_digest, file)
+    found = await asyncio.to_thread(digest_of, file)
     for expected_sha256 in (wanted.sha256, announced.sha256):
         if expected_sha256 and expected_sha256 != found:
             raise DownloadError(
@@ -205,7 +206,8 @@ async def _verified(wanted: Wanted, file: BinaryIO, announced: Download) -> str:
     return found
 
 
-def _digest(file: BinaryIO) -> str:
+def digest_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of a file as it is now."""
     file.flush()
     with Path(file.name).open("rb") as written:
         return hashlib.file_digest(written, "sha256").hexdigest()

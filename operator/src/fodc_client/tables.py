@@ -51,8 +51,12 @@ _TONES: Final = {
     "cyan": ("Running", "Queued", "Finalizing"),
     "yellow": (
         *("Degraded", "PartiallySucceeded", "Skipped", "Cancelled", "Disabled", "Unknown", "note"),
+        *("Pending", "Unreachable", "MemoryPressure"),
     ),
-    "red": ("Offline", "Failed", "Rejected", "Unsupported", "Damaged", "problem", "drift"),
+    "red": (
+        *("Offline", "Failed", "Rejected", "Unsupported", "Damaged", "problem", "drift"),
+        *("Missing", "OOMKilled", "Crashed", "Killed"),
+    ),
 }
 _CODES: Final = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "cyan": "\x1b[36m"}
 TONES: Final = {word: tone for tone, words in _TONES.items() for word in words}

@@ -12,6 +12,7 @@ SUMMARIES: Final = {
     "capture": "take profiles on nodes, save them here and show what is hot",
     "requests": "list, show and cancel diagnostic requests",
     "artifacts": "list, get and delete what captures left in the proxy",
+    "incidents": "list, show and get what happened to nodes, with all evidence",
     "config": "show a node's configuration, or how nodes of a role differ",
     "windows": "draw a metric of a node over the time that its flight recorder holds",
     "top": "show the hottest functions of a local profile",
