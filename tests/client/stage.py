@@ -20,6 +20,7 @@ import aiohttp
 import grpc
 from aiohttp import web
 
+from fodc_protocol.profiles import parse_profile
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
@@ -188,7 +189,7 @@ class PlayedAgent(LinkAgent):
         now_ms = time.time_ns() // 1_000_000
         artifact = link.Artifact(
             profile=command.profile,
-            format="go-trace" if command.profile == "trace" else "pprof",
+            format=parse_profile(command.profile).facts.format,
             size_bytes=len(plan.content),
             sha256=hashlib.sha256(plan.content).hexdigest(),
             samples=plan.samples,

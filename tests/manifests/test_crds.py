@@ -103,6 +103,7 @@ def test_every_span_of_time_is_whole_seconds_within_limits() -> None:
 
     assert {path: (of["type"], of["minimum"], of["maximum"]) for path, of in spans.items()} == {
         ".spec.captures[].durationSeconds": ("integer", 1, 120),
+        ".spec.captures[].window.spanSeconds": ("integer", 1, 86_400),
         ".spec.execution.startDeadlineSeconds": ("integer", 1, 3600),
         ".spec.execution.activeDeadlineSeconds": ("integer", 1, 7200),
         ".spec.execution.targetTimeoutSlackSeconds": ("integer", 1, 600),

@@ -134,6 +134,8 @@ def test_profile_facts_of_each_kind():
         ("mutex", base + "mutex", True, False, ".pb.gz", "MutexProfile"),
         ("threadcreate", base + "threadcreate", False, False, ".pb.gz", "ThreadCreateProfile"),
         ("trace", base + "trace", True, True, ".trace", "ExecutionTrace"),
+        ("window", "", False, False, ".om.gz", "Window"),
+        ("config", "", False, False, ".json", "Config"),
     ]
     assert Profile.TRACE.facts.format is ProfileFormat.GO_TRACE
 

@@ -21,6 +21,7 @@ from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome, update_of
+from fodc_agent.captures.own import ByKind, ConfigurationTaker, WindowTaker
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held
@@ -58,6 +59,7 @@ from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.profiles import TakenFrom
 
 _log: Final = logging.getLogger(__name__)
 
@@ -109,7 +111,13 @@ class NodeAgent:
         )
         self._captures = captures_of(
             settings,
-            PprofPort(self._client, self._profiler_url, self._inspection),
+            ByKind(
+                {
+                    TakenFrom.PPROF: PprofPort(self._client, self._profiler_url, self._inspection),
+                    TakenFrom.RECORDER: WindowTaker(self._recorder),
+                    TakenFrom.CONFIGURATION: ConfigurationTaker(self._known_configuration),
+                }
+            ),
             self._quota,
             origin=self._origin,
             report=self._reported,
@@ -279,10 +287,16 @@ class NodeAgent:
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
         reading = await self._watch.configuration()
-        payload = reading.payload or self._recording.configuration
-        if not isinstance(payload, ConfigurationReading):
+        known = reading.payload or self._recording.configuration
+        if not isinstance(known, ConfigurationReading):
             raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
-        return configuration_frame(query_id, payload)
+        return configuration_frame(query_id, known)
+
+    async def _known_configuration(self) -> ConfigurationReading | None:
+        """Return the settings as they are now, else the last that are known of a node now gone."""
+        reading = await self._watch.configuration()
+        known = reading.payload or self._recording.configuration
+        return known if isinstance(known, ConfigurationReading) else None
 
     def _configuration_changed(self, reading: ConfigurationReading) -> None:
         _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from fodc_agent.captures.orders import Captures, Origin, Report
-from fodc_agent.captures.pprof import PprofPort
+from fodc_agent.captures.orders import Captures, Origin, Profiler, Report
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held, Spool
 from fodc_agent.node_report import NodeReport
@@ -20,7 +19,7 @@ _SPOOL_S: Final = 5.0
 
 def captures_of(
     settings: Settings,
-    profiler: PprofPort,
+    profiler: Profiler,
     quota: Quota,
     *,
     origin: Callable[[], Origin],

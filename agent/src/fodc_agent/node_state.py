@@ -12,7 +12,7 @@ from typing import Final
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
-from fodc_protocol.profiles import Profile
+from fodc_protocol.profiles import Profile, TakenFrom
 
 WINDOW: Final = frozenset({"WindowReach", "WindowRestored", "SeriesKept"})
 """Conditions about what the window lacks."""
@@ -39,8 +39,9 @@ class ProfilerFacts:
 def profile_capabilities(
     facts: ProfilerFacts, spool_problem: str
 ) -> tuple[frames.CapabilityState, ...]:
-    """Return the state of each kind of profile."""
-    return tuple(_profile(kind, facts, spool_problem) for kind in (*Profile, *facts.offered))
+    """Return the state of each kind of profile; of the configuration more is told elsewhere."""
+    kinds = [kind for kind in Profile if kind.facts.taken_from is not TakenFrom.CONFIGURATION]
+    return tuple(_profile(kind, facts, spool_problem) for kind in (*kinds, *facts.offered))
 
 
 def source_capability(
@@ -60,6 +61,8 @@ def _profile(kind: Profile, facts: ProfilerFacts, spool_problem: str) -> frames.
         return frames.CapabilityState(
             kind, CapabilityState.DISABLED, "SpoolNotWritable", spool_problem
         )
+    if kind.facts.taken_from is TakenFrom.RECORDER:
+        return frames.CapabilityState(kind, CapabilityState.SUPPORTED)
     if facts.missing:
         return frames.CapabilityState(
             kind, CapabilityState.UNSUPPORTED, "NoPprofPort", facts.problem

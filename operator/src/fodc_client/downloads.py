@@ -71,9 +71,10 @@ def numbered(path: Path, number: int) -> Path:
     if number == 1:
         return path
     name, dot, extension = path.name.partition(".")
-    if path.name.endswith(".pb.gz"):
-        name, dot, extension = path.name.removesuffix(".pb.gz"), ".", "pb.gz"
-    elif "." in path.name:
+    for double in ("pb.gz", "om.gz"):
+        if path.name.endswith(f".{double}"):
+            return path.with_name(f"{path.name.removesuffix(double)[:-1]}-{number}.{double}")
+    if "." in path.name:
         name, dot, extension = path.stem, "", path.suffix
     return path.with_name(f"{name}-{number}{dot}{extension}")
 

@@ -12,6 +12,8 @@ OPTIONS: Final = {
     "captures.profile": "PROFILE",
     "captures.duration_seconds": "--seconds",
     "captures.gc": "--gc",
+    "captures.end": "--end",
+    "captures.span_seconds": "--span",
     "target.names": "--node",
     "target.roles": "--role",
     "target.tiers": "--tier",

@@ -14,12 +14,15 @@ from fodc_api.cluster import NodeFilter
 from fodc_api.problems import Unreadable
 from fodc_api.values import Answer, Asked, Count, Query, RequestId, RuleError, Seconds, Sha256, Time
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
+from fodc_protocol.errors import BadRequestError
 from fodc_protocol.profiles import NO_KINDS, PROFILE_PATTERN, Profile
+from fodc_protocol.times import parse_rfc3339_ms
 
 MAX_WAIT_S: Final = 30
 MAX_NAMES: Final = 256
 MAX_CAPTURES: Final = 8
 MAX_PURPOSE_LENGTH: Final = 256
+MAX_SPAN_S: Final = 86_400
 
 _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=317)]
 _Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=63)]
@@ -112,6 +115,23 @@ class Capture(Answer, frozen=True):
         ),
     ] = None
     gc: Annotated[bool, Meta(description="Collect garbage first; for heap only.")] = False
+    end: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="For window only: its last instant, RFC 3339; when the request was made, "
+            "if left out, so that the windows of all nodes end together.",
+            examples=["2026-11-21T09:08:23Z"],
+        ),
+    ] = ""
+    span_seconds: Annotated[
+        float | None,
+        Meta(
+            description="For window only: how long before its end it begins; all that the flight "
+            "recorder holds, if left out.",
+            extra_json_schema={"minimum": 1, "maximum": MAX_SPAN_S},
+        ),
+    ] = None
 
 
 class CaptureAsked(Capture, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -122,6 +142,11 @@ class CaptureAsked(Capture, frozen=True, forbid_unknown_fields=True, omit_defaul
         """How long it takes: as asked, else the default of its kind, 0 for an instant."""
         asked = self.duration_seconds
         return self.profile.facts.default_duration_s if asked is None else float(asked)
+
+    @property
+    def end_ms(self) -> int:
+        """The last instant of a window in Unix milliseconds, 0 where none was said."""
+        return parse_rfc3339_ms(self.end) if self.end else 0
 
     def __post_init__(self) -> None:
         """Hold the fields against what the kind can do."""
@@ -134,6 +159,20 @@ class CaptureAsked(Capture, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise RuleError("duration_seconds", f"{told}, got {self.duration_s:g}")
         if self.gc and self.profile is not Profile.HEAP:
             raise RuleError("gc", f"is for heap only, not for {self.profile}")
+        self._check_window()
+
+    def _check_window(self) -> None:
+        for field, given in (("end", self.end), ("span_seconds", self.span_seconds)):
+            if given and self.profile is not Profile.WINDOW:
+                raise RuleError(field, f"is for window only, not for {self.profile}")
+        if self.span_seconds is not None and not 1 <= self.span_seconds <= MAX_SPAN_S:
+            told = f"must be 1 to {MAX_SPAN_S}, got {self.span_seconds:g}"
+            raise RuleError("span_seconds", told)
+        try:
+            if self.end and parse_rfc3339_ms(self.end) <= 0:
+                raise RuleError("end", "must be after 1970")
+        except BadRequestError as error:
+            raise RuleError("end", f"is no time: {error.message}") from None
 
 
 class Execution(Answer, frozen=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of profile that a node's pprof port offers and what is known about each.
+"""The kinds of profile that can be taken of a node and what is known about each.
 
 The one idea: one table answers for agent, proxy, client and custom resources alike, so that a new
 kind or another ceiling is one line here.
@@ -37,6 +37,10 @@ class Profile(StrEnum):
     MUTEX = "mutex"
     THREADCREATE = "threadcreate"
     TRACE = "trace"
+    WINDOW = "window"
+    """The flight recorder's window of metrics, up to one instant."""
+    CONFIG = "config"
+    """The node's effective configuration, secrets redacted."""
 
     @classmethod
     def _missing_(cls, value: object) -> "Profile | None":
@@ -57,6 +61,17 @@ class Profile(StrEnum):
         return _FACTS.get(self) or _instant(self.value, self.value, _OPEN)
 
 
+class TakenFrom(StrEnum):
+    """What a kind is taken from."""
+
+    PPROF = "pprof"
+    """The node's pprof port."""
+    RECORDER = "recorder"
+    """The agent's flight recorder: the node need not live."""
+    CONFIGURATION = "configuration"
+    """What the agent knows of the node's settings."""
+
+
 class ProfileFormat(StrEnum):
     """How the bytes of a profile are to be read."""
 
@@ -64,6 +79,15 @@ class ProfileFormat(StrEnum):
     """Gzip of profile.proto."""
     GO_TRACE = "go-trace"
     """Go execution trace, for `go tool trace`."""
+    OPENMETRICS = "openmetrics"
+    """Gzip of OpenMetrics text with a time on every sample, for Prometheus and promtool."""
+    CONFIGURATION = "configuration"
+    """JSON: entries with value, source and whether redacted, and what could not be read."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a manifest says how many samples there are."""
+        return self in (ProfileFormat.PPROF, ProfileFormat.OPENMETRICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,7 @@ class ProfileFacts:
     extension: str
     crd_type: str
     note: str = ""
+    taken_from: TakenFrom = TakenFrom.PPROF
 
     def duration_s(self, asked: float | None) -> float:
         """Return the duration to use: `asked`, the default, or 0 for kinds without one.
@@ -136,6 +161,26 @@ def _timed(
 
 
 _OPEN: Final = "this release knows of this kind only that the node offers it"
+
+
+def _told(
+    taken_from: TakenFrom, crd_type: str, style: ProfileFormat, extension: str, note: str
+) -> ProfileFacts:
+    """Return the facts of a kind that the agent has itself."""
+    return ProfileFacts(
+        path="",
+        timed=False,
+        default_duration_s=0,
+        max_duration_s=0,
+        exclusive=False,
+        format=style,
+        extension=extension,
+        crd_type=crd_type,
+        note=note,
+        taken_from=taken_from,
+    )
+
+
 _NEEDS_RATE: Final = "empty unless the node sets a sampling rate; BanyanDB sets none"
 
 _FACTS: Final[dict[Profile, ProfileFacts]] = {
@@ -147,6 +192,20 @@ _FACTS: Final[dict[Profile, ProfileFacts]] = {
     Profile.MUTEX: _timed("mutex", "MutexProfile", 30, 120, exclusive=False, note=_NEEDS_RATE),
     Profile.THREADCREATE: _instant("threadcreate", "ThreadCreateProfile"),
     Profile.TRACE: _timed("trace", "ExecutionTrace", 5, 30, exclusive=True),
+    Profile.WINDOW: _told(
+        TakenFrom.RECORDER,
+        "Window",
+        ProfileFormat.OPENMETRICS,
+        ".om.gz",
+        "the flight recorder holds no sample of that time",
+    ),
+    Profile.CONFIG: _told(
+        TakenFrom.CONFIGURATION,
+        "Config",
+        ProfileFormat.CONFIGURATION,
+        ".json",
+        "the agent cannot read what the node was told",
+    ),
 }
 
 

@@ -135,7 +135,17 @@ PROXY_FRAMES = st.one_of(
     st.builds(frames.WindowQuery, U64, I64, I64).map(lambda frame: ("window_query", frame)),
     st.builds(frames.ConfigurationQuery, U64).map(lambda frame: ("configuration_query", frame)),
     st.builds(
-        frames.StartCapture, TEXT.filter(bool), TEXT, U32, U32, U64, st.booleans(), U64, TEXT
+        frames.StartCapture,
+        TEXT.filter(bool),
+        TEXT,
+        U32,
+        U32,
+        U64,
+        st.booleans(),
+        U64,
+        TEXT,
+        I64,
+        U64,
     ).map(lambda frame: ("start_capture", frame)),
     st.builds(frames.CancelCapture, TEXT, st.sampled_from(frames.CancelMode)).map(
         lambda frame: ("cancel_capture", frame)

@@ -129,6 +129,12 @@ def test_everything_that_can_be_said_is_read():
                 {"name": "quick", "type": "CPUProfile", "durationSeconds": 90},
                 {"type": "HeapSnapshot", "heap": {"gc": True}},
                 {"type": "HeapSnapshot"},
+                {
+                    "type": "Window",
+                    "window": {"endTime": "2026-11-29T03:00:00Z", "spanSeconds": 600},
+                },
+                {"name": "all", "type": "Window"},
+                {"type": "Config"},
             ],
             execution={
                 "parallelism": 16,
@@ -155,6 +161,9 @@ def test_everything_that_can_be_said_is_read():
             Capture("quick", Profile.CPU, 90),
             Capture("heap", Profile.HEAP, 0, gc=True),
             Capture("heap-2", Profile.HEAP, 0),
+            Capture("window", Profile.WINDOW, 0, end_ms=1_795_921_200_000, span_s=600),
+            Capture("all", Profile.WINDOW, 0),
+            Capture("config", Profile.CONFIG, 0),
         ),
         Execution(16, 2, 7200, 600, 0, FailurePolicy.FAIL_FAST),
         CancelMode.ABORT,
@@ -211,6 +220,14 @@ def test_everything_that_can_be_said_is_read():
         (
             {"captures": [{"type": "CPUProfile", "heap": {"gc": True}}]},
             "spec.captures[0].heap is only for HeapSnapshot, not for CPUProfile",
+        ),
+        (
+            {"captures": [{"type": "Config", "window": {"spanSeconds": 60}}]},
+            "spec.captures[0].window is only for Window, not for Config",
+        ),
+        (
+            {"captures": [{"type": "Window", "window": {"spanSeconds": 90000}}]},
+            "spec.captures[0].window.spanSeconds must be a whole number from 1 to 86400, got 90000",
         ),
         (
             {"execution": {"parallelism": 17}},

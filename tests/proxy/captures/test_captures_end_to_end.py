@@ -462,3 +462,31 @@ def test_one_of_two_equal_names_is_captured_over_a_restart(play):
         assert world.engine.select(node_id="one/pod-0") == ()
 
     play(scene)
+
+
+def test_windows_of_a_request_are_one_cut_whenever_their_turn_comes(play):
+    async def scene(world):
+        first, second = world.agent("pod-0"), world.agent("pod-1")
+        await world.ask(captures=[{"profile": "window"}], execution={"parallelism": 1})
+        await world.settle()
+        orders = [*first.commands.values(), *second.commands.values()]
+        assert [(one.profile, one.end_ms, one.span_ms) for one in orders] == [
+            ("window", START_MS, 0),
+            ("window", START_MS, 0),
+        ]
+
+    play(scene)
+
+
+def test_a_window_ends_where_it_was_asked_to_end(play):
+    async def scene(world):
+        agent = world.agent("pod-0")
+        asked = {"profile": "window", "end": "2026-11-21T09:08:23Z", "span_seconds": 60}
+        await world.ask(captures=[asked, {"profile": "config"}])
+        await world.settle()
+        assert [(one.end_ms, one.span_ms) for one in agent.commands.values()] == [
+            (1_795_252_103_000, 60_000),
+            (0, 0),
+        ]
+
+    play(scene)

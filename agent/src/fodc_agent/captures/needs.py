@@ -22,6 +22,8 @@ _FIRST: Final[dict[Profile, tuple[int, int]]] = {
     Profile.MUTEX: (256 * _KIB, 0),
     Profile.THREADCREATE: (64 * _KIB, 0),
     Profile.TRACE: (512 * _KIB, 1024 * _KIB),
+    Profile.WINDOW: (4096 * _KIB, 0),
+    Profile.CONFIG: (64 * _KIB, 0),
 }
 _OPEN: Final = (256 * _KIB, 0)
 _LEAST: Final = 64 * _KIB

@@ -34,6 +34,10 @@ class Order:
     max_bytes: int = DEFAULT_MAX_BYTES
     gc: bool = False
     request_id: str = ""
+    end_ms: int = 0
+    """Of a window, in Unix milliseconds: its last instant, 0 for now."""
+    span_ms: int = 0
+    """How long before `end_ms` the window begins, 0 for all that there is."""
 
 
 def order_of(command: frames.StartCapture) -> Order:
@@ -52,6 +56,8 @@ def order_of(command: frames.StartCapture) -> Order:
         max_bytes=command.max_bytes or DEFAULT_MAX_BYTES,
         gc=command.gc,
         request_id=command.request_id,
+        end_ms=max(command.end_ms, 0),
+        span_ms=command.span_ms,
     )
 
 

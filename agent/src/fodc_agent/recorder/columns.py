@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import field
 from typing import Final
 
+from fodc_agent.recorder.openmetrics import NameFacts
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import family_name
 from fodc_protocol.metrics.samples import Labels, MetricType, Series
@@ -287,6 +288,12 @@ class Columns:
             raise KeyError(f"column {column} holds no series")
         family = owner.family
         return Series(owner.name, self._labels[column], family.type, family.help)
+
+    def names(self) -> Iterator[NameFacts]:
+        """Yield every sample name with how many series it has, stale ones included."""
+        for one in self._names.values():
+            family = one.family
+            yield NameFacts(one.name, family.type, family.help, len(one.columns))
 
     def of_name(self, name: str) -> Iterator[int]:
         """Yield the columns of one exact sample name, stale ones included."""

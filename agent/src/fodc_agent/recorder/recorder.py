@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Final, Protocol
 
 from fodc_agent.recorder.journal_records import Definition
+from fodc_agent.recorder.openmetrics import NameFacts
 from fodc_agent.recorder.parser import run_through
 from fodc_agent.recorder.rendering import merge_sources
 from fodc_agent.recorder.restoration import Restoration
@@ -120,6 +121,18 @@ class _Answers:
             for sample in track.named(name)
             if wanted <= dict(sample.series.labels).items()
         ]
+
+    def names(self) -> list[NameFacts]:
+        """Return every sample name that has history, in order of appearance, each once.
+
+        The first source that gives a type and a help decides them.
+        """
+        found: dict[str, NameFacts] = {}
+        for track in self._tracks.values():
+            for one in track.columns.names():
+                known = found.get(one.name)
+                found[one.name] = one if known is None else known.with_more(one)
+        return list(found.values())
 
     def value(
         self, name: str, match: Mapping[str, str] | None = None, source: str | None = None

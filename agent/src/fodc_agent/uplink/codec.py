@@ -321,6 +321,8 @@ def _start_capture(wire: Fields) -> frames.StartCapture:
         bool(wire.number(6)),
         wire.number(7),
         wire.text(8),
+        wire.signed(9),
+        wire.number(10),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 SUMMARIES: Final = {
     "nodes": "list the nodes, their phase and what runs on them",
     "capture": "take profiles on nodes, save them here and show what is hot",
+    "freeze": "keep the window of every node around one instant, in one cut",
     "requests": "list, show and cancel diagnostic requests",
     "artifacts": "list, get and delete what captures left in the proxy",
     "incidents": "list, show and get what happened to nodes, with all evidence",

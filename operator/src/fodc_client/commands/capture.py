@@ -38,7 +38,8 @@ from fodc_client.progress import view_for
 from fodc_client.tables import Column, Table
 from fodc_client.ways import way_of
 from fodc_protocol.errors import FieldError, FodcError
-from fodc_protocol.profiles import Profile
+from fodc_protocol.profiles import Profile, ProfileFormat
+from fodc_protocol.times import TimeError, format_rfc3339_ms, parse_rfc3339_ms
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -58,7 +59,8 @@ def add(verbs: "Subparsers") -> None:
             fodc capture cpu --node banyandb-data-0 --seconds 10
             fodc capture heap --role datanode-hot --gc --output-dir profiles
             fodc capture cpu goroutine --all --parallelism 2 --purpose "slow queries since 10:00"
-            fodc capture --node banyandb-data-0,banyandb-data-1 trace --seconds 5 --no-wait""",
+            fodc capture --node banyandb-data-0,banyandb-data-1 trace --seconds 5 --no-wait
+            fodc capture window config --role data --end 2026-11-29T03:00:00Z --span 10m""",
         run=run,
     )
     profiles = parser.add_argument(
@@ -69,11 +71,12 @@ def add(verbs: "Subparsers") -> None:
         help=f"{', '.join(Profile)}, or another kind that the nodes offer",
     )
     completed(profiles, completing.profiles)
-    _add_targets(parser)
+    add_targets(parser)
     _add_ways(parser)
 
 
-def _add_targets(parser: argparse.ArgumentParser) -> None:
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """Tell argparse how nodes are chosen."""
     group = parser.add_argument_group("which nodes (at least one of; a list a,b is one word)")
     for flag, what, completer in (
         ("--node", "these nodes", completing.nodes),
@@ -102,6 +105,15 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seconds", type=duration, metavar="N", help=_seconds_help())
     group.add_argument("--gc", action="store_true", help="collect garbage before a heap profile")
     group.add_argument(
+        "--end",
+        type=instant,
+        metavar="TIME",
+        help="last instant of a window, such as 2026-11-29T03:00:00Z (default: now)",
+    )
+    group.add_argument(
+        "--span", type=duration, metavar="TIME", help="how long a window is (default: all of it)"
+    )
+    group.add_argument(
         "--parallelism", type=count, default=4, metavar="N", help="nodes at once (default: 4)"
     )
     group.add_argument("--purpose", default="", metavar="TEXT", help="why, for the record")
@@ -119,6 +131,15 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-wait", action="store_true", help="only create the request and say its id"
     )
+
+
+def instant(text: str) -> str:
+    """Return a time of RFC 3339 in UTC; for argparse."""
+    try:
+        return format_rfc3339_ms(parse_rfc3339_ms(text))
+    except TimeError:
+        told = f"{text!r} is no time; expected something like 2026-11-29T03:00:00Z"
+        raise argparse.ArgumentTypeError(told) from None
 
 
 def _seconds_help() -> str:
@@ -180,13 +201,23 @@ def captures_of(
         raise BadUsageError("--gc is for heap: only there it changes the profile")
     if args.seconds is not None and not any(kind.facts.timed for kind in asked):
         raise BadUsageError(f"--seconds: {', '.join(asked)} is taken in an instant; leave it out")
+    for flag, given in (("--end", args.end), ("--span", args.span)):
+        if given is not None and Profile.WINDOW not in asked:
+            raise BadUsageError(f"{flag} is for window: nothing else reaches back")
     return tuple(_capture_of(kind, args) for kind in asked)
 
 
 def _capture_of(kind: Profile, args: argparse.Namespace) -> CaptureAsked:
     seconds = args.seconds if kind.facts.timed else None
+    window = (args.end or "", args.span) if kind is Profile.WINDOW else ("", None)
     try:
-        return CaptureAsked(kind, seconds, gc=args.gc and kind is Profile.HEAP)
+        return CaptureAsked(
+            kind,
+            seconds,
+            gc=args.gc and kind is Profile.HEAP,
+            end=window[0],
+            span_seconds=window[1],
+        )
     except RuleError as error:
         field = f"captures.{error.field}"
         raise BadUsageError(wording.of_option(field, f"{field} {error.problem}")) from None
@@ -348,7 +379,7 @@ def _called(file: Saved) -> str:
 def _show_hottest(file: Saved, top: int, output: Output) -> int | None:
     """Show what is hot in a file; returns how many samples it has where they are too few."""
     profile = file.wanted.profile
-    if not top or profile == Profile.TRACE:
+    if not top or not _is_pprof(profile):
         return None
     try:
         data = file.path.read_bytes()
@@ -363,6 +394,10 @@ def _show_hottest(file: Saved, top: int, output: Output) -> int | None:
     return few
 
 
+def _is_pprof(profile: str) -> bool:
+    return Profile(profile).facts.format is ProfileFormat.PPROF
+
+
 def _show_warnings(request: Request, output: Output) -> None:
     for target in request.targets:
         for result in target.results:
@@ -373,7 +408,7 @@ def _show_warnings(request: Request, output: Output) -> None:
 
 def _write_folded(saved: Sequence[Saved], output: Output) -> None:
     for file in saved:
-        if file.wanted.profile == Profile.TRACE:
+        if not _is_pprof(file.wanted.profile):
             continue
         path = file.path.with_name(file.path.name.removesuffix(".pb.gz") + ".folded")
         try:
@@ -391,6 +426,7 @@ def files_table(saved: Sequence[Saved], request: Request) -> Table:
         result.artifact_id: NOTHING if result.samples is None else str(result.samples)
         for target in request.targets
         for result in target.results
+        if _is_pprof(result.profile)
     }
     columns = (
         Column("NODE"),

@@ -6,14 +6,15 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fodc_api.windows import WindowSeries
-from fodc_client import charts, completing
+from fodc_client import charts, completing, window_files
 from fodc_client.api import Coverage, ProxyClient
 from fodc_client.arguments import Settings, add_verb, completed, duration, pair, positive
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import ClientError, ExitCode, NotFoundError
+from fodc_client.errors import BadUsageError, ClientError, ExitCode, NotFoundError
 from fodc_client.formats import counted, printable, quantity, span
 from fodc_client.output import Json, Output
 from fodc_client.suggestions import did_you_mean
@@ -35,10 +36,12 @@ def add(verbs: "Subparsers") -> None:
         examples="""
             fodc windows banyandb-data-0 process_resident_memory_bytes
             fodc windows banyandb-data-0 banyandb_measure_total_written --since 10m --rate
-            fodc windows banyandb-data-0 banyandb_system_disk --label kind=used -o json""",
+            fodc windows banyandb-data-0 banyandb_system_disk --label kind=used -o json
+            fodc windows banyandb-data-0-window-20261129T030000Z.om.gz go_goroutines""",
         run=run,
     )
-    completed(parser.add_argument("node", metavar="NODE", help="the node"), completing.nodes)
+    node = parser.add_argument("node", metavar="NODE", help="the node, or a captured window's file")
+    completed(node, completing.nodes)
     metric = parser.add_argument("metric", metavar="METRIC", help="exact name of the samples")
     completed(metric, completing.metrics)
     parser.add_argument(
@@ -63,6 +66,8 @@ def add(verbs: "Subparsers") -> None:
 
 async def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Draw the series, or give their points."""
+    if args.node.endswith(window_files.SUFFIX):
+        return _of_file(args, output)
     start = "" if args.since is None else format_rfc3339(int(time.time() - args.since))
     async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
         await client.cluster(node=args.node)  # an unknown node is told with names that come close
@@ -70,6 +75,21 @@ async def run(args: argparse.Namespace, settings: Settings, output: Output) -> E
     found = matching(answer.series, args.metric, dict(args.label))
     if not found:
         raise absence(answer.series, answer.coverage, args)
+    return _show(found, args, output)
+
+
+def _of_file(args: argparse.Namespace, output: Output) -> ExitCode:
+    """Draw what a captured window holds; needs no proxy."""
+    if args.since is not None:
+        raise BadUsageError("--since is for a node: a captured window is drawn whole")
+    series = window_files.read_window(Path(args.node), args.metric)
+    found = matching(series, args.metric, dict(args.label))
+    if not found:
+        raise absence(series, Coverage(asked=1, answered=1, missing=()), args)
+    return _show(found, args, output)
+
+
+def _show(found: Sequence[WindowSeries], args: argparse.Namespace, output: Output) -> ExitCode:
     if not output.format.is_table:
         output.document(document_of(found, rate=args.rate))
         return ExitCode.OK

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from fodc_api.requests import MAX_SPAN_S
 from fodc_api.words import FailurePolicy
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.fields import FieldError, Fields, shown
@@ -173,7 +174,7 @@ def _cancel(fields: Fields) -> CancelMode | None:
 def _captures(fields: Fields) -> tuple[Capture, ...]:
     captures: list[Capture] = []
     for item in fields.items("captures", low=1, high=MAX_CAPTURES):
-        profile = _profile(item.allow("name", "type", "durationSeconds", "heap"))
+        profile = _profile(item.allow("name", "type", "durationSeconds", "heap", "window"))
         earlier = sum(capture.profile == profile for capture in captures)
         if earlier and profile.facts.exclusive:
             problem = f"at most one {profile.facts.crd_type} per request: a Go process runs one"
@@ -183,7 +184,10 @@ def _captures(fields: Fields) -> tuple[Capture, ...]:
         if any(capture.name == name for capture in captures):
             raise FieldError(item.path("name"), f"{name} is taken; names of captures must differ")
         gc = _gc(item, profile)
-        captures.append(Capture(name, profile, _sampled_s(item, profile), gc))
+        end_ms, span_s = _window(item, profile)
+        captures.append(
+            Capture(name, profile, _sampled_s(item, profile), gc, end_ms=end_ms, span_s=span_s)
+        )
     return tuple(captures)
 
 
@@ -216,6 +220,20 @@ def _gc(item: Fields, profile: Profile) -> bool:
         problem = f"is only for HeapSnapshot, not for {profile.facts.crd_type}"
         raise FieldError(item.path("heap"), problem)
     return item.child("heap").allow("gc").flag("gc")
+
+
+def _window(item: Fields, profile: Profile) -> tuple[int, int]:
+    """Read the end in Unix milliseconds and the span in seconds, 0 for what is left out."""
+    if not item.has("window"):
+        return 0, 0
+    if profile is not Profile.WINDOW:
+        raise FieldError(
+            item.path("window"), f"is only for Window, not for {profile.facts.crd_type}"
+        )
+    options = item.child("window").allow("endTime", "spanSeconds")
+    end = options.text("endTime", max_length=64, default="")
+    end_ms = _time_ms(options.path("endTime"), end) if end else 0
+    return end_ms, options.integer("spanSeconds", low=1, high=MAX_SPAN_S, default=0)
 
 
 # ---- execution ------------------------------------------------------------------------------

@@ -8,9 +8,12 @@ from fodc_protocol import ids
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import Command
+from fodc_protocol.profiles import Profile, ProfileFormat
 from fodc_proxy.captures.model import Request, Result, Target
 from fodc_proxy.captures.planning import Place
 from fodc_proxy.storage import names
+
+_COUNTED = frozenset(style.value for style in ProfileFormat if style.is_counted)
 
 
 class Stage(Enum):
@@ -54,6 +57,7 @@ def order_of(
     """Return what the agent is asked for a running attempt."""
     capture = next(one for one in request.spec.captures if one.name == result.capture)
     deadline_ms = result.deadline_at_ms or now_ms
+    is_window = capture.profile is Profile.WINDOW
     return frames.StartCapture(
         command_id=capture.command_id
         or ids.command_id(
@@ -65,6 +69,9 @@ def order_of(
         gc=capture.gc,
         max_bytes=max_bytes,
         request_id=request.id,
+        # One cut: whenever its turn comes, each window of a request ends at the same instant.
+        end_ms=(capture.end_ms or request.created_at_ms) if is_window else 0,
+        span_ms=round(capture.span_s * 1000),
     )
 
 
@@ -76,7 +83,7 @@ def manifest_of(
 ) -> Manifest:
     """Return what is known of an artifact; `program` is the agent's version and incarnation."""
     request, target, result = place
-    is_countable = artifact.format == "pprof"
+    is_countable = artifact.format in _COUNTED
     name = result.profile + names.extension(result.profile)
     return Manifest(
         artifact_id=ids.artifact_id(ids.CommandId(command_id), name),

@@ -35,6 +35,9 @@ class Capture:
     gc: bool = False
     # Under which id the agent has it already, when it has taken it by itself.
     command_id: str = ""
+    # Of a window: its last instant, 0 for when the request was made; the span before it, 0 for all.
+    end_ms: int = 0
+    span_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,12 @@ def _captures(asked: tuple[api.CaptureAsked, ...]) -> tuple[model.Capture, ...]:
     for one in asked:
         earlier = sum(capture.profile == one.profile for capture in captures)
         name = f"{one.profile}-{earlier + 1}" if earlier else str(one.profile)
-        captures.append(model.Capture(name, one.profile, one.duration_s, one.gc))
+        span_s = one.span_seconds or 0
+        captures.append(
+            model.Capture(
+                name, one.profile, one.duration_s, one.gc, end_ms=one.end_ms, span_s=span_s
+            )
+        )
     return tuple(captures)
 
 
@@ -172,7 +177,13 @@ def _selector(selector: model.Selector) -> api.Selector:
 
 def _capture(capture: model.Capture) -> api.Capture:
     timed = capture.profile.facts.timed
-    return api.Capture(capture.profile, capture.duration_s if timed else None, capture.gc)
+    return api.Capture(
+        capture.profile,
+        capture.duration_s if timed else None,
+        capture.gc,
+        time_of(capture.end_ms) if capture.end_ms else "",
+        capture.span_s or None,
+    )
 
 
 def _execution(execution: model.Execution) -> api.Execution:

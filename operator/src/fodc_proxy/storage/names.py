@@ -7,7 +7,7 @@ end up.
 
 from fodc_protocol import ids, times
 from fodc_protocol.artifacts import Manifest
-from fodc_protocol.profiles import Profile
+from fodc_protocol.profiles import Profile, ProfileFormat
 
 ARTIFACTS = "artifacts"
 REQUESTS = "requests"
@@ -16,6 +16,11 @@ PROBE = "probe"
 """Written to see whether the store takes writes again."""
 MANIFEST_SUFFIX = ".manifest.json"
 _ENDINGS = {"crash": ".json", "pressure": ".json", "log": ".log"}
+_MEDIA_TYPES: dict[str, str] = {
+    ProfileFormat.PPROF: "application/gzip",
+    ProfileFormat.OPENMETRICS: "application/gzip",
+    ProfileFormat.CONFIGURATION: "application/json",
+}
 
 
 def extension(profile: str) -> str:
@@ -60,4 +65,4 @@ def file_name(manifest: Manifest) -> str:
 
 def content_type(manifest: Manifest) -> str:
     """Media type of the bytes; what is compressed stays so."""
-    return "application/gzip" if manifest.format == "pprof" else "application/octet-stream"
+    return _MEDIA_TYPES.get(manifest.format, "application/octet-stream")

@@ -384,6 +384,8 @@ def _start_capture(frame: frames.StartCapture) -> pb.StartCapture:
         gc=frame.gc,
         max_bytes=frame.max_bytes,
         request_id=frame.request_id,
+        end_ms=frame.end_ms,
+        span_ms=frame.span_ms,
     )
 
 

@@ -326,6 +326,8 @@ class StartCapture:
     gc: bool = False
     max_bytes: int = 0
     request_id: str = ""
+    end_ms: int = 0
+    span_ms: int = 0
 
 
 class CancelMode(IntEnum):

@@ -362,7 +362,7 @@ class QueryFailed(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartCapture(_message.Message):
-    __slots__ = ("command_id", "profile", "duration_ms", "timeout_ms", "resume_offset", "gc", "max_bytes", "request_id")
+    __slots__ = ("command_id", "profile", "duration_ms", "timeout_ms", "resume_offset", "gc", "max_bytes", "request_id", "end_ms", "span_ms")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
@@ -371,6 +371,8 @@ class StartCapture(_message.Message):
     GC_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    SPAN_MS_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     profile: str
     duration_ms: int
@@ -379,7 +381,9 @@ class StartCapture(_message.Message):
     gc: bool
     max_bytes: int
     request_id: str
-    def __init__(self, command_id: _Optional[str] = ..., profile: _Optional[str] = ..., duration_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., resume_offset: _Optional[int] = ..., gc: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    end_ms: int
+    span_ms: int
+    def __init__(self, command_id: _Optional[str] = ..., profile: _Optional[str] = ..., duration_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., resume_offset: _Optional[int] = ..., gc: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., end_ms: _Optional[int] = ..., span_ms: _Optional[int] = ...) -> None: ...
 
 class CancelCapture(_message.Message):
     __slots__ = ("command_id", "mode")
