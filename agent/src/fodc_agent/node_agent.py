@@ -21,7 +21,6 @@ from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome, update_of
-from fodc_agent.captures.own import ByKind, ConfigurationTaker, WindowTaker
 from fodc_agent.captures.pprof import PprofPort
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held
@@ -41,6 +40,7 @@ from fodc_agent.node_access import NodeAccess
 from fodc_agent.node_captures import captures_of, recovered
 from fodc_agent.node_report import NodeReport
 from fodc_agent.node_watch import NodeWatch
+from fodc_agent.own_captures import takers_of
 from fodc_agent.recorder_assembly import keeper_of, recorder_of
 from fodc_agent.recording import Recording
 from fodc_agent.remote.shares import Share
@@ -59,7 +59,6 @@ from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Sample
-from fodc_protocol.profiles import TakenFrom
 
 _log: Final = logging.getLogger(__name__)
 
@@ -111,12 +110,10 @@ class NodeAgent:
         )
         self._captures = captures_of(
             settings,
-            ByKind(
-                {
-                    TakenFrom.PPROF: PprofPort(self._client, self._profiler_url, self._inspection),
-                    TakenFrom.RECORDER: WindowTaker(self._recorder),
-                    TakenFrom.CONFIGURATION: ConfigurationTaker(self._known_configuration),
-                }
+            takers_of(
+                PprofPort(self._client, self._profiler_url, self._inspection),
+                self._recorder,
+                self._known_configuration,
             ),
             self._quota,
             origin=self._origin,

@@ -4,6 +4,7 @@
 import asyncio
 import gzip
 import json
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,8 @@ from fodc_agent.captures.outcomes import Captured, Failed, Order, order_of
 from fodc_agent.captures.own import ByKind, ConfigurationTaker, WindowTaker
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Spool
+from fodc_agent.own_captures import told_of
+from fodc_agent.recorder.openmetrics import window_text
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_protocol.configuration import ConfigEntry, Source
@@ -47,14 +50,16 @@ def taken(
     """Carry out one order; return its end and the bytes in the spool."""
 
     async def known():
-        return reading
+        return told_of(reading)
 
     async def run():
         ended = asyncio.get_running_loop().create_future()
         captures = Captures(
             ByKind(
                 {
-                    TakenFrom.RECORDER: WindowTaker(recorder_of(rows), lambda: NOW_MS),
+                    TakenFrom.RECORDER: WindowTaker(
+                        partial(window_text, recorder_of(rows)), lambda: NOW_MS
+                    ),
                     TakenFrom.CONFIGURATION: ConfigurationTaker(known),
                 }
             ),
@@ -98,10 +103,9 @@ def test_a_window_ends_at_its_instant_and_is_as_long_as_asked(tmp_path):
 def test_an_instant_that_has_not_come_is_told(tmp_path):
     outcome, _ = taken(tmp_path, Order("w", Profile.WINDOW, 0, 20, end_ms=NOW_MS + 60_000))
 
-    assert outcome.manifest.warnings == (
-        "2026-11-30T00:56:00Z had not come by this node's clock: "
-        "the window ends at 2026-11-30T00:55:00Z",
-    )
+    (told,) = outcome.manifest.warnings
+    clock = "2026-11-30T00:56:00Z had not come by this node's clock"
+    assert told == f"{clock}: the window ends at 2026-11-30T00:55:00Z"
 
 
 @pytest.mark.parametrize(("rows", "end_ms"), [(0, 0), (3, NOW_MS - 3_600_000)])

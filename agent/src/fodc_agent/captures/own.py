@@ -7,18 +7,15 @@ Neither needs the node to live.
 """
 
 import asyncio
-import json
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final, Protocol, TypeAlias
 
 from fodc_agent.captures.orders import Profiler
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.spool import PartFile
 from fodc_agent.clocks import wall_ms
-from fodc_agent.recorder.openmetrics import History, window_text
-from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_protocol.errors import Reason, advice
 from fodc_protocol.lean import dataclass
 from fodc_protocol.profiles import TakenFrom
@@ -27,6 +24,30 @@ from fodc_protocol.times import format_rfc3339_ms
 _GZIP: Final = 31
 _LEVEL: Final = 1
 _SLICE_BYTES: Final = 64 * 1024
+
+
+class Slice(Protocol):
+    """A piece of text and how many samples are in it."""
+
+    @property
+    def data(self) -> bytes:
+        """Whole lines."""
+
+    @property
+    def samples(self) -> int:
+        """Lines that are samples."""
+
+
+WindowText: TypeAlias = Callable[[int, int], Iterable[Slice]]
+"""Makes the text of the window from one time to another, both in Unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of the node's settings: JSON, empty where nothing is; `gaps` are sentences."""
+
+    document: bytes
+    gaps: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +63,9 @@ class ByKind:
 
 @dataclass(frozen=True, slots=True)
 class WindowTaker:
-    """Writes the flight recorder's window; `now_ms` tells the wall clock."""
+    """Writes what `text` makes of the flight recorder's window; `now_ms` tells the wall clock."""
 
-    history: History
+    text: WindowText
     now_ms: Callable[[], int] = wall_ms
 
     async def take(self, order: Order, part: PartFile) -> Taken | Failed:
@@ -76,7 +97,7 @@ class WindowTaker:
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         pending = bytearray()
         samples = 0
-        for text in window_text(self.history, start_ms, end_ms):
+        for text in self.text(start_ms, end_ms):
             samples += text.samples
             pending += packer.compress(text.data)
             if len(pending) >= _SLICE_BYTES:
@@ -106,47 +127,22 @@ def _early(asked_ms: int, now_ms: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationTaker:
-    """Writes the node's effective configuration as JSON; `read` returns what is known now."""
+    """Writes the node's effective configuration; `read` returns what is known now."""
 
-    read: Callable[[], Awaitable[ConfigurationReading | None]]
+    read: Callable[[], Awaitable[Told]]
 
     async def take(self, order: Order, part: PartFile) -> Taken | Failed:
         """Write the document into `part`; raises OSError when the disk fails."""
         try:
             async with asyncio.timeout(order.timeout_s):
-                reading = await self.read()
+                told = await self.read()
         except TimeoutError:
             return Failed(Reason.NODE_HUNG, f"{order.profile}: the node did not tell in time")
-        if reading is None or not reading.epoch:
-            gaps = () if reading is None else reading.conditions
-            why = "; ".join(one.message for one in gaps) or order.profile.facts.note
+        if not told.document:
+            why = "; ".join(told.gaps) or order.profile.facts.note
             return Failed(Reason.UNSUPPORTED, f"{order.profile}: {why}")
-        document = configuration_document(reading)
-        if len(document) > order.max_bytes:
-            told = f"{len(document)} bytes are more than the {order.max_bytes} allowed"
-            return Failed(Reason.TOO_LARGE, f"{order.profile}: {told}")
-        await part.append(document)
-        return Taken(None, tuple(one.message for one in reading.conditions))
-
-
-def configuration_document(reading: ConfigurationReading) -> bytes:
-    """Return the configuration as JSON: hash, time, entries, and what could not be read."""
-    document = {
-        "version": 1,
-        "hash": reading.hash,
-        "collected_at": format_rfc3339_ms(reading.collected_at_ms),
-        "entries": [
-            {
-                "name": one.name,
-                "value": one.value,
-                "source": one.source,
-                "redacted": one.redacted,
-            }
-            for one in reading.entries
-        ],
-        "conditions": [
-            {"type": one.type, "reason": one.reason, "message": one.message}
-            for one in reading.conditions
-        ],
-    }
-    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
+        if len(told.document) > order.max_bytes:
+            much = f"{len(told.document)} bytes are more than the {order.max_bytes} allowed"
+            return Failed(Reason.TOO_LARGE, f"{order.profile}: {much}")
+        await part.append(told.document)
+        return Taken(None, told.gaps)
