@@ -216,7 +216,7 @@ def test_nearly_right_bodies_are_taken_or_told_by_field(body):
             ClusterQuery,
             "role is given more than once",
         ),
-        ([("diff", "x")], ConfigurationQuery, "diff must be role, got 'x'"),
+        ([("diff", "x")], ConfigurationQuery, "diff must be node or role or tier or time, got 'x'"),
         ([("mode", "halt")], CancelQuery, "mode must be one of stop, abort, got 'halt'"),
         (
             [("wait_seconds", "31")],

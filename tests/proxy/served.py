@@ -14,7 +14,6 @@ from fodc_proxy.http.openapi import document
 from fodc_proxy.http.requests import new_request_id
 from fodc_proxy.http.routes import Parts
 from fodc_proxy.http.table import ROUTES
-from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.storage.artifacts import ArtifactStore
 
 NOW_MS = 1_800_000_000_000
@@ -40,7 +39,7 @@ def parts(**told: object) -> Parts:
         "views": Unasked(),
         "findings": None,
         "incidents": None,
-        "last_known": LastKnown(),
+        "configurations": None,
         "engine": None,
         "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),
         "unreadable_requests": tuple,

@@ -108,13 +108,11 @@ class NodeAgent:
         self._quota = Quota(
             max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
         )
+        pprof = PprofPort(self._client, self._profiler_url, self._inspection)
         self._captures = captures_of(
             settings,
-            takers_of(
-                PprofPort(self._client, self._profiler_url, self._inspection),
-                self._recorder,
-                self._known_configuration,
-            ),
+            # The watch is made later, of what is told of these captures.
+            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration()),  # noqa: PLW0108
             self._quota,
             origin=self._origin,
             report=self._reported,
@@ -283,17 +281,10 @@ class NodeAgent:
 
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
-        reading = await self._watch.configuration()
-        known = reading.payload or self._recording.configuration
-        if not isinstance(known, ConfigurationReading):
-            raise NoAnswerError(Reason.NODE_UNREACHABLE, reading.error or "nothing was read yet")
+        known, error = await self._watch.known_configuration()
+        if known is None:
+            raise NoAnswerError(Reason.NODE_UNREACHABLE, error or "nothing was read yet")
         return configuration_frame(query_id, known)
-
-    async def _known_configuration(self) -> ConfigurationReading | None:
-        """Return the settings as they are now, else the last that are known of a node now gone."""
-        reading = await self._watch.configuration()
-        known = reading.payload or self._recording.configuration
-        return known if isinstance(known, ConfigurationReading) else None
 
     def _configuration_changed(self, reading: ConfigurationReading) -> None:
         _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])

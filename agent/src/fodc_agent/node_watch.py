@@ -82,6 +82,12 @@ class NodeWatch:
             self.report.recording.take_configuration(reading.payload)
         return reading
 
+    async def known_configuration(self) -> tuple[ConfigurationReading | None, str]:
+        """Return the settings now, else the last of a node that is gone, and what failed."""
+        reading = await self.configuration()
+        known = reading.payload or self.report.recording.configuration
+        return known if isinstance(known, ConfigurationReading) else None, reading.error or ""
+
     # ---- what the kernel permits -----------------------------------------------------------------
 
     async def check_first(self, node: NodeProcess) -> None:

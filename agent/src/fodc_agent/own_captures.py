@@ -22,12 +22,13 @@ VERSION = 1
 def takers_of(
     pprof: Profiler,
     history: History,
-    read: Callable[[], Awaitable[ConfigurationReading | None]],
+    read: Callable[[], Awaitable[tuple[ConfigurationReading | None, str]]],
 ) -> ByKind:
     """Return what takes each kind of capture; `read` returns the node's settings as known now."""
 
     async def told() -> Told:
-        return told_of(await read())
+        reading, _ = await read()
+        return told_of(reading)
 
     return ByKind(
         {

@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 
 from fodc_api.proxy import Check
-from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
@@ -25,6 +24,7 @@ from fodc_proxy.access.agents.rules import SpeaksFor
 from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
+from fodc_proxy.evidence.configurations import assembly as configurations
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents import assembly as incidents
 from fodc_proxy.evidence.incidents.figures import figures_of
@@ -40,14 +40,13 @@ from fodc_proxy.http.requests import new_request_id
 from fodc_proxy.http.routes import Parts
 from fodc_proxy.http.table import ROUTES
 from fodc_proxy.queries.collect import Rounds
-from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.errors import Trouble
 from fodc_proxy.wire.agent_link import AgentLinkService, Greeting
 from fodc_proxy.wire.existing.evidence_streams import AllAgents, FodcAgents
 from fodc_proxy.wire.existing.service import FodcService
+from fodc_proxy.wire.listeners import Listeners
 from fodc_proxy.wire.outbox import Writers
-from fodc_proxy.wire.ports import HeardFrame, LinkListener
 from fodc_proxy.wire.server import GrpcServer, methods_of
 from fodc_proxy.wire.streams import Ramp, Turns
 from fodc_tls.serving import ServingCertificate, Source
@@ -69,41 +68,6 @@ def _unix_ms() -> int:
 
 def _ends_s(certificate: ServingCertificate) -> float:
     return 0.0 if certificate.expires_at is None else certificate.expires_at.timestamp()
-
-
-class Listeners:
-    """Passes what the link service tells to everyone who listens; one failure costs no other."""
-
-    def __init__(self) -> None:
-        self._listeners: list[LinkListener] = []
-
-    def add(self, listener: LinkListener) -> None:
-        """Tell this one too."""
-        self._listeners.append(listener)
-
-    def linked(self, address: str, hello: frames.Hello) -> None:
-        """Pass on."""
-        for listener in self._listeners:
-            try:
-                listener.linked(address, hello)
-            except Exception:  # noqa: BLE001 - logged; the stream must go on
-                _log.exception("a listener failed on the link of %s", address)
-
-    def unlinked(self, address: str) -> None:
-        """Pass on."""
-        for listener in self._listeners:
-            try:
-                listener.unlinked(address)
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("a listener failed on the end of the link of %s", address)
-
-    def heard(self, address: str, frame: HeardFrame) -> None:
-        """Pass on."""
-        for listener in self._listeners:
-            try:
-                listener.heard(address, frame)
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("a listener failed on %s of %s", type(frame).__name__, address)
 
 
 def _nothing() -> tuple[()]:
@@ -190,6 +154,9 @@ class Proxy:
         )
         self.findings.on_kept(self.incidents.found)
         self.views.on_judged(self.incidents.judged)
+        self.configurations = configurations.assemble(
+            self.diagnostics, self.registry, self.rounds, clock_ms=_unix_ms
+        )
         self.registry.subscribe(self._changed)
         self._grpc = GrpcServer(
             methods_of(self.link, self.fodc),
@@ -261,7 +228,7 @@ class Proxy:
             views=self.views,
             findings=self.findings,
             incidents=self.incidents,
-            last_known=LastKnown(),
+            configurations=self.configurations,
             engine=self.diagnostics.engine,
             store=self.diagnostics.store,
             unreadable_requests=lambda: self.diagnostics.records.unreadable,
@@ -393,6 +360,7 @@ class Proxy:
         yield gauge("profile_fetches", "Waiting for a profile of an existing agent.", fetching)
         yield counter("crashes_dropped", "Crashes that were told unasked.", crashes.dropped)
         yield from figures_of(self.incidents.book, self.incidents.unstored)
+        yield from configurations.figures_of(self.configurations)
         yield from self._gate_figures()
         yield counter("superseded", "Entries replaced by newer ones.", self.registry.superseded)
         yield counter("conflicts", "Claims of a living agent's pod.", self.registry.conflicts)
@@ -454,6 +422,7 @@ class Proxy:
             await self.diagnostics.open(elected=self._host.elected)
             await self.incidents.open()
             await self.findings.open()
+            await self.configurations.open()
             await self._secure()
             await self._grpc.start(grpc.host, grpc.port)
         except BaseException:
@@ -464,6 +433,7 @@ class Proxy:
         self.views.start()
         self.findings.start()
         self.incidents.start()
+        self.configurations.start()
         self.diagnostics.start()
         if self._is_lost:
             _log.warning("artifacts are lost when the proxy ends: set --data-dir to keep them")
@@ -492,6 +462,7 @@ class Proxy:
         await self.views.stop()
         await self.findings.stop()
         await self.incidents.stop()
+        await self.configurations.stop()
         self.rounds.stop()
         await self.diagnostics.stop()
         if self._is_temporary:

@@ -121,8 +121,8 @@ def test_an_order_comes_as_a_frame_and_is_held_to_the_agents_own_limit(tmp_path)
         await desk.captures.recover()
         desk.captures.begin(StartCapture("cmd-1", "heap", 0, 0, max_bytes=1 << 40))
         await desk.end_of("cmd-1")
-        with pytest.raises(BadRequestError, match="magic"):
-            desk.captures.begin(StartCapture("cmd-2", "magic", 0, 0))
+        with pytest.raises(BadRequestError, match="Magic!"):
+            desk.captures.begin(StartCapture("cmd-2", "Magic!", 0, 0))
         return desk.profiler.orders
 
     [taken] = asyncio.run(run())

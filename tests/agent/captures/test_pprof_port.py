@@ -427,7 +427,7 @@ def test_order_of_a_frame_takes_the_defaults_of_the_profile():
 @pytest.mark.parametrize(
     "frame",
     [
-        StartCapture("cmd-1", "magic", 0, 0),
+        StartCapture("cmd-1", "Magic!", 0, 0),
         StartCapture("cmd-1", "cpu", 10_000_000, 0),
         StartCapture("../x", "cpu", 1000, 0),
     ],

@@ -10,6 +10,7 @@ import pytest
 from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.link import frames
 from fodc_protocol.roles import role_filter
+from fodc_proxy.evidence.configurations.watch import Configurations
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.listener import WebServer
@@ -56,10 +57,37 @@ class Fleet:
         return frames.Configuration(1, 3, "h" + pod, self.now_ms, entries, (condition,))
 
 
+class Kept:
+    """A store of snapshots in memory."""
+
+    def __init__(self) -> None:
+        self.snapshots = []
+
+    async def keep(self, snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+    async def drop(self, snapshot) -> None:
+        self.snapshots.remove(snapshot)
+
+    async def load(self):
+        return list(self.snapshots)
+
+
 def served(scene):
     async def run():
         fleet = Fleet()
-        told = {"registry": fleet.registry, "rounds": fleet, "clock_ms": lambda: fleet.now_ms}
+        configurations = Configurations(
+            fleet.registry,
+            fleet,
+            Kept(),
+            is_open=lambda: True,
+            clock_ms=lambda: fleet.now_ms,
+        )
+        told = {
+            "registry": fleet.registry,
+            "configurations": configurations,
+            "clock_ms": lambda: fleet.now_ms,
+        }
         server = WebServer(app_of(**told))
         await server.start("127.0.0.1", 0)
         try:
@@ -112,6 +140,7 @@ def test_each_node_shows_its_settings():
                 }
             ],
             "roles": [],
+            "changes": [],
         }
 
     served(scene)
@@ -216,7 +245,7 @@ def test_filters_reach_the_round(role):
     ("query", "status", "field"),
     [
         ("?node_id=ghost", 404, "node_id"),
-        ("?diff=node", 400, "diff"),
+        ("?diff=host", 400, "diff"),
         ("?pod=x", 400, "pod"),
         ("?role=a&role=b", 400, "role"),
         ("?role=nobody", 400, "role"),
@@ -278,3 +307,90 @@ def test_p29_age_of_a_configuration_counts_from_its_reading():
     ).read_at_ms == (100_000)
     ahead = replace(told, collected_at_ms=999_000)  # of an agent whose clock is wrong
     assert KnownConfiguration("ROLE_DATA", ahead, 100_000).read_at_ms == 100_000
+
+
+# ---- as it was, and over time -------------------------------------------------------------------
+
+
+def test_a_time_shows_what_each_node_was_told_then_and_asks_nobody():
+    async def scene(fleet, http):
+        fleet.add("pod-0", level="info")
+        fleet.add("pod-1", level="info")
+        await get(http)
+        fleet.now_ms += 60_000
+        fleet.settings["pod-0"] = {"level": "debug"}
+        await get(http)
+        fleet.asked.clear()
+        fleet.silent.add("pod-0")
+
+        _, _, then = await get(http, "?at=2027-01-15T08:00:30Z")
+        _, _, now = await get(http, "?at=2027-01-15T08:01:00Z&node_id=pod-0")
+        _, _, before = await get(http, "?at=2026-01-15T08:00:00Z")
+
+        assert [e["value"] for n in then["nodes"] for e in n["entries"]] == ["info", "info"]
+        assert [e["value"] for n in now["nodes"] for e in n["entries"]] == ["debug"]
+        assert (before["asked"], before["answered"]) == (2, 0)
+        assert [one["reason"] for one in before["missing"]] == ["NotFound", "NotFound"]
+        assert fleet.asked == []
+
+    served(scene)
+
+
+def test_a_diff_over_time_lists_the_changes_with_both_values():
+    async def scene(fleet, http):
+        fleet.add("pod-0", level="info", quota="5")
+        fleet.add("pod-1", level="info")
+        await get(http)
+        fleet.now_ms += 60_000
+        fleet.settings["pod-0"] = {"level": "debug"}
+        await get(http)
+        fleet.now_ms += 60_000
+
+        _, _, page = await get(http, "?diff=time")
+        _, _, short = await get(http, "?diff=time&span_seconds=30")
+
+        assert page["changes"] == [
+            {
+                "node_id": "pod-0",
+                "at": "2027-01-15T08:01:00.000Z",
+                "name": "level",
+                "before": "info",
+                "after": "debug",
+            },
+            {
+                "node_id": "pod-0",
+                "at": "2027-01-15T08:01:00.000Z",
+                "name": "quota",
+                "before": "5",
+                "after": None,
+            },
+        ]
+        assert short["changes"] == []
+
+    served(scene)
+
+
+def test_nodes_are_compared_by_role_by_tier_or_all_with_each_other():
+    async def scene(fleet, http):
+        fleet.add("pod-0", level="info")
+        fleet.add("pod-1", level="debug", role="ROLE_LIAISON")
+
+        async def groups(query):
+            _, _, page = await get(http, query)
+            return [(one["role"], len(one["differences"])) for one in page["roles"]]
+
+        assert await groups("?diff=role") == [("ROLE_DATA", 0), ("ROLE_LIAISON", 0)]
+        assert await groups("?diff=tier") == [("ROLE_DATA", 0), ("ROLE_LIAISON", 0)]
+        assert await groups("?diff=node") == [("", 1)]
+        fleet.now_ms += 1000
+        assert await groups("?diff=node&at=2027-01-15T08:00:01Z") == [("", 1)]
+
+    served(scene)
+
+
+def test_a_time_that_is_none_is_refused_by_its_field():
+    async def scene(fleet, http):
+        told, _, page = await get(http, "?at=noon")
+        assert (told, page["error"]["field"]) == (400, "at")
+
+    served(scene)

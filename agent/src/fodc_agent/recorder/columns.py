@@ -43,6 +43,11 @@ class _Name:
     columns: dict[Labels, int] = field(default_factory=dict)
 
     @property
+    def facts(self) -> NameFacts:
+        """What is known of the name."""
+        return NameFacts(self.name, self.family.type, self.family.help, len(self.columns))
+
+    @property
     def labels(self) -> Labels:
         """Labels of one of its series: all of a name have the same, or are of the same kind."""
         return next(iter(self.columns), ())
@@ -58,8 +63,7 @@ class Columns:
     """Table of one source. `limit` bounds the columns, `room_bytes` what their names cost.
 
     The owner may move both at any time. `absent` are the columns that the newest page did not have,
-    with how long. A fresh column is not shown before `take_fresh`: its page
-    is still being read.
+    with how long. A fresh column is not shown before `take_fresh`: its page is still being read.
     """
 
     def __init__(
@@ -290,10 +294,8 @@ class Columns:
         return Series(owner.name, self._labels[column], family.type, family.help)
 
     def names(self) -> Iterator[NameFacts]:
-        """Yield every sample name with how many series it has, stale ones included."""
-        for one in self._names.values():
-            family = one.family
-            yield NameFacts(one.name, family.type, family.help, len(one.columns))
+        """Yield every sample name, stale ones included."""
+        return (one.facts for one in self._names.values())
 
     def of_name(self, name: str) -> Iterator[int]:
         """Yield the columns of one exact sample name, stale ones included."""

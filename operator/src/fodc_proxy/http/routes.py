@@ -22,6 +22,7 @@ from fodc_api.words import Right
 from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
+from fodc_proxy.evidence.configurations.watch import Configurations
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents.engine import Incidents
 from fodc_proxy.evidence.views import Views
@@ -29,7 +30,6 @@ from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.answers import JSON_TYPE, Reply, problem
 from fodc_proxy.http.guard import ENTRY, Entry
 from fodc_proxy.queries.collect import Rounds
-from fodc_proxy.queries.pages.configuration import LastKnown
 from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.records import Unreadable
 
@@ -57,7 +57,7 @@ class Parts:
     views: Views
     findings: Findings
     incidents: Incidents
-    last_known: LastKnown
+    configurations: Configurations
     engine: Engine
     store: ArtifactStore
     unreadable_requests: Callable[[], Sequence[Unreadable]]

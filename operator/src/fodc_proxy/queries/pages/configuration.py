@@ -6,16 +6,15 @@ stale with its age, so a reader sees both; names that look secret are masked aga
 the agent has sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-from msgspec.structs import replace as replaced
+from enum import StrEnum
 
 from fodc_api import configuration as api
 from fodc_api.cluster import Condition
 from fodc_api.values import time_of
 from fodc_api.words import DifferenceKind
-from fodc_protocol.configuration import ConfigEntry, Drift, Source, drift
+from fodc_protocol.configuration import ConfigEntry, Drift, drift
 from fodc_protocol.link import frames
 from fodc_protocol.redaction import redact_value
 from fodc_proxy.fleet.naming import NodeIds
@@ -74,34 +73,58 @@ def _masked(entry: ConfigEntry) -> ConfigEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class Shown:
+    """What one node was told, as far as it is shown; times in Unix milliseconds.
+
+    `stale` when it did not answer this time; `epoch` is 0 where nobody told it.
+    """
+
     node_id: str
-    known: KnownConfiguration
-    stale: bool
+    role: str
+    tier: str
+    hash: str
+    read_at_ms: int
+    entries: tuple[ConfigEntry, ...]
+    conditions: tuple[frames.Condition, ...] = ()
+    epoch: int = 0
+    stale: bool = False
 
 
-def configuration_page(
-    result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
-) -> api.Configurations:
-    """The answer of /cluster/config; `last_known` has noted this round already."""
-    nodes = tuple(_node(one, now_ms) for one in _shown(result, last_known, ids))
-    return replaced(_head(result, ids, now_ms), nodes=nodes)
+class Grouping(StrEnum):
+    """Whose settings are compared with each other."""
+
+    ROLE = "role"
+    TIER = "tier"
+    NODE = "node"
+
+    def key(self, one: Shown) -> tuple[str, str]:
+        """Return role and tier of the group of a node, empty for what does not tell groups."""
+        match self:
+            case Grouping.ROLE:
+                return one.role, ""
+            case Grouping.TIER:
+                return one.role, one.tier
+            case Grouping.NODE:
+                return "", ""
 
 
-def difference_page(
-    result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds, now_ms: int
-) -> api.Configurations:
-    """The answer of /cluster/config?diff=role: drift inside each role, stale nodes included."""
-    roles: dict[str, list[_Shown]] = {}
-    for one in _shown(result, last_known, ids):
-        roles.setdefault(one.known.role, []).append(one)
-    drifts = tuple(_role(role, roles[role]) for role in sorted(roles))
-    return replaced(_head(result, ids, now_ms), roles=drifts)
+def nodes_of(shown: Iterable[Shown], now_ms: int) -> tuple[api.NodeConfiguration, ...]:
+    """Return the nodes with their settings."""
+    return tuple(_node(one, now_ms) for one in shown)
 
 
-def _head(
+def drift_of(shown: Iterable[Shown], grouping: Grouping) -> tuple[api.RoleDrift, ...]:
+    """Return how the nodes of each group differ, stale nodes included."""
+    groups: dict[tuple[str, str], list[Shown]] = {}
+    for one in shown:
+        groups.setdefault(grouping.key(one), []).append(one)
+    return tuple(_group(key, groups[key]) for key in sorted(groups))
+
+
+def head(
     result: RoundResult[frames.Configuration], ids: NodeIds, now_ms: int
 ) -> api.Configurations:
+    """Return who was asked, who answered, who is missing; the rest is empty."""
     return api.Configurations(
         generated_at=time_of(now_ms),
         asked=result.asked,
@@ -112,54 +135,58 @@ def _head(
     )
 
 
-def _shown(
+def shown_of(
     result: RoundResult[frames.Configuration], last_known: LastKnown, ids: NodeIds
-) -> Sequence[_Shown]:
+) -> Sequence[Shown]:
+    """Return the newest settings of everybody who was asked; `last_known` has noted the round."""
     members = [(answer.member, False) for answer in result.answers]
     members += [(lost.member, True) for lost in result.missing]
     shown = [
-        _Shown(ids.of(member), known, stale)
+        _known(ids.of(member), member.tier, known, stale=stale)
         for member, stale in members
         if (known := last_known.of(member.address)) is not None
     ]
     return sorted(shown, key=lambda one: one.node_id)
 
 
-def _node(one: _Shown, now_ms: int) -> api.NodeConfiguration:
-    known, configuration = one.known, one.known.configuration
-    entries = sorted(configuration.entries, key=lambda entry: entry.name)
+def _known(node_id: str, tier: str, known: KnownConfiguration, *, stale: bool) -> Shown:
+    told = known.configuration
+    return Shown(
+        node_id,
+        known.role,
+        tier,
+        told.hash,
+        known.read_at_ms,
+        told.entries,
+        told.conditions,
+        told.epoch,
+        stale,
+    )
+
+
+def _node(one: Shown, now_ms: int) -> api.NodeConfiguration:
+    entries = sorted(one.entries, key=lambda entry: entry.name)
     return api.NodeConfiguration(
         node_id=one.node_id,
-        role=known.role,
-        hash=configuration.hash,
-        epoch=configuration.epoch,
-        collected_at=time_of(configuration.collected_at_ms),
-        age_seconds=max(now_ms - known.read_at_ms, 0) / 1000,
+        role=one.role,
+        hash=one.hash,
+        epoch=one.epoch,
+        collected_at=time_of(one.read_at_ms),
+        age_seconds=max(now_ms - one.read_at_ms, 0) / 1000,
         stale=one.stale,
         entries=tuple(api.Entry(e.name, e.value, e.source, e.redacted) for e in entries),
-        conditions=tuple(Condition(c.type, c.reason, c.message) for c in configuration.conditions),
+        conditions=tuple(Condition(c.type, c.reason, c.message) for c in one.conditions),
     )
 
 
-def _role(role: str, shown: Sequence[_Shown]) -> api.RoleDrift:
-    differences = drift({one.node_id: _entries(one) for one in shown})
+def _group(key: tuple[str, str], shown: Sequence[Shown]) -> api.RoleDrift:
     return api.RoleDrift(
-        role=role,
+        role=key[0],
+        tier=key[1],
         nodes=tuple(one.node_id for one in shown),
         stale_nodes=tuple(one.node_id for one in shown if one.stale),
-        differences=tuple(_difference(one) for one in differences),
+        differences=tuple(_difference(one) for one in drift({s.node_id: s.entries for s in shown})),
     )
-
-
-def _entries(one: _Shown) -> list[ConfigEntry]:
-    return [
-        ConfigEntry(entry.name, entry.value, _source(entry.source), entry.redacted)
-        for entry in one.known.configuration.entries
-    ]
-
-
-def _source(text: str) -> Source:
-    return Source(text) if text in list(Source) else Source.DEFAULT
 
 
 def _difference(one: Drift) -> api.Difference:
