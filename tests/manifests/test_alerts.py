@@ -40,6 +40,7 @@ WELL = {
     'fodc_proxy_callers_refused_total{reason="WrongToken"}': "0+1x120",
     'banyandb_fodc_schema_consistency_status{group="g"}': "1+0x120",
     "fodc_proxy_schema_check_age_seconds": "300+0x120",
+    'fodc_proxy_configuration_drift{namespace="n",pod_name="x"}': "0+0x120",
     'fodc_operator_injection_pods{namespace="n",policy="p",state="Missing"}': "0+0x120",
     'fodc_operator_injection_pods{namespace="n",policy="p",state="Failed"}': "0+0x120",
     'fodc_operator_injection_suspended{namespace="n",policy="p"}': "0+0x120",
@@ -57,6 +58,9 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FodcArtifactsDamaged": {'fodc_proxy_artifacts{state="Damaged"}': "1+0x120"},
     "FodcSchemaInconsistent": {'banyandb_fodc_schema_consistency_status{group="g"}': "2+0x120"},
     "FodcSchemaNotChecked": {"fodc_proxy_schema_check_age_seconds": "3601+60x120"},
+    "FodcConfigurationDrift": {
+        'fodc_proxy_configuration_drift{namespace="n",pod_name="x"}': "2+0x120"
+    },
     "FodcProxyIsOpen": {"fodc_proxy_http_insecure": "1+0x120"},
     "FodcProxyCertificateEnds": {
         'fodc_proxy_certificate_expiry_seconds{listener="grpc"}': "600000+0x120"

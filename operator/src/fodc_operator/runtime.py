@@ -75,6 +75,7 @@ class Operator:
                 settings.own_namespace, settings.namespaces, settings.writes, settings.patience
             ),
             running=self._captures.running,
+            differing=self.proxy.configurations.in_sync,
         )
         engine = self.proxy.diagnostics.engine
         self.requests = Controller(

@@ -315,6 +315,7 @@ def test_a_node_is_asked_when_its_hash_is_not_the_known_one_and_only_then():
         )
         assert told.changed == 1
         assert told.in_sync("db/data-0") == ("level",)
+        assert told.in_sync("db/data-9") is None
 
     asyncio.run(scene())
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from fodc_kube.conditions import Condition, stamped
 from fodc_kube.texts import condition_type, count, cut, label_value, time_of
+from fodc_operator.mirror.sync import IN_SYNC, in_sync
 from fodc_operator.resources.fodcnode import Attachment, NodePhase, NodeRole
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import BadRequestError
@@ -152,8 +153,12 @@ def status_of(
     *,
     generation: int,
     now_ms: int,
+    differing: Sequence[str] | None = None,
 ) -> Status:
-    """Return the whole status of a node whose agent is registered."""
+    """Return the whole status of a node whose agent is registered.
+
+    `differing` are the settings in which it differs from its peers, None where that is not known.
+    """
     phase = _PHASES[member.phase]
     identity = member.identity
     found = {
@@ -178,7 +183,9 @@ def status_of(
         "configHash": cut(member.state.configuration_hash, 128),
         "artifacts": _artifacts(member),
         **_captures(running),
-        "conditions": _conditions(_said(member, phase, before), before, generation, now_ms),
+        "conditions": _conditions(
+            _said(member, phase, before, differing), before, generation, now_ms
+        ),
     }
     return {name: value for name, value in found.items() if value not in (None, "", [])}
 
@@ -331,12 +338,18 @@ def _capture(running: Running) -> dict[str, str]:
 # ---- conditions -------------------------------------------------------------------------------
 
 
-def _said(member: Member, phase: NodePhase, before: Mapping[str, Any]) -> Iterator[Condition]:
+def _said(
+    member: Member,
+    phase: NodePhase,
+    before: Mapping[str, Any],
+    differing: Sequence[str] | None,
+) -> Iterator[Condition]:
     """Conditions never vanish: what the agent told of once and tells no more is True again."""
     if not phase.is_living:
         yield from _silent(phase, before)
         return
     yield from _living(member)
+    yield from in_sync(differing, before)
     # `stamped` keeps the first of a type, so these are the ones that nobody has spoken of.
     yield from (Condition(name, "True", "Resolved", _RESOLVED) for name in _types(before))
 
@@ -392,7 +405,7 @@ _RENAMED: Final = {
     "PodConflict": "PodUnique",
     "Unauthenticated": _AUTHENTICATED,
 }
-_OURS: Final = frozenset({REGISTERED, READY})
+_OURS: Final = frozenset({REGISTERED, READY, IN_SYNC})
 
 
 def _agent_ready(lacks: Sequence[Condition]) -> Condition:

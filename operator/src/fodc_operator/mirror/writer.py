@@ -88,6 +88,7 @@ class Mirror:
         settings: MirrorSettings,
         *,
         running: Callable[[str], Sequence[Running]] = lambda _pod: (),
+        differing: Callable[[str], Sequence[str] | None] = lambda _pod: None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -97,6 +98,7 @@ class Mirror:
         self._registry = registry
         self._settings = settings
         self._running = running
+        self._differing = differing
         self._clock_ms = clock_ms
         self._clock_s = clock_s
         self._budget = Budget(settings.writes, chance)
@@ -402,6 +404,7 @@ class Mirror:
             seen.status,
             generation=seen.generation,
             now_ms=self._clock_ms(),
+            differing=self._differing(member.address),
         )
         return await self._bring_status(key, node, status, calls)
 

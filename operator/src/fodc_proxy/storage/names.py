@@ -19,7 +19,6 @@ _ENDINGS = {"crash": ".json", "pressure": ".json", "log": ".log"}
 _MEDIA_TYPES: dict[str, str] = {
     ProfileFormat.PPROF: "application/gzip",
     ProfileFormat.OPENMETRICS: "application/gzip",
-    ProfileFormat.CONFIGURATION: "application/json",
 }
 
 

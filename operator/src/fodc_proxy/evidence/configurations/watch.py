@@ -27,6 +27,8 @@ EVERY_S: Final = 30.0
 AGAIN_S: Final = 5.0
 """Shortest time between two turns, whatever agents say."""
 _MOST_UNKEPT: Final = 4096
+_JUDGED_MS: Final = 5_000
+"""How long a comparison of all nodes is good for: each node's status asks for it."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,7 @@ class Configurations:
         self.changed = 0
         """Snapshots that differed from the one before them."""
         self._is_loaded = False
+        self._judged: tuple[int, dict[str, tuple[str, ...]]] | None = None
         self._woken = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         registry.subscribe(self._changed)
@@ -79,8 +82,14 @@ class Configurations:
         return self.history.changes_before(node, at_ms, span_ms)
 
     def in_sync(self, address: str) -> tuple[str, ...] | None:
-        """Return in what a node differs from its peers now; None where that is not known."""
-        return self.drifting().get(address)
+        """Return in what a node differs from its peers; None where that is not known.
+
+        It may be some seconds old.
+        """
+        now_ms = self._clock_ms()
+        if self._judged is None or abs(now_ms - self._judged[0]) > _JUDGED_MS:
+            self._judged = now_ms, self.drifting()
+        return self._judged[1].get(address)
 
     def drifting(self) -> dict[str, tuple[str, ...]]:
         """Return by address of each registered node in what it differs from its peers."""
