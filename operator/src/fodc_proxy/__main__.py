@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program `fodc-proxy`."""
+"""The program `fodc-proxy`: settings, log, then everything else.
 
-import asyncio
-import json
+What is imported at the start is memory for as long as it runs: see `doors`.
+"""
+
 import os
-import signal
 import sys
+
+from fodc_proxy import doors
+
+doors.shut()
+
+# ruff: noqa: E402 - the line above comes first on purpose
 from collections.abc import Mapping, Sequence
 
-from fodc_protocol.errors import FodcError, OptionError
+from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
 from fodc_proxy import log
 from fodc_proxy import settings as own
-from fodc_proxy.runtime import Proxy, version
 from fodc_proxy.settings_file import settings_file
 
 
@@ -28,11 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         print(f"{own.PROGRAM}: {error.message}", file=sys.stderr)
         return 2
+    if settings.uses_tls:
+        doors.unlock()
+    from fodc_proxy import program  # noqa: PLC0415 - what it imports looks for `ssl`
+
     if values.flag("version"):
-        print(f"{own.PROGRAM} {version()}")
+        print(f"{own.PROGRAM} {program.version()}")
         return 0
     log.set_up_log(settings.log_level, settings.log_format)
-    return asyncio.run(_run(settings, values))
+    log.log_settings(describe(values))
+    return program.run(settings)
 
 
 def _values(arguments: Sequence[str], environ: Mapping[str, str]) -> Resolved:
@@ -40,26 +50,6 @@ def _values(arguments: Sequence[str], environ: Mapping[str, str]) -> Resolved:
     values = own.resolved(arguments, environ)
     path = values.text("config")
     return own.resolved(arguments, environ, settings_file(path)) if path else values
-
-
-async def _run(settings: own.Settings, values: Resolved) -> int:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    log.log_settings(describe(values))
-    try:
-        proxy = Proxy(settings)
-        await proxy.start()
-    except (OSError, FodcError) as error:
-        print(f"{own.PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    if settings.print_addresses:
-        addresses = {"grpc": proxy.grpc_address, "http": proxy.http_address}
-        print(json.dumps(addresses), flush=True)
-    await ended.wait()
-    await proxy.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fodc_api.proxy import Check
 from fodc_protocol.metrics.samples import Sample
@@ -49,7 +50,9 @@ from fodc_proxy.wire.listeners import Listeners
 from fodc_proxy.wire.outbox import Writers
 from fodc_proxy.wire.server import GrpcServer, methods_of
 from fodc_proxy.wire.streams import Ramp, Turns
-from fodc_tls.serving import ServingCertificate, Source
+
+if TYPE_CHECKING:
+    from fodc_tls.serving import ServingCertificate, Source
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _ends_s(certificate: ServingCertificate) -> float:
+def _ends_s(certificate: "ServingCertificate") -> float:
     return 0.0 if certificate.expires_at is None else certificate.expires_at.timestamp()
 
 
@@ -94,7 +97,7 @@ class Host:
     # Who decides what people of that cluster may.
     access_reviewer: AccessReviewer | None = None
     # Where the certificate for agents comes from, unless files are told.
-    certificate: Source | None = None
+    certificate: "Source | None" = None
     # Which pods are agents that reach others over the network.
     speaks_for: SpeaksFor = only_itself
 

@@ -24,8 +24,8 @@ from fodc_proxy.captures.table import Limits as CaptureLimits
 from fodc_proxy.evidence.incidents.retention import IncidentRetention
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.http import hosts
-from fodc_proxy.storage.opening import wrong_url
 from fodc_proxy.storage.retention import Retention
+from fodc_proxy.storage.urls import wrong_url
 
 ENV_PREFIX: Final = "FODC_PROXY"
 PROGRAM: Final = "fodc-proxy"
@@ -313,6 +313,13 @@ class Settings:
     print_addresses: bool = False
     agents: AgentAccess = field(default_factory=AgentAccess)
     incidents: IncidentRetention = field(default_factory=IncidentRetention)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether a proxy by itself needs OpenSSL for a connection."""
+        access = self.access
+        files = self.agents.certificate_file or access.certificate_file
+        return bool(files) or access.issuer is not None
 
 
 def resolved(

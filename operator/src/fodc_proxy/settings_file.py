@@ -4,13 +4,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from fodc_protocol.errors import OptionError
 
 
 def settings_file(path: str) -> Mapping[str, object]:
     """Return the settings that a YAML file holds by name; raises OptionError naming --config."""
+    import yaml  # noqa: PLC0415 - memory that only those pay for who have a file
+
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
+from fodc_proxy import doors
 from fodc_proxy.fleet.membership import Member
+
+with doors.papered():  # for the server that this library has too
+    from prometheus_client import (
+        CollectorRegistry,
+        Counter,
+        Histogram,
+        disable_created_metrics,
+        generate_latest,
+    )
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Figure: TypeAlias = GaugeMetricFamily | CounterMetricFamily
 Figures: TypeAlias = Callable[[], Iterable[Figure]]

@@ -2,10 +2,10 @@
 """Builds the door from settings; a program that embeds the proxy may bring a source of its own."""
 
 import logging
-import ssl
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fodc_protocol.errors import OptionError
 from fodc_proxy.access.access_reviews import AccessReviews
@@ -17,14 +17,18 @@ from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.access.token_reviews import TokenReviewer
 from fodc_proxy.access.tokens_file import TokensFile
 from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
-from fodc_tls.serving import ServingCertificate, files_source
+
+if TYPE_CHECKING:
+    import ssl
+
+    from fodc_tls.serving import ServingCertificate
 
 _log = logging.getLogger(__name__)
 
 
 def assemble(
     settings: AccessSettings,
-    fetching: Callable[[ssl.SSLContext | None], Fetch],
+    fetching: "Callable[[ssl.SSLContext | None], Fetch]",
     tokens: TokenReviewer | None = None,
     access: AccessReviews | None = None,
 ) -> Door:
@@ -50,8 +54,10 @@ def _oidc(issuer: Issuer, fetch: Fetch) -> CallerSource:
     return OidcCallers(issuer, KeySet(issuer.url, fetch))
 
 
-def _trust(ca_file: str) -> ssl.SSLContext | None:
+def _trust(ca_file: str) -> "ssl.SSLContext | None":
     """Return whom an issuer is known by; raises OptionError."""
+    import ssl  # noqa: PLC0415 - memory that a proxy without TLS does not pay for
+
     try:
         return ssl.create_default_context(cafile=ca_file) if ca_file else None
     except OSError as error:
@@ -59,10 +65,13 @@ def _trust(ca_file: str) -> ssl.SSLContext | None:
         raise OptionError(f"--http-oidc-ca-file: cannot use {ca_file}: {why}") from error
 
 
-def certificate_of(settings: AccessSettings) -> ServingCertificate | None:
+def certificate_of(settings: AccessSettings) -> "ServingCertificate | None":
     """Return what the HTTP port shows, None when it listens in the clear."""
     if not settings.certificate_file:
         return None
+    # As with `ssl` above.
+    from fodc_tls.serving import ServingCertificate, files_source  # noqa: PLC0415 - see above
+
     files = {
         LEAF_CERTIFICATE: Path(settings.certificate_file),
         LEAF_KEY: Path(settings.key_file),

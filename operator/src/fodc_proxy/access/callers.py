@@ -11,6 +11,7 @@ from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.access.answers import Answer
 from fodc_proxy.access.roles import Role
 
+INSECURE_OPTION: Final = "insecure-http"
 MAX_NAME_LENGTH: Final = 256
 
 

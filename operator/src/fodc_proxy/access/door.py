@@ -18,6 +18,7 @@ from fodc_proxy.access.access_reviews import AccessReviews, Allowed, Decision
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.callers import (
     EVERYBODY,
+    INSECURE_OPTION,
     LOCAL,
     NOBODY,
     Caller,
@@ -33,7 +34,6 @@ from fodc_proxy.access.roles import holds, least_role
 from fodc_proxy.access.sessions import Sessions
 from fodc_proxy.access.tokens import MAX_TOKEN_LENGTH
 
-INSECURE_OPTION: Final = "insecure-http"
 _HOW: Final = "send `Authorization: Bearer …` (fodc: --token-file or FODC_TOKEN)"
 
 

@@ -9,7 +9,7 @@ from fodc_protocol.option_values import Value
 from fodc_protocol.options import Kind, Option, Resolved, not_empty
 from fodc_proxy.access.audit_log import NONE
 from fodc_proxy.access.audit_log import OPTION as AUDIT_OPTION
-from fodc_proxy.access.door import INSECURE_OPTION
+from fodc_proxy.access.callers import INSECURE_OPTION
 from fodc_proxy.access.oidc.claims import DEFAULT_PREFIX, Issuer, wrong_url
 from fodc_proxy.access.tokens import OPTION as TOKENS_OPTION
 

@@ -15,6 +15,7 @@ import msgspec
 from fodc_api.findings import Crash, PressureEvent
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason
+from fodc_proxy import doors
 from fodc_proxy.evidence.findings import (
     CRASH,
     PRESSURE,
@@ -47,7 +48,7 @@ class Receiving:
         self.id = profile_artifact_id(kept, type_)
         self._partials = partials
         self._announced_bytes = size_bytes
-        self._digest = hashlib.sha256()
+        self._digest = doors.sha256()
         self._bytes = 0
 
     async def append(self, data: bytes) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
@@ -87,7 +86,7 @@ def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) 
     middlewares = [numbered, _timing(edge), _errors, _gate(edge)]
     app = web.Application(middlewares=middlewares, client_max_size=edge.max_body_bytes)
     app.on_response_prepare.append(add_headers)
-    app[openapi.DOCUMENT] = msgspec.json.encode(openapi.document(rows, parts.version)) + b"\n"
+    app[openapi.DOCUMENT] = openapi.Document(rows, parts.version)
     app[_EXISTING] = tuple(_pattern(row.path) for row in rows if row.is_existing)
     for row in rows:
         handler = _audited(row, parts, edge) if row.is_audited else _handler(row, parts, edge.door)

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """One GET of the proxy itself, bounded in time and bytes: what an issuer of tokens tells."""
 
-import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from fodc_protocol.errors import BadRequestError
 from fodc_proxy.access.oidc.keys import Fetch
 
+if TYPE_CHECKING:
+    import ssl
+
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT_S: Final = 5.0
 
 
-def fetching(tls: ssl.SSLContext | None) -> Fetch:
+def fetching(tls: "ssl.SSLContext | None") -> Fetch:
     """Return a function that gives the body of a 200, and raises BadRequestError for all else."""
 
     async def fetch(url: str) -> bytes:

@@ -11,13 +11,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ssl import SSLContext
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from aiohttp import web
 
 from fodc_proxy.listening import address_of, bound, descriptors
-from fodc_tls.serving import ServingCertificate
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from fodc_tls.serving import ServingCertificate
 
 _WATCH_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 10.0
@@ -44,7 +47,7 @@ def most_connections(wanted: int) -> int:
 class _Tls(TypedDict, total=False):
     """What the loop takes for a listener with TLS."""
 
-    ssl: SSLContext
+    ssl: "SSLContext"
     ssl_handshake_timeout: float
 
 
@@ -173,7 +176,7 @@ class WebServer:
         self,
         app: web.Application,
         bounds: Bounds | None = None,
-        certificate: ServingCertificate | None = None,
+        certificate: "ServingCertificate | None" = None,
     ) -> None:
         """With a `certificate` connections are TLS, and it is kept up to date while it listens."""
         self._bounds = bounds or Bounds()

@@ -6,6 +6,7 @@ The one idea: nothing of it is written by hand, so it cannot say anything else t
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import msgspec
@@ -19,7 +20,6 @@ from fodc_proxy.http.guard import SESSION_COOKIE
 from fodc_proxy.http.routes import Call, Media, NothingAsked, Parts, Route, Told
 
 PATH: Final = "/openapi.json"
-DOCUMENT: Final = web.AppKey("document", bytes)
 _IN_PATH: Final = re.compile(r"{(\w+)}")
 _REF: Final = "#/components/schemas/{name}"
 Schema: TypeAlias = dict[str, object]
@@ -38,10 +38,25 @@ _SCHEMES: Final = {
 }
 
 
+class Document:
+    """The document of these routes, made when it is asked for first: few proxies ever are."""
+
+    def __init__(self, table: Iterable[Route], version: str) -> None:
+        self._table = tuple(table)
+        self._version = version
+
+    @cached_property
+    def body(self) -> bytes:
+        """JSON with a newline at its end."""
+        return msgspec.json.encode(document(self._table, self._version)) + b"\n"
+
+
+DOCUMENT: Final = web.AppKey("document", Document)
+
+
 async def serve(_parts: Parts, call: Call[NothingAsked]) -> web.Response:
     """Answer the document, which is made once."""
-    body = call.request.app[DOCUMENT]
-    return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
+    return web.Response(body=call.request.app[DOCUMENT].body, headers={"Content-Type": JSON_TYPE})
 
 
 def document(table: Iterable[Route], version: str) -> Schema:

@@ -7,7 +7,6 @@ synced: until an artifact is stored, its agent has it.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Final, TypeVar
 
 from fodc_protocol import ids
 from fodc_protocol.errors import Reason
+from fodc_proxy import doors
 from fodc_proxy.storage.errors import HeldError, StorageError, told_as_storage_error
 from fodc_proxy.storage.files import Files, RealFiles
 from fodc_proxy.storage.lock import FolderLock
@@ -133,7 +133,7 @@ class Partials:
         raise StorageError(f"{message} with {sha256:.64}", reason=Reason.CHECKSUM_MISMATCH)
 
     def _digest(self, path: Path) -> tuple[int, str]:
-        digest, size = hashlib.sha256(), 0
+        digest, size = doors.sha256(), 0
         if self._size(path) == 0:
             self._files.append(path, 0, b"")  # an artifact without bytes never had a chunk
         while block := self._files.read(path, size, _READ_BYTES):

@@ -8,17 +8,20 @@ own because a general one costs an agent of seven streams 158 KiB and its regist
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fodc_proxy.listening import address_of, bound, descriptors
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
 from fodc_proxy.wire.rpc.carriage import Shared, StreamHandler
-from fodc_proxy.wire.rpc.either import Either
 from fodc_proxy.wire.rpc.line import Line
-from fodc_proxy.wire.rpc.sealed import Sealed
+
+if TYPE_CHECKING:
+    import ssl
+
+    from fodc_proxy.wire.rpc.either import Either
+    from fodc_proxy.wire.rpc.sealed import Sealed
 
 _FODC: Final = "/banyandb.fodc.v1.FODCService/"
 _ACCEPT_AT_ONCE: Final = 256
@@ -53,11 +56,11 @@ class GrpcServer:
         methods: Mapping[str, StreamHandler],
         *,
         max_message_bytes: int,
-        tls: ssl.SSLContext | None = None,
+        tls: "ssl.SSLContext | None" = None,
         admits_plain: bool = False,
     ) -> None:
         """With `tls` plain text is answered only if `admits_plain`."""
-        self._admits_plain = admits_plain
+        self._secured = None if tls is None else _secured(admits_plain=admits_plain)
         self._methods = methods
         self._tls = tls
         self._max_message_bytes = max_message_bytes
@@ -88,9 +91,9 @@ class GrpcServer:
         shared = self._shared
         assert shared is not None
         if len(shared.lines) < self._most:
-            if self._tls is None:
+            if self._tls is None or self._secured is None:
                 return Line(shared)
-            return (Either if self._admits_plain else Sealed)(shared, self._tls)
+            return self._secured(shared, self._tls)
         now_s = shared.loop.time()
         if now_s - self._told_s >= _TELL_EVERY_S:
             self._told_s = now_s
@@ -118,6 +121,15 @@ class GrpcServer:
                 await shared.all_left()
         for line in tuple(shared.lines):
             line.abort()
+
+
+def _secured(*, admits_plain: bool) -> "type[Either | Sealed]":
+    """Return what a connection is where there is a certificate."""
+    # OpenSSL is memory that only those pay for who have one.
+    from fodc_proxy.wire.rpc.either import Either  # noqa: PLC0415 - see above
+    from fodc_proxy.wire.rpc.sealed import Sealed  # noqa: PLC0415 - see above
+
+    return Either if admits_plain else Sealed
 
 
 class _Refused(asyncio.Protocol):

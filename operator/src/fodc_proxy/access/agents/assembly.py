@@ -3,6 +3,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fodc_proxy.access.agents.gate import Gate, only_itself
 from fodc_proxy.access.agents.paces import Pace, Paces
@@ -12,7 +13,9 @@ from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.settings import AgentAccess, Settings
 from fodc_tls.parts import CLIENT_CA, LEAF_CERTIFICATE, LEAF_KEY
-from fodc_tls.serving import ServingCertificate, Source, files_source
+
+if TYPE_CHECKING:
+    from fodc_tls.serving import ServingCertificate, Source
 
 
 def gate_of(
@@ -29,12 +32,18 @@ def gate_of(
     return Gate(rules, reviews=reviews, tokens=tokens, speaks_for=speaks_for, paces=Paces(whole))
 
 
-def certificate_of(settings: Settings, kept: Source | None) -> ServingCertificate | None:
+def certificate_of(settings: Settings, kept: "Source | None") -> "ServingCertificate | None":
     """Return what the listener shows: files, else what the host keeps, else nothing.
 
     A loopback listener needs nothing of the host.
     """
     access = settings.agents
+    is_kept = kept is not None and not settings.grpc_listen.is_loopback
+    if not access.certificate_file and not is_kept:
+        return None
+    # OpenSSL is memory that only those pay for who have a certificate.
+    from fodc_tls.serving import ServingCertificate, files_source  # noqa: PLC0415 - see above
+
     files = {
         LEAF_CERTIFICATE: access.certificate_file,
         LEAF_KEY: access.key_file,
@@ -43,9 +52,8 @@ def certificate_of(settings: Settings, kept: Source | None) -> ServingCertificat
     if access.certificate_file:
         told = {part: Path(name) for part, name in files.items() if name}
         source = files_source(told, "--grpc-tls-*-file")
-    elif kept is None or settings.grpc_listen.is_loopback:
-        return None
     else:
+        assert kept is not None
         source = kept
     return ServingCertificate(source, Counter(), whose="the gRPC port")
 

@@ -6,12 +6,14 @@ gate asks of each what it asks.
 """
 
 import asyncio
-import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fodc_proxy.wire.rpc.carriage import Shared
 from fodc_proxy.wire.rpc.line import Line
 from fodc_proxy.wire.rpc.sealed import HANDSHAKE_TIMEOUT_S, Sealed
+
+if TYPE_CHECKING:
+    import ssl
 
 _HANDSHAKE: Final = 0x16
 """How a record of TLS begins that shakes hands; HTTP/2 begins with a letter."""
@@ -22,7 +24,7 @@ class Either(asyncio.BufferedProtocol):
 
     __slots__ = ("_context", "_shared", "_since_s", "_transport")
 
-    def __init__(self, shared: Shared, context: ssl.SSLContext) -> None:
+    def __init__(self, shared: Shared, context: "ssl.SSLContext") -> None:
         self._shared = shared
         self._context = context
         self._transport: asyncio.Transport | None = None
