@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of an agent's page may stand beside that of others (A3, P16, T5)."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fodc_protocol.metrics.families import FamilyBlock, blocks_of
 from fodc_protocol.metrics.page import merge
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
-from fodc_protocol.metrics.soundness import Gate, SharedVerdicts, Unsound
+from fodc_protocol.metrics.soundness import Gate, Unsound, shapes_of
 
 IDENTITY = (("namespace", "n"), ("cluster", "c"), ("pod_name", "pod-0"), ("node_role", "data"))
 OWN = 'node_role="data",pod_name="pod-0"'
@@ -139,22 +141,36 @@ def test_parts_of_one_family_are_one_family_and_may_not_repeat_each_other():
     assert admitted.duplicates == 1
 
 
-def test_what_was_found_of_one_agent_serves_the_next_and_never_wrongly():
-    shared = SharedVerdicts()
+def test_line_of_another_agent_is_no_line_of_this_one_and_quotes_hide_nothing():
     other = tuple((n, "pod-1" if n == "pod_name" else v) for n, v in IDENTITY)
-    text = f'x{{a="b",{OWN}}} 1\n'
     # Valid once the pair inside is taken away, and not as it stands.
     odd = 'x{a="b,pod_name="pod-1"",node_role="data",pod_name="pod-1"} 1\n'
 
-    first = Gate(IDENTITY, shared).admit([block(text)])
-    second = Gate(other, shared).admit([block(text.replace("pod-0", "pod-1"))])
-    stranger = Gate(other, shared).admit([block(text)])
-    broken = Gate(other, shared).admit([block(odd)])
+    stranger = Gate(other).admit([block(f'x{{a="b",{OWN}}} 1\n')])
+    broken = Gate(other).admit([block(odd)])
 
-    assert len(shared.known) == 1
-    assert lines(second) == [lines(first)[0].replace("pod-0", "pod-1")]
     assert 'exported_pod_name="pod-0"' in lines(stranger)[0]
     assert broken.refused == (("x", Unsound.MALFORMED),)
+
+
+def test_label_whose_name_ends_like_one_of_the_identity_does_not_stand_for_it():
+    text = 'x{node_role="other",pod_name="pod-0",x_node_role="data"} 1\n'
+
+    (line,) = lines(Gate((("pod_name", "pod-0"), ("node_role", "data"))).admit([block(text)]))
+
+    assert line == (
+        'x{exported_node_role="other",node_role="data",pod_name="pod-0",x_node_role="data"} 1'
+    )
+
+
+def test_last_line_without_an_end_is_a_line():
+    gate = Gate((("pod_name", "pod-0"),))
+    unended = [block('x{pod_name="pod-0"} 1'), block('y{pod_name="pod-0"} 2', "y")]
+
+    for _ in range(2):
+        admitted = gate.admit(unended)
+        assert [one.text[-2:] for one in admitted.blocks] == [b"1\n", b"2\n"]
+        assert admitted.duplicates == 0
 
 
 def test_change_of_one_line_is_noticed_behind_the_remembered_outline():
@@ -182,11 +198,10 @@ PAGES = st.lists(st.lists(LINE, max_size=4).map("".join), min_size=1, max_size=3
 @example(['x{pod_name="pod-1"} 1\nx{a="",node_role="data",pod_name="pod-0"} \n'], [""])
 @given(PAGES, PAGES)
 def test_whatever_agents_send_the_page_is_read_and_no_series_comes_twice(first, second):
-    shared = SharedVerdicts()
     sound = blocks_of([Sample(Series("x", (("pod_name", "pod-9"),), MetricType.GAUGE), 1.0)])
     pages = [sound]
     for number, texts in enumerate((first, second)):
-        gate = Gate((("pod_name", f"pod-{number}"),), shared)
+        gate = Gate((("pod_name", f"pod-{number}"),))
         for _ in range(2):
             admitted = gate.admit([block(text.encode("utf-8", "replace")) for text in texts])
         pages.append(admitted.blocks)
@@ -198,3 +213,31 @@ def test_whatever_agents_send_the_page_is_read_and_no_series_comes_twice(first, 
     assert len(set(series)) == len(series)
     assert {s.labels["pod_name"] for s in samples} <= {"pod-0", "pod-1", "pod-9"}
     assert sum(s.labels["pod_name"] == "pod-9" for s in samples) == 1
+
+
+WHOLE_LINE = re.compile(
+    rb'[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n\x00]|\\["\\n])*",?)*\})?', re.ASCII
+)
+
+
+@example('x{a="}\n')
+@example('x{a="x\\q",b="z"}\n')
+@example('x{a="""}\nx{b="\\""}\n')
+@given(st.lists(LINE, max_size=4).map("".join))
+def test_quotes_are_in_order_when_they_are_in_every_line(text):
+    """The quick look at all lines finds what a look at each would find."""
+    outline = text.encode("utf-8", "replace")
+    outline = outline if outline.endswith(b"\n") else outline + b"\n"
+    by_line = [
+        re.sub(rb'"(?:[^"\\]|\\.)*"', b'""', line)
+        for line in outline.split(b"\n")[:-1]
+        if WHOLE_LINE.fullmatch(line)
+    ]
+
+    shapes = shapes_of(outline)
+
+    wellformed = [one for one in shapes or [] if WHOLE_LINE.fullmatch(one)]
+    if len(by_line) == outline.count(b"\n"):
+        assert wellformed == by_line
+    else:
+        assert len(wellformed) < outline.count(b"\n")

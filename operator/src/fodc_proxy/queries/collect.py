@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, cast
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
-from fodc_protocol.metrics.soundness import Admitted, Gate, SharedVerdicts
+from fodc_protocol.metrics.soundness import Admitted, Gate
 from fodc_proxy.evidence.parts import Part
 from fodc_proxy.fleet.membership import Contract, Member
 from fodc_proxy.queries import plan
@@ -106,7 +106,6 @@ class Rounds:
         self._places = places or Places()
         self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
-        self._verdicts = SharedVerdicts()
         self._timer: asyncio.TimerHandle | None = None
 
     def connect(self, contract: Contract, port: AskPort) -> None:
@@ -272,7 +271,7 @@ class Rounds:
     def _gate(self, member: Member) -> Gate:
         gate = self._gates.get(member.agent_id)
         if gate is None or gate.identity != member.identity_labels:
-            gate = self._gates[member.agent_id] = Gate(member.identity_labels, self._verdicts)
+            gate = self._gates[member.agent_id] = Gate(member.identity_labels)
         return gate
 
     def _left_out(self, agent_id: str, lane: str, member: Member, admitted: Admitted) -> None:

@@ -4,16 +4,16 @@
 The one idea: a block costs its agent that family or it is sound; nothing in it can end the page,
 forge a series of another agent, or make two equal series.  The lines of a block without their
 values (its *outline*) are the same from one scrape to the next, so the grammar is looked at once
-per outline: a page with the outline of the last sound one is sound; else it is looked at family by
-family, by the agent's own last verdict, or by a verdict on the same outline of another agent, in
-which only the identity differs.  What is left for each scrape is to split lines and to see that
-the values are numbers.
+per outline, and there too a few times only: lines without what stands in their quotes (their
+*shapes*) are nearly all alike.  A page with the outline of the last sound one is sound; else it is
+looked at family by family, by the last verdict on each.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from fodc_protocol.lean import dataclass
@@ -24,18 +24,22 @@ from fodc_protocol.metrics.samples import OWNED_BY_PROXY, Labels, with_identity
 OURS: Final = ("fodc_proxy_", "fodc_operator_", "fodc_webhook_")
 """How our own families begin: no agent may have one of them."""
 _MOST_OUTLINES: Final = 2_000
-_MOST_SHARED_OUTLINES: Final = 20_000
+_LONGEST_KEPT: Final = 512
 _NUMERALS: Final = b"0123456789+-.eEnaNiIfF "
-_PLACEHOLDER: Final = b'="%"'
 
-_PAIR_TEXT: Final = rb'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n\x00]|\\["\\n])*"'
-_LINE: Final = re.compile(
-    rb"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:" + _PAIR_TEXT + rb"(?:," + _PAIR_TEXT + rb")*)?)\})?"
+_VALUE: Final = rb'"(?:[^"\\\n\x00]|\\["\\n])*"'
+_QUOTED: Final = re.compile(_VALUE)
+_PAIR: Final = re.compile(rb"([a-zA-Z_][a-zA-Z0-9_]*)=(" + _VALUE + rb")")
+_LABEL: Final = rb'[a-zA-Z_][a-zA-Z0-9_]*=""'
+_SHAPE: Final = re.compile(
+    rb"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:" + _LABEL + rb"(?:," + _LABEL + rb")*)?)\})?"
 )
-_PAIR: Final = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n\x00]|\\["\\n])*)"')
-_PLAIN: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?: -?[0-9]+(?:\.[0-9]+)?)*")
-_SURELY_FINITE: Final = 300
-_PIECE_BYTES: Final = 32 * 1024
+# How Go and our agents write values; what is written otherwise is read as a number.
+_PLAIN: Final = (
+    rb"(?:-?[0-9]{1,150}(?:\.[0-9]{1,140})?(?:e[+-][0-9]{1,2})?|NaN|[+-]Inf)"  # surely in range
+)
+_PLAIN_END: Final = re.compile(rb" " + _PLAIN + rb"\n")
+_PLAIN_VALUES: Final = re.compile(_PLAIN + rb"(?: " + _PLAIN + rb")*")
 _ESCAPES: Final = re.compile(r"\\(.)")
 
 
@@ -79,35 +83,20 @@ class Admitted:
     duplicates: int = 0
 
 
-@dataclass(slots=True)
-class SharedVerdicts:
-    """Verdicts on outlines in which the identity is replaced, for all agents of a fleet."""
-
-    known: dict[tuple[str, int, int], Verdict] = field(default_factory=dict)
-
-    def put(self, key: tuple[str, int, int], verdict: Verdict) -> None:
-        """Keep a verdict; the table begins anew when it is full."""
-        if len(self.known) >= _MOST_SHARED_OUTLINES:
-            self.known.clear()
-        self.known[key] = verdict
-
-
 class Gate:
     """Lets the blocks of one agent in; remembers what it found of their outlines."""
 
-    __slots__ = ("_added", "_held", "_identity", "_known", "_last", "_stamped", "shared")
+    __slots__ = ("_added", "_held", "_identity", "_known", "_last")
 
-    def __init__(self, identity: Labels, shared: SharedVerdicts | None = None) -> None:
+    def __init__(self, identity: Labels) -> None:
         """`identity` are the labels that every series of this agent gets."""
-        self.shared = shared or SharedVerdicts()
         self._identity = identity
         self._known: dict[str, tuple[int, Verdict]] = {}
         self._last: tuple[int, tuple[int, ...]] | None = None
         # What agents stamp themselves; the others are put before the first label.
-        self._stamped = tuple(pair for pair in identity if pair[0] not in _NOT_STAMPED)
+        self._held = dict(pair for pair in identity if pair[0] not in _NOT_STAMPED)
         added = tuple(pair for pair in identity if pair[0] in _NOT_STAMPED)
         self._added = render_labels(added)[:-1].encode() + b"," if added else b""
-        self._held = dict(self._stamped)
 
     @property
     def identity(self) -> Labels:
@@ -117,10 +106,11 @@ class Gate:
     def admit(self, blocks: Iterable[FamilyBlock]) -> Admitted:
         """Return what may stand on a page, each family once, in the order of arrival."""
         whole = joined(blocks)
-        number = _number_of(whole)
+        outline = _outline_of(whole)
+        number = hash((outline, *[(one.name, one.type) for one in whole])) if outline else None
         if number is not None and self._last is not None and self._last[0] == number:
             return Admitted(tuple(map(self._fitting, whole, self._last[1])))
-        admitted = self._admit_each(whole)
+        admitted = self._admit_each(whole, outline.split(b"\0") if outline else [b""] * len(whole))
         if number is not None and self._all_fit(whole, admitted):
             self._last = number, tuple([block.samples for block in admitted.blocks])
         return admitted
@@ -130,34 +120,35 @@ class Gate:
         fits = all(one is not None and one[1].fits for one in found)
         return fits and len(admitted.blocks) == len(whole)
 
-    def _admit_each(self, blocks: Iterable[FamilyBlock]) -> Admitted:
+    def _admit_each(self, blocks: Sequence[FamilyBlock], outlines: Sequence[bytes]) -> Admitted:
         admitted: list[FamilyBlock] = []
         refused: list[tuple[str, Unsound]] = []
         owners: dict[str, FamilyBlock] = {}
         duplicates = 0
-        for block in blocks:
+        for block, outline in zip(blocks, outlines, strict=True):
             try:
-                sound = self._admitted(block, owners)
+                whole = outline if outline.endswith(b"\n") else _outline_by_line(block.text)
+                sound = self._admitted(block, whole, owners)
             except UnsoundError as error:
                 refused.append((block.name, error.reason))
                 continue
             if sound.samples:
-                duplicates += block.text.count(b"\n") - sound.samples
+                duplicates += whole.count(b"\n") - sound.samples
                 admitted.append(sound)
         return Admitted(tuple(admitted), tuple(refused), duplicates)
 
-    def _admitted(self, block: FamilyBlock, owners: dict[str, FamilyBlock]) -> FamilyBlock:
-        prefixes, values = _split(block.text)
-        _check_values(values)
-        verdict = self._verdict(block, prefixes)
+    def _admitted(
+        self, block: FamilyBlock, outline: bytes, owners: dict[str, FamilyBlock]
+    ) -> FamilyBlock:
+        verdict = self._verdict(block, outline)
         if verdict.reason is not None:
             raise UnsoundError(verdict.reason)
         if not owners.keys().isdisjoint(verdict.names):
             raise UnsoundError(Unsound.NAME_TWICE)
         owners.update(dict.fromkeys(verdict.names, block))
         if verdict.fits:
-            return self._fitting(block, len(prefixes))
-        lines = _rewritten(prefixes, values, self._identity)
+            return self._fitting(block, outline.count(b"\n"))
+        lines = _rewritten(block.text, self._identity)
         return replace(block, text=b"".join(lines), samples=len(lines))
 
     def _fitting(self, block: FamilyBlock, samples: int) -> FamilyBlock:
@@ -169,41 +160,15 @@ class Gate:
 
     # ---- verdicts -------------------------------------------------------------------------------
 
-    def _verdict(self, block: FamilyBlock, prefixes: list[bytes]) -> Verdict:
-        outline = b"\n".join(prefixes)
+    def _verdict(self, block: FamilyBlock, outline: bytes) -> Verdict:
         number = hash((outline, block.type))
         known = self._known.get(block.name)
         if known is not None and known[0] == number:
             return known[1]
-        verdict = self._found(block, prefixes, outline)
+        verdict = judged(block, outline, self._held)
         if len(self._known) < _MOST_OUTLINES or block.name in self._known:
             self._known[block.name] = (number, verdict)
         return verdict
-
-    def _found(self, block: FamilyBlock, prefixes: list[bytes], outline: bytes) -> Verdict:
-        """Look the outline up without its identity; judge it when nobody has sent it yet."""
-        general = self._general(outline, len(prefixes))
-        if general is None:
-            return judged(block, prefixes, self._held)
-        key = (block.name, int(block.type), hash((general, *self._held)))
-        verdict = self.shared.known.get(key)
-        if verdict is None:
-            verdict = judged(block, prefixes, self._held)
-            self.shared.put(key, verdict)
-        return verdict
-
-    def _general(self, outline: bytes, lines: int) -> bytes | None:
-        """Replace the values of the identity; None where a line has not all of them.
-
-        A run of characters between two quotes gives way to another one without quotes, so the
-        grammar of a line is the same before and after.
-        """
-        for pair in self._stamped:
-            needle = render_labels((pair,))[1:-1].encode()
-            if b"\\" in needle or outline.count(needle) != lines:
-                return None
-            outline = outline.replace(needle, pair[0].encode() + _PLACEHOLDER)
-        return outline
 
 
 _NOT_STAMPED: Final = frozenset({"namespace", "cluster"})
@@ -229,38 +194,20 @@ def _ended(block: FamilyBlock) -> bytes:
     return block.text if block.text.endswith(b"\n") else block.text + b"\n"
 
 
-def _number_of(blocks: Sequence[FamilyBlock]) -> int | None:
-    """Return a number for the outline of a whole page, None where it needs a closer look.
-
-    Some blocks at a time: pieces that fit a cache are gone through twice as fast.
-    """
-    numbers: list[object] = []
-    some: list[bytes] = []
-    size = 0
-    for block in blocks:
-        numbers.append((block.name, block.type))
-        some.append(block.text)
-        size += len(block.text)
-        if size > _PIECE_BYTES:
-            numbers.append(_number_of_texts(some))
-            some, size = [], 0
-    if some:
-        numbers.append(_number_of_texts(some))
-    return None if None in numbers else hash(tuple(numbers))
-
-
-def _number_of_texts(texts: Sequence[bytes]) -> int | None:
-    whole = b"\0".join(texts)
-    if whole.count(b"\0") != len(texts) - 1 or not whole.endswith(b"\n"):
+def _outline_of(blocks: Sequence[FamilyBlock]) -> bytes | None:
+    """Return the outlines of a page with NUL in between, None where it needs a closer look."""
+    whole = b"\0".join([block.text for block in blocks])
+    if whole.count(b"\0") >= max(1, len(blocks)) or not whole.endswith(b"\n"):
         return None
-    prefixes, values = _split(whole)
-    return hash(b"\n".join(prefixes)) if _are_plain(values) else None
+    outline, values = _PLAIN_END.subn(b"\n", whole)
+    return outline if values == whole.count(b"\n") else None
 
 
-def _are_plain(values: list[bytes]) -> bool:
-    """Say whether all values are written as our agents write most: digits, perhaps a point."""
-    text = b" ".join(values)
-    return _PLAIN.fullmatch(text) is not None and max(map(len, values)) < _SURELY_FINITE
+def _outline_by_line(text: bytes) -> bytes:
+    """Return the outline of one block, each line ending in a newline; raises UnsoundError."""
+    prefixes, values = _split(text)
+    _check_values(values)
+    return b"\n".join([*prefixes, b""])
 
 
 def _split(text: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -274,11 +221,11 @@ def _split(text: bytes) -> tuple[list[bytes], list[bytes]]:
 
 def _check_values(values: list[bytes]) -> None:
     """Accept what Go and Python both read as a double: no 1_000, no +NaN, nothing out of range."""
-    if not values or _are_plain(values):
+    text = b" ".join(values)
+    if not values or _PLAIN_VALUES.fullmatch(text):
         return
     if not all(values):
         raise UnsoundError(Unsound.MALFORMED)
-    text = b" ".join(values)
     if text.translate(None, _NUMERALS) or b"+N" in text or b"-N" in text or b"+n" in text:
         raise UnsoundError(Unsound.BAD_VALUE)
     try:
@@ -296,66 +243,125 @@ def _check_values(values: list[bytes]) -> None:
 _INFINITE: Final = float("inf")
 
 
-def judged(block: FamilyBlock, prefixes: list[bytes], stamped: Mapping[str, str]) -> Verdict:
-    """Look at every line of an outline."""
+def judged(block: FamilyBlock, outline: bytes, stamped: Mapping[str, str]) -> Verdict:
+    """Look at an outline: at each shape of its lines once."""
     if block.name.startswith(OURS):
         return Verdict(Unsound.RESERVED_NAME)
     if not is_metric_name(block.name):
         return Verdict(Unsound.MALFORMED)
-    names: set[bytes] = set()
-    seen: set[tuple[object, ...]] = set()
-    fits = True
-    for prefix in prefixes:
-        found = _LINE.fullmatch(prefix)
-        if found is None:
-            return Verdict(Unsound.MALFORMED)
-        name, labels = found.groups()
-        names.add(name)
-        pairs = _PAIR.findall(labels) if labels else []
-        by_name = dict(pairs)
-        if len(by_name) != len(pairs):
-            return Verdict(Unsound.MALFORMED)
-        if any(one.startswith(b"__") for one in by_name):
-            return Verdict(Unsound.RESERVED_LABEL)
-        seen.add((name, *sorted(pairs)))
-        fits = (
-            fits
-            and b"" not in by_name.values()
-            and _has_identity(by_name, stamped)
-            and prefix.count(b"{") == 1
-        )
-    return _of_names(block, prefixes, names, fits=fits and len(seen) == len(prefixes))
-
-
-def _has_identity(by_name: Mapping[bytes, bytes], stamped: Mapping[str, str]) -> bool:
-    own = (name for name in OWNED_BY_PROXY if name not in stamped)
-    return all(by_name.get(n.encode()) == v.encode() for n, v in stamped.items()) and all(
-        name.encode() not in by_name for name in own
-    )
-
-
-def _of_names(
-    block: FamilyBlock, prefixes: list[bytes], names: set[bytes], *, fits: bool
-) -> Verdict:
-    told = frozenset(name.decode() for name in names)
-    if not told <= sample_names(block.name, block.type):
+    shapes = shapes_of(outline)
+    if shapes is None:
+        return Verdict(Unsound.MALFORMED)
+    different = dict.fromkeys(shapes)
+    kinds = [_kind_of(shape) for shape in different]
+    reason = next((kind.reason for kind in kinds if kind.reason is not None), None)
+    if reason is not None:
+        return Verdict(reason)
+    names = frozenset([kind.name for kind in kinds])
+    if not names <= sample_names(block.name, block.type):
         return Verdict(Unsound.WRONG_FAMILY)
-    try:
-        b"\n".join(prefixes).decode()
-    except UnicodeDecodeError:
+    if not _is_utf8(outline):
         return Verdict(Unsound.BAD_TEXT)
-    return Verdict(None, fits, told)
+    lines = outline.split(b"\n")
+    # Lines of one kind and one order of labels are equal series when they are equal texts.
+    kept = {(kind.name, kind.labels) for kind in kinds}
+    is_each_once = len(kept) == len(different) and len(set(lines)) == len(lines)
+    fits = is_each_once and _all_have(outline, len(shapes), kinds, stamped)
+    return Verdict(None, fits, names)
 
 
-def _rewritten(prefixes: list[bytes], values: list[bytes], identity: Labels) -> list[bytes]:
+def shapes_of(outline: bytes) -> list[bytes] | None:
+    """Return the lines with `""` for what stands in quotes, None where quotes are not in order."""
+    if b"\0" in outline:
+        return None
+    if b"\\" in outline:  # a quote that is left over stands beside no other, as in no shape
+        return _QUOTED.sub(b'""', outline).split(b"\n")[:-1]
+    pieces = outline.split(b'"')
+    text = b'""'.join(pieces[::2])
+    in_order = len(pieces) % 2 and text.count(b"\n") == outline.count(b"\n")
+    return text.split(b"\n")[:-1] if in_order else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What lines of one shape have, in whatever order, and why they must not stand."""
+
+    name: str
+    labels: frozenset[bytes]
+    reason: Unsound | None = None
+
+
+_MALFORMED: Final = _Kind("", frozenset(), Unsound.MALFORMED)
+
+
+def _kind_of(shape: bytes) -> _Kind:
+    return _kept_kind_of(shape) if len(shape) < _LONGEST_KEPT else _read_kind_of(shape)
+
+
+def _read_kind_of(shape: bytes) -> _Kind:
+    found = _SHAPE.fullmatch(shape)
+    if found is None:
+        return _MALFORMED
+    listed = [one[:-3] for one in found[2].split(b",")] if found[2] else []
+    labels = frozenset(listed)
+    reason = None
+    if len(labels) != len(listed):
+        reason = Unsound.MALFORMED
+    elif any(one.startswith(b"__") for one in listed):
+        reason = Unsound.RESERVED_LABEL
+    return _Kind(found[1].decode(), labels, reason)
+
+
+# The agents of a fleet have the same shapes, and each is read from the first of them.
+_kept_kind_of: Final = lru_cache(maxsize=4096)(_read_kind_of)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _all_have(
+    outline: bytes, lines: int, kinds: Sequence[_Kind], stamped: Mapping[str, str]
+) -> bool:
+    """Say whether every line has the agent's identity, no label that is empty, and one brace."""
+    if b'=""' in outline or outline.count(b"{") != lines:
+        return False
+    listed = {kind.labels for kind in kinds}
+    owned = [name.encode() for name in OWNED_BY_PROXY if name not in stamped]
+    if not all(listed) or any(not labels.isdisjoint(owned) for labels in listed):
+        return False
+    return all(_all_say(outline, lines, listed, *pair) for pair in stamped.items())
+
+
+def _all_say(
+    outline: bytes, lines: int, listed: Iterable[frozenset[bytes]], name: str, value: str
+) -> bool:
+    """Say whether every line has this label with this value, written as it is."""
+    if any(odd in value for odd in '"\\\n'):
+        return False
+    # Quotes within values are escaped, so this stands nowhere else than where labels do.
+    needle, ending = f'{name}="{value}"'.encode(), name.encode()
+    alike = {label for labels in listed for label in labels if label.endswith(ending)}
+    if alike == {ending}:
+        return outline.count(needle) == lines
+    return outline.count(b"{" + needle) + outline.count(b"," + needle) == lines
+
+
+def _rewritten(text: bytes, identity: Labels) -> list[bytes]:
     """Render the lines of a sound block anew with the identity; of equal ones the first stays."""
     lines: dict[str, bytes] = {}
-    for prefix, value in zip(prefixes, values, strict=True):
-        name, labels = _LINE.fullmatch(prefix).groups()  # type: ignore[union-attr]  # judged sound
-        pairs = _PAIR.findall(labels or b"")
-        own = tuple((n.decode(), _unescaped(v)) for n, v in pairs if v)  # empty is no label
-        text = name.decode() + render_labels(with_identity(own, identity))
-        lines.setdefault(text, text.encode() + b" " + value + b"\n")
+    for prefix, value in zip(*_split(text), strict=True):
+        name = prefix.partition(b"{")[0].decode()
+        pairs = [
+            (label.decode(), _unescaped(quoted[1:-1])) for label, quoted in _PAIR.findall(prefix)
+        ]
+        own = tuple(pair for pair in pairs if pair[1])  # empty is no label
+        series = name + render_labels(with_identity(own, identity))
+        lines.setdefault(series, series.encode() + b" " + value + b"\n")
     return list(lines.values())
 
 
