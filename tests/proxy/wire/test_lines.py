@@ -64,7 +64,7 @@ def test_m18_existing_node_label_is_not_overwritten():
     assert 'a{node_type="hot",node_zone="z1",x="1"} 1' in page
 
 
-def test_h15_values_are_escaped_and_per_cent_signs_survive_the_template():
+def test_h15_values_are_escaped_and_per_cent_signs_survive():
     page = rendered(metric("a", v='q"\\\n%s%%', **STAMPED), metric("a", v="100%", **STAMPED))
 
     assert 'v="q\\"\\\\\\n%s%%"' in page
@@ -87,7 +87,7 @@ def test_buckets_stand_in_order_of_their_bounds_before_sum_and_count():
     ]
 
 
-def test_two_agents_share_templates_and_keep_their_own_values():
+def test_two_agents_share_the_table_and_keep_their_own_values():
     decoder = MetricsDecoder()
     first = rendered(metric("a", group="g", **STAMPED), decoder=decoder)
     other = {**STAMPED, "pod_name": "pod-1"}
@@ -110,7 +110,7 @@ def test_a_long_message_is_rendered_in_steps_that_leave_room_for_others():
     many = [metric("a", n, n=str(n), **STAMPED) for n in range(1000)]
     *pauses, last = MetricsDecoder().steps(message(*many))
 
-    assert pauses == [None] * 4
+    assert pauses == [None] * 8
     assert render_page(last.blocks) == rendered(*many).encode()
     assert rendered(*many).count("\na{") == 1000
 
@@ -168,7 +168,7 @@ def test_quick_lines_are_those_of_the_plain_rules(metrics, node, identity):
     data = message(*(metric(n, v, kinds[n], **labels) for n, _, v, labels in metrics))
     overlay = tuple(node.items())
     decoder = MetricsDecoder()
-    decoder.page(data, overlay, identity)  # the second time takes the templates
+    decoder.page(data, overlay, identity)  # the second time all is in the table
 
     page = decoder.page(data, overlay, identity)
 

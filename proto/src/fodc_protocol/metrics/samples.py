@@ -93,7 +93,8 @@ def with_node_labels(labels: Labels, node_labels: Iterable[tuple[str, str]]) -> 
 
 OWNED_BY_PROXY: Final = frozenset({"pod_name", "namespace", "cluster"})
 """Labels that say whose a series is: a value that a node gave itself is kept under another name."""
-_SAYS_NOTHING: Final = frozenset({"", "ROLE_UNSPECIFIED"})
+SAYS_NOTHING: Final = frozenset({"", "ROLE_UNSPECIFIED"})
+"""Values by which a node does not contradict what its agent registered."""
 
 
 def with_identity(labels: Labels, identity: Labels) -> Labels:
@@ -113,7 +114,7 @@ def with_identity(labels: Labels, identity: Labels) -> Labels:
     for name, value in labels:
         if name not in OWNED_BY_PROXY and name not in told:
             kept.append((name, value))
-        elif value not in _SAYS_NOTHING and told.get(name) != value:
+        elif value not in SAYS_NOTHING and told.get(name) != value:
             exported = exported_name(name, taken)
             taken.add(exported)
             kept.append((exported, value))

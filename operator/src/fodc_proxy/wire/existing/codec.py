@@ -125,11 +125,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise WireError("a number without end", Bound.GARBAGE)
 
 
-def label_entry(name: str, value: str) -> bytes:
-    """Return the bytes of a label entry as most peers write it."""
-    return pb.Metric.LabelsEntry(key=name, value=value).SerializeToString()
-
-
 def label_pair(entry: bytes) -> tuple[str, str]:
     """Return name and value of a raw label entry; raises WireError for garbage."""
     message = _parsed(pb.Metric.LabelsEntry, entry)

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples of Go agents, rendered: the hottest loop of the proxy.
 
-The one idea: the samples of all agents look alike but for their values and a few labels such as
-`pod_name`.  A label arrives as the raw bytes of its map entry, each entry has a random number, and
-the sum of a sample's numbers names its set of labels whatever their order.  Under that sum a
-template is kept, in which the labels that differ by agent are places to fill, so that the labels
-of a fleet are sorted and joined once and not per agent and scrape.  Numbers have 56 random bits, so
-that sums stay machine integers: two of ten thousand sets share one with a chance of about one in a
-billion.
+The one idea: a label arrives as the raw bytes of its map entry, in random order, and the same
+entries come again and again, from one sample, scrape and agent to the next.  So a table has for
+each entry the name and the text that it is rendered as, and a sample is a few look-ups and a join:
+nothing is kept of a series, however many a fleet has.  What labels of a proxy or an agent mean
+depends on whose sample it is: their entries are in the table only while that agent is read.
 
 A message is rendered in steps, so that heartbeats are answered in between; messages take turns, so
-the tables need no lock.
+the table needs no lock.
 """
 
 import math
 from array import array
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from random import SystemRandom
+from itertools import islice
+from operator import itemgetter
 from typing import Final, Protocol, TypeAlias
 
 from fodc_protocol.metrics.families import FamilyBlock, family_name
@@ -26,10 +25,10 @@ from fodc_protocol.metrics.grammar import (
     label_name,
     metric_name,
     render_labels,
-    sample_prefix,
 )
 from fodc_protocol.metrics.samples import (
     OWNED_BY_PROXY,
+    SAYS_NOTHING,
     Labels,
     MetricType,
     with_identity,
@@ -41,31 +40,30 @@ from fodc_proxy.wire.bounds import time_ms
 from fodc_proxy.wire.existing.codec import (
     StreamMetricsRequest,
     check_count,
-    label_entry,
     label_pair,
     view_of_metrics,
 )
-from fodc_proxy.wire.shared import shared
 
 _MOST_ENTRIES: Final = 100_000
 _MOST_ENTRY_BYTES: Final = 16 * 1024 * 1024
 _LONGEST_ENTRY: Final = 4096
 _LONGEST_HELP: Final = 4096
-_MOST_TEMPLATES: Final = 50_000
+_MOST_NAMES: Final = 10_000
+_MOST_WIDTHS: Final = 8
+_MOST_KEPT_LABELS: Final = 32
+_STEP_METRICS: Final = 128
 # Counted before it is parsed from here on: a parsed sample takes fifty times its shortest bytes.
-_STEP_METRICS: Final = 256
 _COUNTED_BYTES: Final = 1024 * 1024
 _MOST_METRICS: Final = 400_000
 # Integers below this are printed by `str(int(…))` as `format_value` prints them, only faster.
 _EXACT: Final = 1e15
 _COMPONENTS: Final = frozenset({MetricType.HISTOGRAM, MetricType.SUMMARY})
-_BOUND_NAMES: Final = frozenset({"le", "quantile"})
-# Labels that an agent stamps on (nearly) all of its samples; those of its node begin with `node_`.
-_STAMPED: Final = frozenset({"pod_name", "container_name"})
+# Labels of a node begin so; what those of one agent mean depends on what it registered.
 _STAMPED_PREFIX: Final = "node_"
 
 _OrderKey: TypeAlias = tuple[str, int, float]
-_Template: TypeAlias = tuple[str, _OrderKey]
+_Texts: TypeAlias = dict[str, str]
+"""Rendered pairs by the name of the label."""
 
 
 class _Metric(Protocol):
@@ -83,36 +81,38 @@ class _Metric(Protocol):
 
 @dataclass(slots=True)
 class _Lines:
-    """Sample lines of one family as they come; `keys` orders those of histograms and summaries."""
+    """A family: values by what stands before them; `keys` orders histograms and summaries."""
 
     name: str
     kind: MetricType
     help: str
-    lines: list[str] = field(default_factory=list)
+    lines: dict[str, str] = field(default_factory=dict)
     keys: list[_OrderKey] = field(default_factory=list)
     refused: Unsound | None = None
-    is_irregular: bool = False
-    """Whether labels without a number are among them, so that equal lines must be sought."""
-
-    def without_duplicates(self) -> int:
-        """Keep the first of lines for the same series; return how many were dropped."""
-        first: dict[str, int] = {}
-        for place, line in enumerate(self.lines):
-            first.setdefault(line.rpartition(" ")[0], place)
-        dropped = len(self.lines) - len(first)
-        if dropped:
-            self.lines = [self.lines[place] for place in first.values()]
-            self.keys = [self.keys[place] for place in first.values()] if self.keys else []
-        return dropped
+    duplicates: int = 0
 
     def block(self) -> FamilyBlock:
         """Return the family with its components in order."""
-        lines = self.lines
+        lines = [prefix + value for prefix, value in self.lines.items()]
         if self.keys:
             order = sorted(range(len(lines)), key=self.keys.__getitem__)
             lines = [lines[place] for place in order]
         text = "\n".join([*lines, ""]).encode("utf-8", "replace")
         return FamilyBlock(self.name, self.kind, self.help, text, len(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What a sample name and type mean: the key of the family, the place among its components.
+
+    `ordered` gives the texts of so many labels in their order.
+    """
+
+    family: tuple[str, bool]
+    kind: MetricType
+    place: int
+    is_bucket: bool
+    ordered: dict[int, Callable[[_Texts], Iterable[str]]]
 
 
 # Not frozen: one is made per name and message, and freezing costs five times the making.
@@ -121,64 +121,29 @@ class _Slot:
     """Where the samples of one name go; `place` is -1 where order does not matter."""
 
     name: str
-    append: Callable[[str], None]
-    keys: list[_OrderKey]
     place: int
-    templates: dict[int, _Template | None]
+    ordered: dict[int, Callable[[_Texts], Iterable[str]]]
     family: _Lines
-    sums: list[int] = field(default_factory=list)
+    lines: dict[str, str]
+    keys: list[_OrderKey]
 
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """What a sample name and type mean: the key of the family, the place among its components."""
-
-    family: tuple[str, bool]
-    kind: MetricType
-    place: int
-    is_bucket: bool
-    templates: dict[int, _Template | None]
-
-
-@dataclass(slots=True)
-class _Shape:
-    """Templates for agents with the same names of stamped and node labels.
-
-    By sample name, type and sum: name and labels with `%s` for what differs by agent, and the
-    order among the components of a family; None where a sample's own labels clash with those names
-    or lack some, so that it is rendered in full.
-    """
-
-    names: dict[tuple[str, int], _Name] = field(default_factory=dict)
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One label entry: its legal name, its value, its rendered pair, its bound if it is one."""
-
-    name: str
-    value: str
-    text: str
-    bound: float | None
-
-    @property
-    def is_stamped(self) -> bool:
-        """Say whether agents put this label on all samples."""
-        return self.name in _STAMPED or self.name.startswith(_STAMPED_PREFIX)
+    def key(self, texts: _Texts, labels: str) -> _OrderKey:
+        """Order by instance, then buckets by bound, then sum and count."""
+        bound = texts.get("le") or texts.get("quantile")
+        if not bound:
+            return f",{labels},", self.place, 0.0
+        return f",{labels},".replace(f",{bound},", ",", 1), self.place, _bound(bound)
 
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """What differs by agent: stamped entries, labels that all its samples have, their values."""
+    """What differs by agent: labels of samples that tell none, and entries that are its alone."""
 
-    stamped: dict[bytes, _Entry]
-    fixed: frozenset[str]
-    heads: tuple[str, ...]
-    fill: tuple[str, ...]
-    shape: _Shape
     node_labels: Labels
     identity: Labels
+    told: dict[str, str]
+    base: _Texts
+    entries: list[bytes] = field(default_factory=list)
 
     def labels_of(self, own: Labels) -> Labels:
         """Return the labels of a sample: its own, those of the node (M18), the identity above."""
@@ -189,12 +154,9 @@ class MetricsDecoder:
     """Reads StreamMetricsRequest; keeps the tables over all agents and scrapes."""
 
     def __init__(self) -> None:
-        self._random = SystemRandom()
-        self._entries: dict[bytes, _Entry] = {}
-        self._entry_bytes = 0
-        self._numbers: dict[bytes, int] = {}
-        self._stamped_numbers: dict[str, int] = {}
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._pairs: dict[bytes, tuple[str, str]] = {}
+        self._pair_bytes = 0
+        self._names: dict[tuple[str, int], _Name] = {}
 
     def page(self, data: bytes, node_labels: Labels = (), identity: Labels = ()) -> Admitted:
         """Return the latest values as family blocks with the labels of node and identity (§7.3).
@@ -207,30 +169,22 @@ class MetricsDecoder:
     def steps(
         self, data: bytes, node_labels: Labels = (), identity: Labels = ()
     ) -> Generator[Admitted | None, None, None]:
-        """Yield what `page` returns, and None before it after every few milliseconds of work.
+        """Yield what `page` returns, and None before it after every half millisecond of work.
 
         Nothing else may be read with this decoder in between.
         """
-        metrics = self._metrics(data).metrics
-        if not metrics:
-            yield Admitted(())
-            return
+        metrics = iter(self._metrics(data).metrics)
         self._make_room()
-        agent = self._agent_of(metrics[0], node_labels, identity)
-        own = {entry: self._numbers[entry] for entry in agent.stamped}
-        for entry, known in agent.stamped.items():
-            self._numbers[entry] = self._stamped_number(known.name)
+        agent = _agent_of(node_labels, identity)
         slots: dict[str, _Slot] = {}
         families: dict[tuple[str, bool], _Lines] = {}
         try:
-            for start in range(0, len(metrics), _STEP_METRICS):
-                self._render(metrics[start : start + _STEP_METRICS], agent, slots, families)
+            while some := list(islice(metrics, _STEP_METRICS)):
+                self._render(some, agent, slots, families)
                 yield None
         finally:
-            self._numbers.update(own)
-        for slot in slots.values():
-            if len(set(slot.sums)) != len(slot.sums):
-                slot.family.is_irregular = True
+            for entry in agent.entries:
+                del self._pairs[entry]
         yield _admitted(families.values())
 
     @staticmethod
@@ -241,44 +195,53 @@ class MetricsDecoder:
 
     def _render(
         self,
-        metrics: Sequence[_Metric],
+        metrics: Iterable[_Metric],
         agent: _Agent,
         slots: dict[str, _Slot],
         families: dict[tuple[str, bool], _Lines],
     ) -> None:
         """Add some samples to the lines of their families."""
-        number_of, fill = self._numbers.__getitem__, agent.fill
+        pair_of, base = self._pairs.__getitem__, agent.base
         for metric in metrics:
             name = metric.name
-            try:
-                slot = slots[name]
-            except KeyError:
+            slot = slots.get(name)
+            if slot is None:
                 legal = metric_name(name)
-                slot = slots.get(legal) or _slot_of(metric, families, agent.shape)
+                slot = slots.get(legal) or self._slot_of(legal, metric, families)
                 slots[name] = slots[legal] = slot
             raw = metric.labels[:]  # a plain list is quicker to go through
             try:
-                number_of_set = sum(map(number_of, raw))
-                found = slot.templates[number_of_set]
-                slot.sums.append(number_of_set)
+                texts = dict(map(pair_of, raw))
             except KeyError:
-                found = self._learn(slot, raw, agent)
+                texts = self._read(raw, agent, slot)
+            else:
+                if len(texts) == len(raw):
+                    texts.update(base)
+                else:
+                    texts = self._read(raw, agent, slot)
+            if "" in texts:
+                del texts[""]
+            try:
+                labels = ",".join(slot.ordered[len(texts)](texts))
+            except KeyError:
+                labels = _in_order(slot, texts)
             number = metric.value
-            if number.is_integer() and 0 < number < _EXACT:
+            if not number.is_integer():
+                value = repr(number)
+                if "e" in value or "n" in value:
+                    value = format_value(number)
+            elif 0 < number < _EXACT:
                 value = str(int(number))
             else:
-                value = repr(number)
-                if value[-2:] == ".0":
-                    value = value[:-2]
-                elif "e" in value or "n" in value:
-                    value = format_value(number)
-            if found is not None:
-                slot.append(found[0] % fill + value)
-            else:
-                found = self._in_full(slot, raw, agent)
-                slot.append(found[0] + value)
+                value = format_value(number)
+            prefix = f"{slot.name}{{{labels}}} " if labels else slot.name + " "
+            lines = slot.lines
+            if prefix in lines:
+                slot.family.duplicates += 1
+                continue
+            lines[prefix] = value
             if slot.place >= 0:
-                slot.keys.append(found[1])
+                slot.keys.append(slot.key(texts, labels))
 
     def columns(
         self, data: bytes, node_labels: Labels, now_ms: int, identity: Labels = ()
@@ -305,114 +268,100 @@ class MetricsDecoder:
     # ---- tables ---------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        if len(self._entries) > _MOST_ENTRIES or self._entry_bytes > _MOST_ENTRY_BYTES:
-            self._entries.clear()
-            self._numbers.clear()
-            self._shapes.clear()
-            self._entry_bytes = 0
-        if sum(shape.count for shape in self._shapes.values()) > _MOST_TEMPLATES:
-            self._shapes.clear()
+        if len(self._pairs) > _MOST_ENTRIES or self._pair_bytes > _MOST_ENTRY_BYTES:
+            self._pairs.clear()
+            self._names.clear()  # it holds names of labels too
+            self._pair_bytes = 0
+        if len(self._names) > _MOST_NAMES:
+            self._names.clear()
 
-    def _number(self) -> int:
-        return self._random.getrandbits(56)
+    def _read(self, raw: Sequence[bytes], agent: _Agent, slot: _Slot) -> _Texts:
+        """Return the texts of labels of which some are not in the table, or come twice."""
+        pairs = [self._pairs.get(entry) or self._learnt(entry, agent) for entry in raw]
+        known = [pair for pair in pairs if pair is not None]
+        own = dict(known)
+        if len(own) == len(raw):
+            return own | agent.base
+        return _in_full(raw, agent, slot)
 
-    def _stamped_number(self, name: str) -> int:
-        number = self._stamped_numbers.get(name)
-        if number is None:
-            if len(self._stamped_numbers) >= _MOST_ENTRIES:
-                self._stamped_numbers.clear()
-                self._shapes.clear()
-            number = self._stamped_numbers[name] = self._number()
-        return number
+    def _learnt(self, entry: bytes, agent: _Agent) -> tuple[str, str] | None:
+        """Return what an entry is rendered as, None where that needs the whole sample.
 
-    def _entry(self, raw: bytes) -> _Entry:
-        """Return what a raw entry says; very long ones, and more than fit, are not kept."""
-        entry = self._entries.get(raw)
-        if entry is not None:
-            return entry
-        name, value = label_pair(raw)
-        legal, value = label_name(name), value.replace("\0", "\ufffd")
-        bound = _bound(value) if legal in _BOUND_NAMES else None
-        entry = _Entry(legal, value, render_labels(((legal, value),))[1:-1], bound)
-        number = self._number_of(raw, entry)
-        if number is not None and len(self._entries) < 2 * _MOST_ENTRIES:
-            self._entries[raw] = entry
-            self._numbers[raw] = number
-            self._entry_bytes += len(raw)
-        return entry
-
-    def _number_of(self, raw: bytes, entry: _Entry) -> int | None:
-        """Return the number of an entry, None for what only a peer of another make writes.
-
-        Equal pairs must have one number, so other bytes for the same pair have none.
+        Very long ones, and more than fit, are not kept.
         """
-        if not entry.value:
-            return 0  # for Prometheus an empty label is no label
-        usual = len(raw) <= _LONGEST_ENTRY and raw == label_entry(entry.name, entry.value)
-        return self._number() if usual else None
-
-    def _agent_of(self, first: _Metric, node_labels: Labels, identity: Labels) -> _Agent:
-        known = {raw: self._entry(raw) for raw in first.labels}
-        stamped = {
-            raw: entry
-            for raw, entry in known.items()
-            if entry.is_stamped and entry.value and raw in self._numbers
-        }
-        pairs = tuple({entry.name: entry.value for entry in stamped.values()}.items())
-        labels = with_identity(with_node_labels(pairs, node_labels), identity)
-        texts = sorted(render_labels((pair,))[1:-1] for pair in labels)
-        halves = [_halves(text) for text in texts]
-        heads = tuple(head for head, _ in halves)
-        shape = self._shapes.setdefault(heads, _Shape())
-        fill = tuple(value for _, value in halves)
-        owned = OWNED_BY_PROXY if identity else frozenset()
-        fixed = frozenset(name for name, _ in labels) | owned
-        return _Agent(stamped, fixed, heads, fill, shape, node_labels, identity)
-
-    def _learn(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template | None:
-        """Make the template of a set of labels that has not been met yet."""
-        entries = [self._entry(one) for one in raw]
-        if agent.shape.count > _MOST_TEMPLATES or not self._numbers.keys() >= set(raw):
+        name, value = _legal_pair(entry)
+        if not value:
+            pair = "", ""  # for Prometheus an empty label is no label
+        elif name.startswith("__"):
             return None
-        own = [self._entries[one] for one in raw if one not in agent.stamped]
-        names = {entry.name for entry in entries}
-        is_regular = (
-            len(names) == len(entries)
-            and agent.stamped.keys() <= set(raw)
-            and not any(one.name in agent.fixed or one.name.startswith("__") for one in own)
-        )
-        template = self._template(slot, own, agent) if is_regular else None
-        number = sum([self._numbers[one] for one in raw])
-        slot.templates[number] = template
-        slot.sums.append(number)
-        agent.shape.count += 1
-        return template
+        elif name in agent.told and value in {agent.told[name], *SAYS_NOTHING}:
+            pair = name, _text(name, agent.told[name])
+        elif name in agent.told or (agent.identity and name in OWNED_BY_PROXY):
+            return None
+        else:
+            pair = name, _text(name, value)
+            if agent.base.get(name, pair[1]) != pair[1]:
+                return None
+        if len(entry) <= _LONGEST_ENTRY and len(self._pairs) < 2 * _MOST_ENTRIES:
+            self._pairs[entry] = pair
+            if name in OWNED_BY_PROXY or name.startswith(_STAMPED_PREFIX):
+                agent.entries.append(entry)
+            else:
+                self._pair_bytes += len(entry)
+        return pair
 
-    def _template(self, slot: _Slot, own: Sequence[_Entry], agent: _Agent) -> _Template:
-        pairs = [f'{head}"%s"' for head in agent.heads]
-        pairs += [entry.text.replace("%", "%%") for entry in own if entry.value]
-        return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
+    def _slot_of(
+        self, name: str, metric: _Metric, families: dict[tuple[str, bool], _Lines]
+    ) -> _Slot:
+        """Open the slot of a sample name; the first sample fixes type and help of its family."""
+        known = self._names.get((name, metric.type))
+        if known is None:
+            known = self._names[name, metric.type] = _name_of(name, metric.type)
+        family = families.get(known.family)
+        if family is None:
+            family = _Lines(known.family[0], known.kind, metric.description[:_LONGEST_HELP])
+            families[known.family] = family
+        elif not family.help:
+            family.help = metric.description[:_LONGEST_HELP]
+        is_ordered = known.is_bucket or family.kind in _COMPONENTS
+        place = known.place if is_ordered else -1
+        return _Slot(name, place, known.ordered, family, family.lines, family.keys)
 
-    def _in_full(self, slot: _Slot, raw: Sequence[bytes], agent: _Agent) -> _Template:
-        """Render labels that fit no template."""
-        slot.family.is_irregular = True
-        entries: dict[str, _Entry] = {}
-        for entry in map(self._entry, raw):
-            if entry.value:
-                entries.setdefault(entry.name, entry)
-        if any(name.startswith("__") for name in entries):
-            slot.family.refused = Unsound.RESERVED_LABEL
-        labels = agent.labels_of(tuple((name, one.value) for name, one in entries.items()))
-        own = [entry for entry in entries.values() if not entry.is_stamped]
-        pairs = [render_labels((pair,))[1:-1] for pair in labels]
-        return sample_prefix(slot.name, ()) + _braced(pairs), self._order_key(slot, own)
 
-    @staticmethod
-    def _order_key(slot: _Slot, own: Sequence[_Entry]) -> _OrderKey:
-        """Order by instance, then buckets by bound, then sum and count."""
-        bound = next((entry.bound for entry in own if entry.bound is not None), 0.0)
-        instance = ",".join(sorted(entry.text for entry in own if entry.bound is None))
-        return shared(instance), slot.place, bound
+def _agent_of(node_labels: Labels, identity: Labels) -> _Agent:
+    told = dict(identity)
+    labels = with_identity(with_node_labels((), node_labels), identity)
+    base = {name: _text(name, value) for name, value in labels}
+    return _Agent(node_labels, identity, told, base)
+
+
+def _legal_pair(entry: bytes) -> tuple[str, str]:
+    """Return name and value of an entry as they may stand on a page; raises WireError."""
+    name, value = label_pair(entry)
+    return label_name(name), value.replace("\0", "\ufffd")
+
+
+def _text(name: str, value: str) -> str:
+    return render_labels(((name, value),))[1:-1]
+
+
+def _in_full(raw: Sequence[bytes], agent: _Agent, slot: _Slot) -> _Texts:
+    """Return the texts of labels that contradict each other or the agent: the first counts."""
+    own: dict[str, str] = {}
+    for name, value in map(_legal_pair, raw):
+        if value:
+            own.setdefault(name, value)
+    if any(name.startswith("__") for name in own):
+        slot.family.refused = Unsound.RESERVED_LABEL
+    return {name: _text(name, value) for name, value in agent.labels_of(tuple(own.items()))}
+
+
+def _in_order(slot: _Slot, texts: _Texts) -> str:
+    """Join texts in the order of a page, and remember the order of so many labels."""
+    names = sorted(texts, key=texts.__getitem__)
+    if 1 < len(names) <= _MOST_KEPT_LABELS and len(slot.ordered) < _MOST_WIDTHS:
+        slot.ordered[len(names)] = itemgetter(*names)
+    return ",".join([texts[name] for name in names])
 
 
 def _admitted(families: Iterable[_Lines]) -> Admitted:
@@ -425,38 +374,9 @@ def _admitted(families: Iterable[_Lines]) -> Admitted:
         if reason is not None:
             refused.append((family.name, reason))
             continue
-        if family.is_irregular:
-            duplicates += family.without_duplicates()
+        duplicates += family.duplicates
         blocks.append(family.block())
     return Admitted(tuple(blocks), tuple(refused), duplicates)
-
-
-def _braced(pairs: list[str]) -> str:
-    """Return labels and the blank before the value."""
-    return f"{{{','.join(sorted(pairs))}}} " if pairs else " "
-
-
-def _halves(text: str) -> tuple[str, str]:
-    """Split `name="value"` into `name=` and the value without its quotes."""
-    at = text.index("=")
-    return text[: at + 1], text[at + 2 : -1]
-
-
-def _slot_of(metric: _Metric, families: dict[tuple[str, bool], _Lines], shape: _Shape) -> _Slot:
-    """Open the slot of a sample name; the first sample fixes type and help of its family."""
-    name, kind = metric.name, metric.type
-    known = shape.names.get((name, kind))
-    if known is None:
-        known = shape.names[name, kind] = _name_of(name, kind)
-    family = families.get(known.family)
-    if family is None:
-        family = _Lines(known.family[0], known.kind, metric.description[:_LONGEST_HELP])
-        families[known.family] = family
-    elif not family.help:
-        family.help = metric.description[:_LONGEST_HELP]
-    ordered = known.is_bucket or family.kind in _COMPONENTS
-    place = known.place if ordered else -1
-    return _Slot(name, family.lines.append, family.keys, place, known.templates, family)
 
 
 def _name_of(name: str, number: int) -> _Name:
@@ -468,8 +388,9 @@ def _name_of(name: str, number: int) -> _Name:
 
 
 def _bound(text: str) -> float:
+    """Return the number in `le="…"`."""
     try:
-        value = float(text)
+        value = float(text.partition('"')[2][:-1])
     except ValueError:
         return 0.0
     return 0.0 if math.isnan(value) else value
