@@ -161,17 +161,20 @@ class Proxy:
             self.diagnostics, self.registry, self.rounds, clock_ms=_unix_ms
         )
         self.registry.subscribe(self._changed)
-        self._grpc = GrpcServer(
-            methods_of(self.link, self.fodc),
-            max_message_bytes=settings.max_message_bytes,
-            tls=None if self.certificate is None else self.certificate.context,
-            admits_plain=self.gate.rules.admits_legacy or self.gate.rules.admits_strangers,
-        )
+        self._grpc = self._grpc_server()
         told = settings.access
         self.door = access.assemble(told, fetching, self.token_reviews, self.access_reviews)
         self.audit = AuditLog(told.audit_log)
         self.http_certificate = access.certificate_of(told)
         self._web = self._web_server()
+
+    def _grpc_server(self) -> GrpcServer:
+        return GrpcServer(
+            methods_of(self.link, self.fodc),
+            max_message_bytes=self.settings.max_message_bytes,
+            tls=None if self.certificate is None else self.certificate.context,
+            admits_plain=self.gate.rules.admits_legacy or self.gate.rules.admits_strangers,
+        )
 
     def _web_server(self) -> WebServer:
         edge = Edge(

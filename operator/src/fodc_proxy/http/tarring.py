@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tar in pieces, of members whose sizes are known before; pure."""
 
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_BLOCK_BYTES: Final = tarfile.BLOCKSIZE
+_BLOCK_BYTES: Final = 512
 END: Final = bytes(2 * _BLOCK_BYTES)
 """What a tar ends with."""
 
@@ -22,6 +21,8 @@ class Entry:
 
 def head_of(entry: Entry) -> bytes:
     """Return what stands before the bytes of a file."""
+    import tarfile  # noqa: PLC0415 - memory that only those pay for who fetch an incident
+
     info = tarfile.TarInfo(entry.name)
     info.size, info.mtime, info.mode = entry.size_bytes, entry.at_s, 0o640
     return info.tobuf(tarfile.PAX_FORMAT)
