@@ -15,7 +15,7 @@ def incident(stage, loop):
 
     async def told():
         incidents = stage.proxy.incidents
-        await incidents.take(occurrence("memory-pressure", 1, at_ms=0, captures="odd=own-1"))
+        await incidents.take(occurrence("memory-pressure", 1, at_ms=0, captures="crash=own-1"))
         await incidents.take(occurrence("oom-kill", 2, at_ms=0, rss_bytes="512"))
         await incidents.pod_ended(pod_told("OOMKilled", at_ms=None, log="fatal: out of memory\n"))
         await incidents.settled()
@@ -69,7 +69,7 @@ def test_show_has_everything_and_names_what_is_missing(fodc, incident):
         "container-ended",
     ]
     assert any("(rss_bytes=512)" in line for line in lines)
-    assert any("odd" in line and "Missing" in line and "knows no kind" in line for line in lines)
+    assert any("Missing" in line and "crash is no kind of capture" in line for line in lines)
     assert any(" log " in line and "Stored" in line for line in lines)
 
 

@@ -165,7 +165,7 @@ def test_captures_that_an_agent_took_by_itself_are_fetched_under_its_own_ids(tmp
         agent.plans = {"heap": Gives(content), "goroutine": Fails("NotFound", "it is lost")}
         async with agent:
             await proxy.incidents.take(
-                occurrence("memory-pressure", captures="heap=own-0a,goroutine=own-0b,odd=own-0c")
+                occurrence("memory-pressure", captures="heap=own-0a,goroutine=own-0b,crash=own-0c")
             )
             (incident,) = proxy.incidents.book.all()
             await until(
@@ -186,8 +186,8 @@ def test_captures_that_an_agent_took_by_itself_are_fetched_under_its_own_ids(tmp
     states = {one["profile"]: (one["state"], one["message"]) for one in whole["artifacts"]}
     assert states["heap"] == ("Stored", "")
     assert states["goroutine"] == ("Missing", "it is lost")
-    assert states["odd"][0] == "Missing"
-    assert "knows no kind odd" in states["odd"][1]
+    assert states["crash"][0] == "Missing"
+    assert "crash is no kind of capture" in states["crash"][1]
     heap = next(one["artifact"] for one in whole["artifacts"] if one["profile"] == "heap")
     assert heap["command_id"] == "own-0a"
     (name,) = (name for name in members if name.endswith(".pb.gz"))

@@ -31,8 +31,10 @@ def obstacle(capture: OwnCapture) -> str:
     """Say why a capture cannot be fetched at all, empty when it can."""
     if not is_own_command(capture.command_id) or not is_request_id(capture.command_id):
         return f"{capture.command_id} is no id of a capture that an agent takes by itself"
-    if capture.profile not in set(Profile):
-        return f"this proxy knows no kind {capture.profile}; it is older than the agent"
+    try:
+        Profile(capture.profile)
+    except ValueError:
+        return f"{capture.profile} is no kind of capture that this proxy knows"
     return ""
 
 
