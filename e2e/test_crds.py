@@ -712,10 +712,10 @@ def test_the_tables_show_what_people_look_for(control_plane: ControlPlane, names
     node_head, node = rows(control_plane, namespace, "fodcn")
     request_head, request = rows(control_plane, namespace, "dreq")
 
-    assert " ".join(node_head) == "NAME ROLE TIER PHASE HEARTBEAT AGENT ACTIVE AGE"
-    assert (node[:4], node[5:7]) == (
+    assert " ".join(node_head) == "NAME ROLE TIER PHASE HEARTBEAT AGENT ACTIVE INCIDENT AGE"
+    assert (node[:4], node[5:8]) == (
         ["banyandb-data-hot-0", "Data", "hot", "Degraded"],
-        ["0.1.0", "1"],
+        ["0.1.0", "1", "OOMKilled"],
     )
     assert " ".join(request_head) == "NAME CAPTURES PROGRESS PHASE REASON BYTES STARTED AGE"
     assert " ".join(request[:6]) == "cpu-of-the-hot-tier CPUProfile 2/2 Cancelled Cancelled 48211"

@@ -78,7 +78,17 @@ def test_kubectl_shows_role_tier_phase_and_age_of_the_heartbeat(
         ).stdout
 
     head, first, second = (line.split() for line in table.splitlines())
-    assert head == ["NAME", "ROLE", "TIER", "PHASE", "HEARTBEAT", "AGENT", "ACTIVE", "AGE"]
+    assert head == [
+        "NAME",
+        "ROLE",
+        "TIER",
+        "PHASE",
+        "HEARTBEAT",
+        "AGENT",
+        "ACTIVE",
+        "INCIDENT",
+        "AGE",
+    ]
     assert (first[:4], second[:4]) == (
         ["pod-0", "Data", "hot", "Online"],
         ["pod-1", "Data", "hot", "Online"],

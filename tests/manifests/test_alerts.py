@@ -31,6 +31,11 @@ WELL = {
     'fodc_proxy_store_state{state="Full"}': "0+0x120",
     'fodc_proxy_artifacts{state="Damaged"}': "0+0x120",
     "fodc_proxy_unreadable_records": "0+0x120",
+    'fodc_proxy_incident_causes_total{cause="OOMKilled"}': "4+0x120",
+    # What was near its limit and stayed alive is no alert.
+    'fodc_proxy_incident_causes_total{cause="MemoryPressure"}': "0+1x120",
+    "fodc_proxy_incidents_unstored": "0+0x120",
+    "fodc_proxy_occurrences_gapped_total": "4+0x120",
     "fodc_proxy_http_insecure": "0+0x120",
     'fodc_proxy_certificate_expiry_seconds{listener="grpc"}': "867600+0x120",
     'fodc_proxy_agents_refused_total{reason="BadToken"}': "4+0x120",
@@ -56,6 +61,9 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FodcPodClaimedTwice": {"fodc_proxy_conflicts_total": "4+0x55 5+0x60"},
     "FodcArtifactStoreInTrouble": {'fodc_proxy_store_state{state="Full"}': "1+0x120"},
     "FodcArtifactsDamaged": {'fodc_proxy_artifacts{state="Damaged"}': "1+0x120"},
+    "FodcIncident": {'fodc_proxy_incident_causes_total{cause="OOMKilled"}': "4+0x55 5+0x60"},
+    "FodcOccurrencesLost": {"fodc_proxy_occurrences_gapped_total": "4+0x55 5+0x60"},
+    "FodcIncidentsNotStored": {"fodc_proxy_incidents_unstored": "1+0x120"},
     "FodcSchemaInconsistent": {'banyandb_fodc_schema_consistency_status{group="g"}': "2+0x120"},
     "FodcSchemaNotChecked": {"fodc_proxy_schema_check_age_seconds": "3601+60x120"},
     "FodcConfigurationDrift": {

@@ -39,6 +39,7 @@ PAGE: Final = 500
 ATTEMPT_S: Final = 5.0
 DEADLINE_S: Final = 15.0
 WATCH_SLACK_S: Final = 5.0
+LOG_S: Final = 15.0
 _NOTE_LENGTH: Final = 1024
 _SECRETS: Final = (kinds.SECRET, kinds.TOKEN_REVIEW)
 
@@ -171,6 +172,36 @@ class Cluster:
         call = _call("watch", kind, namespace, method="GET", query=query)
         async with self._calls.lines(call, lasts_s=lasts_s + WATCH_SLACK_S) as lines:
             yield _events(call.what, lines)
+
+    async def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        is_previous: bool,
+        lines: int,
+        most_bytes: int,
+    ) -> bytes:
+        """Return the last lines that a container wrote, of the one before when `is_previous`.
+
+        Raises NotFoundError and other ClusterErrors; what is more than `most_bytes` is not read.
+        """
+        query = {
+            "container": container,
+            "tailLines": str(lines),
+            "limitBytes": str(most_bytes),
+            **({"previous": "true"} if is_previous else {}),
+        }
+        path = kinds.POD.path(namespace, pod, "log")
+        call = Call("get_log", kinds.POD.plural, "GET", path, query)
+        read: list[bytes] = []
+        async with self._calls.lines(call, lasts_s=LOG_S) as stream:
+            async for block in stream.iter_chunked(65_536):
+                read.append(block)
+                if sum(map(len, read)) >= most_bytes:
+                    break
+        return b"".join(read)[:most_bytes]
 
     async def server_version(self) -> tuple[int, int]:
         """Return major and minor version of the API server."""

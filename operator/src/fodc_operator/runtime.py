@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from kubernetes.aio.client import ApiClient
 from fodc_api.proxy import Check
 from fodc_kube.access import access_of
 from fodc_kube.client import Cluster
-from fodc_kube.events import Events
+from fodc_kube.events import Events, reference
 from fodc_kube.keeping import keep
 from fodc_kube.leader_label import LeaderLabel
 from fodc_kube.lease import Leadership
@@ -32,15 +32,19 @@ from fodc_operator.diagnostics.pace import Pace
 from fodc_operator.handlers import nodes, policies, requests
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import HandlersThread
+from fodc_operator.incidents import showing
+from fodc_operator.incidents.watcher import PodWatcher
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
 from fodc_operator.policies.certificate_keeper import Fault
 from fodc_operator.policies.service import Policies
+from fodc_operator.resources.kinds import FODC_NODE
 from fodc_operator.settings import PROGRAM, Settings
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.access.agents.rules import PodIdentity
 from fodc_proxy.captures.model import Request
+from fodc_proxy.evidence.incidents.model import Incident
 from fodc_proxy.runtime import Host, Proxy
 
 STOP_S: Final = 6.0
@@ -76,6 +80,7 @@ class Operator:
             ),
             running=self._captures.running,
             differing=self.proxy.configurations.in_sync,
+            incident=self._last_incident,
         )
         engine = self.proxy.diagnostics.engine
         self.requests = Controller(
@@ -88,6 +93,14 @@ class Operator:
             pace=Pace(grace_ms=settings.patience.grace_ms),
         )
         engine.subscribe(self._request_changed)
+        self.pods = PodWatcher(
+            self.cluster,
+            self.proxy.registry,
+            self.proxy.incidents,
+            home_namespace=settings.own_namespace,
+            namespaces=settings.namespaces,
+        )
+        self.proxy.incidents.subscribe(self._incident_changed)
         self.policies = Policies(
             self.cluster,
             self.events,
@@ -166,6 +179,22 @@ class Operator:
     def _request_changed(self, request: Request) -> None:
         self.mirror.pods_changed(self._captures.note(request))
 
+    def _last_incident(self, key: tuple[str, str]) -> Mapping[str, Any] | None:
+        """Return what the FodcNode of this key shows of its last incident."""
+        found = [*self.proxy.incidents.book.of_node(f"{key[0]}/{key[1]}")]
+        if key[0] == self._settings.own_namespace:
+            found += self.proxy.incidents.book.of_node(key[1])
+        last = showing.last_of(found)
+        return None if last is None else showing.shown(last)
+
+    # The proxy's port has these two, by their places.
+    def _incident_changed(self, incident: Incident, is_news: bool) -> None:  # noqa: FBT001 - as told
+        node = incident.node
+        key = (node.namespace or self._settings.own_namespace, node.pod_name)
+        self.mirror.incident_changed(key)
+        if is_news and self.leadership.leads:
+            self.events.tell(reference(FODC_NODE, *key), showing.event_of(incident))
+
     # ---- life ---------------------------------------------------------------------------------
 
     async def listen(self) -> None:
@@ -206,6 +235,7 @@ class Operator:
             self._captures.note(request)
         self._begin(self._label.set_until_done(), "leader-label")
         self._keep("mirror", self.mirror.run)
+        self._keep("incidents", self.pods.run)
         self._keep("diagnostic-requests", self.requests.run)
         self._keep("handlers", self._handlers.run)
         self._keep("policies", self.policies.run)

@@ -76,7 +76,7 @@ class ContainerEnd(Answer, frozen=True, kw_only=True):
     exit_code: int
     signal: int
     message: str
-    restarts: Count
+    restarts: Annotated[Count, Meta(description="How often it has ended so far.")]
     started_at: Time | None
     finished_at: Time | None
 

@@ -33,6 +33,7 @@ class Bench:
     mirror: Mirror
     running: dict[str, list[Running]]
     clock: list[int]
+    incidents: dict[tuple[str, str], dict[str, Any]]
 
     def nodes(self) -> dict[str, Object]:
         return {one["metadata"]["name"]: one for one in self.api.store(NODES).listed(NS)}
@@ -83,6 +84,7 @@ async def bench(
                 )
         registry = Registry(Limits(), clock_ms=lambda: clock[0], steady_ms=lambda: clock[0])
         running: dict[str, list[Running]] = {}
+        incidents: dict[tuple[str, str], dict[str, Any]] = {}
         mirror = Mirror(
             server,
             registry,
@@ -93,13 +95,14 @@ async def bench(
                 Patience(retention_ms=3_600_000),
             ),
             running=lambda name: running.get(name, ()),
+            incident=incidents.get,
             clock_ms=lambda: clock[0],
             chance=lambda: 0.0,
         )
         task = asyncio.create_task(mirror.run())
         await asyncio.sleep(0)
         try:
-            yield Bench(api, registry, mirror, running, clock)
+            yield Bench(api, registry, mirror, running, clock, incidents)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -454,5 +457,28 @@ def test_a_status_that_another_wrote_meanwhile_is_read_before_it_is_written_over
 
             assert one.api.count("PATCH", "/status") == patches + 2
             assert one.nodes()["data-0"]["metadata"]["labels"]["x"] == "y"
+
+    asyncio.run(run())
+
+
+def test_a_node_shows_its_last_incident_whether_or_not_its_agent_lives() -> None:
+    async def run() -> None:
+        first, second = ({"id": f"inc-{n}", "cause": "OOMKilled"} for n in (1, 2))
+        async with bench() as one:
+            registered = one.registry.register(registration("data-0"))
+            await one.until_phases(data_0="Online")
+            one.incidents[NS, "data-0"] = first
+            one.mirror.incident_changed((NS, "data-0"))
+            await one.until(lambda: one.nodes()["data-0"]["status"].get("lastIncident") == first)
+            one.registry.unregister(registered.member.agent_id)
+            await one.until(lambda: one.phases() != {"data-0": "Online"})
+            one.incidents[NS, "data-0"] = second
+            one.mirror.incident_changed((NS, "data-0"))
+            one.mirror.incident_changed((NS, "nobody"))
+            await one.until(lambda: one.nodes()["data-0"]["status"].get("lastIncident") == second)
+            del one.incidents[NS, "data-0"]  # its retention has ended
+            one.registry.register(registration("data-0"))
+            await one.until_phases(data_0="Online")
+            assert one.nodes()["data-0"]["status"]["lastIncident"] == second
 
     asyncio.run(run())

@@ -348,8 +348,9 @@ def test_the_page_counts_what_agents_have_told(tmp_path) -> None:
 
     told = [page[f"fodc_proxy_occurrences_{n}_total"] for n in ("produced", "delivered", "gapped")]
     assert told == ["4.0", "2.0", "2.0"]
-    assert page['fodc_proxy_incidents_opened_total{cause="ProcessGone"}'] == "1.0"
-    assert page['fodc_proxy_incidents_opened_total{cause="Crashed"}'] == "0.0"
+    assert page['fodc_proxy_incident_causes_total{cause="ProcessGone"}'] == "1.0"
+    assert page['fodc_proxy_incident_causes_total{cause="OOMKilled"}'] == "1.0"
+    assert page['fodc_proxy_incident_causes_total{cause="Crashed"}'] == "0.0"
     assert page['fodc_proxy_incidents{phase="Open"}'] == "1.0"
 
 
@@ -357,15 +358,17 @@ def test_subscribers_hear_of_it_once_it_is_stored(tmp_path) -> None:
     async def play(proxy):
         heard = []
         incidents: Incidents = proxy.incidents
-        incidents.subscribe(lambda one, is_new: heard.append((one.cause, is_new)))
+        incidents.subscribe(lambda one, is_news: heard.append((one.cause, is_news)))
         incidents.subscribe(lambda *_: 1 / 0)
         await incidents.take(occurrence("node-gone", 1))
         await incidents.take(occurrence("oom-kill", 2))
         await incidents.take(occurrence("oom-kill", 2))
+        await incidents.take(occurrence("node-restarted", 3))
         return heard
 
     assert scene(tmp_path, play) == [
         (IncidentCause.PROCESS_GONE, True),
+        (IncidentCause.OOM_KILLED, True),
         (IncidentCause.OOM_KILLED, False),
     ]
 

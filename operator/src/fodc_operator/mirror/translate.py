@@ -45,6 +45,7 @@ FIELDS: Final = (
     "artifacts",
     "activeCaptures",
     "activeRequests",
+    "lastIncident",
     "conditions",
 )
 """Every field of the status; one that a node has no longer is removed by a null in the patch."""
@@ -154,6 +155,7 @@ def status_of(
     generation: int,
     now_ms: int,
     differing: Sequence[str] | None = None,
+    incident: Mapping[str, Any] | None = None,
 ) -> Status:
     """Return the whole status of a node whose agent is registered.
 
@@ -183,6 +185,7 @@ def status_of(
         "configHash": cut(member.state.configuration_hash, 128),
         "artifacts": _artifacts(member),
         **_captures(running),
+        "lastIncident": incident or before.get("lastIncident"),
         "conditions": _conditions(
             _said(member, phase, before, differing), before, generation, now_ms
         ),
@@ -191,7 +194,12 @@ def status_of(
 
 
 def left_status(
-    phase: NodePhase, before: Mapping[str, Any], *, generation: int, now_ms: int
+    phase: NodePhase,
+    before: Mapping[str, Any],
+    *,
+    generation: int,
+    now_ms: int,
+    incident: Mapping[str, Any] | None = None,
 ) -> Status:
     """Return the status of a node of which only the status before is known: the rest stays."""
     told = _conditions(_silent(phase, before), before, generation, now_ms)
@@ -201,6 +209,7 @@ def left_status(
         "observedGeneration": generation,
         **_phase_fields(phase, before, now_ms),
         "activeCaptures": 0,
+        **({"lastIncident": dict(incident)} if incident else {}),
         "conditions": told,
     }
 

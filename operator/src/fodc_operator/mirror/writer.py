@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -89,6 +89,7 @@ class Mirror:
         *,
         running: Callable[[str], Sequence[Running]] = lambda _pod: (),
         differing: Callable[[str], Sequence[str] | None] = lambda _pod: None,
+        incident: Callable[[Key], Mapping[str, Any] | None] = lambda _key: None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -99,6 +100,7 @@ class Mirror:
         self._settings = settings
         self._running = running
         self._differing = differing
+        self._incident = incident
         self._clock_ms = clock_ms
         self._clock_s = clock_s
         self._budget = Budget(settings.writes, chance)
@@ -131,6 +133,11 @@ class Mirror:
             member = self._registry.find(address)
             if member is not None and (key := self._key(member)) is not None:
                 self._news(key)
+
+    def incident_changed(self, key: Key) -> None:
+        """Something happened to a node, whether or not its agent is still there."""
+        if key in self._nodes:
+            self._news(key)
 
     async def seen(self, body: Object) -> None:
         """Somebody wrote an object, perhaps we; an older state of it changes nothing."""
@@ -405,6 +412,7 @@ class Mirror:
             generation=seen.generation,
             now_ms=self._clock_ms(),
             differing=self._differing(member.address),
+            incident=self._incident(key),
         )
         return await self._bring_status(key, node, status, calls)
 
@@ -422,10 +430,15 @@ class Mirror:
             _log.info("FodcNode %s/%s removed after the retention", *key)
             self._drop(key)
             return Outcome.WRITTEN
-        if phase is seen.phase:
+        incident = self._incident(key)
+        if phase is seen.phase and incident in (None, seen.status.get("lastIncident")):
             return Outcome.UNCHANGED
         status = translate.left_status(
-            phase, seen.status, generation=seen.generation, now_ms=self._clock_ms()
+            phase,
+            seen.status,
+            generation=seen.generation,
+            now_ms=self._clock_ms(),
+            incident=incident,
         )
         return await self._bring_status(key, node, status, calls)
 

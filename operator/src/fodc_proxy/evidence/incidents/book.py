@@ -33,11 +33,15 @@ _MOST_SOURCES: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of a fact: its incident as it is now, and whether that is new or changed."""
+    """What came of a fact: its incident as it is now, and whether that is new or changed.
+
+    `is_news` when people want to hear of it: a new one, or one with a stronger cause.
+    """
 
     incident: Incident
     is_new: bool = False
     is_changed: bool = True
+    is_news: bool = False
 
 
 @dataclass(slots=True)
@@ -54,7 +58,8 @@ class Book:
     """Incidents by id, in the order of their opening."""
 
     tally: Tally = field(default_factory=Tally)
-    opened: Counter[IncidentCause] = field(default_factory=Counter)
+    causes: Counter[IncidentCause] = field(default_factory=Counter)
+    """How many incidents came to each cause in this life: one that gets a stronger one, to both."""
     _incidents: dict[str, Incident] = field(default_factory=dict)
     _of_node: dict[str, list[str]] = field(default_factory=dict)
     # By address and source: how far it has told, and in which incident that stands.
@@ -73,6 +78,10 @@ class Book:
     def of_node(self, address: str) -> tuple[Incident, ...]:
         """Return the incidents of a node, the first opened first."""
         return tuple(self._incidents[one] for one in self._of_node.get(address, ()))
+
+    def known(self, address: str, source: str) -> tuple[int, str] | None:
+        """Return how far a source has told, and the id of the incident in which that stands."""
+        return self._known.get((address, source))
 
     # ---- facts ------------------------------------------------------------------------------
 
@@ -97,10 +106,12 @@ class Book:
         self._count(fact)
         home = self._home_of(fact)
         if home is None:
-            taken = Taken(joining.opened(fact, self._new_id(fact), now_ms), is_new=True)
-            self.opened[taken.incident.cause] += 1
+            opened = joining.opened(fact, self._new_id(fact), now_ms)
+            taken = Taken(opened, is_new=True, is_news=True)
         else:
-            taken = Taken(joining.joined(home, fact, now_ms))
+            joined = joining.joined(home, fact, now_ms)
+            taken = Taken(joined, is_news=joined.cause is not home.cause)
+        self.causes[taken.incident.cause] += taken.is_news
         self._put(taken.incident)
         self._know(_key(fact), fact.mark.number, taken.incident.id)
         return taken

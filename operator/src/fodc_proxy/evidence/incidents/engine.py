@@ -96,12 +96,23 @@ class Incidents:
         """Count of incidents that are not stored as they are."""
         return sum(map(self._writing.is_behind, self._book.all()))
 
+    def knows(self, address: str, source: str, number: int) -> bool:
+        """Whether what this source numbers so stands in an incident already, and is stored."""
+        found = self._book.known(address, source)
+        if found is None or found[0] < number:
+            return False
+        incident = self._book.find(found[1])
+        return incident is None or not self._writing.is_behind(incident)
+
     def artifact_ids(self) -> frozenset[str]:
         """Ids of all artifacts that incidents hold: they live as long as these."""
         return frozenset[str]().union(*(one.artifact_ids for one in self._book.all()))
 
     def subscribe(self, callback: Callable[[Incident, bool], None]) -> Callable[[], None]:
-        """Call back with each incident that changed, and whether it is new, once it is stored."""
+        """Call back with each incident that changed, once it is stored.
+
+        And with whether that is news for people: a new one, or one with a stronger cause.
+        """
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
@@ -159,7 +170,7 @@ class Incidents:
             self._look_around(taken.incident)
         await self._writing.written(taken.incident.id)
         if taken.is_changed:
-            self._tell(taken.incident.id, is_new=taken.is_new)
+            self._tell(taken.incident.id, is_news=taken.is_news)
             self._adopt_soon(taken.incident.id)
 
     def _look_around(self, incident: Incident) -> None:
@@ -182,16 +193,16 @@ class Incidents:
         others = (m.address for m in members if m.identity.kubernetes_node == machine)
         return tuple(one for one in others if one != incident.address)
 
-    def _tell(self, incident_id: str, *, is_new: bool = False) -> None:
+    def _tell(self, incident_id: str, *, is_news: bool = False) -> None:
         incident = self._book.find(incident_id)
         if incident is None:
             return
-        if is_new:
+        if is_news:
             what = (incident.id, incident.address, incident.cause, incident.message)
-            _log.warning("incident %s opened: node=%s cause=%s: %s", *what)
+            _log.warning("incident %s: node=%s cause=%s: %s", *what)
         for callback in tuple(self._subscribers):
             try:
-                callback(incident, is_new)
+                callback(incident, is_news)
             except Exception:  # noqa: BLE001 - one subscriber must not cost the others
                 _log.exception("a subscriber failed on incident %s", incident_id)
 

@@ -177,12 +177,17 @@ class PodTold:
     """Why there is none."""
 
 
+def pod_source(pod_uid: str, container: str) -> str:
+    """Return what the ends of a container are counted by."""
+    return f"pod:{pod_uid}/{container}"
+
+
 def of_pod(told: PodTold, log: Held | None, now_ms: int) -> Fact:
     """Return what the kubelet has told; `log` is where the end of its words is stored."""
     end = told.end
     return Fact(
         told.node,
-        Mark(f"pod:{told.pod_uid}/{end.container}", max(1, end.restarts)),
+        Mark(pod_source(told.pod_uid, end.container), max(1, end.restarts)),
         now_ms if end.finished_at_ms is None else end.finished_at_ms,
         CONTAINER_ENDED,
         KUBELET,

@@ -13,10 +13,11 @@ def figures_of(book: Book, unstored: int) -> Iterable[Figure]:
     """Yield the families; every cause is there from the start, so that its first one counts."""
     phases = Counter(one.phase for one in book.all())
     shown = [((str(phase),), float(phases[phase])) for phase in IncidentPhase]
-    opened = [((str(cause),), float(book.opened[cause])) for cause in IncidentCause]
+    causes = [((str(cause),), float(book.causes[cause])) for cause in IncidentCause]
     told = book.tally
     yield gauge("incidents", "Incidents that are kept.", shown, "phase")
-    yield counter("incidents_opened", "Incidents that were opened.", opened, "cause")
+    words = "Incidents that came to a cause; one that gets a stronger cause counts for both."
+    yield counter("incident_causes", words, causes, "cause")
     yield gauge("incidents_unstored", "Incidents that are not stored as they are.", unstored)
     text = "Occurrences that agents have numbered: delivered and gapped together."
     yield counter("occurrences_produced", text, told.produced)

@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ContainerEnd:
-    """How a container's process ended, as the kubelet tells it."""
+    """How a container's process ended, as the kubelet tells it; `restarts` counts its ends."""
 
     container: str
     reason: str
