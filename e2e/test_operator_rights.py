@@ -19,6 +19,7 @@ from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, resource
 from e2e.operators import metric, start_operator, start_webhook, wait_for, wait_leads
 from e2e.simulated import simulated_agents
+from e2e.test_operator_incidents import last_incident, make_pod, restarted
 
 HOME = "fodc-system"
 REVIEWS = "authorization.k8s.io"
@@ -130,6 +131,10 @@ def test_the_operator_does_all_of_its_work_with_the_rights_of_the_manifests(
                 "a phase", lambda: api.get(f"{requests}/r").body.get("status", {}).get("phase")
             )
             labels = api.get(f"{pods}/op-0").body["metadata"].get("labels", {})
+            path = make_pod(control_plane, namespace, "pod-0")
+            api.merge(f"{path}/status", {"status": restarted("OOMKilled", 137, 1)})
+            # Its log is asked for too, which there is no kubelet to answer.
+            wait_for("the incident", lambda: last_incident(control_plane, namespace, "pod-0"))
 
             assert labels == {"fodc.banyandb.dev/leader": "true"}
             assert metric(one, 'fodc_operator_api_calls_total{code="403"') == 0

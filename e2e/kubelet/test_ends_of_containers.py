@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the database ended under a real kubelet, as the incident of its node tells it.
+
+Issue 14: the pod is the one that goes, so what is known of the end is read after it has gone.
+"""
+
+import io
+import json
+import tarfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e import operators, programs
+from e2e.kubelet import databases, site
+from e2e.kubelet.databases import CONTAINER, METRICS_PORT
+from e2e.kubelet.node import Node
+from e2e.kubelet.site import Pod, Site, kill
+
+pytestmark = pytest.mark.timeout(180)
+VISIBLE_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def here(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A namespace with two databases that are ready, each with its agent."""
+    with site.running_operator(tmp_path_factory.mktemp("operator"), machine) as operator:
+        made = site.new_site(machine, operator, "restricted", flavor="Process")
+        made.apply(
+            databases.stateful_set("hungry", memory="48Mi"), databases.stateful_set("killed")
+        )
+        for name in ("hungry-0", "killed-0"):
+            made.wait_ready(name)
+            operators.wait_for(name, lambda name=name: made.phase(name) == "Online", 20)
+        yield made
+
+
+def eat(pod: Pod) -> None:
+    """Load the sample node with more than its memory holds; it may die before it answers."""
+    url = f"http://{pod.ip}:{METRICS_PORT}/sample/load?n=1000"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
+            pass
+    except OSError:
+        pass
+
+
+def last_incident(here: Site, name: str, cause: str) -> dict[str, Any]:
+    """What kubectl shows, once it is of this cause."""
+    found = here.read("fodcnodes", name).get("status", {}).get("lastIncident", {})
+    return dict(found) if found.get("cause") == cause else {}
+
+
+def ended_again(here: Site, name: str) -> Pod:
+    return here.wait_pod(
+        name, "runs again", lambda pod: pod.status(CONTAINER).get("restartCount", 0) >= 1
+    )
+
+
+def bundle(here: Site, incident_id: str) -> dict[str, bytes]:
+    """Members of the tar, by the last part of their names."""
+    with tarfile.open(fileobj=io.BytesIO(here.get(f"/incidents/{incident_id}/bundle"))) as tar:
+        files = [(info.name, tar.extractfile(info)) for info in tar]
+        return {name.rpartition("/")[2]: file.read() for name, file in files if file is not None}
+
+
+def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(here: Site) -> None:
+    before = here.pod("hungry-0")
+    eat(before)
+    ended_again(here, "hungry-0")
+    told_s = time.monotonic()
+    seen = operators.wait_for(
+        "the incident", lambda: last_incident(here, "hungry-0", "OOMKilled"), VISIBLE_S
+    )
+    took_s = time.monotonic() - told_s
+    log = operators.wait_for("the log", lambda: logs_of(here, seen["id"]), VISIBLE_S)
+    here.kubectl("delete", "statefulset", "hungry")
+    operators.wait_for("the pod has gone", lambda: not here.pod("hungry-0").body, 60)
+    record = json.loads(here.get(f"/incidents/{seen['id']}"))
+    members = bundle(here, seen["id"])
+
+    assert took_s < VISIBLE_S
+    assert (record["container_end"]["reason"], record["container_end"]["exit_code"]) == (
+        "OOMKilled",
+        137,
+    )
+    assert record["machine"] == before.body["spec"]["nodeName"]
+    assert f"{here.namespace}/killed-0" in record["neighbours"]
+    # The first words of the database: its log was short.
+    assert "listening" in log.lower() or log
+    assert [name for name in members if name.endswith(".log")] != []
+    assert json.loads(members["incident.json"])["incident"]["incident_id"] == seen["id"]
+    shown = programs.fodc(here.operator, "incidents", "show", seen["id"]).stdout
+    assert "exit code 137 (OOMKilled)" in shown
+
+
+def logs_of(here: Site, incident_id: str) -> str:
+    """The end of what the container wrote, empty while it is not there."""
+    record = json.loads(here.get(f"/incidents/{incident_id}"))
+    held = [one["artifact"] for one in record["artifacts"] if one["profile"] == "log"]
+    stored = [one for one in held if one is not None]
+    return here.get(stored[0]["download_path"]).decode() if stored else ""
+
+
+def test_a_signal_is_told_as_what_it_was_and_a_second_one_is_counted(here: Site) -> None:
+    for turn in (1, 2):
+        pod = here.wait_pod(
+            "killed-0",
+            f"runs for the {turn}. time",
+            lambda pod, turn=turn: (
+                pod.is_running(CONTAINER)
+                and pod.status(CONTAINER).get("restartCount", 0) == turn - 1
+            ),
+            60,
+        )
+        kill(pod.process(CONTAINER))
+    seen = operators.wait_for(
+        "both of them",
+        lambda: (
+            found if (found := last_incident(here, "killed-0", "Killed")).get("count") == 2 else {}
+        ),
+        60,
+    )
+    record = json.loads(here.get(f"/incidents/{seen['id']}"))
+
+    assert record["container_end"]["exit_code"] == 137
+    assert "signal 9" in record["incident"]["message"]
+    assert seen["phase"] == "Open"
