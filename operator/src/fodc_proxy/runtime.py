@@ -160,6 +160,7 @@ class Proxy:
         self.configurations = configurations.assemble(
             self.diagnostics, self.registry, self.rounds, clock_ms=_unix_ms
         )
+        self.incidents.changes_before = self.configurations.changes_before
         self.registry.subscribe(self._changed)
         self._grpc = self._grpc_server()
         told = settings.access

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 
 import aiohttp
 import pytest
@@ -278,6 +279,23 @@ def test_an_incident_knows_what_was_before_and_who_is_on_the_machine(tmp_path, n
 
     assert whole["neighbours"] == ["banyandb/data-1"]
     assert whole["machine"] == "machine-1"
+
+
+def test_an_incident_knows_which_settings_changed_in_the_hour_before(tmp_path, now_ms) -> None:
+    async def play(proxy):
+        agent = PlayedAgent(proxy, "data-0", "ROLE_DATA")
+        async with agent:
+            await fetch(proxy, "/cluster/config")
+            agent.settings = [("logging-level", "debug", "flag")]
+            await fetch(proxy, "/cluster/config")
+            now_ms.ms = time.time_ns() // 1_000_000 + 60_000  # the agent's clock is the real one
+            await proxy.incidents.take(occurrence("node-gone", at_ms=now_ms.ms))
+        (found,) = await listed(proxy)
+        return (await record(proxy, found["incident_id"]))["changes"]
+
+    assert [one["what"] for one in scene(tmp_path, play)][-1] == (
+        "setting logging-level: 'info' became 'debug'"
+    )
 
 
 def test_retention_ends_incidents_and_spares_their_artifacts_until_then(tmp_path, now_ms) -> None:

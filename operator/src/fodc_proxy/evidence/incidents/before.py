@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from fodc_proxy.evidence.configurations.history import Change as Setting
 from fodc_proxy.evidence.incidents.model import MOST_CHANGES
 from fodc_proxy.evidence.incidents.model import Change as NodeChange
 from fodc_proxy.fleet.membership import Change, Member, Transition
@@ -17,8 +18,24 @@ from fodc_proxy.fleet.membership import Change, Member, Transition
 SPAN_MS: Final = 3600 * 1000
 _MOST_NODES: Final = 5_000
 
-ChangesBefore: TypeAlias = Callable[[str, int, int], Iterable[NodeChange]]
-"""Who else knows of changes of a node (address, time, span in ms)."""
+_VALUE_CHARACTERS: Final = 80
+
+ChangesBefore: TypeAlias = Callable[[str, int, int], Iterable[Setting]]
+"""Who knows which settings of a node changed (address, time, span in ms)."""
+
+
+def of_settings(changed: Iterable[Setting]) -> tuple[NodeChange, ...]:
+    """Return the settings that changed in words; their secrets are masked where they were read."""
+    return tuple(
+        NodeChange(
+            one.at_ms, f"setting {one.name}: {_shown(one.before)} became {_shown(one.after)}"
+        )
+        for one in changed
+    )
+
+
+def _shown(value: str | None) -> str:
+    return "(not set)" if value is None else repr(value[:_VALUE_CHARACTERS])
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from fodc_proxy.evidence.findings import (
     profile_artifact_id,
 )
 from fodc_proxy.evidence.incidents import adopting, facts
-from fodc_proxy.evidence.incidents.before import SPAN_MS, ChangesBefore, History
+from fodc_proxy.evidence.incidents.before import SPAN_MS, ChangesBefore, History, of_settings
 from fodc_proxy.evidence.incidents.book import CAPTURED_MS, Book
 from fodc_proxy.evidence.incidents.facts import Fact, PodTold
 from fodc_proxy.evidence.incidents.model import Held, Incident, OwnCapture
@@ -59,7 +59,7 @@ class Incidents:
         clock_ms: Callable[[], int],
     ) -> None:
         self.changes_before: ChangesBefore = _nothing
-        """Who else knows what changed at a node."""
+        """Who knows which settings of a node changed."""
         self._registry = registry
         self._engine = engine
         self._store = store
@@ -177,8 +177,8 @@ class Incidents:
         """Note what was before, who else is there, and what was captured lately."""
         at_ms, address = incident.first_at_ms, incident.address
         own = self._history.before(address, at_ms, SPAN_MS)
-        more = tuple(self.changes_before(address, at_ms, SPAN_MS))
-        self._book.surrounded(incident.id, (*own, *more), self._neighbours_of(incident))
+        settings = of_settings(self.changes_before(address, at_ms, SPAN_MS))
+        self._book.surrounded(incident.id, (*own, *settings), self._neighbours_of(incident))
         for stored in self._store.select(node_id=address):
             told = stored.manifest
             if abs(told.started_at_ms - at_ms) <= CAPTURED_MS:
