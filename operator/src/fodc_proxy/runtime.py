@@ -28,6 +28,7 @@ from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.configurations import assembly as configurations
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents import assembly as incidents
+from fodc_proxy.evidence.incidents.engine import Incidents
 from fodc_proxy.evidence.incidents.figures import figures_of
 from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
@@ -152,11 +153,7 @@ class Proxy:
         )
         self.listeners.add(self.diagnostics.engine)
         self.findings = self._findings()
-        self.incidents = incidents.assemble(
-            self.diagnostics, self.registry, settings.incidents, clock_ms=_unix_ms
-        )
-        self.findings.on_kept(self.incidents.found)
-        self.views.on_judged(self.incidents.judged)
+        self.incidents = self._incidents()
         self.configurations = configurations.assemble(
             self.diagnostics, self.registry, self.rounds, clock_ms=_unix_ms
         )
@@ -223,6 +220,13 @@ class Proxy:
         findings = Findings(self.registry, agents, keeper)
         self.fodc.evidence.findings = self.link.evidence.findings = findings
         return findings
+
+    def _incidents(self) -> Incidents:
+        told = self.settings.incidents
+        made = incidents.assemble(self.diagnostics, self.registry, told, clock_ms=_unix_ms)
+        self.findings.on_kept(made.found)
+        self.views.on_judged(made.judged)
+        return made
 
     def _parts(self) -> Parts:
         return Parts(
