@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto test shipped images chart e2e kind bench cluster clean
+.PHONY: help dev demo check fix proto ktm test shipped images chart e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -38,6 +38,7 @@ check: $(BIN)/.ready ## format, lint, types, import contracts, generated files, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python agent/ktm/build.py --check
 	$(BIN)/python -m pytest -q tests/meta
 
 fix: $(BIN)/.ready ## let the tools repair what they can
@@ -47,6 +48,9 @@ fix: $(BIN)/.ready ## let the tools repair what they can
 proto: $(BIN)/.ready ## regenerate the stubs and write missing golden frames
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/golden.py
+
+ktm: $(BIN)/.ready ## build what kernel telemetry loads into the kernel (clang, llvm, bpftool, libbpf-dev)
+	$(BIN)/python agent/ktm/build.py
 
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \

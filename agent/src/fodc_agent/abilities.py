@@ -16,7 +16,10 @@ from fodc_protocol.link.frames import CapabilityState as Told
 _SYS_ADMIN: Final = 1 << 21
 _PERFMON: Final = 1 << 38
 _BPF: Final = 1 << 39
-_READABLE: Final = "readable"
+LOADING_CAPABILITIES: Final = _PERFMON | _BPF
+"""What only the loading of programs needs."""
+_OLDEST_KERNEL: Final = (5, 17)
+"""The first that relocates programs itself (CO-RE in the kernel)."""
 KERNEL: Final = SOURCE_KINDS[-1]
 
 
@@ -47,6 +50,10 @@ class Facts:
     perf_event_paranoid: int | None = None
     btf: bool = False
     tracefs: str = "absent"
+    release: tuple[int, int] | None = None
+    """Version of the kernel, None where it has another form."""
+    lockdown: str = ""
+    """What the kernel locks down: "integrity", "confidentiality" or nothing."""
     cgroup: str = ""
     pressure: bool = False
     shares_processes: bool = False
@@ -128,27 +135,33 @@ def _pressure(facts: Facts) -> Told:
 
 def kernel_ability(facts: Facts, flavor: str) -> Told:
     """Return what stands between this process and kernel telemetry; nothing is loaded to tell."""
-    lacks = _lacks(facts)
+    lacks = kernel_lacks(facts)
     if not lacks:
-        text = "the kernel would permit it; this agent does not read kernel telemetry yet"
-        return Told(KERNEL, CapabilityState.DISABLED, "NotActive", text)
+        text = "the kernel would permit it; --ktm-enabled or flavor EBPF turns it on"
+        return Told(KERNEL, CapabilityState.DISABLED, "NotEnabled", text)
     reason = "FlavorBasic" if flavor == "basic" else next(iter(lacks))
     advice = "" if flavor == "ebpf" else "; flavor EBPF gives capabilities and tracefs"
     return Told(KERNEL, CapabilityState.UNSUPPORTED, reason, "; ".join(lacks.values()) + advice)
 
 
-def _lacks(facts: Facts) -> Mapping[str, str]:
-    """Return what is missing, by reason, the most important first."""
+def kernel_lacks(facts: Facts) -> Mapping[str, str]:
+    """Return what is missing for any kernel telemetry, by reason, the most important first.
+
+    Where tracefs is missing some counters are, and not all: that is found out when they are loaded.
+    """
     lacks: dict[str, str] = {}
     missing = [
         name for name, has in (("BPF", facts.may_bpf), ("PERFMON", facts.may_perf)) if not has
     ]
     if missing:
         lacks["NoCapability"] = _without(missing, facts.standing)
+    if facts.release is not None and facts.release < _OLDEST_KERNEL:
+        told, oldest = (".".join(map(str, one)) for one in (facts.release, _OLDEST_KERNEL))
+        lacks["KernelTooOld"] = f"the kernel is {told}, and {oldest} is the oldest that can"
+    if facts.lockdown == "confidentiality":
+        lacks["Lockdown"] = "the kernel is locked down (confidentiality): no program may read it"
     if not facts.btf:
         lacks["NoBTF"] = "/sys/kernel/btf/vmlinux cannot be read"
-    if facts.tracefs != _READABLE:
-        lacks["NoTracefs"] = f"/sys/kernel/tracing is {facts.tracefs}"
     return lacks
 
 
@@ -177,6 +190,7 @@ def shown(facts: Facts, told: tuple[Told, ...]) -> str:
         "perf": _yes(is_so=facts.may_perf),
         "btf": _yes(is_so=facts.btf),
         "tracefs": facts.tracefs,
+        "lockdown": facts.lockdown or "none",
         "cgroup": facts.cgroup or "none",
         "psi": _yes(is_so=facts.pressure),
         "pid_namespace": "shared" if facts.shares_processes else "own",

@@ -83,16 +83,26 @@ def sources_of(
     configuration = ConfigurationSource(client, pprof_url(settings), process)
     return (
         *_pages(settings, client),
-        *(() if node is None else _machine(node, usual_s)),
+        *(() if node is None else _machine(node, usual_s, settings)),
         Collected(own, usual_s),
         Collected(configuration, _CONFIGURATION_EVERY_S),
     )
 
 
-def _machine(node: NodeProcess, usual_s: float) -> Iterable[Collected]:
+def _machine(node: NodeProcess, usual_s: float, settings: Settings) -> Iterable[Collected]:
     cgroup = NodeCgroup(node)
     for source in (ProcessSource(node), CgroupSource(cgroup), PressureSource(cgroup)):
         yield Collected(source, usual_s)
+    if settings.counts_in_kernel:
+        yield Collected(_kernel(cgroup, settings), settings.ktm_interval_s)
+
+
+def _kernel(cgroup: NodeCgroup, settings: Settings) -> Source:
+    """Return kernel telemetry, whose modules cost memory only where it was asked for."""
+    from fodc_agent.ktm.source import KernelSource  # noqa: PLC0415 - see above
+    from fodc_agent.ktm.telemetry import Telemetry  # noqa: PLC0415 - see above
+
+    return KernelSource(cgroup, Telemetry(settings.ktm_groups))
 
 
 def _pages(settings: Settings, client: HttpClient) -> Iterable[Collected]:

@@ -138,6 +138,18 @@ def one_of(*words: str) -> Check:
     return check
 
 
+def each_of(*words: str) -> Check:
+    """Return a check that every text of a list is one of these."""
+
+    def check(name: str, value: Value) -> str | None:
+        for told in value if isinstance(value, tuple) else ():
+            if told not in words:
+                return f"{name} takes {', '.join(words)}, got {told!r}"
+        return None
+
+    return check
+
+
 def pairs(name: str, value: Value) -> str | None:
     """Check that each of a list is name=value."""
     for told in value if isinstance(value, tuple) else ():

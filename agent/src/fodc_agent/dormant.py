@@ -21,8 +21,6 @@ DORMANT: Final = (
     Option("max-fodc-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("max-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("schema-registry-port", Kind.STRING, "", "schemas"),
-    Option("ktm-enabled", Kind.BOOL, "false", "kernel telemetry"),
-    Option("ktm-interval", Kind.STRING, "", "kernel telemetry"),
     Option("pressure-profiler-enabled", Kind.BOOL, "true", _PRESSURE),
     Option("pressure-profiler-trigger-percent", Kind.INT, "75", _PRESSURE),
     Option("pressure-profiler-cooldown", Kind.STRING, "", _PRESSURE),

@@ -5,6 +5,8 @@ The one idea: it only looks. Nothing is loaded, opened for events or written to 
 """
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +17,16 @@ from fodc_agent.sources.readings import Gap, read_small
 _PARANOID: Final = "sys/kernel/perf_event_paranoid"
 _ANY_EVENT: Final = "kernel/tracing/events/sched/sched_switch/id"
 _BTF: Final = "kernel/btf/vmlinux"
+_RELEASE: Final = "sys/kernel/osrelease"
+_LOCKDOWN: Final = "kernel/security/lockdown"
 
 
 def read_facts(node: NodeProcess, process: Process | Gap, *, system: Path = Path("/sys")) -> Facts:
     """Return what can be read; what cannot is the weaker answer. Blocks on small kernel files."""
     found = process if isinstance(process, Process) else None
     gap = ("", "") if isinstance(process, Process) else (str(process.reason), process.message)
-    return Facts(
-        standing=_standing(node.proc),
-        perf_event_paranoid=_number(node.proc / _PARANOID),
-        btf=os.access(system / _BTF, os.R_OK),
-        tracefs=_tracefs(system),
+    return replace(
+        kernel_facts(node.proc, system),
         cgroup=_cgroup(system / "fs" / "cgroup"),
         pressure=_text(node.proc / "pressure" / "memory") is not None,
         shares_processes=node.sees_others,
@@ -33,6 +34,30 @@ def read_facts(node: NodeProcess, process: Process | Gap, *, system: Path = Path
         node_gap=gap,
         node_root=_opens(node.directory(found) / "root") if found else None,
     )
+
+
+def kernel_facts(proc: Path, system: Path) -> Facts:
+    """Return what concerns kernel telemetry alone."""
+    return Facts(
+        standing=_standing(proc),
+        perf_event_paranoid=_number(proc / _PARANOID),
+        btf=os.access(system / _BTF, os.R_OK),
+        tracefs=_tracefs(system),
+        release=_release(_text(proc / _RELEASE) or ""),
+        lockdown=_lockdown(_text(system / _LOCKDOWN) or ""),
+    )
+
+
+def _release(text: str) -> tuple[int, int] | None:
+    """Return the first two numbers of "6.18.44-generic"."""
+    numbers = re.match(r"(\d+)\.(\d+)", text)
+    return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+
+def _lockdown(text: str) -> str:
+    """Return the chosen one of "none [integrity] confidentiality"."""
+    chosen = re.search(r"\[(\w+)\]", text)
+    return chosen[1] if chosen and chosen[1] != "none" else ""
 
 
 def _standing(proc: Path) -> Standing:

@@ -18,6 +18,7 @@ from fodc_agent.declaring import (
     a_role,
     choice,
     declared,
+    each_of,
     names,
     number,
     numbers,
@@ -34,6 +35,7 @@ from fodc_agent.declaring import (
 )
 from fodc_agent.dormant import DORMANT
 from fodc_agent.identity.roles import labels_of
+from fodc_agent.kernel_groups import KERNEL_DEFAULTS, KERNEL_GROUPS
 from fodc_agent.settings_file import file_values
 from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
@@ -146,7 +148,42 @@ class NodePorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(NodePorts):
+class InKernel(NodePorts):
+    """How much of the node is seen, and what is counted in the kernel."""
+
+    flavor: str = text(
+        "flavor",
+        "",
+        "How much of the node the pod lets the agent see; said in the log and to the proxy.",
+        metavar="basic|process|ebpf",
+        check=one_of("basic", "process", "ebpf"),
+    )
+    ktm_enabled: bool = switch(
+        "ktm-enabled",
+        "Count in the kernel what it does for the node (BPF); flavor ebpf implies it.",
+    )
+    ktm_interval_s: float = seconds(
+        "ktm-interval", "10s", "Pause between two readings of what the kernel counted."
+    )
+    ktm_groups: tuple[str, ...] = declared(
+        Option(
+            "ktm-groups",
+            Kind.LIST,
+            ",".join(KERNEL_DEFAULTS),
+            "What the kernel counts: " + ", ".join(KERNEL_GROUPS) + ".",
+            check=each_of(*KERNEL_GROUPS),
+        ),
+        Resolved.list_of,
+    )
+
+    @property
+    def counts_in_kernel(self) -> bool:
+        """Whether kernel telemetry was asked for."""
+        return (self.ktm_enabled or self.flavor == "ebpf") and bool(self.ktm_groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(InKernel):
     """Everything that the agent was told; times in seconds, sizes in bytes."""
 
     poll_interval_s: float = seconds(
@@ -233,13 +270,6 @@ class Settings(NodePorts):
             check=one_of(*Attachment),
         ),
         _attachment,
-    )
-    flavor: str = text(
-        "flavor",
-        "",
-        "How much of the node the pod lets the agent see; said in the log and to the proxy.",
-        metavar="basic|process|ebpf",
-        check=one_of("basic", "process", "ebpf"),
     )
     targets_file: Path | None = path(
         "targets-file",

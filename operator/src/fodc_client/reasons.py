@@ -21,9 +21,14 @@ _OF_AGENTS: Final = {
     "NoPSI": "Boot the machine with psi=1 to have it; all else works without.",
     "NoCapability": "Flavor EBPF gives BPF and PERFMON, in a namespace of the level privileged.",
     "NoBTF": "The kernel needs CONFIG_DEBUG_INFO_BTF; all else works without.",
-    "NoTracefs": "Flavor EBPF mounts /sys/kernel/tracing; without it use another injection.",
+    "NoTracefs": "Flavor EBPF mounts /sys/kernel/tracing; what needs none of it counts.",
     "Remote": "Create the pod anew so that it gets an agent of its own; missed.action: Evict does.",
-    "NotActive": "Nothing is wrong: this version does not read it yet.",
+    "NotEnabled": "Ask for flavor EBPF in the FodcInjection, or start the agent with "
+    "--ktm-enabled.",
+    "KernelTooOld": "Kernel telemetry needs a newer kernel; all else works without.",
+    "Lockdown": "A kernel that is locked down lets nobody read it; all else works without.",
+    "NoTracepoint": "This kernel has no such tracepoint; the other groups count.",
+    "Refused": "The kernel refused the program; the message says what it said. All else works.",
     "NotRead": "Wait for the next round; if it stays, read the agent's log.",
 }
 """What to do about reasons that only agents give, for a part that they cannot see."""

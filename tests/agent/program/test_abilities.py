@@ -77,7 +77,7 @@ def message(facts, kind="kernel", flavor=""):
                 "process": ("Supported", ""),
                 "cgroup": ("Unknown", "NotRead"),
                 "pressure": ("Supported", ""),
-                "kernel": ("Disabled", "NotActive"),
+                "kernel": ("Disabled", "NotEnabled"),
             },
         ),
     ],
@@ -90,7 +90,8 @@ def test_each_flavor_has_its_matrix(facts, flavor, matrix):
     ("changes", "reason"),
     [
         ({"btf": False}, "NoBTF"),
-        ({"tracefs": "denied"}, "NoTracefs"),
+        ({"release": (5, 15)}, "KernelTooOld"),
+        ({"lockdown": "confidentiality"}, "Lockdown"),
         ({"tracefs": "absent", "btf": False}, "NoBTF"),
         ({"standing": Standing(0, 0, 1 << 39)}, "NoCapability"),
         ({"standing": Standing(0, 0, 1 << 38)}, "NoCapability"),
@@ -100,14 +101,19 @@ def test_what_kernel_telemetry_lacks_is_its_reason(changes, reason):
     assert told(dataclasses.replace(EBPF, **changes), "ebpf")["kernel"] == ("Unsupported", reason)
 
 
+def test_a_kernel_without_tracefs_still_counts_what_needs_none_of_it():
+    bare = dataclasses.replace(EBPF, tracefs="denied", lockdown="integrity", release=(5, 17))
+    assert told(bare, "ebpf")["kernel"] == ("Disabled", "NotEnabled")
+
+
 def test_sys_admin_does_for_both_on_old_kernels():
     old = dataclasses.replace(EBPF, standing=Standing(0, 0, 1 << 21))
-    assert told(old, "ebpf")["kernel"] == ("Disabled", "NotActive")
+    assert told(old, "ebpf")["kernel"] == ("Disabled", "NotEnabled")
 
 
 def test_a_machine_that_lets_everybody_watch_needs_only_bpf():
     open_ = dataclasses.replace(EBPF, standing=Standing(0, 0, 1 << 39), perf_event_paranoid=-1)
-    assert told(open_, "ebpf")["kernel"] == ("Disabled", "NotActive")
+    assert told(open_, "ebpf")["kernel"] == ("Disabled", "NotEnabled")
 
 
 def test_capabilities_that_a_user_cannot_have_say_that_root_would_get_them():
@@ -132,9 +138,9 @@ def test_over_the_network_all_of_it_is_unsupported_for_one_reason():
 def test_the_line_for_the_log_has_facts_and_verdicts():
     assert shown(BASIC, abilities(BASIC, "basic")) == (
         "uid=1000 gid=1000 cap_eff=0 cap_bnd=0 no_new_privs=1 seccomp=2 perf_event_paranoid=2 "
-        "bpf=no perf=no btf=yes tracefs=absent cgroup=v2 psi=yes pid_namespace=own node_pid=0 "
-        "node_root=none process=Unsupported/FlavorBasic cgroup=Unsupported/FlavorBasic "
-        "pressure=Supported kernel=Unsupported/FlavorBasic"
+        "bpf=no perf=no btf=yes tracefs=absent lockdown=none cgroup=v2 psi=yes "
+        "pid_namespace=own node_pid=0 node_root=none process=Unsupported/FlavorBasic "
+        "cgroup=Unsupported/FlavorBasic pressure=Supported kernel=Unsupported/FlavorBasic"
     )
 
 

@@ -101,8 +101,9 @@ def test_every_flag_of_the_go_agent_is_accepted():
     settings = load(argv, {})
     assert settings.cluster_state_ports == (17912, 17914)
     assert settings.pprof_ports == (6061,)
-    assert "option=ktm-enabled needs='kernel telemetry'" in settings.dormant
-    assert len(settings.dormant) == 15
+    assert settings.counts_in_kernel
+    assert "option=panic-diagnostics-enabled needs='crash records'" in settings.dormant
+    assert len(settings.dormant) == 13
 
 
 @pytest.mark.parametrize("name", [option.name for option in DORMANT])

@@ -35,6 +35,13 @@ class GapReason(StrEnum):
     FLAVOR_BASIC = "FlavorBasic"
     RESTARTED = "Restarted"
     REMOTE = "Remote"
+    NO_CAPABILITY = "NoCapability"
+    NO_BTF = "NoBTF"
+    NO_TRACEFS = "NoTracefs"
+    NO_TRACEPOINT = "NoTracepoint"
+    KERNEL_TOO_OLD = "KernelTooOld"
+    LOCKDOWN = "Lockdown"
+    REFUSED = "Refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a group of programs and attaches it, all of it or nothing.
+
+The one idea: whatever is refused half-way is closed again, and the error says which step of which
+group the kernel refused, with its own words where it has some (W-28).
+"""
+
+import ctypes
+import os
+from dataclasses import field
+from pathlib import Path
+from typing import Final
+
+from fodc_agent.kernel_groups import Group
+from fodc_agent.ktm import bpf
+from fodc_agent.ktm.skeleton import (
+    Descriptors,
+    Skeleton,
+    context_of,
+    descriptors_of,
+    parse_skeleton,
+)
+from fodc_agent.sources.readings import read_small
+from fodc_protocol.lean import dataclass
+
+_LOG_BYTES: Final = 8 << 20
+_LOG_END: Final = 600
+TRACEFS: Final = Path("/sys/kernel/tracing")
+
+
+class LoadError(Exception):
+    """A group was refused; `code` is the kernel's number, `step` where."""
+
+    def __init__(self, group: str, step: str, error: OSError, log: str = "") -> None:
+        super().__init__(group, step, error, log)
+        self.group: Final = group
+        self.step: Final = step
+        self.code: Final = error.errno or 0
+        self.log: Final = log
+
+    def __str__(self) -> str:
+        told = f": {self.log}" if self.log else ""
+        return f"group {self.group}: {self.step}: {os.strerror(self.code)}{told}"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What of one group is in the kernel; it goes when these descriptors are closed."""
+
+    group: Group
+    maps: dict[str, int] = field(default_factory=dict)
+    programs: dict[str, int] = field(default_factory=dict)
+    links: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Detach and forget everything."""
+        for descriptor in (*self.links, *self.programs.values(), *self.maps.values()):
+            os.close(descriptor)
+        self.links.clear()
+        self.programs.clear()
+        self.maps.clear()
+
+
+def load(group: Group, blob: bytes, *, tracefs: Path = TRACEFS) -> Loaded:
+    """Load and attach a group; raises LoadError, and ValueError for a blob that is not whole."""
+    skeleton = parse_skeleton(blob)
+    made = _loaded(group, skeleton)
+    loaded = Loaded(group, dict(made.maps), dict(made.programs))
+    try:
+        for name, program in made.programs.items():
+            loaded.links.append(_attached(group, name, program, tracefs))
+    except LoadError:
+        loaded.close()
+        raise
+    return loaded
+
+
+def _attached(group: Group, name: str, program: int, tracefs: Path) -> int:
+    where = group.tracepoints.get(name)
+    try:
+        if where is None:
+            return bpf.attach_typed(program)
+        told = read_small(tracefs / "events" / where / "id")
+        return bpf.attach_tracepoint(program, int(told))
+    except OSError as error:
+        raise LoadError(group.name, f"attaching {where or name}", error) from error
+
+
+def _loaded(group: Group, skeleton: Skeleton) -> Descriptors:
+    try:
+        return _run(skeleton, context_of(skeleton))
+    except OSError as error:
+        # A log costs memory, so it is asked for only when there is something to explain.
+        raise LoadError(group.name, "loading", error, _explained(skeleton)) from error
+
+
+def _explained(skeleton: Skeleton) -> str:
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    try:
+        made = _run(skeleton, context_of(skeleton, ctypes.addressof(log), _LOG_BYTES))
+    except OSError:
+        return " ".join(log.value[-_LOG_END:].decode("utf-8", "replace").split())
+    for descriptor in (*made.maps.values(), *made.programs.values()):
+        os.close(descriptor)
+    return "and not when it was asked why"
+
+
+def _run(skeleton: Skeleton, context: bytearray) -> Descriptors:
+    data = bpf.create_array(b"fodc_data", len(skeleton.data))
+    try:
+        bpf.update(data, b"\0\0\0\0", skeleton.data)
+        program = bpf.load_loader(skeleton.instructions, data)
+        try:
+            result = bpf.run(program, context)
+        finally:
+            os.close(program)
+    finally:
+        os.close(data)
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return descriptors_of(skeleton, context)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The source `kernel`: what the kernel does for the node, told like every other reading.
+
+The one idea: the first reading loads the programs and gives the capabilities up that only loading
+needs; every reading aims them at the node as it is now, so that a restarted container is counted
+on (W-27) and nobody else ever is.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from fodc_agent.abilities import LOADING_CAPABILITIES
+from fodc_agent.ktm.families import DEGRADED, STATUS
+from fodc_agent.ktm.finding import target_of
+from fodc_agent.ktm.target import NOBODY, Target
+from fodc_agent.ktm.telemetry import Telemetry, give_up_capabilities
+from fodc_agent.lanes import Lane
+from fodc_agent.self_check import kernel_facts
+from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
+from fodc_agent.sources.node_process import Process
+from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading
+
+_LOAD_S: Final = 20.0
+
+
+class KernelSource:
+    """Reads what the programs have counted; the first reading loads them."""
+
+    name: Final = "kernel"
+    ttl_s: Final = 5.0
+    timeout_s: Final = _LOAD_S + 5.0
+
+    def __init__(
+        self,
+        cgroup: NodeCgroup,
+        telemetry: Telemetry,
+        *,
+        system: Path = Path("/sys"),
+        give_up: Callable[[int, int], None] = give_up_capabilities,
+    ) -> None:
+        self._cgroup = cgroup
+        self._telemetry = telemetry
+        self._system = system
+        self._give_up = give_up
+        self._lane = Lane(self.name, timeout_s=_LOAD_S)
+        self._has_loaded = False
+
+    async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
+        """Return all counters; a group or a node that is missing is a gap."""
+        if not self._has_loaded:
+            effective = await self._lane.run(self._load)
+            self._has_loaded = True
+            self._give_up(effective, ~LOADING_CAPABILITIES)
+        process = await self._cgroup.node.find()
+        if isinstance(process, Gap):
+            return await self._lane.run(partial(self._read, NOBODY, process))
+        found = await self._cgroup.of(process)
+        directories = None if isinstance(found, Gap) else found
+        return await self._lane.run(partial(self._aimed, process, directories))
+
+    def _load(self) -> int:
+        facts = kernel_facts(self._cgroup.node.proc, self._system)
+        self._telemetry.load(facts)
+        return facts.standing.effective
+
+    def _aimed(self, process: Process, directories: CgroupDirectories | None) -> SourceReading:
+        try:
+            target = target_of(self._cgroup.node.proc, process, directories)
+        except (OSError, ValueError) as error:
+            text = f"the node's process ended while it was looked at: {error}"
+            return self._read(NOBODY, Gap("process", GapReason.RESTARTED, text))
+        return self._read(target, None)
+
+    def _read(self, target: Target, gap: Gap | None) -> SourceReading:
+        telemetry, sheet = self._telemetry, Sheet(self.name)
+        sheet.missing(telemetry.gaps)
+        if telemetry.is_counting:
+            telemetry.aim(target)
+            sheet.samples.extend(telemetry.samples())
+            sheet.missing([gap] if gap is not None else [])
+        is_whole = target.is_whole and not telemetry.gaps
+        sheet.add(STATUS, (2 if is_whole else 1) if telemetry.is_counting else 0)
+        sheet.add(DEGRADED, telemetry.is_counting and not is_whole)
+        return sheet.reading()

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs in the kernel and what they have counted: load, aim, read, close.
+
+The one idea: a group that cannot be loaded is a gap with its reason beside those that can. Loading
+needs capabilities, reading does not: what is open stays open when they are given up.
+"""
+
+import errno
+import logging
+import os
+import platform
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from fodc_agent.abilities import Facts, kernel_lacks
+from fodc_agent.kernel_groups import GROUPS, Group
+from fodc_agent.ktm import bpf
+from fodc_agent.ktm.families import READS, advice_samples, read_samples
+from fodc_agent.ktm.histograms import VALUE, latency_of, summed
+from fodc_agent.ktm.loading import TRACEFS, Loaded, LoadError, load
+from fodc_agent.ktm.target import NOBODY, Target
+from fodc_agent.sources.readings import Gap, GapReason
+from fodc_protocol.metrics.samples import Sample
+
+_log: Final = logging.getLogger(__name__)
+
+BLOBS: Final = Path(__file__).parent / "blobs"
+_NUMBER: Final = struct.Struct("=Q")
+_ADVICES: Final = 8
+_FIRST: Final = b"\0\0\0\0"
+
+
+def possible_cpus(text: str) -> int:
+    """Return how many copies a per-CPU value has, from /sys/devices/system/cpu/possible.
+
+    Raises ValueError for another form.
+    """
+    return int(text.strip().split(",")[-1].rpartition("-")[2]) + 1
+
+
+class Telemetry:
+    """All groups that were asked for; its methods block for a moment."""
+
+    def __init__(
+        self,
+        groups: Sequence[str],
+        *,
+        blobs: Path = BLOBS,
+        tracefs: Path = TRACEFS,
+        cpus: Path = Path("/sys/devices/system/cpu/possible"),
+    ) -> None:
+        """Take the names of the groups; nothing is touched yet."""
+        self._wanted = [GROUPS[name] for name in groups]
+        self._blobs = blobs / platform.machine()
+        self._tracefs = tracefs
+        self._cpus = cpus
+        self._copies = 0
+        self._loaded: dict[str, Loaded] = {}
+        self._target: Target = NOBODY
+        self.gaps: tuple[Gap, ...] = ()
+        """What is missing of what was asked for."""
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether anything was loaded."""
+        return bool(self._loaded)
+
+    # ---- life ------------------------------------------------------------------------------
+
+    def load(self, facts: Facts) -> None:
+        """Load what can be, once; what cannot becomes a gap."""
+        if not bpf.is_known_architecture():
+            text = f"kernel telemetry knows no machine {platform.machine()}"
+            self.gaps = (Gap("kernel", GapReason.UNSUPPORTED, text),)
+            return
+        if lacks := kernel_lacks(facts):
+            self.gaps = tuple(Gap("kernel", GapReason(why), text) for why, text in lacks.items())
+            return
+        self._copies = possible_cpus(self._cpus.read_text())
+        found = [self._load(group) for group in self._wanted]
+        self.gaps = tuple(gap for gap in found if gap is not None)
+        _log.info("kernel_loaded groups=%s", ",".join(self._loaded) or "none")
+
+    def _load(self, group: Group) -> Gap | None:
+        try:
+            blob = (self._blobs / f"{group.name}.blob").read_bytes()
+            self._loaded[group.name] = load(group, blob, tracefs=self._tracefs)
+        except LoadError as error:
+            _log.warning("kernel_refused group=%s error=%r", group.name, str(error))
+            return Gap(group.name, refusal(error.code), f"{error}; missing: {group.about}")
+        except OSError as error:
+            text = f"group {group.name} is not built for {platform.machine()}: {error}"
+            return Gap(group.name, GapReason.UNSUPPORTED, text)
+        return None
+
+    def close(self) -> None:
+        """Take everything out of the kernel."""
+        for loaded in self._loaded.values():
+            loaded.close()
+        self._loaded.clear()
+
+    # ---- work ------------------------------------------------------------------------------
+
+    def aim(self, target: Target) -> None:
+        """Count for another target from now on; raises OSError."""
+        if target == self._target:
+            return
+        for loaded in self._loaded.values():
+            bpf.update(loaded.maps["target"], _FIRST, target.packed())
+        self._target = target
+        _log.info("kernel_target kind=%s id=%d", target.kind.name, target.cgroup_id or target.tgid)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield everything that was counted since the load; raises OSError."""
+        if loaded := self._loaded.get("sys"):
+            for which in range(len(READS)):
+                yield from read_samples(which, latency_of(self._raw(loaded, "reads", which)))
+            yield from advice_samples(
+                [self._number(loaded, "advices", which) for which in range(_ADVICES)]
+            )
+
+    def _raw(self, loaded: Loaded, name: str, which: int) -> bytes:
+        return bpf.lookup(loaded.maps[name], _key(which), VALUE.size * self._copies)
+
+    def _number(self, loaded: Loaded, name: str, which: int) -> int:
+        raw = bpf.lookup(loaded.maps[name], _key(which), _NUMBER.size * self._copies)
+        return summed(raw, _NUMBER)[0]
+
+
+def _key(which: int) -> bytes:
+    return struct.pack("=I", which)
+
+
+def refusal(code: int) -> GapReason:
+    """Return what the kernel's number means for a group that was refused."""
+    match code:
+        case errno.EPERM | errno.EACCES:
+            return GapReason.PERMISSION_DENIED
+        case errno.ENOENT | errno.ESRCH:
+            return GapReason.NO_TRACEPOINT
+        case _:
+            return GapReason.REFUSED
+
+
+def give_up_capabilities(effective: int, kept: int) -> None:
+    """Keep only `kept` of this thread's capabilities; a refusal is said and changes nothing."""
+    left = effective & kept
+    if left == effective:
+        return
+    try:
+        bpf.set_capabilities(left, left)
+    except OSError as error:
+        _log.warning("capabilities_kept error=%r", os.strerror(error.errno or 0))
+    else:
+        _log.info("capabilities_given_up effective=%x", left)

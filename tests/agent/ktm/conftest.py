@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel that counts, cgroups of our own, and processes that do a known amount of work.
+
+Where this kernel or user cannot load programs, the tests that need it skip with the reason.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fodc_agent.abilities import kernel_lacks
+from fodc_agent.kernel_groups import KERNEL_GROUPS
+from fodc_agent.ktm.telemetry import Telemetry
+from fodc_agent.self_check import kernel_facts
+
+WORKLOAD = Path(__file__).with_name("workload.py")
+HIERARCHIES = {
+    "unified": ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"),
+    "memory": ("/sys/fs/cgroup/memory",),
+}
+
+
+def facts():
+    return kernel_facts(Path("/proc"), Path("/sys"))
+
+
+@pytest.fixture
+def telemetry():
+    """Return what loads and counts the groups that are named; it is closed at the end."""
+    lacks = kernel_lacks(facts())
+    if lacks:
+        pytest.skip(f"THE KERNEL IS NOT ASKED: {'; '.join(lacks.values())}")
+    made = []
+
+    def load(*groups):
+        made.append(Telemetry(groups or KERNEL_GROUPS))
+        made[-1].load(facts())
+        assert made[-1].gaps == ()
+        return made[-1]
+
+    yield load
+    for one in made:
+        one.close()
+
+
+def mount_of(hierarchy):
+    for mount in map(Path, HIERARCHIES[hierarchy]):
+        needed = "cgroup.controllers" if hierarchy == "unified" else "memory.stat"
+        if (mount / needed).exists() and os.access(mount, os.W_OK):
+            return mount
+    pytest.skip(f"NO CGROUP IS MADE: no {hierarchy} hierarchy that may be written")
+
+
+@pytest.fixture
+def make_group():
+    """Return what makes a cgroup of a hierarchy; it is removed at the end."""
+    made = []
+
+    def make(hierarchy, name="fodc-test"):
+        group = mount_of(hierarchy) / f"{name}-{os.getpid()}"
+        group.mkdir()
+        made.append(group)
+        return group
+
+    yield make
+    for group in reversed(made):
+        for below in sorted(group.glob("*/"), reverse=True):
+            below.rmdir()
+        group.rmdir()
+
+
+class Worker:
+    """A process that waits, enters its cgroups when it is told to, works once and ends."""
+
+    def __init__(self, work, *groups):
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", str(WORKLOAD), work, *map(str, groups)], stdout=subprocess.PIPE
+        )
+        assert self.process.stdout.readline() == b"waits\n"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def work(self):
+        self.process.send_signal(signal.SIGUSR1)
+        assert self.process.wait(30) == 0
+
+    def close(self):
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def worker():
+    """Return what starts a worker; it is ended at the end."""
+    made = []
+
+    def start(work, *groups):
+        made.append(Worker(work, *groups))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
