@@ -110,12 +110,41 @@ struct files_struct {
 } READ_THROUGH;
 
 struct task_struct {
+	u32 __state;
 	int pid;
 	int tgid;
 	struct css_set *cgroups;
 	struct signal_struct *signal;
 	struct files_struct *files;
 } READ_THROUGH;
+
+struct blkcg {
+	struct cgroup_subsys_state css;
+} READ_THROUGH;
+
+struct blkcg_gq {
+	struct blkcg *blkcg;
+} READ_THROUGH;
+
+struct bio {
+	struct blkcg_gq *bi_blkg;
+} READ_THROUGH;
+
+struct request {
+	u32 cmd_flags;
+	struct bio *bio;
+} READ_THROUGH;
+
+/* Records of tracepoints of tracefs. `order` came with large folios. */
+struct trace_event_raw_mm_filemap_op_page_cache {
+	u8 order;
+} READ_THROUGH;
+
+struct exit_of_syscall {
+	u64 common;
+	s64 number;
+	s64 result;
+};
 
 /* Registers and numbers of system calls; the only part that differs between architectures. */
 #if defined(__TARGET_ARCH_x86)
@@ -125,7 +154,7 @@ struct pt_regs {
 #define SYSCALL_OF(r) ((long)(r)->orig_ax)
 #define FIRST_ARGUMENT(r) ((r)->di)
 #define FOURTH_ARGUMENT(r) ((r)->r10)
-enum { NR_READ = 0, NR_PREAD64 = 17, NR_FADVISE64 = 221, NR_FSYNC = 74, NR_FDATASYNC = 75 };
+enum { NR_READ = 0, NR_PREAD64 = 17, NR_FADVISE64 = 221 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	u64 regs[31];
@@ -135,7 +164,7 @@ struct pt_regs {
 #define SYSCALL_OF(r) ((long)(r)->syscallno)
 #define FIRST_ARGUMENT(r) ((r)->orig_x0)
 #define FOURTH_ARGUMENT(r) ((r)->regs[3])
-enum { NR_READ = 63, NR_PREAD64 = 67, NR_FADVISE64 = 223, NR_FSYNC = 82, NR_FDATASYNC = 83 };
+enum { NR_READ = 63, NR_PREAD64 = 67, NR_FADVISE64 = 223 };
 #else
 #error "no registers are declared for this architecture"
 #endif

@@ -23,6 +23,7 @@ struct target {
 	u32 kind;
 	u32 level; /* depth of the cgroup, for those below it */
 	u64 cgroup_id;
+	u64 io_cgroup_id; /* that by which block I/O is charged, 0 where it is not known */
 	u32 tgid; /* process id in the namespace below */
 	u32 pid_namespace; /* inode of the namespace, 0 for the first one */
 };
@@ -37,7 +38,7 @@ struct {
 #define DEEPEST_NAMESPACE 4
 #define GROUP_LEADER 1 /* PIDTYPE_TGID */
 
-static __always_inline bool is_below(struct cgroup *group, const struct target *wanted)
+static __noinline bool is_below(struct cgroup *group, const struct target *wanted)
 {
 	struct cgroup *above = 0;
 	u64 id = 0;
@@ -52,7 +53,7 @@ static __always_inline bool is_below(struct cgroup *group, const struct target *
 	return above && BPF_CORE_READ_INTO(&id, above, kn, id) == 0 && id == wanted->cgroup_id;
 }
 
-static __always_inline bool is_process(struct task_struct *task, const struct target *wanted)
+static __noinline bool is_process(struct task_struct *task, const struct target *wanted)
 {
 	struct pid *leader;
 	u32 size = bpf_core_type_size(struct upid);

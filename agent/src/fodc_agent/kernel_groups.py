@@ -15,21 +15,42 @@ from fodc_protocol.lean import dataclass
 class Group:
     """One group: what it counts, and the tracepoints of tracefs that its programs need.
 
-    Programs that are not in `tracepoints` know their own through BTF.
+    `tracepoints` are by program; programs that are not there know their own through BTF, and the
+    group is loaded without those that tracefs does not show.
     """
 
     name: str
     about: str
     tracepoints: Mapping[str, str]
     by_default: bool
+    newer: tuple[str, ...] = ()
+    """Programs whose tracepoint only newer kernels have: it is no fault where they are missing."""
 
 
-def _group(name: str, about: str, *, by_default: bool, **tracepoints: str) -> Group:
-    return Group(name, about, tracepoints, by_default)
+def _syscalls(*names: str) -> dict[str, str]:
+    """Return the programs of system calls that have tracepoints of their own."""
+    return {
+        f"{name}_{when}": f"syscalls/sys_{what}_{name}"
+        for name in names
+        for when, what in (("begin", "enter"), ("end", "exit"))
+    }
 
+
+_CACHE: Final = {
+    "cache_lookup": "filemap/mm_filemap_get_pages",
+    "cache_add": "filemap/mm_filemap_add_to_page_cache",
+    "cache_delete": "filemap/mm_filemap_delete_from_page_cache",
+}
 
 GROUPS: Final[Mapping[str, Group]] = {
-    one.name: one for one in (_group("sys", "read latency, fadvise", by_default=True),)
+    one.name: one
+    for one in (
+        Group("sys", "read latency, fadvise", {}, by_default=True),
+        Group("mm", "page cache, reclaim", _CACHE, by_default=True, newer=("cache_lookup",)),
+        Group("sched", "run-queue latency", {}, by_default=False),
+        Group("blk", "block I/O latency", {}, by_default=False),
+        Group("fs", "fsync latency", _syscalls("fsync", "fdatasync"), by_default=False),
+    )
 }
 KERNEL_GROUPS: Final = tuple(GROUPS)
 KERNEL_DEFAULTS: Final = tuple(name for name, one in GROUPS.items() if one.by_default)

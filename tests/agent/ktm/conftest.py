@@ -22,6 +22,7 @@ WORKLOAD = Path(__file__).with_name("workload.py")
 HIERARCHIES = {
     "unified": ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"),
     "memory": ("/sys/fs/cgroup/memory",),
+    "blkio": ("/sys/fs/cgroup/blkio",),
 }
 
 
@@ -48,9 +49,27 @@ def telemetry():
         one.close()
 
 
+@pytest.fixture
+def on_disk(tmp_path):
+    """Return what makes a file of some MiB on a disk, all of it written there."""
+
+    def make(size_mib):
+        path = tmp_path / "data"
+        path.write_bytes(os.urandom(1 << 20) * size_mib)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            try:
+                os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+            except OSError:
+                pytest.skip("NO DISK BELOW THE TEMPORARY FOLDER: its pages are never read")
+        return path
+
+    return make
+
+
 def mount_of(hierarchy):
     for mount in map(Path, HIERARCHIES[hierarchy]):
-        needed = "cgroup.controllers" if hierarchy == "unified" else "memory.stat"
+        needed = "cgroup.controllers" if hierarchy == "unified" else "cgroup.procs"
         if (mount / needed).exists() and os.access(mount, os.W_OK):
             return mount
     pytest.skip(f"NO CGROUP IS MADE: no {hierarchy} hierarchy that may be written")
@@ -77,10 +96,9 @@ def make_group():
 class Worker:
     """A process that waits, enters its cgroups when it is told to, works once and ends."""
 
-    def __init__(self, work, *groups):
-        self.process = subprocess.Popen(
-            [sys.executable, "-S", str(WORKLOAD), work, *map(str, groups)], stdout=subprocess.PIPE
-        )
+    def __init__(self, work, *groups, file="-"):
+        command = [sys.executable, "-S", str(WORKLOAD), work, str(file), *map(str, groups)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"waits\n"
 
     @property
@@ -103,8 +121,8 @@ def worker():
     """Return what starts a worker; it is ended at the end."""
     made = []
 
-    def start(work, *groups):
-        made.append(Worker(work, *groups))
+    def start(work, *groups, file="-"):
+        made.append(Worker(work, *groups, file=file))
         return made[-1]
 
     yield start

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.kernel_groups import KERNEL_DEFAULTS, KERNEL_GROUPS
 from fodc_agent.ktm.histograms import BOUNDS, SLOTS, VALUE, histogram_samples, latency_of
+from fodc_agent.ktm.loading import LoadError
 from fodc_agent.ktm.skeleton import context_of, descriptors_of, parse_skeleton
 from fodc_agent.ktm.target import Group, Target, TargetKind, choose
 from fodc_agent.ktm.telemetry import BLOBS, possible_cpus, refusal
@@ -144,7 +145,16 @@ MEMORY = Group(77, 2, is_shared=False)
     ],
 )
 def test_the_target_holds_the_container_and_nobody_else(unified, memory, target):
-    assert choose(unified, memory, 7, 9) == target
+    assert choose(unified, memory, None, 7, 9) == target
+
+
+@pytest.mark.parametrize(
+    ("charged", "io_cgroup_id"),
+    [(MEMORY, 77), (Group(1, 0, is_shared=False), 0), (Group(5, 2, is_shared=True), 0), (None, 0)],
+)
+def test_block_io_is_looked_up_where_it_is_charged_to_the_container_alone(charged, io_cgroup_id):
+    assert choose(UNIFIED, None, charged, 7, 9).io_cgroup_id == io_cgroup_id
+    assert choose(None, MEMORY, charged, 7, 9).io_cgroup_id == io_cgroup_id
 
 
 def test_only_a_group_is_all_of_the_container():
@@ -154,23 +164,25 @@ def test_only_a_group_is_all_of_the_container():
 
 
 def test_a_target_is_written_as_the_programs_read_it():
-    target = Target(TargetKind.PROCESS, cgroup_id=3, level=2, tgid=7, pid_namespace=9)
+    target = Target(TargetKind.PROCESS, 3, level=2, tgid=7, pid_namespace=9, io_cgroup_id=5)
 
-    assert target.packed() == struct.pack("=IIQII", 4, 2, 3, 7, 9)
+    assert target.packed() == struct.pack("=IIQQII", 4, 2, 3, 5, 7, 9)
 
 
 # ---- refusals -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "file", "reason"),
     [
-        (errno.EPERM, GapReason.PERMISSION_DENIED),
-        (errno.EACCES, GapReason.PERMISSION_DENIED),
-        (errno.ENOENT, GapReason.NO_TRACEPOINT),
-        (errno.ESRCH, GapReason.NO_TRACEPOINT),
-        (errno.EINVAL, GapReason.REFUSED),
+        (errno.EPERM, None, GapReason.PERMISSION_DENIED),
+        (errno.EACCES, None, GapReason.PERMISSION_DENIED),
+        (errno.ENOENT, None, GapReason.NO_TRACEPOINT),
+        (errno.ESRCH, None, GapReason.NO_TRACEPOINT),
+        (errno.EINVAL, None, GapReason.REFUSED),
+        (errno.ENOENT, "events/x/id", GapReason.NO_TRACEFS),
+        (errno.EACCES, "events/x/id", GapReason.NO_TRACEFS),
     ],
 )
-def test_a_refusal_has_a_name(code, reason):
-    assert refusal(code) is reason
+def test_a_refusal_has_a_name(code, file, reason):
+    assert refusal(LoadError("mm", "attaching", OSError(code, "text", file))) is reason

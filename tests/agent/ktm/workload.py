@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A known amount of work: `workload.py WHAT CGROUP...` waits for SIGUSR1, enters and works.
+"""A known amount of work: `workload.py WHAT FILE CGROUP...` waits for SIGUSR1, enters and works.
 
 Between entering and ending nothing is read but what is meant, so that counts are exact.
 """
 
+import mmap
 import os
 import signal
 import sys
@@ -62,14 +63,84 @@ def advises():
             os.posix_fadvise(FILE, 0, 0, advice)
 
 
+def path():
+    """Return the file that was named as the second word."""
+    return sys.argv[2]
+
+
+def cold():
+    """Give a file's pages up and read it twice."""
+    file = os.open(path(), os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    for _ in range(2):
+        while os.read(file, 1 << 20):
+            pass
+        os.lseek(file, 0, os.SEEK_SET)
+
+
+def direct():
+    """Read 64 blocks from the disk itself."""
+    file = os.open(path(), os.O_RDONLY | os.O_DIRECT)
+    with mmap.mmap(-1, 4096) as block:
+        for place in range(64):
+            os.preadv(file, [block], place * 4096)
+
+
+def syncs():
+    """Call fsync five times and once in vain, and fdatasync three times."""
+    file = os.open(path(), os.O_WRONLY)
+    for place in range(5):
+        os.pwrite(file, b"x", place)
+        os.fsync(file)
+    for place in range(3):
+        os.pwrite(file, b"y", place)
+        os.fdatasync(file)
+    try:
+        os.fsync(PIPE[0])
+    except OSError:
+        return
+
+
+def shares():
+    """Compete with a thread of another process for one processor, and tell how long it waited."""
+    os.sched_setaffinity(0, {0})
+    rival = os.fork()
+    if rival == 0:
+        while True:
+            pass
+    before = waited_ns()
+    ends_at_s = time.monotonic() + 0.7
+    while time.monotonic() < ends_at_s:
+        pass
+    waited = waited_ns() - before
+    os.kill(rival, signal.SIGKILL)
+    os.waitpid(rival, 0)
+    os.write(1, b"%d\n" % waited)
+
+
+def waited_ns():
+    """Return for how long this thread could run and did not, as the scheduler says."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+
+
+WORK = {
+    "reads": reads,
+    "advises": advises,
+    "cold": cold,
+    "direct": direct,
+    "syncs": syncs,
+    "shares": shares,
+}
+
+
 def main():
     """Wait, enter, work, end without a read more."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     os.write(1, b"waits\n")
     signal.sigwait({signal.SIGUSR1})
-    for group in sys.argv[2:]:
+    for group in sys.argv[3:]:
         (Path(group) / "cgroup.procs").write_text("0")
-    {"reads": reads, "advises": advises}[sys.argv[1]]()
+    WORK[sys.argv[1]]()
     os._exit(0)
 
 

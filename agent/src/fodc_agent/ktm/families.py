@@ -6,12 +6,12 @@ here: `le` is an upper edge (W-23), types are told (W-22), a failed call counts 
 as a read, and read(2) counts files only - what waits for a network has a family of its own (W-25).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from fodc_agent.ktm.histograms import Latency, histogram_samples
 from fodc_agent.sources.readings import counter, gauge
-from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.metrics.samples import Labels, Sample
 
 STATUS: Final = gauge(
     "ktm_status",
@@ -20,36 +20,124 @@ STATUS: Final = gauge(
 )
 DEGRADED: Final = gauge("ktm_degraded", "1 where kernel telemetry has status 1.")
 
+_Read = tuple[str, str, Labels]
+"""Name, meaning and labels of one kind of operation, in the order of its map."""
+
+_SYS: Final[tuple[_Read, ...]] = (
+    ("ktm_sys_read", "read(2) of a regular file", ()),
+    ("ktm_sys_read_other", "read(2) of a socket, pipe or what else is no regular file", ()),
+    ("ktm_sys_pread", "pread64(2)", ()),
+)
 _FADVISE: Final = counter("ktm_fadvise_calls_total", "Calls of fadvise64(2).")
 _DONTNEED: Final = counter(
     "ktm_fadvise_dontneed_total", "Calls of fadvise64(2) that give pages up (POSIX_FADV_DONTNEED)."
 )
-DONTNEED_ADVICE: Final = 4
+_ADVICES: Final = 8
+_DONTNEED_ADVICE: Final = 4
 
-READS: Final = (
-    ("ktm_sys_read", "read(2) of regular files"),
-    ("ktm_sys_read_other", "read(2) of sockets, pipes and all else that is no regular file"),
-    ("ktm_sys_pread", "pread64(2)"),
+_LOOKUPS: Final = counter("ktm_cache_lookups_total", "Reads that asked the page cache.")
+_FILLS: Final = counter("ktm_cache_fills_total", "Pages that came into the page cache.")
+_DELETES: Final = counter(
+    "ktm_cache_deletes_total", "Pages that the node itself made go from the page cache."
 )
-"""Name and meaning, in the order in which `sys.bpf.c` counts them."""
+_CACHE: Final = (_LOOKUPS, _FILLS, _DELETES)
+"""In the order of `mm.bpf.c`, each with the program that counts it."""
+_CACHE_PROGRAMS: Final = ("cache_lookup", "cache_add", "cache_delete")
+_RECLAIM: Final = (
+    counter(
+        "ktm_memory_lru_pages_scanned_total", "Pages that the node had to look at for reclaim."
+    ),
+    counter("ktm_memory_lru_pages_reclaimed_total", "Pages that it took back thereby."),
+    counter("ktm_memory_lru_shrink_events_total", "How often it had to shrink a list of pages."),
+    counter(
+        "ktm_memory_direct_reclaim_begin_total",
+        "How often the node had to reclaim memory itself because the machine had none.",
+    ),
+    counter("ktm_memory_direct_reclaim_pages_total", "Pages that this gave."),
+    counter(
+        "ktm_memory_memcg_reclaim_begin_total",
+        "How often the node had to reclaim memory itself because its cgroup is at its limit.",
+    ),
+    counter("ktm_memory_memcg_reclaim_pages_total", "Pages that this gave."),
+)
+
+_WAITS: Final = "ktm_sched_run_queue_latency_seconds"
+_WAITS_TEXT: Final = "How long threads that could run waited for a processor."
+_BLK: Final[tuple[_Read, ...]] = tuple(
+    ("ktm_blk_io", "request to the disk, from when it was issued,", (("operation", name),))
+    for name in ("read", "write", "other")
+)
+_FS: Final[tuple[_Read, ...]] = tuple(
+    ("ktm_fs_sync", "call that waits until what was written is on the disk", (("call", name),))
+    for name in ("fsync", "fdatasync")
+)
 
 
-def read_samples(which: int, latency: Latency) -> Iterator[Sample]:
-    """Yield latency, bytes and errors of one kind of read."""
-    name, about = READS[which]
-    yield from operation_samples(name, about, latency)
-    text = f"Bytes that {about} gave."
-    yield counter(f"{name}_bytes_total", text).sample(latency.bytes)
+class Counted(Protocol):
+    """What the maps of one group hold, summed over all CPUs."""
+
+    def latency(self, name: str, which: int) -> Latency:
+        """Return a histogram of a map."""
+        ...
+
+    def number(self, name: str, which: int) -> int:
+        """Return a counter of a map."""
+        ...
+
+    def runs(self, program: str) -> bool:
+        """Say whether a program of the group is attached."""
+        ...
 
 
-def operation_samples(name: str, about: str, latency: Latency) -> Iterator[Sample]:
-    """Yield latency and errors of one kind of operation."""
-    text = f"How long a successful {about} took."
-    yield from histogram_samples(f"{name}_latency_seconds", text, latency)
-    yield counter(f"{name}_errors_total", f"Failed {about}.").sample(latency.errors)
+def samples_of(group: str, counted: Counted) -> Iterator[Sample]:
+    """Yield everything that one group has counted."""
+    return _SAMPLES[group](counted)
 
 
-def advice_samples(calls: Sequence[int]) -> Iterator[Sample]:
-    """Yield what was advised, from the number of calls by advice."""
+def _sys(counted: Counted) -> Iterator[Sample]:
+    yield from _operations(_SYS, counted, "reads", has_bytes=True)
+    calls = [counted.number("advices", which) for which in range(_ADVICES)]
     yield _FADVISE.sample(sum(calls))
-    yield _DONTNEED.sample(calls[DONTNEED_ADVICE])
+    yield _DONTNEED.sample(calls[_DONTNEED_ADVICE])
+
+
+def _mm(counted: Counted) -> Iterator[Sample]:
+    for which, family in enumerate((*_CACHE, *_RECLAIM)):
+        if which >= len(_CACHE) or counted.runs(_CACHE_PROGRAMS[which]):
+            yield family.sample(counted.number("counters", which))
+
+
+def _sched(counted: Counted) -> Iterator[Sample]:
+    return histogram_samples(_WAITS, _WAITS_TEXT, counted.latency("waits", 0))
+
+
+def _blk(counted: Counted) -> Iterator[Sample]:
+    return _operations(_BLK, counted, "requests", has_bytes=True)
+
+
+def _fs(counted: Counted) -> Iterator[Sample]:
+    return _operations(_FS, counted, "syncs", has_bytes=False)
+
+
+_SAMPLES: Final[Mapping[str, Callable[[Counted], Iterator[Sample]]]] = {
+    "sys": _sys,
+    "mm": _mm,
+    "sched": _sched,
+    "blk": _blk,
+    "fs": _fs,
+}
+
+
+def _operations(
+    kinds: Sequence[_Read], counted: Counted, of_map: str, *, has_bytes: bool
+) -> Iterator[Sample]:
+    """Yield latency, errors and bytes of each kind."""
+    for which, (name, about, labels) in enumerate(kinds):
+        latency = counted.latency(of_map, which)
+        text = f"How long a successful {about} took."
+        yield from histogram_samples(f"{name}_latency_seconds", text, latency, labels)
+        text = f"How often a {about} failed."
+        yield counter(f"{name}_errors_total", text).sample(latency.errors, *labels)
+        if has_bytes:
+            text = f"Bytes that a {about} moved."
+            yield counter(f"{name}_bytes_total", text).sample(latency.bytes, *labels)

@@ -14,18 +14,28 @@ from fodc_agent.sources.readings import read_small
 _FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
 _ROOT_INODE: Final = 1
 _MEMORY: Final = "memory"
+_BLOCK_IO: Final = "blkio"
 
 
 def target_of(proc: Path, process: Process, directories: CgroupDirectories | None) -> Target:
     """Return whose events are to be counted; raises OSError when the process has ended."""
-    own = _paths(proc / "self")
-    paths = _paths(proc / str(process.pid))
-    unified = memory = None
-    if directories is not None:
-        unified = _group(directories.unified, is_shared=own.unified == paths.unified)
-        shared = own.controllers.get(_MEMORY) == paths.controllers.get(_MEMORY)
-        memory = _group(directories.controllers.get(_MEMORY), is_shared=shared)
-    return choose(unified, memory, process.pid, _pid_namespace(proc))
+    own, paths = _paths(proc / "self"), _paths(proc / str(process.pid))
+
+    def of_version_1(controller: str) -> Group | None:
+        directory = directories.controllers.get(controller) if directories is not None else None
+        shared = own.controllers.get(controller) == paths.controllers.get(controller)
+        return _group(directory, is_shared=shared)
+
+    unified = directories.unified if directories is not None else None
+    unified_group = _group(unified, is_shared=own.unified == paths.unified)
+    charged = unified_group if _charges_io(unified) else of_version_1(_BLOCK_IO)
+    memory = of_version_1(_MEMORY)
+    return choose(unified_group, memory, charged, process.pid, _pid_namespace(proc))
+
+
+def _charges_io(unified: Path | None) -> bool:
+    """Whether the unified hierarchy charges block I/O to this group and not to one above it."""
+    return unified is not None and (unified / "io.stat").exists()
 
 
 def _paths(directory: Path) -> CgroupPaths:

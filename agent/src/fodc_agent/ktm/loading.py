@@ -6,6 +6,7 @@ group the kernel refused, with its own words where it has some (W-28).
 """
 
 import ctypes
+import errno
 import os
 from dataclasses import field
 from pathlib import Path
@@ -29,13 +30,17 @@ TRACEFS: Final = Path("/sys/kernel/tracing")
 
 
 class LoadError(Exception):
-    """A group was refused; `code` is the kernel's number, `step` where."""
+    """A group or a program was refused; `code` is the kernel's number, `step` where.
+
+    `wants_tracefs` is whether a file of tracefs could not be read.
+    """
 
     def __init__(self, group: str, step: str, error: OSError, log: str = "") -> None:
         super().__init__(group, step, error, log)
         self.group: Final = group
         self.step: Final = step
         self.code: Final = error.errno or 0
+        self.wants_tracefs: Final = error.filename is not None
         self.log: Final = log
 
     def __str__(self) -> str:
@@ -45,45 +50,59 @@ class LoadError(Exception):
 
 @dataclass(slots=True)
 class Loaded:
-    """What of one group is in the kernel; it goes when these descriptors are closed."""
+    """What of one group is in the kernel; it goes when these descriptors are closed.
+
+    `links` are by program; `missing` are the refusals of those that could not be attached.
+    """
 
     group: Group
     maps: dict[str, int] = field(default_factory=dict)
     programs: dict[str, int] = field(default_factory=dict)
-    links: list[int] = field(default_factory=list)
+    links: dict[str, int] = field(default_factory=dict)
+    missing: list[LoadError] = field(default_factory=list)
 
     def close(self) -> None:
         """Detach and forget everything."""
-        for descriptor in (*self.links, *self.programs.values(), *self.maps.values()):
-            os.close(descriptor)
-        self.links.clear()
-        self.programs.clear()
-        self.maps.clear()
+        for kind in (self.links, self.programs, self.maps):
+            for descriptor in kind.values():
+                os.close(descriptor)
+            kind.clear()
 
 
 def load(group: Group, blob: bytes, *, tracefs: Path = TRACEFS) -> Loaded:
-    """Load and attach a group; raises LoadError, and ValueError for a blob that is not whole."""
+    """Load and attach a group; raises LoadError, and ValueError for a blob that is not whole.
+
+    A program whose tracepoint tracefs does not show is left out, as long as any is left.
+    """
     skeleton = parse_skeleton(blob)
     made = _loaded(group, skeleton)
     loaded = Loaded(group, dict(made.maps), dict(made.programs))
     try:
         for name, program in made.programs.items():
-            loaded.links.append(_attached(group, name, program, tracefs))
+            _attach(loaded, name, program, tracefs)
+        if not loaded.links:
+            raise loaded.missing[0]
     except LoadError:
         loaded.close()
         raise
     return loaded
 
 
-def _attached(group: Group, name: str, program: int, tracefs: Path) -> int:
-    where = group.tracepoints.get(name)
+def _attach(loaded: Loaded, name: str, program: int, tracefs: Path) -> None:
+    where = loaded.group.tracepoints.get(name)
     try:
         if where is None:
-            return bpf.attach_typed(program)
+            loaded.links[name] = bpf.attach_typed(program)
+            return
         told = read_small(tracefs / "events" / where / "id")
-        return bpf.attach_tracepoint(program, int(told))
+        loaded.links[name] = bpf.attach_tracepoint(program, int(told))
     except OSError as error:
-        raise LoadError(group.name, f"attaching {where or name}", error) from error
+        refused = LoadError(loaded.group.name, f"attaching {where or name}", error)
+        if where is None:
+            raise refused from error
+        is_new = name in loaded.group.newer and error.errno == errno.ENOENT
+        if not (is_new and (tracefs / "events").is_dir()):
+            loaded.missing.append(refused)
 
 
 def _loaded(group: Group, skeleton: Skeleton) -> Descriptors:

@@ -12,7 +12,7 @@ from typing import Final
 
 from fodc_protocol.lean import dataclass
 
-_FORM: Final = struct.Struct("=IIQII")
+_FORM: Final = struct.Struct("=IIQQII")
 
 
 class TargetKind(IntEnum):
@@ -29,7 +29,8 @@ class TargetKind(IntEnum):
 class Target:
     """Who is meant: a cgroup by the inode of its directory, or a process in its namespace.
 
-    `level` is the depth of a cgroup, `pid_namespace` the namespace's inode, 0 for the first one.
+    `io_cgroup_id` is the cgroup to which block I/O is charged, 0 where that is not known; `level`
+    is the depth of a cgroup, `pid_namespace` the namespace's inode, 0 for the first one.
     """
 
     kind: TargetKind = TargetKind.NOBODY
@@ -37,10 +38,12 @@ class Target:
     level: int = 0
     tgid: int = 0
     pid_namespace: int = 0
+    io_cgroup_id: int = 0
 
     def packed(self) -> bytes:
         """Return the value of the map `target`."""
-        return _FORM.pack(self.kind, self.level, self.cgroup_id, self.tgid, self.pid_namespace)
+        groups = self.cgroup_id, self.io_cgroup_id
+        return _FORM.pack(self.kind, self.level, *groups, self.tgid, self.pid_namespace)
 
     @property
     def is_whole(self) -> bool:
@@ -70,12 +73,22 @@ class Group:
         return self.depth != 0 and not self.is_shared
 
 
-def choose(unified: Group | None, memory: Group | None, tgid: int, pid_namespace: int) -> Target:
-    """Return the target that is wide enough to hold the container and no wider."""
+def choose(
+    unified: Group | None,
+    memory: Group | None,
+    charged: Group | None,
+    tgid: int,
+    pid_namespace: int,
+) -> Target:
+    """Return the target that is wide enough to hold the container and no wider.
+
+    `charged` is the group to which block I/O is charged, None where no controller does.
+    """
+    io_cgroup_id = charged.cgroup_id if charged is not None and charged.is_own else 0
     if unified is not None and unified.is_own:
-        if unified.depth is None:
-            return Target(TargetKind.UNIFIED, unified.cgroup_id)
-        return Target(TargetKind.UNIFIED_BELOW, unified.cgroup_id, unified.depth)
+        kind = TargetKind.UNIFIED if unified.depth is None else TargetKind.UNIFIED_BELOW
+        level = unified.depth or 0
+        return Target(kind, unified.cgroup_id, level, io_cgroup_id=io_cgroup_id)
     if memory is not None and memory.is_own:
-        return Target(TargetKind.MEMORY, memory.cgroup_id)
+        return Target(TargetKind.MEMORY, memory.cgroup_id, io_cgroup_id=io_cgroup_id)
     return Target(TargetKind.PROCESS, tgid=tgid, pid_namespace=pid_namespace)

@@ -17,18 +17,18 @@ from typing import Final
 from fodc_agent.abilities import Facts, kernel_lacks
 from fodc_agent.kernel_groups import GROUPS, Group
 from fodc_agent.ktm import bpf
-from fodc_agent.ktm.families import READS, advice_samples, read_samples
-from fodc_agent.ktm.histograms import VALUE, latency_of, summed
+from fodc_agent.ktm.families import samples_of
+from fodc_agent.ktm.histograms import VALUE, Latency, latency_of, summed
 from fodc_agent.ktm.loading import TRACEFS, Loaded, LoadError, load
 from fodc_agent.ktm.target import NOBODY, Target
 from fodc_agent.sources.readings import Gap, GapReason
+from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Sample
 
 _log: Final = logging.getLogger(__name__)
 
 BLOBS: Final = Path(__file__).parent / "blobs"
 _NUMBER: Final = struct.Struct("=Q")
-_ADVICES: Final = 8
 _FIRST: Final = b"\0\0\0\0"
 
 
@@ -79,21 +79,22 @@ class Telemetry:
             self.gaps = tuple(Gap("kernel", GapReason(why), text) for why, text in lacks.items())
             return
         self._copies = possible_cpus(self._cpus.read_text())
-        found = [self._load(group) for group in self._wanted]
-        self.gaps = tuple(gap for gap in found if gap is not None)
+        self.gaps = tuple(gap for group in self._wanted for gap in self._load(group))
         _log.info("kernel_loaded groups=%s", ",".join(self._loaded) or "none")
 
-    def _load(self, group: Group) -> Gap | None:
+    def _load(self, group: Group) -> Iterator[Gap]:
         try:
             blob = (self._blobs / f"{group.name}.blob").read_bytes()
-            self._loaded[group.name] = load(group, blob, tracefs=self._tracefs)
+            loaded = load(group, blob, tracefs=self._tracefs)
         except LoadError as error:
             _log.warning("kernel_refused group=%s error=%r", group.name, str(error))
-            return Gap(group.name, refusal(error.code), f"{error}; missing: {group.about}")
+            yield Gap(group.name, refusal(error), f"{error}; missing: {group.about}")
         except OSError as error:
             text = f"group {group.name} is not built for {platform.machine()}: {error}"
-            return Gap(group.name, GapReason.UNSUPPORTED, text)
-        return None
+            yield Gap(group.name, GapReason.UNSUPPORTED, text)
+        else:
+            self._loaded[group.name] = loaded
+            yield from (Gap(group.name, refusal(one), str(one)) for one in loaded.missing)
 
     def close(self) -> None:
         """Take everything out of the kernel."""
@@ -114,28 +115,39 @@ class Telemetry:
 
     def samples(self) -> Iterator[Sample]:
         """Yield everything that was counted since the load; raises OSError."""
-        if loaded := self._loaded.get("sys"):
-            for which in range(len(READS)):
-                yield from read_samples(which, latency_of(self._raw(loaded, "reads", which)))
-            yield from advice_samples(
-                [self._number(loaded, "advices", which) for which in range(_ADVICES)]
-            )
+        for name, loaded in self._loaded.items():
+            yield from samples_of(name, _Maps(loaded, self._copies))
 
-    def _raw(self, loaded: Loaded, name: str, which: int) -> bytes:
-        return bpf.lookup(loaded.maps[name], _key(which), VALUE.size * self._copies)
 
-    def _number(self, loaded: Loaded, name: str, which: int) -> int:
-        raw = bpf.lookup(loaded.maps[name], _key(which), _NUMBER.size * self._copies)
-        return summed(raw, _NUMBER)[0]
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """The maps of one group as `families` reads them; its methods raise OSError."""
+
+    loaded: Loaded
+    copies: int
+
+    def latency(self, name: str, which: int) -> Latency:
+        return latency_of(self._raw(name, which, VALUE.size))
+
+    def number(self, name: str, which: int) -> int:
+        return summed(self._raw(name, which, _NUMBER.size), _NUMBER)[0]
+
+    def runs(self, program: str) -> bool:
+        return program in self.loaded.links
+
+    def _raw(self, name: str, which: int, value_bytes: int) -> bytes:
+        return bpf.lookup(self.loaded.maps[name], _key(which), value_bytes * self.copies)
 
 
 def _key(which: int) -> bytes:
     return struct.pack("=I", which)
 
 
-def refusal(code: int) -> GapReason:
-    """Return what the kernel's number means for a group that was refused."""
-    match code:
+def refusal(error: LoadError) -> GapReason:
+    """Return what the kernel's number means for a group or a program that was refused."""
+    match error.code:
+        case errno.EACCES | errno.ENOENT if error.wants_tracefs:
+            return GapReason.NO_TRACEFS
         case errno.EPERM | errno.EACCES:
             return GapReason.PERMISSION_DENIED
         case errno.ENOENT | errno.ESRCH:
