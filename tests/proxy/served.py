@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import jsonschema_rs
 from aiohttp import web
 
+from fodc_proxy.evidence.flows.readings import Readings
 from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.http.edge import Edge, application
 from fodc_proxy.http.openapi import document
@@ -40,6 +41,7 @@ def parts(**told: object) -> Parts:
         "findings": None,
         "incidents": None,
         "configurations": None,
+        "readings": Readings(),
         "engine": None,
         "store": ArtifactStore(None, clock_ms=lambda: NOW_MS),
         "unreadable_requests": tuple,

@@ -109,13 +109,10 @@ class NodeAgent:
             max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
         )
         pprof = PprofPort(self._client, self._profiler_url, self._inspection)
+        # The watch is made later, of what is told of these captures.
+        takers = takers_of(pprof, self._recorder, lambda: self._watch.known_configuration())  # noqa: PLW0108
         self._captures = captures_of(
-            settings,
-            # The watch is made later, of what is told of these captures.
-            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration()),  # noqa: PLW0108
-            self._quota,
-            origin=self._origin,
-            report=self._reported,
+            settings, takers, self._quota, origin=self._origin, report=self._reported
         )
         self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(

@@ -26,6 +26,7 @@ from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.configurations import assembly as configurations
+from fodc_proxy.evidence.flows.readings import Readings
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents import assembly as incidents
 from fodc_proxy.evidence.incidents.engine import Incidents
@@ -240,6 +241,7 @@ class Proxy:
             findings=self.findings,
             incidents=self.incidents,
             configurations=self.configurations,
+            readings=Readings(),
             engine=self.diagnostics.engine,
             store=self.diagnostics.store,
             unreadable_requests=lambda: self.diagnostics.records.unreadable,

@@ -20,6 +20,7 @@ from fodc_protocol.link import frames
 from fodc_proxy.access.door import Door
 from fodc_proxy.access.tokens_file import TokensFile
 from fodc_proxy.captures.assembly import Diagnostics, DiagnosticsSettings, assemble
+from fodc_proxy.evidence.configurations.assembly import assemble as configurations_of
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents.assembly import assemble as incidents_of
 from fodc_proxy.evidence.incidents.engine import Incidents
@@ -76,7 +77,7 @@ class SameForAll:
     ) -> RoundResult:
         return RoundResult((), ())
 
-    async def metrics(self, selection: Selection, timeout_s: float) -> RoundResult:
+    async def metrics(self, selection: Selection, timeout_s: float | None = None) -> RoundResult:
         return RoundResult((), ())
 
     async def windows(self, selection: Selection, window: Window) -> RoundResult:
@@ -133,6 +134,7 @@ class ServedProxy:
             registry=registry,
             rounds=rounds,
             views=Views(registry, rounds, check_interval_s=0),
+            configurations=configurations_of(parts, registry, rounds, clock_ms=lambda: NOW_MS),
             findings=Findings(registry, Unasked(), keeper),
             incidents=await self._incidents(parts, registry),
             engine=parts.engine,

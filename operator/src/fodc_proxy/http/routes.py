@@ -23,6 +23,7 @@ from fodc_protocol.errors import FieldError
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.captures.engine import Engine
 from fodc_proxy.evidence.configurations.watch import Configurations
+from fodc_proxy.evidence.flows.readings import Readings
 from fodc_proxy.evidence.gathering import Findings
 from fodc_proxy.evidence.incidents.engine import Incidents
 from fodc_proxy.evidence.views import Views
@@ -58,6 +59,7 @@ class Parts:
     findings: Findings
     incidents: Incidents
     configurations: Configurations
+    readings: Readings
     engine: Engine
     store: ArtifactStore
     unreadable_requests: Callable[[], Sequence[Unreadable]]

@@ -10,6 +10,7 @@ from fodc_api.access import LinkQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
 from fodc_api.findings import Crash, FindingsQuery, PressureEvent
+from fodc_api.flows import Flows
 from fodc_api.incidents import IncidentRecord, Incidents, IncidentsQuery
 from fodc_api.lifecycle import Lifecycle
 from fodc_api.proxy import Alive, Health, Readiness, Version
@@ -22,6 +23,7 @@ from fodc_proxy.http import (
     configuration,
     evidence,
     findings,
+    flows,
     health,
     incidents,
     metrics,
@@ -231,6 +233,39 @@ _PROXY: Final = (
         None,
         told({200: Told("Configurations.", Configurations)}, (400, 404)),
         querying(ConfigurationQuery, configuration.configuration),
+    ),
+    Route(
+        "GET",
+        "/cluster/flows",
+        "flows",
+        "Who writes to and queries whom, and how the nodes do, from their metrics",
+        Right.VIEW,
+        None,
+        None,
+        told({200: Told("Nodes and flows.", Flows)}, (400,)),
+        querying(NothingAsked, flows.flows),
+    ),
+    Route(
+        "GET",
+        "/cluster/flows.dot",
+        "flowsDot",
+        "The same as a digraph for Graphviz",
+        Right.VIEW,
+        None,
+        None,
+        told({200: Told("A digraph.", Media((flows.DOT_TYPE,)))}, (400,)),
+        querying(NothingAsked, flows.dot),
+    ),
+    Route(
+        "GET",
+        "/cluster/flows.svg",
+        "flowsSvg",
+        "The same as a drawing",
+        Right.VIEW,
+        None,
+        None,
+        told({200: Told("A drawing.", Media((flows.SVG_TYPE,)))}, (400,)),
+        querying(NothingAsked, flows.svg),
     ),
 )
 
