@@ -87,6 +87,10 @@ class RunningNode:
         """Make one place, metrics or pprof, misbehave for some seconds; none ends it."""
         self._control("/sample/fault", kind=kind, where=where, **{"for": f"{for_s:g}s"})
 
+    def grow(self, mib_per_s: int) -> None:
+        """Let it hold more and more memory, until it is killed."""
+        self._control("/sample/grow", mib_per_s=mib_per_s)
+
     def _control(self, path: str, **query: str | int) -> None:
         url = f"{self.base_url}{path}?{urllib.parse.urlencode(query)}"
         request = urllib.request.Request(url, method="POST")  # loopback, our own node

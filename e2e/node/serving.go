@@ -29,6 +29,7 @@ func (n *node) metricsHandler() http.Handler {
 	mux.Handle("/metrics", n.faults.guard("metrics", http.HandlerFunc(n.metrics)))
 	mux.HandleFunc("/sample/load", n.loadControl)
 	mux.HandleFunc("/sample/fault", n.faults.control)
+	mux.HandleFunc("/sample/grow", growControl)
 	return mux
 }
 

@@ -115,7 +115,7 @@ BREAKS = [
     Break(
         "T-CMD-05",
         AGENT,
-        "settings.py",
+        "occurrences/settings.py",
         "not 1 <= percent <= 100",
         "not 0 <= percent <= 100",
         "tests/agent/program/test_settings.py::"

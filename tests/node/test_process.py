@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +135,19 @@ def test_sources_need_nothing_but_the_standard_libraries(running, twin_directory
     for path in twin_directory.glob("*.py"):
         command = ["grep", "-nE", "^(from|import) (fodc|grpc|aiohttp|prometheus|yaml|h11)", path]
         assert subprocess.run(command, capture_output=True, check=False).stdout == b""
+
+
+def test_node_holds_more_and_more_memory_when_it_is_told_to(running, variant):
+    with running.sample_node(prefer=variant) as node:
+        before = resident_mib(node)
+        node.grow(64)
+        deadline = time.monotonic() + 20
+        while resident_mib(node) < before + 32:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(running.NodeError, match="from 1 to 1024"):
+            node.grow(0)
+
+
+def resident_mib(node):
+    return int(Path(f"/proc/{node.pid}/statm").read_text(encoding="ascii").split()[1]) / 256

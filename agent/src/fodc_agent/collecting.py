@@ -50,7 +50,7 @@ def node_process(settings: Settings, on_change: Callable[[], None]) -> NodeProce
     return NodeProcess(
         pid=settings.node_pid,
         name=settings.node_process_name,
-        port=_port_of(settings),
+        port=node_port(settings),
         container=settings.node_container,
         pod_uid=settings.pod_uid if in_pod else "",
         flavor=settings.flavor,
@@ -58,7 +58,7 @@ def node_process(settings: Settings, on_change: Callable[[], None]) -> NodeProce
     )
 
 
-def _port_of(settings: Settings) -> int:
+def node_port(settings: Settings) -> int:
     """Return the metrics port of the node's container: others may belong to its helpers."""
     names = settings.container_names
     place = names.index(settings.node_container) if settings.node_container in names else 0

@@ -11,7 +11,7 @@ from fodc_protocol.options import Kind, Option, between
 
 _percent: Final = between(0, 100)
 _CRASHES: Final = "crash records"
-_PRESSURE: Final = "profiles when memory runs short"
+_FOLDER: Final = "a folder of its own: profiles of short memory wait in --capture-dir"
 
 DORMANT: Final = (
     Option("diagnosis-listen-addr", Kind.STRING, "", _CRASHES),
@@ -21,10 +21,5 @@ DORMANT: Final = (
     Option("max-fodc-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("max-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("schema-registry-port", Kind.STRING, "", "schemas"),
-    Option("pressure-profiler-enabled", Kind.BOOL, "true", _PRESSURE),
-    Option("pressure-profiler-trigger-percent", Kind.INT, "75", _PRESSURE),
-    Option("pressure-profiler-cooldown", Kind.STRING, "", _PRESSURE),
-    Option("pressure-profiler-dir", Kind.STRING, "", _PRESSURE),
-    Option("pressure-profiler-max-artifacts", Kind.STRING, "", _PRESSURE),
-    Option("pressure-profiler-max-disk-bytes", Kind.STRING, "", _PRESSURE),
+    Option("pressure-profiler-dir", Kind.STRING, "", _FOLDER),
 )

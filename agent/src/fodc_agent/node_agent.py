@@ -22,7 +22,6 @@ from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome, update_of
 from fodc_agent.captures.pprof import PprofPort
-from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Held
 from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import (
@@ -37,9 +36,10 @@ from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.lanes import Lane
 from fodc_agent.node_access import NodeAccess
-from fodc_agent.node_captures import captures_of, recovered
+from fodc_agent.node_captures import captures_of, quota_of, recovered
 from fodc_agent.node_report import NodeReport
 from fodc_agent.node_watch import NodeWatch
+from fodc_agent.occurrence_assembly import NodeEvents
 from fodc_agent.own_captures import takers_of
 from fodc_agent.recorder_assembly import keeper_of, recorder_of
 from fodc_agent.recording import Recording
@@ -89,13 +89,10 @@ class NodeAgent:
             self._coordinator,
             self._recorder,
             on_change=self._tell_state,
-            on_configuration=self._configuration_changed,
             on_return=self._look_again,
         )
         self._started_s = time.monotonic()
-        self._node = None
-        if not settings.is_remote:
-            self._node = node_process(settings, self._look_again)
+        self._node = None if settings.is_remote else node_process(settings, self._look_again)
         self._sources = sources_of(
             settings,
             self._client,
@@ -103,17 +100,22 @@ class NodeAgent:
             uptime_s=lambda: time.monotonic() - self._started_s,
             counters=(self._own_samples,),
         )
-        self._profiler_url = pprof_url(settings)
-        self._inspection = Lane("inspection", timeout_s=_INSPECTION_S)
-        self._quota = Quota(
-            max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count
-        )
-        pprof = PprofPort(self._client, self._profiler_url, self._inspection)
-        # The watch is made later, of what is told of these captures.
-        takers = takers_of(pprof, self._recorder, lambda: self._watch.known_configuration())  # noqa: PLW0108
+        profiler_url = pprof_url(settings)
+        inspection = Lane("inspection", timeout_s=_INSPECTION_S)
+        self._quota = quota_of(settings)
+        pprof = PprofPort(self._client, profiler_url, inspection)
         self._captures = captures_of(
-            settings, takers, self._quota, origin=self._origin, report=self._reported
+            settings,
+            # The watch is made later, of what is told of these captures.
+            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration()),  # noqa: PLW0108
+            self._quota,
+            origin=self._origin,
+            report=self._reported,
         )
+        self._events = NodeEvents(
+            settings, self._captures, self._recorder, self._coordinator, self._node
+        )
+        self._recording.on_page = self._events.page_seen
         self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(
             settings,
@@ -124,13 +126,14 @@ class NodeAgent:
             self._captures,
             self._discovery,
             abilities=remote_abilities() if settings.is_remote else (),
+            pressure=self._events.capability,
         )
         self._watch = NodeWatch(
             self._report,
             self._client,
             self._coordinator,
-            self._profiler_url,
-            self._inspection,
+            profiler_url,
+            inspection,
             self._tell_state,
         )
         self._uplink: Uplink | None = None
@@ -146,6 +149,7 @@ class NodeAgent:
         if self._node is not None:
             await self._watch.check_first(self._node)
         held = await recovered(self._report)
+        await self._events.open(self.incarnation)
         if self._keeper is not None:
             # Who asks at once is to find the history of the life before.
             with contextlib.suppress(TimeoutError):
@@ -185,6 +189,7 @@ class NodeAgent:
         crew.start("configuration", self._watch.watch_configuration)
         crew.start("profiler", self._watch.watch_profiler)
         crew.start("state", self._publish_state)
+        self._events.start(crew)
         if self._node is not None:
             crew.start("self-check", partial(self._watch.check, self._node))
         if self.settings.proxy_endpoints:
@@ -209,7 +214,7 @@ class NodeAgent:
 
     def _make_uplink(self, held: Sequence[Held]) -> Uplink:
         evidence = Evidence(self.settings, self.pod_name, access_of(self.settings))
-        return build_uplink(
+        uplink = build_uplink(
             self.settings,
             identity=identity_of(self.settings, self.pod_name),
             incarnation=self.incarnation,
@@ -221,10 +226,15 @@ class NodeAgent:
                 evidence.told,
             ),
             evidence=evidence,
+            pressures=self._events.pressures,
             recorder=self._recorder,
             jobs=self._captures,
+            events=self._events.told.queue,
+            on_taken=self._events.told.taken,
             held=[update_of(one.command_id, one.outcome) for one in held],
         )
+        self._events.link = uplink.link
+        return uplink
 
     async def _call(self) -> None:
         """Keep the line to the proxy, after a moment for the role to be found out (W-05)."""
@@ -283,15 +293,6 @@ class NodeAgent:
             raise NoAnswerError(Reason.NODE_UNREACHABLE, error or "nothing was read yet")
         return configuration_frame(query_id, known)
 
-    def _configuration_changed(self, reading: ConfigurationReading) -> None:
-        _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])
-        if self._uplink is not None:
-            self._uplink.link.event(
-                "ConfigurationChanged",
-                f"the node's configuration changed (epoch {reading.epoch})",
-                {"hash": reading.hash},
-            )
-
     # ---- what is told --------------------------------------------------------------------------
 
     def _tell_state(self) -> None:
@@ -306,7 +307,8 @@ class NodeAgent:
 
     def _own_samples(self) -> Iterable[Sample]:
         statistics, failures = self._coordinator.statistics(), self._recording.failures
-        return own_samples(statistics, failures, self._line(), self._crew.crashes)
+        yield from own_samples(statistics, failures, self._line(), self._crew.crashes)
+        yield from self._events.samples()
 
     def _line(self) -> LineStatus:
         return self._uplink.caller.status if self._uplink is not None else LineStatus()

@@ -17,6 +17,11 @@ _log: Final = logging.getLogger(__name__)
 _SPOOL_S: Final = 5.0
 
 
+def quota_of(settings: Settings) -> Quota:
+    """Return how much room captures have."""
+    return Quota(max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count)
+
+
 def captures_of(
     settings: Settings,
     profiler: Profiler,

@@ -5,7 +5,7 @@ The one idea: here is gathered what `node_state` judges, so that link, log and `
 same of the same facts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Final
 
@@ -46,6 +46,7 @@ class NodeReport:
     recording: Recording
     captures: Captures
     discovery: Discovery
+    pressure: Callable[[], frames.CapabilityState]
     abilities: tuple[frames.CapabilityState, ...] = ()
     profiler: ProfilerFacts = field(default_factory=ProfilerFacts)
     spool_problem: str = ""
@@ -115,7 +116,7 @@ class NodeReport:
             problem = self.recording.problems.get(source, "")
             missing = [(gap.reason, gap.message) for gap in gaps]
             told[source] = source_capability(source, problem, missing)
-        return (*told.values(), self._configuration_capability())
+        return (*told.values(), self._configuration_capability(), self.pressure())
 
     def _configuration_capability(self) -> frames.CapabilityState:
         reading = self.recording.configuration

@@ -27,7 +27,8 @@ class Recording:
     """Records sources; `problems` and `gaps` by source tell what is missing now.
 
     `failures` counts by source the readings that were good and could not be recorded. `on_return`
-    is called when a page of the node is there again.
+    is called when a page of the node is there again, `on_page` with each page: its source and the
+    problem with it, empty for none.
     """
 
     def __init__(
@@ -36,14 +37,13 @@ class Recording:
         recorder: Recorder,
         *,
         on_change: Callable[[], None],
-        on_configuration: Callable[[ConfigurationReading], None],
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self._coordinator = coordinator
         self._recorder = recorder
         self._on_change = on_change
-        self._on_configuration = on_configuration
         self._on_return = on_return
+        self.on_page: Callable[[str, str], None] = lambda _source, _problem: None
         self.problems: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
@@ -137,7 +137,7 @@ class Recording:
         """Take the newest reading, whoever asked for it."""
         known, self.configuration = self.configuration, reading
         if known is not None and known.hash != reading.hash:
-            self._on_configuration(reading)
+            _log.info("configuration_changed epoch=%d hash=%s", reading.epoch, reading.hash[:12])
         if known is None or known.hash != reading.hash:
             self._on_change()
 
@@ -157,6 +157,8 @@ class Recording:
     def _recovered(self, source: str) -> None:
         is_first = source not in self.answered
         self.answered.add(source)
+        if is_page(source):
+            self.on_page(source, "")
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
             self._on_change()
@@ -167,6 +169,8 @@ class Recording:
 
     def _failed(self, source: str, error: str) -> None:
         self._recorder.scrape_failed(source)
+        if is_page(source):
+            self.on_page(source, error)
         known = self.problems.get(source)
         self.problems[source] = error
         if known is None:

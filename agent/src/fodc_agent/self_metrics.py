@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from fodc_agent.bus.breaker import BreakerState
 from fodc_agent.bus.coordinator import SourceStatistics
 from fodc_agent.uplink.caller import LineStatus
+from fodc_protocol.link.event_queue import EventQueue
 from fodc_protocol.metrics.samples import Labels, MetricType, Sample, Series
 
 
@@ -63,6 +64,38 @@ def recording_samples(failures: Mapping[str, int]) -> Iterator[Sample]:
     for source, count in failures.items():
         text = "Readings that came and could not be recorded."
         yield _counter("recording_failures_total", text, count, (("source", source),))
+
+
+def occurrence_samples(
+    queue: EventQueue,
+    *,
+    is_armed: bool,
+    memory_percent: float | None,
+    begun: int,
+    cooled: int,
+    refused: int,
+) -> Iterator[Sample]:
+    """Yield what became of occurrences, and how close the node is to its memory limit."""
+    states = {
+        "produced": queue.produced,
+        "delivered": queue.delivered,
+        "gapped": queue.gapped,
+    }
+    text = "Occurrences: produced is delivered and gapped and those that wait."
+    for state, count in states.items():
+        yield _counter("occurrences_total", text, count, (("state", state),))
+    text = "Occurrences that wait for a proxy to store them."
+    yield _gauge("occurrences_waiting", text, len(queue.waiting))
+    text = "Whether profiles are taken when the node is short of memory."
+    yield _gauge("pressure_armed", text, is_armed)
+    if memory_percent is not None:
+        text = "Resident memory of the node in percent of its limit."
+        yield _gauge("pressure_memory_percent", text, memory_percent)
+    yield _counter("pressure_captures_total", "Times that its profiles were taken.", begun)
+    text = "Readings above the threshold within the cool-down."
+    yield _counter("pressure_skipped_cooldown_total", text, cooled)
+    text = "Captures of the agent's own for which the disk had no room."
+    yield _counter("own_captures_refused_total", text, refused)
 
 
 def own_samples(

@@ -36,6 +36,7 @@ from fodc_agent.declaring import (
 from fodc_agent.dormant import DORMANT
 from fodc_agent.identity.roles import labels_of
 from fodc_agent.kernel_groups import KERNEL_DEFAULTS, KERNEL_GROUPS
+from fodc_agent.occurrences.settings import SAME_AS_OURS, PressureSettings, contradictions
 from fodc_agent.settings_file import file_values
 from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
@@ -114,7 +115,7 @@ def _folder(resolved: Resolved, name: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodePorts:
+class NodePorts(PressureSettings):
     """How the node's own ports are reached."""
 
     node_tls_wanted: bool = switch(
@@ -429,6 +430,7 @@ class Settings(InKernel):
 
 OPTIONS: Final = (
     *options_of(fields(Settings)),
+    *SAME_AS_OURS,
     Option(_PPROF_PORT, Kind.INT, "6060", "pprof port of the node.", check=between(1, 65_535)),
     Option("config", Kind.STRING, "", "YAML or JSON file with options by name.", metavar="FILE"),
 )
@@ -465,11 +467,7 @@ def _contradictions(resolved: Resolved) -> list[str]:
             f"container-names count ({len(names)}) must match "
             f"poll-metrics-ports count ({len(ports)})"
         )
-    percent = resolved.integer("pressure-profiler-trigger-percent")
-    if resolved.flag("pressure-profiler-enabled") and not 1 <= percent <= 100:
-        problems.append(
-            f"pressure-profiler-trigger-percent must be between 1 and 100, got {percent}"
-        )
+    problems += contradictions(resolved)
     problems += [
         f"{peer}-tls-cert and {peer}-tls-key must be given together"
         for peer in ("proxy", "node")

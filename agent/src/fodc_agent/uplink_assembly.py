@@ -26,8 +26,10 @@ from fodc_agent.version import VERSION
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
+from fodc_protocol.link.event_queue import EventQueue
 
 if TYPE_CHECKING:
+    from fodc_agent.occurrences.pressure_profiles import PressureProfiles
     from fodc_agent.recorder.recorder import Recorder
     from fodc_agent.uplink.existing.seven_streams import SevenStreams
 
@@ -65,8 +67,11 @@ def build_uplink(
     state: Callable[[], frames.NodeState],
     answers: Answers,
     evidence: Evidence,
+    pressures: "PressureProfiles",
     recorder: "Recorder",
     jobs: CaptureJobs,
+    events: EventQueue,
+    on_taken: Callable[[], None] = lambda: None,
     held: Iterable[frames.CommandUpdate],
 ) -> Uplink:
     """Return the uplink, ready to run."""
@@ -79,13 +84,11 @@ def build_uplink(
         incarnation=incarnation,
         heartbeat_interval_ms=round(settings.heartbeat_interval_s * 1000),
         held=held,
+        events=events,
     )
 
     def linked(welcome: frames.Welcome) -> None:
         caller.connected(LinePhase.LINKED, welcome.agent_id)
-
-    def registered(agent_id: str) -> None:
-        caller.connected(LinePhase.REGISTERED, agent_id)
 
     def existing() -> "SevenStreams":
         # Imported here, because agents of our own proxy never need it.
@@ -97,13 +100,14 @@ def build_uplink(
             state,
             MetricsAnswers(recorder, clock),
             evidence,
+            pressures,
             interval_s=settings.heartbeat_interval_s,
             now_ms=clock,
-            on_registered=registered,
+            on_registered=lambda agent_id: caller.connected(LinePhase.REGISTERED, agent_id),
             pace=pace,
         )
 
-    link = AgentLink(session, answers, jobs, now_ms=clock, on_linked=linked)
+    link = AgentLink(session, answers, jobs, now_ms=clock, on_linked=linked, on_taken=on_taken)
     caller = Caller(
         endpoints=tuple(Endpoint(host, port) for host, port in settings.proxy_endpoints),
         contract=Contract(settings.contract),

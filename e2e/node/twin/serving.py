@@ -28,6 +28,7 @@ from faults import (
     malformed_page,
     read_order,
 )
+from growing import MAX_GROWTH, grow
 from live_values import measured
 from page import Page
 from work import MAX_LOAD, Workload
@@ -35,7 +36,7 @@ from work import MAX_LOAD, Workload
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 TEXT_TYPE = "text/plain; charset=utf-8"
 BYTES_TYPE = "application/octet-stream"
-CONTROLS = ("/sample/load", "/sample/fault")
+CONTROLS = ("/sample/load", "/sample/fault", "/sample/grow")
 PROFILES = ("allocs", "block", "goroutine", "heap", "mutex", "threadcreate")
 DEFAULT_PROFILE_S = 30
 
@@ -110,10 +111,21 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "POST":
             return refused("use POST", 405)
         try:
-            said = self._set_load(query) if path == "/sample/load" else self._set_fault(query)
+            said = {
+                "/sample/load": self._set_load,
+                "/sample/fault": self._set_fault,
+                "/sample/grow": self._set_growth,
+            }[path](query)
         except ValueError as error:
             return refused(str(error), 400)
         return Answer(json.dumps(said).encode() + b"\n", "application/json")
+
+    def _set_growth(self, query: dict[str, str]) -> dict[str, object]:
+        text = query.get("mib_per_s", "")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_GROWTH:
+            raise ValueError("mib_per_s: want a whole number from 1 to 1024")
+        grow(int(text))
+        return {"mib_per_s": int(text)}
 
     def _set_load(self, query: dict[str, str]) -> dict[str, object]:
         text = query.get("n", "")

@@ -225,6 +225,7 @@ class Proxy:
     def _incidents(self) -> Incidents:
         told = self.settings.incidents
         made = incidents.assemble(self.diagnostics, self.registry, told, clock_ms=_unix_ms)
+        self.link.occurrences.inbox = made
         self.findings.on_kept(made.found)
         self.views.on_judged(made.judged)
         return made
@@ -463,6 +464,7 @@ class Proxy:
         await self._web.stop()
         await asyncio.to_thread(self.audit.stop)
         await self._grpc.stop()
+        await self.link.occurrences.stop()
         if self.token_reviews is not None:
             await self.token_reviews.stop()
         if self._tls is not None:

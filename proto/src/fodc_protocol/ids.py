@@ -34,6 +34,11 @@ def command_id(request_id: RequestId, node: str, capture: str, attempt: int) -> 
     return CommandId("cmd-" + _digest(request_id, node, capture, str(attempt)))
 
 
+def own_command_id(incarnation: str, occurrence: int, profile: str) -> CommandId:
+    """Return the id of a capture that an agent begins by itself, for an occurrence it numbers."""
+    return CommandId(_OWN + _digest(incarnation, str(occurrence), profile))
+
+
 def is_own_command(command: str) -> bool:
     """Say whether an agent began this capture by itself."""
     return command.startswith(_OWN)

@@ -18,7 +18,7 @@ class OccurrenceKind(StrEnum):
     NODE_RESTARTED = "node-restarted"
     """Another process stands in its place: `pid`, `started_at_ms` of the new one."""
     NODE_UNREACHABLE = "node-unreachable"
-    """The process is there and answers nobody: `pid`, `started_at_ms`."""
+    """The process is there and answers nobody: `pid`, `started_at_ms`, `captures`."""
     NODE_BACK = "node-back"
     """The node answers again: `pid`, `started_at_ms`."""
     MEMORY_PRESSURE = "memory-pressure"
@@ -52,7 +52,7 @@ _MEMORY: Final = frozenset({Field.RSS_BYTES, Field.LIMIT_BYTES, Field.PERCENT})
 FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
     OccurrenceKind.NODE_GONE: _PROCESS,
     OccurrenceKind.NODE_RESTARTED: _PROCESS,
-    OccurrenceKind.NODE_UNREACHABLE: _PROCESS,
+    OccurrenceKind.NODE_UNREACHABLE: _PROCESS | {Field.CAPTURES},
     OccurrenceKind.NODE_BACK: _PROCESS,
     OccurrenceKind.MEMORY_PRESSURE: _MEMORY | {Field.PID, Field.CAPTURES},
     OccurrenceKind.OOM_KILL: _MEMORY | {Field.PID},

@@ -23,7 +23,6 @@ class Scraped:
             Coordinator(lambda: 0.0, lambda: 0, lambda: 0.0),
             self.recorder,
             on_change=lambda: None,
-            on_configuration=lambda _: None,
         )
         self.at_ms = 0
 

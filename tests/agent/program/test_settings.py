@@ -103,7 +103,8 @@ def test_every_flag_of_the_go_agent_is_accepted():
     assert settings.pprof_ports == (6061,)
     assert settings.counts_in_kernel
     assert "option=panic-diagnostics-enabled needs='crash records'" in settings.dormant
-    assert len(settings.dormant) == 13
+    assert len(settings.dormant) == 8
+    assert (settings.pressure_percent, settings.pressure_cooldown_s) == (75, 300.0)
 
 
 @pytest.mark.parametrize("name", [option.name for option in DORMANT])
@@ -270,3 +271,19 @@ def test_a_pod_uid_tells_that_the_agent_is_a_sidecar(argv, environ, attachment):
 )
 def test_what_an_injected_agent_cannot_be_told(argument, problem):
     assert problem_of(argument).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("argv", "percent", "cooldown_s"),
+    [
+        ([], 80, 300.0),
+        (["--pressure-percent=0"], 0, 300.0),
+        (["--pressure-profiler-enabled=false"], 0, 300.0),
+        (["--pressure-profiler-trigger-percent=60"], 60, 300.0),
+        (["--pressure-profiler-trigger-percent=60", "--pressure-percent=90"], 90, 300.0),
+        (["--pressure-profiler-cooldown=1m"], 80, 60.0),
+    ],
+)
+def test_short_memory_is_told_by_our_options_or_by_those_of_the_go_agent(argv, percent, cooldown_s):
+    settings = load(argv, {})
+    assert (settings.pressure_percent, settings.pressure_cooldown_s) == (percent, cooldown_s)

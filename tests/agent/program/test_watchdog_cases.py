@@ -69,7 +69,6 @@ def made(recorder: Recorder | None = None) -> Program:
         coordinator,
         recorder,
         on_change=lambda: told.append("changed"),
-        on_configuration=lambda _: None,
     )
     return Program(coordinator, recorder, recording, Crew(clock=loop.time), told)
 

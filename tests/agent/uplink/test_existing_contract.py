@@ -11,6 +11,7 @@ import pytest
 
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.node_access import NodeAccess
+from fodc_agent.occurrences.pressure_profiles import PressureProfiles
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
@@ -149,6 +150,7 @@ class Agent:
             lambda: self.state,
             self.metrics,
             Evidence(load([], {}), "pod-data2", NodeAccess("127.0.0.1")),
+            PressureProfiles(tuple, None, None, ""),
             interval_s=interval_s,
             now_ms=lambda: 5_000,
             on_registered=self.ids.put_nowait,
@@ -342,7 +344,7 @@ def test_the_other_streams_are_answered_honestly(run_async):
         )
         fetched = await proxy.hear("StreamPressureProfiles")
         assert (fetched.chunk.request_id, fetched.chunk.last) == ("f-1", True)
-        assert fetched.chunk.error == "no pressure profile 'p' on this agent"
+        assert fetched.chunk.error == "no pressure profile 'p' of kind 'heap' on this agent"
         await agent.close()
         await proxy.stop()
 

@@ -54,7 +54,7 @@ STATE = st.builds(
 )
 ARTIFACT = st.builds(frames.Artifact, TEXT, TEXT, U64, TEXT, U64, I64, I64, st.booleans(), TEXTS)
 AGENT_FRAMES = st.one_of(
-    st.builds(frames.Hello, U32, U32, TEXT, IDENTITY, TEXT, STATE, TEXTS, U64),
+    st.builds(frames.Hello, U32, U32, TEXT, IDENTITY, TEXT, STATE, TEXTS),
     st.builds(frames.Heartbeat, U64, I64, st.none() | STATE),
     st.builds(
         frames.MetricsPage, U64, I64,
@@ -76,7 +76,7 @@ AGENT_FRAMES = st.one_of(
         st.none() | ARTIFACT,
     ),
     st.builds(frames.ArtifactChunk, TEXT, U64, st.binary(max_size=20), U32),
-    st.builds(frames.Event, U64, I64, TEXT, TEXT, MAP),
+    st.builds(frames.Event, U64, I64, TEXT, TEXT, MAP, TEXT, U64),
     st.builds(frames.Evidence, U64, st.binary(max_size=20), st.booleans(), st.booleans()),
 )  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_every_agent_frame_is_what_the_contract_says(frame):
 
 
 PROXY_FRAMES = st.one_of(
-    st.builds(frames.Welcome, U32, TEXT, U32, TEXT, TEXT, U32, U64).map(
+    st.builds(frames.Welcome, U32, TEXT, U32, TEXT, TEXT, U32).map(
         lambda frame: ("welcome", frame)
     ),
     st.builds(frames.Refusal, TEXT, TEXT, U32).map(lambda frame: ("refusal", frame)),
@@ -153,7 +153,7 @@ PROXY_FRAMES = st.one_of(
     st.builds(frames.ArtifactAck, TEXT, U64, U32, st.booleans()).map(
         lambda frame: ("artifact_ack", frame)
     ),
-    st.builds(frames.EventAck, U64).map(lambda frame: ("event_ack", frame)),
+    st.builds(frames.EventAck, U64, TEXT).map(lambda frame: ("event_ack", frame)),
     st.builds(frames.TopologyQuery, U64).map(lambda frame: ("topology_query", frame)),
     st.builds(frames.LifecycleQuery, U64).map(lambda frame: ("lifecycle_query", frame)),
     st.builds(frames.CrashesQuery, U64).map(lambda frame: ("crashes_query", frame)),

@@ -12,6 +12,7 @@ import pytest
 
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.node_access import NodeAccess
+from fodc_agent.occurrences.pressure_profiles import PressureProfiles
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.dialing import Endpoint
@@ -25,6 +26,7 @@ from fodc_agent.uplink.existing.seven_streams import SevenStreams
 from fodc_agent.uplink.pace import Pace
 from fodc_agent.uplink_assembly import build_uplink
 from fodc_protocol.link import frames
+from fodc_protocol.link.event_queue import EventQueue
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 
 IDENTITY = frames.Identity("pod-0", container_names=("data",))
@@ -52,8 +54,10 @@ class Program:
             state=lambda: STATE,
             answers=Answers(recorder, None, tuple),
             evidence=Evidence(settings, "pod", NodeAccess("127.0.0.1")),
+            pressures=PressureProfiles(tuple, None, None, ""),
             recorder=recorder,
             jobs=None,
+            events=EventQueue("aa"),
             held=(),
         )
         self.phases = []
@@ -188,6 +192,7 @@ class Lines:
             lambda: state,
             MetricsAnswers(recorder_of(), lambda: 1),
             Evidence(load([], {}), "pod", NodeAccess("127.0.0.1")),
+            PressureProfiles(tuple, None, None, ""),
             interval_s=1.0,
             now_ms=lambda: 1,
             on_registered=lambda _: None,

@@ -8,6 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fodc_agent.occurrences.keeping import PressureRecord
+from fodc_agent.occurrences.pressure_profiles import ListedPressure
 from fodc_agent.uplink.existing import codec
 from fodc_protocol.metrics.samples import MetricType, Series
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
@@ -22,7 +24,7 @@ READERS = [
     codec.wants_lifecycle,
     codec.wants_crashes,
     codec.schema_answer,
-    codec.pressure_answer,
+    codec.pressure_command,
 ]
 
 
@@ -101,24 +103,47 @@ def test_answers_about_topology_lifecycle_and_schema_are_empty_and_there():
     assert [bool(reader(b"")) for reader in READERS[2:]] == [False] * 5
 
 
-def test_answers_about_pressure_profiles():
+def test_pressure_profiles_that_are_listed_and_fetched():
     ask = pb.StreamPressureProfilesResponse(list_profiles=pb.ListProfiles(request_id="r"))
-    [answer] = codec.pressure_answer(ask.SerializeToString())
-    complete = pb.ListComplete(request_id="r")
-    assert pb.StreamPressureProfilesRequest.FromString(answer) == pb.StreamPressureProfilesRequest(
-        list_complete=complete
+    assert codec.pressure_command(ask.SerializeToString()) == codec.ListPressures("r")
+    assert pb.StreamPressureProfilesRequest.FromString(
+        codec.pressures_end("r")
+    ) == pb.StreamPressureProfilesRequest(list_complete=pb.ListComplete(request_id="r"))
+
+    kept = PressureRecord("p", 1500, 800, 1000, 75, {"heap": "own-1"})
+    told = codec.pressure_record(ListedPressure(kept, "http://n:6060/debug/pprof", {"heap": 9}))
+    assert pb.StreamPressureProfilesRequest.FromString(told).record == pb.PressureProfileRecord(
+        profile_id="p",
+        captured_at=stamp(1500),
+        source_endpoint="http://n:6060/debug/pprof",
+        rss_bytes=800,
+        cgroup_limit_bytes=1000,
+        trigger_percent=75,
+        threshold_bytes=750,
+        profiles=[
+            pb.PressureProfileInfo(
+                type="heap",
+                filename="heap.pprof",
+                filepath="p/heap.pprof",
+                format="pprof",
+                size_bytes=9,
+            )
+        ],
     )
 
     wanted = pb.FetchPressureProfile(request_id="r", profile_id="p", type="heap", filepath="/x")
     ask = pb.StreamPressureProfilesResponse(fetch_profile=wanted)
-    [answer] = codec.pressure_answer(ask.SerializeToString())
-    assert pb.StreamPressureProfilesRequest.FromString(answer).chunk == pb.PressureProfileChunk(
-        request_id="r",
-        profile_id="p",
-        type="heap",
-        last=True,
-        error="no pressure profile 'p' on this agent",
+    fetch = codec.pressure_command(ask.SerializeToString())
+    assert fetch == codec.FetchPressure("r", "p", "heap")
+    piece = pb.PressureProfileChunk(request_id="r", profile_id="p", type="heap", data=b"xy")
+    end = pb.PressureProfileChunk(
+        request_id="r", profile_id="p", type="heap", last=True, error="gone"
     )
+    for data, expected in (
+        (codec.pressure_chunk(fetch, b"xy"), piece),
+        (codec.pressure_chunk(fetch, last=True, error="gone"), end),
+    ):
+        assert pb.StreamPressureProfilesRequest.FromString(data).chunk == expected
 
 
 @settings(deadline=None)

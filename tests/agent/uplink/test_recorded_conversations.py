@@ -14,6 +14,7 @@ import pytest
 
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.node_access import NodeAccess
+from fodc_agent.occurrences.pressure_profiles import PressureProfiles
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.dialing import Endpoint
@@ -89,6 +90,7 @@ class Agent:
                 lambda: STATE,
                 answers,
                 Evidence(load([], {}), "pod-data2", NodeAccess("127.0.0.1")),
+                PressureProfiles(tuple, None, None, ""),
                 interval_s=10.0,
                 now_ms=lambda: NOW_MS,
                 on_registered=self._registered,

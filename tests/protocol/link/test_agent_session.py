@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's session alone: greeting, heartbeats, silence, refusals, events and credit."""
 
+from fodc_protocol.ids import own_command_id
 from fodc_protocol.link import effects, frames
-from fodc_protocol.link.agent_side import MAX_EVENTS, AgentSession, Phase
+from fodc_protocol.link.agent_side import AgentSession, Phase
 from fodc_protocol.link.frames import CommandState
 
 IDENTITY = frames.Identity("pod-0")
@@ -32,7 +33,7 @@ def sent(asked: list[effects.AgentEffect]) -> list[frames.AgentFrame]:
 
 
 def test_an_agent_greets_first_with_all_that_the_proxy_needs() -> None:
-    hello = frames.Hello(1, 1, "0.1", IDENTITY, "life", DATA, (), 0)
+    hello = frames.Hello(1, 1, "0.1", IDENTITY, "life", DATA, ())
 
     assert session().opened(0) == [effects.SendAgentFrame(hello)]
 
@@ -114,31 +115,49 @@ def test_figures_ride_on_the_next_heartbeat() -> None:
     assert sent(agent.tick(1000)) == [frames.Heartbeat(2, 1000, None)]
 
 
+def happened(agent: AgentSession, message: str) -> frames.Event:
+    event = agent.events.add("crash", message, {"crash": "one"}, 1)
+    assert event is not None
+    agent.happened(event)
+    return event
+
+
 def test_events_are_sent_again_after_a_cut_until_they_are_acknowledged() -> None:
     agent = linked()
-    agent.event("crash", "panic", {}, 1)
-    agent.event("crash", "again", {}, 2)
-    agent.received(frames.EventAck(1), 3)
+    happened(agent, "panic")
+    second = happened(agent, "again")
+    assert agent.received(frames.EventAck(1, "life"), 3) == [effects.EventsTaken()]
+    assert agent.received(frames.EventAck(1, "life"), 3) == []
     agent.cut()
+    third = happened(agent, "while nobody listens")
 
-    hello = sent(agent.opened(4))[0]
+    agent.opened(4)
     again = sent(agent.received(WELCOME, 5))
 
-    assert isinstance(hello, frames.Hello)
-    assert hello.last_event_sequence == 2
-    assert again == [frames.Event(2, 2, "crash", "again", {})]
+    assert again == [second, third]
 
 
-def test_the_oldest_events_are_dropped_and_counted_when_nobody_listens() -> None:
-    agent = session()
-    for number in range(MAX_EVENTS + 3):
-        agent.event("crash", str(number), {}, number)
+def test_a_capture_of_the_agents_own_is_told_when_the_proxy_asks_for_it() -> None:
+    own = own_command_id("life", 1, "heap")
+    agent = linked()
+    agent.begun(own)
+    captured = frames.CommandUpdate(own, CommandState.CAPTURED)
+    assert agent.noted(captured) == []
 
-    agent.opened(0)
-    kept = sent(agent.received(WELCOME, 0))
+    asked = agent.received(frames.StartCapture(own, "heap", 0, 1000), 7)
+    assert sent(asked) == [captured]
+    assert agent.received(frames.ArtifactAck(own, 0, 0, done=True), 8) == [effects.Forget(own)]
 
-    assert len(kept) == MAX_EVENTS
-    assert agent.events_dropped == 3
+
+def test_an_own_capture_that_had_to_make_room_is_not_taken_anew() -> None:
+    own = own_command_id("life", 1, "heap")
+    agent = linked()
+    agent.begun(own)
+    agent.forgotten(own)
+
+    (told,) = sent(agent.received(frames.StartCapture(own, "heap", 0, 1000), 7))
+    assert isinstance(told, frames.CommandUpdate)
+    assert (told.state, told.reason) == (CommandState.FAILED, "NotFound")
 
 
 def test_an_agent_never_sends_beyond_its_credit() -> None:

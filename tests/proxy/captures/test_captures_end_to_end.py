@@ -334,31 +334,6 @@ def test_flooding_agent_loses_its_commands_and_memory_stays_bounded(play):
     play(scene)
 
 
-def test_events_of_agents_are_kept_and_acknowledged(play):
-    async def scene(world):
-        agent = world.agent("pod-0")
-        await world.deliver()
-        agent.act(agent.session.event("Crash", "it fell", {}, START_MS))
-        await world.deliver()
-        assert [heard.event.kind for heard in world.engine.happenings.latest] == ["Crash"]
-        assert not agent.session._events
-        agent.act(agent.session.event("Crash", "again", {}, START_MS))
-        agent.deliver_to_proxy()
-        agent.cut()  # the acknowledgement is lost
-        agent.connect()
-        await world.deliver()
-        assert [heard.event.sequence for heard in world.engine.happenings.latest] == [1, 2]
-        assert not agent.session._events
-        agent.restart()
-        agent.connect()
-        await world.deliver()
-        agent.act(agent.session.event("Start", "new life", {}, START_MS))
-        await world.deliver()
-        assert [heard.event.sequence for heard in world.engine.happenings.latest] == [1, 2, 1]
-
-    play(scene)
-
-
 def test_active_captures_show_what_runs_on_a_pod(play):
     async def scene(world):
         agent = world.agent("pod-0")

@@ -263,7 +263,7 @@ class SimulatedAgent:
                     self.garble -= 1
                     frame = replace(frame, data=b"?" * len(frame.data))
                 engine.heard(self.address, frame)
-            case frames.CommandUpdate() | frames.Event():
+            case frames.CommandUpdate():
                 engine.heard(self.address, frame)
             case _:
                 pass

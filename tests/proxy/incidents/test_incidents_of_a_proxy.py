@@ -358,7 +358,7 @@ def test_a_record_that_cannot_be_read_hides_no_other(tmp_path) -> None:
 def test_the_page_counts_what_agents_have_told(tmp_path) -> None:
     async def play(proxy):
         await proxy.incidents.take(occurrence("node-gone", 1))
-        await proxy.incidents.take(occurrence("oom-kill", 4))
+        await proxy.incidents.take(occurrence("oom-kill", 4, gap=2))
         page = (await fetch(proxy, "/metrics")).text
         return dict(line.rsplit(" ", 1) for line in page.splitlines() if "fodc_proxy_" in line[:11])
 

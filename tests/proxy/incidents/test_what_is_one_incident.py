@@ -171,8 +171,8 @@ def test_what_was_told_is_known_after_a_restart() -> None:
 
 
 def test_what_is_produced_is_delivered_or_a_gap() -> None:
-    book = told(fact("node-gone", 1), fact("node-back", 2), fact("node-gone", 7))
-    told(fact("node-gone", 2, incarnation="i2"), fact("node-gone", 7), book=book)
+    book = told(fact("node-gone", 1), fact("node-back", 2), fact("node-gone", 7, gap=4))
+    told(fact("node-gone", 1, incarnation="i2", gap=1), fact("node-gone", 7), book=book)
 
     assert book.tally == Tally(produced=9, delivered=4, gapped=5)
 

@@ -20,12 +20,13 @@ def occurrence(
     pod: str = "data-0",
     incarnation: str = "i1",
     message: str = "",
+    gap: int = 0,
     **fields: str,
 ) -> Occurrence:
     """What an agent tells."""
     origin = Origin("banyandb", pod, "ROLE_DATA", f"agent-of-{pod}", "1.0")
     kind = OccurrenceKind(kind)
-    return Occurrence(origin, incarnation, sequence, at_ms, kind, message or str(kind), fields)
+    return Occurrence(origin, incarnation, sequence, at_ms, kind, message or str(kind), fields, gap)
 
 
 def fact(kind: OccurrenceKind | str, *args: int, **told: object) -> Fact:

@@ -51,6 +51,14 @@ class CrashFolder:
         """
         return await self._lane.run(partial(self._read))
 
+    async def newest(self) -> tuple[tuple[str, float], ...]:
+        """Return names and times (Unix seconds) of the newest crashes that are whole.
+
+        Raises OSError as `messages` does.
+        """
+        await self._lane.run(self._read)
+        return tuple((name, one.mark[0] / 1e9) for name, one in self._known.items())
+
     def _read(self) -> tuple[bytes, ...]:
         try:
             with os.scandir(self._folder) as entries:

@@ -79,11 +79,13 @@ class AgentLink:
         *,
         now_ms: Callable[[], int],
         on_linked: Callable[[frames.Welcome], None] = lambda _: None,
+        on_taken: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._answers = answers
         self._now_ms = now_ms
         self._on_linked = on_linked
+        self._on_taken = on_taken
         self._connection: _Connection | None = None
         self.transfers = Transfers(jobs, self, now_ms=now_ms)
         self.unknown_frames = 0
@@ -224,6 +226,8 @@ class AgentLink:
                     self.transfers.end(effect.command_id, effect.mode)
                 case effects.Forget():
                     self.transfers.forget(effect.command_id)
+                case effects.EventsTaken():
+                    self._on_taken()
                 case _:
                     self._on_line(effect)
 
@@ -269,9 +273,17 @@ class AgentLink:
         """Tell a new state of the node."""
         self._carry_out(self._session.state_changed(state, self._now_ms()))
 
-    def event(self, kind: str, message: str, fields: dict[str, str]) -> None:
-        """Tell something that happened now."""
-        self._carry_out(self._session.event(kind, message, fields, self._now_ms()))
+    def happened(self, event: frames.Event) -> None:
+        """Tell something that happened, which waits in the session's queue."""
+        self._carry_out(self._session.happened(event))
+
+    def begun(self, command_id: str) -> None:
+        """Hold a capture that the agent began by itself."""
+        self._session.begun(command_id)
+
+    def forgotten(self, command_id: str) -> None:
+        """Hold a capture of the agent's own no more."""
+        self._session.forgotten(command_id)
 
     def noted(self, update: frames.CommandUpdate) -> None:
         """Tell how far a capture has come."""

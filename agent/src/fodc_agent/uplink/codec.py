@@ -73,7 +73,6 @@ def _hello(frame: frames.Hello) -> bytes:
         + text(5, frame.incarnation)
         + message(6, _node_state(frame.state))
         + texts(7, frame.held_command_ids)
-        + number(8, frame.last_event_sequence)
     )
 
 
@@ -222,6 +221,8 @@ def _event(frame: frames.Event) -> bytes:
         + text(3, frame.kind)
         + text(4, frame.message)
         + text_map(5, frame.fields)
+        + text(6, frame.incarnation)
+        + number(7, frame.gap)
     )
 
 
@@ -285,7 +286,6 @@ def _welcome(wire: Fields) -> frames.Welcome:
         wire.text(4),
         wire.text(5),
         wire.number(6),
-        wire.number(7),
     )
 
 
@@ -338,7 +338,7 @@ def _artifact_ack(wire: Fields) -> frames.ArtifactAck:
 
 
 def _event_ack(wire: Fields) -> frames.EventAck:
-    return frames.EventAck(wire.number(1))
+    return frames.EventAck(wire.number(1), wire.text(2))
 
 
 _READERS: Final[Mapping[int, Callable[[Fields], frames.ProxyFrame]]] = {

@@ -19,7 +19,6 @@ from fodc_protocol.link import effects as link
 from fodc_protocol.link import frames
 from fodc_proxy.captures import effects, events
 from fodc_proxy.captures.capture import manifest_of
-from fodc_proxy.captures.happenings import Happenings
 from fodc_proxy.captures.lanes import Lanes
 from fodc_proxy.captures.model import ActiveCapture, Request, Spec
 from fodc_proxy.captures.ports import Fleet, Link
@@ -92,7 +91,6 @@ class Engine:
         # Who linked before the store was open.
         self._early: dict[str, frames.Hello] = {}
         self._timekeeper: asyncio.Task[None] | None = None
-        self.happenings = Happenings()
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -233,7 +231,6 @@ class Engine:
 
     def linked(self, address: str, hello: frames.Hello) -> None:
         """A link stands."""
-        self.happenings.linked(address, hello.incarnation)
         if not self.is_open:
             self._early[address] = hello
             return
@@ -245,13 +242,9 @@ class Engine:
         if self.is_open:
             self._happened(events.Unlinked(address))
 
-    def heard(
-        self, address: str, frame: frames.CommandUpdate | frames.ArtifactChunk | frames.Event
-    ) -> None:
-        """The agent sent a frame of a command, or an event."""
-        if isinstance(frame, frames.Event):
-            self._link.send(address, self.happenings.note(address, frame))
-        elif self.is_open:
+    def heard(self, address: str, frame: frames.CommandUpdate | frames.ArtifactChunk) -> None:
+        """The agent sent a frame of a command."""
+        if self.is_open:
             is_flood = isinstance(frame, frames.ArtifactChunk) and self._transfers.is_flood(frame)
             self._happened(events.Heard(address, frame, is_flood))
 

@@ -26,6 +26,7 @@ from fodc_proxy.wire.bounds import Bound, WireError
 from fodc_proxy.wire.codec import decode_agent_frame, encode_proxy_frame, largest_frame
 from fodc_proxy.wire.credentials import shown_by
 from fodc_proxy.wire.link_evidence import LinkEvidence
+from fodc_proxy.wire.occurrences import Occurrences
 from fodc_proxy.wire.outbox import Outbox, Writers
 from fodc_proxy.wire.ports import LinkListener
 from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
@@ -65,6 +66,10 @@ class _Link:
             self.parting = refusal
             if self.reader is not None:
                 self.reader.cancel()
+
+    def acknowledge(self, ack: frames.EventAck) -> bool:
+        """Queue the acknowledgement of an occurrence; False when it is dropped."""
+        return self.outbox.offer(encode_proxy_frame(ack))
 
     async def read(self, context: Context) -> bytes | None:
         """Return the next message, None at the end or when the stream is to part.
@@ -110,6 +115,7 @@ class AgentLinkService:
         self._gate = gate
         self._rounds = rounds
         self.evidence = LinkEvidence(rounds)
+        self.occurrences = Occurrences(registry.get)
         self._listener = listener
         self._greeting = greeting
         self._writers = writers
@@ -239,6 +245,7 @@ class AgentLinkService:
             if welcomed and link.parting is None:
                 self._newest[link.address] = link
                 self.evidence.linked(member.agent_id)
+                self.occurrences.linked(member, link)
                 is_up = True
                 self._listener.linked(link.address, hello)
                 await self._read_on(link, context)
@@ -272,6 +279,7 @@ class AgentLinkService:
         self._registry.disconnected(link.agent_id)
         self._rounds.gone(link.agent_id)
         self.evidence.gone(link.agent_id)
+        self.occurrences.gone(link.agent_id)
         if self._newest.get(link.address) is link:
             del self._newest[link.address]
             if was_up:
@@ -319,8 +327,10 @@ class AgentLinkService:
                 self._rounds.heard(link.agent_id, frame, size_bytes)
             case frames.Evidence():
                 self.evidence.heard(link.agent_id, frame)
-            case frames.CommandUpdate() | frames.ArtifactChunk() | frames.Event():
+            case frames.CommandUpdate() | frames.ArtifactChunk():
                 self._listener.heard(link.address, frame)
+            case frames.Event():
+                self.occurrences.heard(link.agent_id, frame)
             case frames.Hello():
                 raise WireError("a second Hello on one stream", Bound.PROTOCOL)
             case frames.Heartbeat():

@@ -102,7 +102,6 @@ def _hello(m: Any) -> frames.Hello:  # noqa: ANN401 - generated classes check no
         word("hello.incarnation", m.incarnation),
         _state(m.state),
         tuple(word("hello.held_command_ids", one) for one in held),
-        m.last_event_sequence,
     )
 
 
@@ -289,11 +288,13 @@ def _artifact_chunk(m: Any) -> frames.ArtifactChunk:  # noqa: ANN401 - as above
 def _event(m: Any) -> frames.Event:  # noqa: ANN401 - as above
     told = few("event.fields", m.fields).items()
     return frames.Event(
-        m.sequence,
+        number("event.sequence", m.sequence),
         time_ms("event.occurred_at_ms", m.occurred_at_ms),
         word("event.kind", m.kind),
         said(m.message),
         {word("event.fields: name", name): said(value) for name, value in told},
+        word("event.incarnation", m.incarnation),
+        number("event.gap", m.gap),
     )
 
 
@@ -351,7 +352,8 @@ def _message(frame: frames.ProxyFrame) -> pb.ProxyFrame:
         case frames.ArtifactAck():
             return pb.ProxyFrame(artifact_ack=_artifact_ack(frame))
         case frames.EventAck():
-            return pb.ProxyFrame(event_ack=pb.EventAck(sequence=frame.sequence))
+            ack = pb.EventAck(sequence=frame.sequence, incarnation=frame.incarnation)
+            return pb.ProxyFrame(event_ack=ack)
 
 
 def _welcome(frame: frames.Welcome) -> pb.Welcome:
@@ -362,7 +364,6 @@ def _welcome(frame: frames.Welcome) -> pb.Welcome:
         proxy_version=frame.proxy_version,
         proxy_incarnation=frame.proxy_incarnation,
         chunk_bytes=frame.chunk_bytes,
-        event_ack_sequence=frame.event_ack_sequence,
     )
 
 

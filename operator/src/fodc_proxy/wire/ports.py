@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from fodc_protocol.link import frames
 
-HeardFrame: TypeAlias = frames.CommandUpdate | frames.ArtifactChunk | frames.Event
+HeardFrame: TypeAlias = frames.CommandUpdate | frames.ArtifactChunk
 
 
 class LinkPort(Protocol):
@@ -22,7 +22,7 @@ class LinkPort(Protocol):
 
 
 class LinkListener(Protocol):
-    """Is told of links and of frames that belong to commands and events."""
+    """Is told of links and of frames that belong to commands."""
 
     def linked(self, address: str, hello: frames.Hello) -> None:
         """A link stands: Welcome is on its way and frames may be sent."""
@@ -31,4 +31,4 @@ class LinkListener(Protocol):
         """The link of this pod is gone and no other has replaced it."""
 
     def heard(self, address: str, frame: HeardFrame) -> None:
-        """The agent sent a frame of a command, or an event."""
+        """The agent sent a frame of a command."""

@@ -3,22 +3,23 @@
 
 The shell calls `opened` when a stream stands, `received` for each frame, `cut`
 when the stream is gone, `tick` at `next_wake_ms`, and the capture notes as they
-happen; it carries out the returned effects in their order.
+happen; it carries out the returned effects in their order. What happened to the node waits in the
+`EventQueue` that the session is given: it is the shell's too, which keeps it over a restart.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
 
 from fodc_protocol.errors import Reason
+from fodc_protocol.ids import is_own_command
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import effects, frames
+from fodc_protocol.link.event_queue import EventQueue
 from fodc_protocol.link.frames import CommandState, CommandUpdate
 
 WELCOME_TIMEOUT_MS = 10_000
 SILENT_INTERVALS = 3
-MAX_EVENTS = 256
 DEFAULT_CHUNK_BYTES = 256 * 1024
 
 Effects = list[effects.AgentEffect]
@@ -52,10 +53,10 @@ class AgentSession:
         incarnation: str,
         heartbeat_interval_ms: int,
         held: Iterable[CommandUpdate] = (),
+        events: EventQueue | None = None,
     ) -> None:
         self.phase = Phase.CUT
         self.agent_id = ""
-        self.events_dropped = 0
         self.heartbeat_interval_ms = heartbeat_interval_ms
         self._own_interval_ms = heartbeat_interval_ms
         self._identity = identity
@@ -64,9 +65,10 @@ class AgentSession:
         self._agent_version = agent_version
         self._incarnation = incarnation
         self._held = {capture.command_id: capture for capture in held}
+        # Captures that the agent began by itself: the proxy hears of them when it asks.
+        self._unasked = {one for one in self._held if is_own_command(one)}
         self._transfers: dict[str, _Transfer] = {}
-        self._events: deque[frames.Event] = deque()
-        self._event_sequence = 0
+        self.events = events if events is not None else EventQueue(incarnation)
         self._beat_sequence = 0
         self._next_beat_ms = 0
         self._heard_ms = 0
@@ -88,7 +90,6 @@ class AgentSession:
             self._incarnation,
             self._state,
             tuple(self._held),
-            self._event_sequence,
         )
         return [effects.SendAgentFrame(hello)]
 
@@ -127,8 +128,8 @@ class AgentSession:
             case frames.ArtifactAck():
                 return self._acked(frame)
             case frames.EventAck():
-                self._drop_events(frame.sequence)
-                return []
+                taken = self.events.taken(frame.incarnation, frame.sequence)
+                return [effects.EventsTaken()] if taken else []
 
     def tick(self, now_ms: int) -> Effects:
         """Send the heartbeat that is due; give up on a proxy that has gone silent."""
@@ -159,8 +160,7 @@ class AgentSession:
         self.heartbeat_interval_ms = max(welcome.heartbeat_interval_ms, 0) or self._own_interval_ms
         self._chunk_bytes = welcome.chunk_bytes or DEFAULT_CHUNK_BYTES
         self._next_beat_ms = now_ms + self.heartbeat_interval_ms
-        self._drop_events(welcome.event_ack_sequence)
-        return [effects.SendAgentFrame(event) for event in self._events]
+        return [effects.SendAgentFrame(event) for event in self.events.waiting]
 
     def _beat(self, now_ms: int) -> effects.SendAgentFrame:
         self._beat_sequence += 1
@@ -184,21 +184,9 @@ class AgentSession:
             return [self._beat(now_ms)]
         return []
 
-    def event(
-        self, kind: str, message: str, fields: dict[str, str], occurred_at_ms: int
-    ) -> Effects:
-        """Number an event and send it; kept until acknowledged, the oldest dropped past 256."""
-        self._event_sequence += 1
-        event = frames.Event(self._event_sequence, occurred_at_ms, kind, message, fields)
-        self._events.append(event)
-        if len(self._events) > MAX_EVENTS:
-            self._events.popleft()
-            self.events_dropped += 1
+    def happened(self, event: frames.Event) -> Effects:
+        """Tell an event that waits in `events`; without a link it is told with the next one."""
         return [effects.SendAgentFrame(event)] if self.phase is Phase.LINKED else []
-
-    def _drop_events(self, sequence: int) -> None:
-        while self._events and self._events[0].sequence <= sequence:
-            self._events.popleft()
 
     # ---- captures ---------------------------------------------------------------
 
@@ -206,12 +194,23 @@ class AgentSession:
         """Commands that the agent still answers for."""
         return tuple(self._held)
 
+    def begun(self, command_id: str) -> None:
+        """Hold a capture that the agent began by itself, until the proxy asks for it."""
+        self._held[command_id] = CommandUpdate(command_id, CommandState.ACCEPTED)
+        self._unasked.add(command_id)
+
+    def forgotten(self, command_id: str) -> None:
+        """Hold a capture of the agent's own no more: it had to make room."""
+        if command_id in self._unasked:
+            self._unasked.discard(command_id)
+            self._held.pop(command_id, None)
+
     def noted(self, update: CommandUpdate) -> Effects:
         """Take how far a capture has come: told now, and again to a proxy that asks."""
         if update.command_id not in self._held:
             return []  # forgotten meanwhile: the proxy gave up on it
         self._held[update.command_id] = replace(update, elapsed_ms=0)
-        return self._tell(update)
+        return [] if update.command_id in self._unasked else self._tell(update)
 
     def _tell(self, update: CommandUpdate) -> Effects:
         return [effects.SendAgentFrame(update)] if self.phase is Phase.LINKED else []
@@ -220,7 +219,16 @@ class AgentSession:
         known = self._held.get(command.command_id)
         if known is not None:
             self._transfers.pop(command.command_id, None)
+            self._unasked.discard(command.command_id)
             return self._tell(known)
+        if is_own_command(command.command_id):
+            gone = CommandUpdate(
+                command.command_id,
+                CommandState.FAILED,
+                Reason.NOT_FOUND,
+                "the agent holds this capture of its own no more",
+            )
+            return self._tell(gone)
         capture = CommandUpdate(command.command_id, CommandState.ACCEPTED)
         self._held[command.command_id] = capture
         return [*self._tell(capture), effects.BeginCapture(command)]
@@ -243,6 +251,7 @@ class AgentSession:
     def _acked(self, ack: frames.ArtifactAck) -> Effects:
         if ack.done:
             self._transfers.pop(ack.command_id, None)
+            self._unasked.discard(ack.command_id)
             forgotten = self._held.pop(ack.command_id, None)
             return [effects.Forget(ack.command_id)] if forgotten is not None else []
         capture = self._held.get(ack.command_id)

@@ -64,8 +64,13 @@ class Forget:
     command_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventsTaken:
+    """Events were acknowledged and wait no more: the spool may let go of them."""
+
+
 AgentEffect: TypeAlias = (
-    SendAgentFrame | Answer | BeginCapture | EndCapture | SendChunk | Forget | Hangup
+    SendAgentFrame | Answer | BeginCapture | EndCapture | SendChunk | Forget | EventsTaken | Hangup
 )
 
 # ---- asked by the proxy's side --------------------------------------------------

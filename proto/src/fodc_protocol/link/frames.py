@@ -114,7 +114,6 @@ class Hello:
     incarnation: str
     state: NodeState
     held_command_ids: tuple[str, ...] = ()
-    last_event_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,13 +228,19 @@ class ArtifactChunk:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, numbered."""
+    """Something that happened, numbered from 1 in each incarnation.
+
+    `incarnation` is the life of the agent in which it happened, `gap` how many events right before
+    this one found no room and never come.
+    """
 
     sequence: int
     occurred_at_ms: int
     kind: str
     message: str
     fields: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    incarnation: str = ""
+    gap: int = 0
 
 
 # ---- what a proxy says --------------------------------------------------------
@@ -251,7 +256,6 @@ class Welcome:
     proxy_version: str
     proxy_incarnation: str
     chunk_bytes: int
-    event_ack_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,9 +361,10 @@ class ArtifactAck:
 
 @dataclass(frozen=True, slots=True)
 class EventAck:
-    """All events up to this number are stored."""
+    """This event and all that were told before it are stored."""
 
     sequence: int
+    incarnation: str = ""
 
 
 AgentFrame: TypeAlias = (

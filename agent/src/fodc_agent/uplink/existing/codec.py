@@ -12,9 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from fodc_agent.occurrences.pressure_profiles import ListedPressure
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Series
-from fodc_protocol.protobuf import Fields, WireError, message, number, text, text_map, texts, varint
+from fodc_protocol.protobuf import (
+    Fields,
+    WireError,
+    blob,
+    message,
+    messages,
+    number,
+    text,
+    text_map,
+    texts,
+    varint,
+)
 
 _SERVICE: Final = "/banyandb.fodc.v1.FODCService/"
 REGISTER: Final = _SERVICE + "RegisterAgent"
@@ -173,27 +185,70 @@ def wants_crashes(data: bytes) -> bool:
     return _flag("StreamCrashDiagnosticsResponse", data)
 
 
-def pressure_answer(data: bytes) -> tuple[bytes, ...]:
-    """Answer a pressure command: an empty list that is complete, or "no such profile"."""
+@dataclass(frozen=True, slots=True)
+class ListPressures:
+    """Asks for all events at which memory was short."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPressure:
+    """Asks for the bytes of one profile of such an event."""
+
+    request_id: str
+    profile_id: str
+    kind: str
+
+
+def pressure_command(data: bytes) -> ListPressures | FetchPressure | None:
+    """Read a pressure command; None for an empty one."""
     with _reading("StreamPressureProfilesResponse", data):
         match Fields(data).one_of():
-            case (1, bytes(body)):  # list_profiles
-                return (message(2, text(1, Fields(body).text(1))),)
-            case (2, bytes(body)):  # fetch_profile
-                return (message(3, _no_such_profile(Fields(body))),)
+            case (1, bytes(body)):
+                return ListPressures(Fields(body).text(1))
+            case (2, bytes(body)):
+                wanted = Fields(body)
+                return FetchPressure(wanted.text(1), wanted.text(2), wanted.text(3))
             case _:
-                return ()
+                return None
 
 
-def _no_such_profile(wanted: Fields) -> bytes:
-    error = f"no pressure profile {wanted.text(2)!r} on this agent"
-    return (
-        text(1, wanted.text(1))
-        + text(2, wanted.text(2))
-        + text(3, wanted.text(3))
-        + number(5, 1)
-        + text(6, error)
+def pressure_record(listed: ListedPressure) -> bytes:
+    """Return the message of one event."""
+    record = listed.record
+    profiles = (
+        text(1, kind)
+        + text(2, f"{kind}.pprof")
+        + text(3, f"{record.profile_id}/{kind}.pprof")
+        + text(4, "pprof")
+        + number(5, size_bytes)
+        for kind, size_bytes in listed.sizes_bytes.items()
     )
+    told = (
+        text(1, record.profile_id)
+        + message(2, time_of(record.captured_at_ms))
+        + text(3, listed.source_endpoint)
+        + number(4, record.rss_bytes)
+        + number(5, record.limit_bytes)
+        + number(6, record.threshold_percent)
+        + number(7, record.threshold_bytes)
+        + messages(8, profiles)
+    )
+    return message(1, told)
+
+
+def pressures_end(request_id: str) -> bytes:
+    """Return the message behind the last event of a list."""
+    return message(2, text(1, request_id))
+
+
+def pressure_chunk(
+    wanted: FetchPressure, data: bytes = b"", *, last: bool = False, error: str = ""
+) -> bytes:
+    """Return bytes of a profile, its end, or why it ends."""
+    told = text(1, wanted.request_id) + text(2, wanted.profile_id) + text(3, wanted.kind)
+    return message(3, told + blob(4, data) + number(5, last) + text(6, error))
 
 
 def _flag(name: str, data: bytes) -> bool:

@@ -9,9 +9,10 @@ after a pause; when the proxy does not know one of them, the others do not care 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
+from fodc_agent.occurrences.pressure_profiles import ListedPressure
 from fodc_agent.rpc.call import ByteStream, Message
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.faults import RpcError, RpcFault
@@ -19,7 +20,7 @@ from fodc_agent.uplink.answers import NoAnswerError
 from fodc_agent.uplink.existing import codec
 from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.pace import Pace
-from fodc_protocol.errors import Reason
+from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.link import effects, frames
 
 _log: Final = logging.getLogger(__name__)
@@ -44,7 +45,17 @@ class Telling(Protocol):
         """Return the newest crashes."""
 
 
-Answer = Callable[[bytes], Awaitable[Iterable[Message]]]
+class Pressures(Protocol):
+    """What the agent has of times at which memory was short."""
+
+    def listed(self) -> list[ListedPressure]:
+        """Return all events."""
+
+    def pieces(self, profile_id: str, kind: str) -> AsyncIterator[bytes]:
+        """Yield the bytes of a profile; raises FodcError and OSError."""
+
+
+Answer = Callable[[bytes], Awaitable[Iterable[Message] | AsyncIterator[Message]]]
 
 
 class RegistrationError(RpcError):
@@ -63,6 +74,7 @@ class SevenStreams:
         state: Callable[[], frames.NodeState],
         metrics: MetricsAnswers,
         evidence: Telling,
+        pressures: Pressures,
         *,
         interval_s: float,
         now_ms: Callable[[], int],
@@ -73,6 +85,7 @@ class SevenStreams:
         self._state = state
         self._metrics = metrics
         self._evidence = evidence
+        self._pressures = pressures
         self._interval_s = interval_s
         self._now_ms = now_ms
         self._on_registered = on_registered
@@ -211,8 +224,15 @@ class SevenStreams:
                 return ()
             return await self._told(self._evidence.crashes()) or ()
 
-        async def pressure(data: bytes) -> Iterable[bytes]:
-            return codec.pressure_answer(data)
+        async def pressure(data: bytes) -> Iterable[bytes] | AsyncIterator[bytes]:
+            match codec.pressure_command(data):
+                case None:
+                    return ()
+                case codec.ListPressures(request_id):
+                    listed = map(codec.pressure_record, self._pressures.listed())
+                    return (*listed, codec.pressures_end(request_id))
+                case codec.FetchPressure() as wanted:
+                    return self._chunks(wanted)
 
         return {
             codec.METRICS: metrics,
@@ -222,6 +242,16 @@ class SevenStreams:
             codec.CRASH: crash,
             codec.PRESSURE: pressure,
         }
+
+    async def _chunks(self, wanted: codec.FetchPressure) -> AsyncIterator[bytes]:
+        """Yield the chunks of a profile; the last one has no bytes, or says why it ends."""
+        try:
+            async for piece in self._pressures.pieces(wanted.profile_id, wanted.kind):
+                yield codec.pressure_chunk(wanted, piece)
+        except (FodcError, OSError) as error:
+            yield codec.pressure_chunk(wanted, last=True, error=str(error))
+        else:
+            yield codec.pressure_chunk(wanted, last=True)
 
     @staticmethod
     async def _told(telling: Awaitable[T]) -> T | None:
@@ -273,8 +303,12 @@ class SevenStreams:
             # The proxy waits for exactly one message on this stream, so it gets an empty one.
             _log.exception("answer_failed method=%s", method)
             messages = (b"",) if method == codec.METRICS else ()
-        for message in messages:
-            await stream.send(message)
+        if isinstance(messages, AsyncIterator):
+            async for message in messages:
+                await stream.send(message)
+        else:
+            for message in messages:
+                await stream.send(message)
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:

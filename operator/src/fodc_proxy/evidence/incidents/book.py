@@ -138,10 +138,9 @@ class Book:
     def _count(self, fact: Fact) -> None:
         if fact.told_by != AGENT:
             return
-        last, _ = self._known.get(_key(fact), (0, ""))
-        self.tally.produced += fact.mark.number - last
+        self.tally.produced += fact.gap + 1
         self.tally.delivered += 1
-        self.tally.gapped += fact.mark.number - last - 1
+        self.tally.gapped += fact.gap
 
     def _home_of(self, fact: Fact) -> Incident | None:
         """Return the incident that a fact joins."""

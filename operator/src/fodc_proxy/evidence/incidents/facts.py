@@ -46,6 +46,7 @@ class Fact:
     artifacts: tuple[Held, ...] = ()
     container_end: ContainerEnd | None = None
     neighbours: tuple[str, ...] = ()
+    gap: int = 0
 
 
 # ---- agents -------------------------------------------------------------------------------------
@@ -88,6 +89,7 @@ def of_occurrence(told: Occurrence, machine: str = "") -> Fact:
         _message(told.message),
         fields,
         captures=_captures(told.fields),
+        gap=told.gap,
     )
 
 

@@ -16,9 +16,9 @@ from fodc_proxy.evidence.findings import Origin
 class Occurrence:
     """Something that happened to a node; bounded and cleaned where it came in.
 
-    `sequence` counts from 1 in each incarnation of an agent and ascends: one that is skipped is a
-    gap.  `occurred_at_ms` is the agent's Unix time.  `fields` are those of
-    `fodc_protocol.occurrences`; texts, as they were told.
+    `sequence` counts from 1 in each incarnation of an agent and ascends; `gap` is how many right
+    before it found no room and never come.  `occurred_at_ms` is the agent's Unix time.  `fields`
+    are those of `fodc_protocol.occurrences`; texts, as they were told.
     """
 
     origin: Origin
@@ -28,6 +28,7 @@ class Occurrence:
     kind: OccurrenceKind
     message: str
     fields: Mapping[str, str]
+    gap: int = 0
 
 
 class Inbox(Protocol):

@@ -63,7 +63,7 @@ class ProxyFrame(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., heartbeat_ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., metrics_query: _Optional[_Union[MetricsQuery, _Mapping]] = ..., window_query: _Optional[_Union[WindowQuery, _Mapping]] = ..., configuration_query: _Optional[_Union[ConfigurationQuery, _Mapping]] = ..., start_capture: _Optional[_Union[StartCapture, _Mapping]] = ..., cancel_capture: _Optional[_Union[CancelCapture, _Mapping]] = ..., artifact_ack: _Optional[_Union[ArtifactAck, _Mapping]] = ..., event_ack: _Optional[_Union[EventAck, _Mapping]] = ..., topology_query: _Optional[_Union[TopologyQuery, _Mapping]] = ..., lifecycle_query: _Optional[_Union[LifecycleQuery, _Mapping]] = ..., crashes_query: _Optional[_Union[CrashesQuery, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_min", "protocol_max", "agent_version", "identity", "incarnation", "state", "held_command_ids", "last_event_sequence")
+    __slots__ = ("protocol_min", "protocol_max", "agent_version", "identity", "incarnation", "state", "held_command_ids")
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -71,7 +71,6 @@ class Hello(_message.Message):
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     HELD_COMMAND_IDS_FIELD_NUMBER: _ClassVar[int]
-    LAST_EVENT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     protocol_min: int
     protocol_max: int
     agent_version: str
@@ -79,8 +78,7 @@ class Hello(_message.Message):
     incarnation: str
     state: NodeState
     held_command_ids: _containers.RepeatedScalarFieldContainer[str]
-    last_event_sequence: int
-    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[NodeState, _Mapping]] = ..., held_command_ids: _Optional[_Iterable[str]] = ..., last_event_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., agent_version: _Optional[str] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[NodeState, _Mapping]] = ..., held_command_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Identity(_message.Message):
     __slots__ = ("pod_name", "namespace", "pod_uid", "kubernetes_node", "cluster", "container_names", "addresses")
@@ -172,22 +170,20 @@ class WindowExtent(_message.Message):
     def __init__(self, oldest_ms: _Optional[int] = ..., newest_ms: _Optional[int] = ..., series: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "agent_id", "heartbeat_interval_ms", "proxy_version", "proxy_incarnation", "chunk_bytes", "event_ack_sequence")
+    __slots__ = ("protocol", "agent_id", "heartbeat_interval_ms", "proxy_version", "proxy_incarnation", "chunk_bytes")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     PROXY_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROXY_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
-    EVENT_ACK_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     agent_id: str
     heartbeat_interval_ms: int
     proxy_version: str
     proxy_incarnation: str
     chunk_bytes: int
-    event_ack_sequence: int
-    def __init__(self, protocol: _Optional[int] = ..., agent_id: _Optional[str] = ..., heartbeat_interval_ms: _Optional[int] = ..., proxy_version: _Optional[str] = ..., proxy_incarnation: _Optional[str] = ..., chunk_bytes: _Optional[int] = ..., event_ack_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, protocol: _Optional[int] = ..., agent_id: _Optional[str] = ..., heartbeat_interval_ms: _Optional[int] = ..., proxy_version: _Optional[str] = ..., proxy_incarnation: _Optional[str] = ..., chunk_bytes: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("reason", "message", "retry_after_ms")
@@ -478,7 +474,7 @@ class ArtifactAck(_message.Message):
     def __init__(self, command_id: _Optional[str] = ..., received_bytes: _Optional[int] = ..., credit_bytes: _Optional[int] = ..., done: _Optional[bool] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("sequence", "occurred_at_ms", "kind", "message", "fields")
+    __slots__ = ("sequence", "occurred_at_ms", "kind", "message", "fields", "incarnation", "gap")
     class FieldsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -491,15 +487,21 @@ class Event(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     occurred_at_ms: int
     kind: str
     message: str
     fields: _containers.ScalarMap[str, str]
-    def __init__(self, sequence: _Optional[int] = ..., occurred_at_ms: _Optional[int] = ..., kind: _Optional[str] = ..., message: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    incarnation: str
+    gap: int
+    def __init__(self, sequence: _Optional[int] = ..., occurred_at_ms: _Optional[int] = ..., kind: _Optional[str] = ..., message: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ..., incarnation: _Optional[str] = ..., gap: _Optional[int] = ...) -> None: ...
 
 class EventAck(_message.Message):
-    __slots__ = ("sequence",)
+    __slots__ = ("sequence", "incarnation")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+    incarnation: str
+    def __init__(self, sequence: _Optional[int] = ..., incarnation: _Optional[str] = ...) -> None: ...

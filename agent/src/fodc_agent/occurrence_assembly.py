@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds what notices and tells occurrences of a node; a part of the node's agent of its own."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.captures.orders import Captures
+from fodc_agent.clocks import wall_ms
+from fodc_agent.collecting import node_port, pprof_url
+from fodc_agent.crew import Crew
+from fodc_agent.evidence.telling import crash_folder
+from fodc_agent.occurrences.notebook import Notebook
+from fodc_agent.occurrences.observing import NodeObserver, Parts, armed_problem
+from fodc_agent.occurrences.oom import OomCounter
+from fodc_agent.occurrences.own_captures import OwnCaptures
+from fodc_agent.occurrences.pressure_profiles import PressureProfiles
+from fodc_agent.occurrences.rules import NodeRules
+from fodc_agent.occurrences.telling import Occurrences
+from fodc_agent.recorder.recorder import Recorder
+from fodc_agent.self_metrics import occurrence_samples
+from fodc_agent.settings import Settings
+from fodc_agent.sources.cgroup_paths import NodeCgroup
+from fodc_agent.sources.node_process import NodeProcess
+from fodc_protocol.capabilities import CapabilityState
+from fodc_protocol.link import frames
+from fodc_protocol.metrics.samples import Sample
+
+if TYPE_CHECKING:
+    from fodc_agent.uplink.agent_link import AgentLink
+
+KIND: Final = "pressure-profiles"
+
+
+class NodeEvents:
+    """Occurrences of one node, from what is noticed to what is told; `link` may come later."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        captures: Captures,
+        recorder: Recorder,
+        coordinator: Coordinator,
+        node: NodeProcess | None,
+    ) -> None:
+        self.link: AgentLink | None = None
+        self._settings = settings
+        self.own = OwnCaptures(
+            captures,
+            settings.capture_dir,
+            hold=self._hold,
+            drop=self._drop,
+            clock_s=time.monotonic,
+        )
+        self.told = Occurrences(
+            Notebook(settings.capture_dir),
+            self.own,
+            settings,
+            tell=self._tell,
+            now_ms=wall_ms,
+        )
+        self.pressures = PressureProfiles(
+            lambda: self.told.pressures, self.own, captures, f"{pprof_url(settings)}/debug/pprof"
+        )
+        folder = crash_folder(settings.crash_dir, time.time_ns)
+        self._parts = Parts(
+            settings,
+            recorder,
+            coordinator,
+            f"metrics:{node_port(settings)}",
+            node,
+            None if node is None else OomCounter(NodeCgroup(node)),
+            None if folder is None else folder.newest,
+        )
+        self._observer: NodeObserver | None = None
+
+    async def open(self, incarnation: str) -> None:
+        """Take over what an earlier life has left, for this one."""
+        rules = NodeRules(await self.told.open(incarnation), time.monotonic())
+        self.told.remembered = lambda: rules.remembered
+        self._observer = NodeObserver(self._parts, rules, self.told)
+
+    def start(self, crew: Crew) -> None:
+        """Begin to notice and to tell; after `open`."""
+        observer = self._observer
+        assert observer is not None
+        crew.start("occurrences", self.told.run)
+        crew.start("memory", observer.watch_memory)
+        if self._parts.node is not None:
+            crew.start("node-life", observer.watch_process)
+        if self._parts.crashes is not None:
+            crew.start("crashes", observer.watch_crashes)
+
+    def page_seen(self, source: str, problem: str) -> None:
+        """Take in a page of the node, or why it did not come."""
+        if self._observer is not None:
+            self._observer.page_seen(source, problem)
+
+    # ---- what is shown --------------------------------------------------------------------------
+
+    def capability(self) -> frames.CapabilityState:
+        """Say whether profiles are taken when memory is short."""
+        observer = self._observer
+        if observer is None:
+            return frames.CapabilityState(KIND, CapabilityState.UNKNOWN)
+        percent = self._settings.pressure_percent
+        reason, message = armed_problem(percent, observer.memory)
+        if not reason:
+            return frames.CapabilityState(KIND, CapabilityState.SUPPORTED)
+        state = CapabilityState.UNSUPPORTED if percent else CapabilityState.DISABLED
+        return frames.CapabilityState(KIND, state, reason, message)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield how occurrences and memory do."""
+        observer = self._observer
+        if observer is None:
+            return
+        is_armed = not armed_problem(self._settings.pressure_percent, observer.memory)[0]
+        yield from occurrence_samples(
+            self.told.queue,
+            is_armed=is_armed,
+            memory_percent=None if observer.memory is None else observer.memory.percent,
+            begun=self.told.pressures_begun,
+            cooled=observer.cooled,
+            refused=self.own.refused,
+        )
+
+    # ---- the link -------------------------------------------------------------------------------
+
+    def _tell(self, event: frames.Event) -> None:
+        if self.link is not None:
+            self.link.happened(event)
+
+    def _hold(self, command_id: str) -> None:
+        if self.link is not None:
+            self.link.begun(command_id)
+
+    def _drop(self, command_id: str) -> None:
+        if self.link is not None:
+            self.link.forgotten(command_id)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to the node: noticed, numbered, kept until a proxy has it."""
