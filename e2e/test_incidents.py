@@ -2,6 +2,7 @@
 """What happens to a node is an incident within ten seconds, with what would be gone otherwise."""
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -108,8 +109,11 @@ def test_a_node_that_is_killed_is_an_incident(tmp_path: Path) -> None:
         site.until_seen()
         site.node.kill()
         incident = site.incident("ProcessGone")
+        kept = until("the window", lambda: stored(site, incident["incident"]["incident_id"]))
+        text = gzip.decompress(site.bytes_of(kept["window"])).decode()
     assert incident["incident"]["node_id"].endswith("data-0")
     assert kinds(incident)[0] == "node-gone"
+    assert "process_resident_memory_bytes" in text
 
 
 def test_a_panic_is_an_incident_that_names_the_crash(tmp_path: Path) -> None:
@@ -124,12 +128,29 @@ def test_a_panic_is_an_incident_that_names_the_crash(tmp_path: Path) -> None:
     assert {"node-gone", "crash"} <= set(kinds(incident))
 
 
-def test_a_node_that_hangs_is_an_incident_with_its_goroutines(tmp_path: Path) -> None:
+def test_a_node_that_stands_still_is_an_incident_although_its_port_takes_connections(
+    tmp_path: Path,
+) -> None:
+    """At the usual interval: nobody waits for the next page."""
+    with Site(tmp_path, "--poll-metrics-interval=10s") as site:
+        site.until_seen()
+        os.kill(site.node.pid, signal.SIGSTOP)
+        try:
+            incident = site.incident("Unreachable")
+        finally:
+            os.kill(site.node.pid, signal.SIGCONT)
+        until("the node is back", lambda: "node-back" in kinds(site.incident("Unreachable")), 25)
+    assert kinds(incident) == ["node-unreachable"]
+
+
+def test_a_page_that_hangs_is_an_incident_with_the_goroutines(tmp_path: Path) -> None:
     with Site(tmp_path) as site:
         site.until_seen()
         site.node.fault("hang", for_s=60)
-        incident = until("Unreachable", lambda: site.get("/incidents")["incidents"], 25)[0]
-        kept = until("goroutines", lambda: stored(site, incident["incident_id"]))
+        incident = until("Unreachable", lambda: site.get("/incidents")["incidents"], 40)[0]
+        kept = until(
+            "goroutines", lambda: _with(stored(site, incident["incident_id"]), "goroutine")
+        )
         summary = pprof.inspect(site.bytes_of(kept["goroutine"]))
     assert incident["cause"] == "Unreachable"
     assert summary.nonzero_samples > 0
@@ -142,7 +163,10 @@ def test_memory_pressure_is_an_incident_with_the_heap_and_outlives_agent_and_nod
         site.until_seen()
         site.node.grow(40)
         incident = until("MemoryPressure", lambda: site.get("/incidents")["incidents"], 25)[0]
-        kept = until("both profiles", lambda: _both(stored(site, incident["incident_id"])))
+        kept = until(
+            "both profiles",
+            lambda: _with(stored(site, incident["incident_id"]), "heap", "goroutine"),
+        )
         site.node.kill()
         site.agent.kill()
         summary = pprof.inspect(site.bytes_of(kept["heap"]))
@@ -155,8 +179,8 @@ def kinds(incident: Any) -> list[str]:
     return [one["kind"] for one in incident["events"]]
 
 
-def _both(kept: dict[str, str]) -> dict[str, str] | None:
-    return kept if {"heap", "goroutine"} <= set(kept) else None
+def _with(kept: dict[str, str], *wanted: str) -> dict[str, str] | None:
+    return kept if set(wanted) <= set(kept) else None
 
 
 def test_what_happens_while_the_agent_is_dead_is_told_by_its_next_life(tmp_path: Path) -> None:
@@ -194,7 +218,12 @@ def test_an_oom_kill_is_one_incident_with_the_heap_from_before_it(
         began_s = time.monotonic()
         incident = site.incident("OOMKilled")
         visible_s = time.monotonic() - began_s
-        kept = until("both", lambda: _both(stored(site, incident["incident"]["incident_id"])))
+        kept = until(
+            "both",
+            lambda: _with(
+                stored(site, incident["incident"]["incident_id"]), "heap", "goroutine", "window"
+            ),
+        )
         summary = pprof.inspect(site.bytes_of(kept["heap"]))
     assert site.node.process.returncode == -signal.SIGKILL
     assert visible_s < SOON_S

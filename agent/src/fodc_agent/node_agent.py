@@ -100,10 +100,9 @@ class NodeAgent:
             uptime_s=lambda: time.monotonic() - self._started_s,
             counters=(self._own_samples,),
         )
-        profiler_url = pprof_url(settings)
         inspection = Lane("inspection", timeout_s=_INSPECTION_S)
         self._quota = quota_of(settings)
-        pprof = PprofPort(self._client, profiler_url, inspection)
+        pprof = PprofPort(self._client, pprof_url(settings), inspection)
         self._captures = captures_of(
             settings,
             # The watch is made later, of what is told of these captures.
@@ -115,7 +114,6 @@ class NodeAgent:
         self._events = NodeEvents(
             settings, self._captures, self._recorder, self._coordinator, self._node
         )
-        self._recording.on_page = self._events.page_seen
         self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(
             settings,
@@ -132,7 +130,7 @@ class NodeAgent:
             self._report,
             self._client,
             self._coordinator,
-            profiler_url,
+            pprof_url(settings),
             inspection,
             self._tell_state,
         )
@@ -175,6 +173,7 @@ class NodeAgent:
 
     def _start_collecting(self) -> None:
         crew = self._crew
+        self._recording.on_page = self._events.page_seen
         for one in self._sources:
             name = one.source.name
             self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)

@@ -87,6 +87,8 @@ class NodeEvents:
         assert observer is not None
         crew.start("occurrences", self.told.run)
         crew.start("memory", observer.watch_memory)
+        if not self._settings.node_https:
+            crew.start("node-answers", observer.watch_answers)
         if self._parts.node is not None:
             crew.start("node-life", observer.watch_process)
         if self._parts.crashes is not None:

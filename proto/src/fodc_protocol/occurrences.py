@@ -14,9 +14,9 @@ class OccurrenceKind(StrEnum):
     """What happened, as `Event.kind` of the link names it."""
 
     NODE_GONE = "node-gone"
-    """The node's process is no more: `pid`, `started_at_ms`."""
+    """The node's process is no more: `pid`, `started_at_ms`, `captures`."""
     NODE_RESTARTED = "node-restarted"
-    """Another process stands in its place: `pid`, `started_at_ms` of the new one."""
+    """Another process stands in its place: `pid`, `started_at_ms` of the new one, `captures`."""
     NODE_UNREACHABLE = "node-unreachable"
     """The process is there and answers nobody: `pid`, `started_at_ms`, `captures`."""
     NODE_BACK = "node-back"
@@ -24,7 +24,7 @@ class OccurrenceKind(StrEnum):
     MEMORY_PRESSURE = "memory-pressure"
     """Memory is near the limit: `pid`, `rss_bytes`, `limit_bytes`, `percent`, `captures`."""
     OOM_KILL = "oom-kill"
-    """The kernel has killed in the node's cgroup: `pid`, `rss_bytes`, `limit_bytes`."""
+    """The kernel has killed in the node's cgroup: memory as above, `captures`."""
     CRASH = "crash"
     """The node has written down why it ended: `crash`, the name of what it wrote; `captures`."""
     TRIGGER = "trigger"
@@ -46,16 +46,16 @@ class Field(StrEnum):
     """Captures that the agent started by itself: `profile=command_id`, by commas."""
 
 
-_PROCESS: Final = frozenset({Field.PID, Field.STARTED_AT_MS})
+_PROCESS: Final = frozenset({Field.PID, Field.STARTED_AT_MS, Field.CAPTURES})
 _MEMORY: Final = frozenset({Field.RSS_BYTES, Field.LIMIT_BYTES, Field.PERCENT})
 
 FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
     OccurrenceKind.NODE_GONE: _PROCESS,
     OccurrenceKind.NODE_RESTARTED: _PROCESS,
-    OccurrenceKind.NODE_UNREACHABLE: _PROCESS | {Field.CAPTURES},
+    OccurrenceKind.NODE_UNREACHABLE: _PROCESS,
     OccurrenceKind.NODE_BACK: _PROCESS,
     OccurrenceKind.MEMORY_PRESSURE: _MEMORY | {Field.PID, Field.CAPTURES},
-    OccurrenceKind.OOM_KILL: _MEMORY | {Field.PID},
+    OccurrenceKind.OOM_KILL: _MEMORY | {Field.PID, Field.CAPTURES},
     OccurrenceKind.CRASH: frozenset({Field.CRASH, Field.CAPTURES}),
     OccurrenceKind.TRIGGER: frozenset({Field.CAPTURES}),
     OccurrenceKind.OTHER: frozenset(),

@@ -158,3 +158,17 @@ def test_captures_are_told_with_what_they_were_begun_for():
     begun = [("heap", "own-1"), ("goroutine", "own-2")]
     told = {"crash": "a", "captures": "heap=own-1,goroutine=own-2"}
     assert with_captures(happened, begun).fields == told
+
+
+def test_a_node_is_away_until_its_page_comes_or_its_process_is_another():
+    node = rules()
+    node.process_seen(FIRST, 0)
+    node.page_answered(None, 1)
+    assert not node.is_away
+    node.page_failed("silent", 2)
+    node.page_failed("silent", 3)
+    assert node.is_away
+    node.page_answered(None, 4)
+    assert not node.is_away
+    node.process_seen(None, 5)
+    assert node.is_away

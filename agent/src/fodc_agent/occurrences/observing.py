@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.lanes import Lane
+from fodc_agent.occurrences import probe
 from fodc_agent.occurrences.oom import OomCounter
 from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
 from fodc_agent.occurrences.rules import Crash, Happened, Life, Memory, NodeRules
@@ -37,6 +38,7 @@ _SOON_S: Final = 1.0
 _SOON_FOR_S: Final = 120.0
 _SELDOM_S: Final = 10.0
 _CRASHES_S: Final = 5.0
+_PROBE_PAUSE_S: Final = 0.5
 _CGROUP: Final = "cgroup"
 _PAGE_RSS: Final = "process_resident_memory_bytes"
 _PAGE_LIMIT: Final = "banyandb_memory_protector_cgroup_limit_bytes"
@@ -190,6 +192,19 @@ class NodeObserver:
         else:
             start_s = self._parts.recorder.value(_PAGE_START, source=source)
             self._post(self._rules.page_answered(start_s, now_s))
+
+    async def watch_answers(self) -> None:
+        """Find out soon when the node answers nobody, for ever; that it is back, its page tells."""
+        told = self._parts.settings
+        port = int(self._parts.page.rpartition(":")[2])
+        while True:
+            await asyncio.sleep(probe.EVERY_S)
+            while not self._rules.is_away:
+                problem = await probe.problem_of(told.node_host, port)
+                if not problem:
+                    break
+                self._post(self._rules.page_failed(problem, self._clock_s()))
+                await asyncio.sleep(_PROBE_PAUSE_S)
 
     # ---- memory ---------------------------------------------------------------------------------
 

@@ -25,14 +25,23 @@ from fodc_protocol.profiles import Profile
 LEAST_FREE_BYTES: Final = 64 * 1024 * 1024
 """Of the disk of the captures, which others may share."""
 _TIMEOUT_S: Final = 60.0
+_SPAN_MS: Final = 15 * 60 * 1000
 _log: Final = logging.getLogger(__name__)
 
 TAKES: Final[Mapping[OccurrenceKind, tuple[Profile, ...]]] = {
     OccurrenceKind.MEMORY_PRESSURE: (Profile.HEAP, Profile.GOROUTINE),
-    OccurrenceKind.NODE_UNREACHABLE: (Profile.GOROUTINE,),
+    OccurrenceKind.NODE_UNREACHABLE: (Profile.GOROUTINE, Profile.WINDOW),
+    OccurrenceKind.NODE_GONE: (Profile.WINDOW,),
+    OccurrenceKind.NODE_RESTARTED: (Profile.WINDOW,),
+    OccurrenceKind.OOM_KILL: (Profile.WINDOW,),
+    OccurrenceKind.CRASH: (Profile.WINDOW,),
 }
 """What is taken when something of a kind happens; a node that is gone has no profiles."""
-APART_S: Final[Mapping[Profile, float]] = {Profile.GOROUTINE: 1.0, Profile.HEAP: 1.0}
+APART_S: Final[Mapping[Profile, float]] = {
+    Profile.GOROUTINE: 1.0,
+    Profile.HEAP: 1.0,
+    Profile.WINDOW: 60.0,
+}
 """How long after a capture of a kind no other one is begun; what is taken for one serves both."""
 
 
@@ -74,9 +83,10 @@ class OwnCaptures:
             command_id = own_command_id(incarnation, sequence, profile)
             self._begun_at_s[profile] = self._clock_s()
             self._hold(command_id)
-            self._captures.start(
-                Order(command_id, profile, profile.facts.default_duration_s, _TIMEOUT_S)
-            )
+            span_ms = _SPAN_MS if profile is Profile.WINDOW else 0
+            duration_s = profile.facts.default_duration_s
+            order = Order(command_id, profile, duration_s, _TIMEOUT_S, span_ms=span_ms)
+            self._captures.start(order)
             begun[profile] = command_id
         return begun
 

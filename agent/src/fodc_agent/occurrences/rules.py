@@ -153,6 +153,11 @@ class NodeRules:
         self._is_told_away = True
         return [Happened(OccurrenceKind.NODE_UNREACHABLE, why, self._life_fields())]
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it was told that the node does not answer, and it has not come back."""
+        return self._is_told_away or (self._last is not None and not self._is_there)
+
     def _life_fields(self) -> dict[str, str]:
         return self._last.fields() if self._last is not None and self._is_there else {}
 
