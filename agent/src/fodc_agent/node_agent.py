@@ -221,7 +221,6 @@ class NodeAgent:
             answers=Answers(
                 self._recorder,
                 self._configuration,
-                self._report.missing_sources,
                 evidence.told,
             ),
             evidence=evidence,

@@ -85,10 +85,6 @@ class NodeReport:
             checks.append(Check("proxy-linked", line.up, told))
         return checks
 
-    def missing_sources(self) -> tuple[str, ...]:
-        """Return the sources that fail now or have not answered yet."""
-        return tuple(sorted({*self.recording.problems, *self._unanswered()}))
-
     def role_problem(self) -> str:
         """Return why the role of the node is not known."""
         if not self.settings.cluster_state_ports:

@@ -88,6 +88,8 @@ def build_uplink(
     )
 
     def linked(welcome: frames.Welcome) -> None:
+        told = (welcome.proxy_version, welcome.proxy_incarnation)
+        _log.info("proxy_is version=%r incarnation=%r", *told)
         caller.connected(LinePhase.LINKED, welcome.agent_id)
 
     def existing() -> "SevenStreams":

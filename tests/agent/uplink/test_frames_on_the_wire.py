@@ -55,11 +55,11 @@ STATE = st.builds(
 ARTIFACT = st.builds(frames.Artifact, TEXT, TEXT, U64, TEXT, U64, I64, I64, st.booleans(), TEXTS)
 AGENT_FRAMES = st.one_of(
     st.builds(frames.Hello, U32, U32, TEXT, IDENTITY, TEXT, STATE, TEXTS),
-    st.builds(frames.Heartbeat, U64, I64, st.none() | STATE),
+    st.builds(frames.Heartbeat, U64, st.none() | STATE),
     st.builds(
         frames.MetricsPage, U64, I64,
         many(st.builds(FamilyBlock, TEXT, TYPE, TEXT, st.binary(max_size=20), U32)),
-        TEXTS, st.booleans(),
+        st.booleans(),
     ),
     st.builds(
         frames.WindowPart, U64, U64,
@@ -140,7 +140,6 @@ PROXY_FRAMES = st.one_of(
         TEXT,
         U32,
         U32,
-        U64,
         st.booleans(),
         U64,
         TEXT,

@@ -42,7 +42,7 @@ def test_the_announced_interval_overrides_the_agents_own() -> None:
     agent = linked()
 
     assert sent(agent.tick(499)) == []
-    assert sent(agent.tick(500)) == [frames.Heartbeat(1, 500)]
+    assert sent(agent.tick(500)) == [frames.Heartbeat(1)]
     assert agent.next_wake_ms() == 1000
 
 
@@ -103,7 +103,7 @@ def test_a_role_that_changes_is_told_at_once() -> None:
 
     asked = agent.state_changed(frames.NodeState("ROLE_LIAISON"), 100)
 
-    assert sent(asked) == [frames.Heartbeat(1, 100, frames.NodeState("ROLE_LIAISON"))]
+    assert sent(asked) == [frames.Heartbeat(1, frames.NodeState("ROLE_LIAISON"))]
 
 
 def test_figures_ride_on_the_next_heartbeat() -> None:
@@ -111,8 +111,8 @@ def test_figures_ride_on_the_next_heartbeat() -> None:
     grown = frames.NodeState("ROLE_DATA", window=frames.WindowExtent(0, 9, 1, 100))
 
     assert agent.state_changed(grown, 100) == []
-    assert sent(agent.tick(500)) == [frames.Heartbeat(1, 500, grown)]
-    assert sent(agent.tick(1000)) == [frames.Heartbeat(2, 1000, None)]
+    assert sent(agent.tick(500)) == [frames.Heartbeat(1, grown)]
+    assert sent(agent.tick(1000)) == [frames.Heartbeat(2, None)]
 
 
 def happened(agent: AgentSession, message: str) -> frames.Event:

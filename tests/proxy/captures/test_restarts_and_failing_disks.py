@@ -49,7 +49,7 @@ def test_restart_resumes_a_transfer_where_it_was(play):
         agent.deliver_to_proxy()
         await world.engine.settled()
         agent.deliver_to_agent()
-        assert agent.to_agent[0].resume_offset == 100
+        assert agent.to_agent[0].command_id == agent.begun[0]
         await world.settle()
         assert world.get().phase is RequestPhase.SUCCEEDED
 

@@ -86,7 +86,6 @@ class Answers:
 
     history: History
     configuration: ReadConfiguration
-    missing_sources: Callable[[], tuple[str, ...]] = tuple
     evidence: ReadEvidence | None = None
 
     async def frames_for(self, query: frames.Query) -> AsyncIterator[frames.AgentFrame]:
@@ -119,11 +118,10 @@ class Answers:
 
     def _pages(self, query: frames.MetricsQuery) -> Iterator[frames.MetricsPage]:
         latest = self.history.latest()
-        missing = self.missing_sources()
         pages = list(split_blocks(latest.blocks, PAGE_BYTES))
         for number, families in enumerate(pages, start=1):
             last = number == len(pages)
-            yield frames.MetricsPage(query.query_id, latest.at_ms, families, missing, last)
+            yield frames.MetricsPage(query.query_id, latest.at_ms, families, last)
 
     def _window(self, query: frames.WindowQuery) -> Iterator[frames.WindowPart]:
         if query.end_ms < query.start_ms:

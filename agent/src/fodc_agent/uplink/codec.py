@@ -123,7 +123,7 @@ def _condition(one: frames.Condition) -> bytes:
 
 def _heartbeat(frame: frames.Heartbeat) -> bytes:
     state = b"" if frame.state is None else message(3, _node_state(frame.state))
-    return number(1, frame.sequence) + number(2, frame.sent_at_ms) + state
+    return number(1, frame.sequence) + state
 
 
 def _metrics_page(frame: frames.MetricsPage) -> bytes:
@@ -142,7 +142,6 @@ def _metrics_page(frame: frames.MetricsPage) -> bytes:
         number(1, frame.query_id)
         + number(2, frame.collected_at_ms)
         + families
-        + texts(4, frame.missing_sources)
         + number(5, frame.last)
     )
 
@@ -317,7 +316,6 @@ def _start_capture(wire: Fields) -> frames.StartCapture:
         wire.text(2),
         wire.number(3),
         wire.number(4),
-        wire.number(5),
         bool(wire.number(6)),
         wire.number(7),
         wire.text(8),

@@ -180,7 +180,7 @@ def _conditions(conditions: Sized) -> tuple[frames.Condition, ...]:
 
 def _heartbeat(m: Any) -> frames.Heartbeat:  # noqa: ANN401 - as above
     state = _state(m.state) if m.HasField("state") else None
-    return frames.Heartbeat(m.sequence, m.sent_at_ms, state)
+    return frames.Heartbeat(m.sequence, state)
 
 
 def _metrics_page(m: Any) -> frames.MetricsPage:  # noqa: ANN401 - as above
@@ -191,12 +191,10 @@ def _metrics_page(m: Any) -> frames.MetricsPage:  # noqa: ANN401 - as above
         )
         for f in few("page.families", m.families, _MOST_FAMILIES)
     )
-    missing = few("page.missing_sources", m.missing_sources)
     return frames.MetricsPage(
         m.query_id,
         time_ms("page.collected_at_ms", m.collected_at_ms),
         families,
-        tuple(word("page.missing_sources", source) for source in missing),
         m.last,
     )
 
@@ -381,7 +379,6 @@ def _start_capture(frame: frames.StartCapture) -> pb.StartCapture:
         profile=frame.profile,
         duration_ms=frame.duration_ms,
         timeout_ms=frame.timeout_ms,
-        resume_offset=frame.resume_offset,
         gc=frame.gc,
         max_bytes=frame.max_bytes,
         request_id=frame.request_id,

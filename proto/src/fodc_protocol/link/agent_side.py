@@ -167,7 +167,7 @@ class AgentSession:
         self._next_beat_ms = now_ms + self.heartbeat_interval_ms
         news = None if self._state == self._told else self._state
         self._told = self._state
-        return effects.SendAgentFrame(frames.Heartbeat(self._beat_sequence, now_ms, news))
+        return effects.SendAgentFrame(frames.Heartbeat(self._beat_sequence, news))
 
     # ---- what the agent has to say --------------------------------------------
 

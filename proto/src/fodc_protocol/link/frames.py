@@ -121,7 +121,6 @@ class Heartbeat:
     """Still here; `state` only when it changed."""
 
     sequence: int
-    sent_at_ms: int
     state: NodeState | None = None
 
 
@@ -132,7 +131,6 @@ class MetricsPage:
     query_id: int
     collected_at_ms: int
     families: tuple[FamilyBlock, ...]
-    missing_sources: tuple[str, ...] = ()
     last: bool = True
 
 
@@ -326,7 +324,6 @@ class StartCapture:
     profile: str
     duration_ms: int
     timeout_ms: int
-    resume_offset: int = 0
     gc: bool = False
     max_bytes: int = 0
     request_id: str = ""

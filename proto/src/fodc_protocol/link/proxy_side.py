@@ -103,11 +103,7 @@ class Command:
         if self._spoken_by and not is_held:
             return self._end(Reason.AGENT_RESTARTED, "the agent was restarted")
         self._rewinding = False
-        order = replace(
-            self.order,
-            resume_offset=self._received_bytes,
-            timeout_ms=max(self.deadline_ms - now_ms, 1),
-        )
+        order = replace(self.order, timeout_ms=max(self.deadline_ms - now_ms, 1))
         asked = self._send(order)
         if self._cancel is not None:
             asked += self._send(self._cancel)

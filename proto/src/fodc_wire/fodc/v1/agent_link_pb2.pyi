@@ -196,14 +196,12 @@ class Refusal(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("sequence", "sent_at_ms", "state")
+    __slots__ = ("sequence", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    SENT_AT_MS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
-    sent_at_ms: int
     state: NodeState
-    def __init__(self, sequence: _Optional[int] = ..., sent_at_ms: _Optional[int] = ..., state: _Optional[_Union[NodeState, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., state: _Optional[_Union[NodeState, _Mapping]] = ...) -> None: ...
 
 class HeartbeatAck(_message.Message):
     __slots__ = ("sequence",)
@@ -218,18 +216,16 @@ class MetricsQuery(_message.Message):
     def __init__(self, query_id: _Optional[int] = ...) -> None: ...
 
 class MetricsPage(_message.Message):
-    __slots__ = ("query_id", "collected_at_ms", "families", "missing_sources", "last")
+    __slots__ = ("query_id", "collected_at_ms", "families", "last")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     COLLECTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     FAMILIES_FIELD_NUMBER: _ClassVar[int]
-    MISSING_SOURCES_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     query_id: int
     collected_at_ms: int
     families: _containers.RepeatedCompositeFieldContainer[Family]
-    missing_sources: _containers.RepeatedScalarFieldContainer[str]
     last: bool
-    def __init__(self, query_id: _Optional[int] = ..., collected_at_ms: _Optional[int] = ..., families: _Optional[_Iterable[_Union[Family, _Mapping]]] = ..., missing_sources: _Optional[_Iterable[str]] = ..., last: _Optional[bool] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[int] = ..., collected_at_ms: _Optional[int] = ..., families: _Optional[_Iterable[_Union[Family, _Mapping]]] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class Family(_message.Message):
     __slots__ = ("name", "type", "help", "text", "samples")
@@ -358,12 +354,11 @@ class QueryFailed(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartCapture(_message.Message):
-    __slots__ = ("command_id", "profile", "duration_ms", "timeout_ms", "resume_offset", "gc", "max_bytes", "request_id", "end_ms", "span_ms")
+    __slots__ = ("command_id", "profile", "duration_ms", "timeout_ms", "gc", "max_bytes", "request_id", "end_ms", "span_ms")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
-    RESUME_OFFSET_FIELD_NUMBER: _ClassVar[int]
     GC_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -373,13 +368,12 @@ class StartCapture(_message.Message):
     profile: str
     duration_ms: int
     timeout_ms: int
-    resume_offset: int
     gc: bool
     max_bytes: int
     request_id: str
     end_ms: int
     span_ms: int
-    def __init__(self, command_id: _Optional[str] = ..., profile: _Optional[str] = ..., duration_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., resume_offset: _Optional[int] = ..., gc: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., end_ms: _Optional[int] = ..., span_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, command_id: _Optional[str] = ..., profile: _Optional[str] = ..., duration_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., gc: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., end_ms: _Optional[int] = ..., span_ms: _Optional[int] = ...) -> None: ...
 
 class CancelCapture(_message.Message):
     __slots__ = ("command_id", "mode")
