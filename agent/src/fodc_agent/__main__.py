@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BAD_USAGE: Final = 2
 FAILED: Final = 1
+_LOOK_S: Final = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +62,9 @@ def _start(settings: Settings) -> int:
     from fodc_agent.telemetry import set_up_log  # noqa: PLC0415 - see the module's docstring
     from fodc_agent.web.server import WebServer  # noqa: PLC0415 - as well
 
+    if problem := _mistyped(settings):
+        print(f"fodc-agent: {problem}", file=sys.stderr)
+        return BAD_USAGE
     set_up_log(settings.log_level, settings.log_format)
     web = WebServer(settings.listen)
     try:
@@ -74,6 +78,26 @@ def _start(settings: Settings) -> int:
     import asyncio  # noqa: PLC0415 - it looks for ssl
 
     return asyncio.run(_run(settings, web, str(address)))
+
+
+def _mistyped(settings: Settings) -> str:
+    """Return which folder can never be one; a disk that hangs is left to those who report it."""
+    from threading import Thread  # noqa: PLC0415 - only once it is needed
+
+    from fodc_agent.own_folder import in_the_way_of  # noqa: PLC0415 - as well
+
+    folders = {"recorder-dir": settings.recorder_dir, "capture-dir": settings.capture_dir}
+    found: list[str] = []
+
+    def look() -> None:
+        for name, folder in folders.items():
+            if folder is not None and (path := in_the_way_of(folder)):
+                found.append(f"--{name} {folder}: {path} is no folder; name one, or one to be made")
+
+    looking = Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(_LOOK_S)
+    return "; ".join(found)
 
 
 async def _run(settings: Settings, web: "WebServer", address: str) -> int:

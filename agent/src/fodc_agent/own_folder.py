@@ -38,6 +38,21 @@ def check_own(folder: Path, user_id: int | None = None) -> None:
             raise _refusal(absolute, f"is a symlink into a folder of user {owner}")
 
 
+def in_the_way_of(folder: Path) -> Path | None:
+    """Return what stands where a folder should be and is none, such as a file; None when nothing.
+
+    A disk that cannot be read says nothing here: it may be better a moment later.
+    """
+    for path in (folder, *folder.parents):
+        try:
+            return None if stat.S_ISDIR(path.stat().st_mode) else path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+    return None
+
+
 def _link_owner(path: Path) -> int | None:
     """Return the owner of a symlink, None for anything else or nothing."""
     try:

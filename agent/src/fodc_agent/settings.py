@@ -41,6 +41,7 @@ from fodc_agent.settings_file import file_values
 from fodc_agent.tls_files import TlsFiles
 from fodc_protocol.addresses import parse_endpoint
 from fodc_protocol.errors import OptionError
+from fodc_protocol.ids import safe_name
 from fodc_protocol.lean import dataclass
 from fodc_protocol.options import (
     Address,
@@ -107,8 +108,16 @@ def _pprof_ports(resolved: Resolved, name: str) -> tuple[int, ...]:
     return numbers_in(resolved, name) or (resolved.integer(_PPROF_PORT),)
 
 
-def _folder(resolved: Resolved, name: str) -> Path:
-    return Path(resolved.text(name))
+def _capture_folder(resolved: Resolved, name: str) -> Path:
+    """Return where captures wait: no two agents of a machine have the same by default."""
+    if told := resolved.text(name):
+        return Path(told)
+    if resolved.text("recorder-dir"):
+        journal = Path(resolved.text("recorder-dir"))
+        return journal.parent / f"{journal.name}-captures"
+    who = (resolved.text("pod-name"), *resolved.list_of("poll-metrics-ports"))
+    own = safe_name("-".join(filter(None, ("fodc-captures", *who))))
+    return Path("/tmp") / own  # noqa: S108 - created 0700, files 0600
 
 
 # ---- everything that can be told ------------------------------------------------------------
@@ -389,11 +398,11 @@ class Settings(InKernel):
         Option(
             "capture-dir",
             Kind.STRING,
-            "/tmp/fodc-captures",  # noqa: S108 - created 0700, files 0600
-            "Directory where captures wait for the proxy.",
-            check=not_empty,
+            "",
+            "Directory where captures wait for the proxy, one agent's own; empty is one beside "
+            "--recorder-dir, or without it below /tmp, named after pod and ports.",
         ),
-        _folder,
+        _capture_folder,
     )
     capture_max_bytes: int = size("capture-max-bytes", "64MiB", "Largest single capture.")
     capture_quota_bytes: int = size(

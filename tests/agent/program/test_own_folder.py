@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from fodc_agent.__main__ import BAD_USAGE, main
 from fodc_agent.captures.spool import Spool
-from fodc_agent.own_folder import check_own, make_own
+from fodc_agent.own_folder import check_own, in_the_way_of, make_own
 from fodc_agent.recorder.journal import Journal
 
 ME = os.geteuid()
@@ -76,3 +77,23 @@ def test_a_spool_behind_a_symlink_into_a_foreign_folder_is_refused(trap):
     with pytest.raises(PermissionError, match="is a symlink into a folder of user"):
         Spool(trap).recover(1)
     assert (trap.parent / "theirs").stat().st_mode == mode
+
+
+def test_a_file_on_the_way_of_a_folder_is_found(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert in_the_way_of(tmp_path / "file") == tmp_path / "file"
+    assert in_the_way_of(tmp_path / "file" / "sub" / "folder") == tmp_path / "file"
+    assert in_the_way_of(tmp_path / "none" / "yet") is None
+    assert in_the_way_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("flag", ["recorder-dir", "capture-dir"])
+def test_an_agent_that_is_told_a_file_as_its_folder_says_so_and_does_not_start(
+    tmp_path, capsys, flag
+):
+    file = tmp_path / "window.journal"
+    file.write_text("")
+    told = [f"--{flag}={file}", "--prometheus-listen-addr=127.0.0.1:0"]
+    assert main(told) == BAD_USAGE
+    expected = f"fodc-agent: --{flag} {file}: {file} is no folder; name one, or one to be made\n"
+    assert capsys.readouterr().err == expected

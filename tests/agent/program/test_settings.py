@@ -2,6 +2,7 @@
 """What the agent can be told, and what it says about values that make no sense (T-CMD)."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -287,3 +288,18 @@ def test_what_an_injected_agent_cannot_be_told(argument, problem):
 def test_short_memory_is_told_by_our_options_or_by_those_of_the_go_agent(argv, percent, cooldown_s):
     settings = load(argv, {})
     assert (settings.pressure_percent, settings.pressure_cooldown_s) == (percent, cooldown_s)
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder"),
+    [
+        (["--pod-name=data-0"], "/tmp/fodc-captures-data-0-2121"),
+        (["--poll-metrics-ports=2121,7"], "/tmp/fodc-captures-2121-7"),
+        (["--pod-name=../x"], "/tmp/fodc-captures-.._x-2121"),
+        (["--recorder-dir=/var/lib/fodc-agent/window"], "/var/lib/fodc-agent/window-captures"),
+        (["--recorder-dir=/r", "--capture-dir=/c"], "/c"),
+    ],
+)
+def test_two_agents_of_one_machine_have_folders_of_their_own(argv, folder):
+    """The existing default, one folder for all, mixed up what waits for two proxies."""
+    assert load(argv, {}).capture_dir == Path(folder)
