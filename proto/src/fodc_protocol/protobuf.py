@@ -34,10 +34,13 @@ class CutError(WireError):
 # ---- writing ------------------------------------------------------------------------------------
 
 
+_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """Return an integer as a varint; a negative one takes ten bytes, as int64 does."""
     if 0 <= value < 0x80:
-        return bytes((value,))
+        return _BYTE[value]
     value &= _MASK64
     encoded = bytearray()
     while value >= 0x80:

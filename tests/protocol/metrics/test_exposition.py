@@ -4,6 +4,7 @@
 import math
 import re
 import time
+from array import array
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from fodc_protocol.metrics.grammar import (
     escape_help,
     escape_value,
     format_value,
+    format_values,
     render_labels,
     sample_prefix,
 )
@@ -385,3 +387,8 @@ def test_merging_a_hundred_agents_is_joining_bytes():
         best = min(best, time.perf_counter() - started)
     assert size > 4_000_000
     assert best < 0.1
+
+
+@given(st.lists(st.floats() | st.integers(-(2**60), 2**60).map(float), max_size=20))
+def test_many_values_are_written_as_each_of_them_is(values):
+    assert format_values(array("d", values)) == [format_value(value) for value in values]

@@ -9,7 +9,7 @@ nothing else. Ticks lie on a grid; those that nobody could serve are passed over
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias
 
 from fodc_agent.bus.breaker import Breaker, BreakerState
 from fodc_protocol.lean import dataclass
@@ -39,15 +39,6 @@ class Source(Protocol):
 
     def collect(self, at_ms: int) -> Awaitable[object]:
         """Take one reading; `at_ms` is the wall-clock time that it will carry."""
-
-
-@runtime_checkable
-class Fallible(Protocol):
-    """A payload that may be a failure and carries its figures all the same."""
-
-    @property
-    def error(self) -> str:
-        """What went wrong, in words; empty when nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,5 +306,6 @@ def _outcome(call: "asyncio.Task[object]") -> tuple[object | None, str | None]:
     fault = call.exception()
     if fault is None:
         result = call.result()
-        return result, (result.error or None) if isinstance(result, Fallible) else None
+        # A payload may be a failure that carries its figures all the same: then it has words.
+        return result, getattr(result, "error", "") or None
     return None, f"{type(fault).__name__}: {fault}"[:_ERROR_LENGTH]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fodc_agent.recorder.columns import Columns, Family
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
-from fodc_protocol.metrics.grammar import format_value, sample_prefix
+from fodc_protocol.metrics.grammar import format_values, sample_prefix
 from fodc_protocol.metrics.samples import Labels, Series
 
 
@@ -53,13 +53,14 @@ class Renderer:
     def blocks(self, latest: "array[float]", identity: Labels) -> Iterator[FamilyBlock]:
         """Yield a block for each family with a living series; `latest` is indexed by column."""
         live: dict[str, _Template] = {}
+        texts = format_values(latest)
         for family in self._columns.families():
             template = self._templates.get(family.name)
             if template is None or template.version != family.version:
                 template = self._template(family, identity)
             live[family.name] = template
             if template.columns:
-                values = tuple([format_value(latest[column]) for column in template.columns])
+                values = tuple([texts[column] for column in template.columns])
                 text = (template.text % values).encode("utf-8", "replace")
                 yield FamilyBlock(family.name, family.type, family.help, text, len(values))
         self._templates = live
