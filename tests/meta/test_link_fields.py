@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every field of the link has who writes it at one end and who reads it at the other.
+"""Every field of the link has who writes it at one end and who reads it at the other (A12).
 
 The codecs do not count, they carry. A writer is found by the call that makes the message, a reader
 by the name of the attribute alone, so that a namesake may hide one; what is found is dead for

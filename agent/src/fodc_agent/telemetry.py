@@ -56,6 +56,5 @@ def set_up_log(level: str, shape: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
-    # The libraries' debug lines are of no use to people who run an agent.
-    for name in "asyncio":
-        logging.getLogger(name).setLevel(max(logging.INFO, _LEVELS[level]))
+    # Its debug lines are of no use to people who run an agent.
+    logging.getLogger("asyncio").setLevel(max(logging.INFO, _LEVELS[level]))
