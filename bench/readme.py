@@ -51,6 +51,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "hello_flood_growth_mib": ("what 40 greetings of 16 MiB leave behind", "–"),
     "authorized_request_added_ms": ("what it costs to look at a caller, p99", "nobody is asked"),
     "capture_overhead_s": ("from request to stored artifact, beyond the profile itself", "–"),
+    "incident_visible_s": ("a node killed by SIGKILL until /incidents has it, stored", "–"),
     "requests_per_s": ("requests taken in durably, a second", "–"),
     "power_cut_lost": ("promises that power cuts cost", "–"),
     "client_start_s": ("`fodc --help`, `fodc version`", "–"),

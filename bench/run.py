@@ -63,6 +63,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
     "hello_flood": ("hello_flood_growth_mib",),
     "authorized": ("authorized_request_added_ms",),
     "capture": ("capture_overhead_s",),
+    "incidents": ("incident_visible_s",),
     "durable": ("requests_per_s", "power_cut_lost"),
     "client_start": ("client_start_s",),
     "operator_program": (
