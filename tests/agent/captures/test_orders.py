@@ -130,6 +130,26 @@ def test_an_order_comes_as_a_frame_and_is_held_to_the_agents_own_limit(tmp_path)
     assert (taken.profile, taken.max_bytes) == (Profile.HEAP, 500)
 
 
+def test_a_capture_of_its_own_that_the_agent_has_lost_is_not_taken_anew(tmp_path):
+    """The proxy asks for what was captured before a kill: what is there now is something else."""
+
+    async def run():
+        desk = Desk(tmp_path, Scripted())
+        await desk.captures.recover()
+        desk.captures.start(order("own-1"))
+        await desk.end_of("own-1")
+        desk.captures.begin(StartCapture("own-1", "heap", 0, 0))
+        desk.captures.begin(StartCapture("own-2", "heap", 0, 0))
+        return desk
+
+    desk = asyncio.run(run())
+
+    assert desk.profiler.taken == ["own-1"]
+    first, again, lost = (outcome for _, outcome in desk.reports)
+    assert first == again
+    assert lost == Failed(Reason.NOT_FOUND, "the agent does not hold this capture any more")
+
+
 def test_a_failure_is_held_until_it_is_forgotten(tmp_path):
     async def run():
         profiler = Scripted()

@@ -28,7 +28,7 @@ from fodc_agent.captures.spool import Held, PartFile, Spool
 from fodc_agent.clocks import wall_ms
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.errors import FodcError, Reason, advice
-from fodc_protocol.ids import CommandId, artifact_id
+from fodc_protocol.ids import CommandId, artifact_id, is_own_command
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link.frames import MAX_CAPTURES_PER_AGENT, CancelMode, StartCapture
 from fodc_protocol.profiles import parse_profile
@@ -141,7 +141,16 @@ class Captures:
     # ---- orders -------------------------------------------------------------------------
 
     def begin(self, command: StartCapture) -> None:
-        """Start what a frame asks for; raises BadRequestError for what cannot be."""
+        """Start what a frame asks for; raises BadRequestError for what cannot be.
+
+        What the agent began by itself and holds no more is told as lost: a capture of now would
+        pass for one of then.
+        """
+        is_known = command.command_id in self._running or command.command_id in self._held
+        if is_own_command(command.command_id) and not is_known:
+            lost = Failed(Reason.NOT_FOUND, "the agent does not hold this capture any more")
+            self._report(command.command_id, lost)
+            return
         self.start(order_of(command))
 
     def start(self, order: Order) -> None:
