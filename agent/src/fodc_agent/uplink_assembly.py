@@ -87,11 +87,6 @@ def build_uplink(
         events=events,
     )
 
-    def linked(welcome: frames.Welcome) -> None:
-        told = (welcome.proxy_version, welcome.proxy_incarnation)
-        _log.info("proxy_is version=%r incarnation=%r", *told)
-        caller.connected(LinePhase.LINKED, welcome.agent_id)
-
     def existing() -> "SevenStreams":
         # Imported here, because agents of our own proxy never need it.
         from fodc_agent.uplink.existing.metrics import MetricsAnswers  # noqa: PLC0415 - see above
@@ -109,7 +104,14 @@ def build_uplink(
             pace=pace,
         )
 
-    link = AgentLink(session, answers, jobs, now_ms=clock, on_linked=linked, on_taken=on_taken)
+    link = AgentLink(
+        session,
+        answers,
+        jobs,
+        now_ms=clock,
+        on_linked=_linked_by(lambda: caller),
+        on_taken=on_taken,
+    )
     caller = Caller(
         endpoints=tuple(Endpoint(host, port) for host, port in settings.proxy_endpoints),
         contract=Contract(settings.contract),
@@ -120,6 +122,17 @@ def build_uplink(
         pace=pace,
     )
     return Uplink(caller, link)
+
+
+def _linked_by(caller: Callable[[], Caller]) -> Callable[[frames.Welcome], None]:
+    """Return what is done at a welcome; the caller is made after the link that it calls with."""
+
+    def linked(welcome: frames.Welcome) -> None:
+        told = (welcome.proxy_version, welcome.proxy_incarnation)
+        _log.info("proxy_is version=%r incarnation=%r", *told)
+        caller().connected(LinePhase.LINKED, welcome.agent_id)
+
+    return linked
 
 
 def dial_with(
