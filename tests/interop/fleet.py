@@ -8,7 +8,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -37,7 +37,7 @@ class PageNode:
     page: str
     delay_s: float = 0.0
     scrapes: int = 0
-    port: int = field(default=0, init=False)
+    port: int = 0
 
     @contextlib.contextmanager
     def served(self) -> Iterator["PageNode"]:
