@@ -363,3 +363,19 @@ def test_the_agent_knows_every_level_of_logging_that_is_accepted() -> None:
     assert injection_schema("agent", "logLevel")["enum"] == [
         one.capitalize() for one in option.choices
     ]
+
+
+def test_no_key_of_a_file_stands_twice_so_that_every_reader_sees_the_same() -> None:
+    """A reader of Go's refuses such a file; Python's takes the last one and says nothing."""
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice.extend(str(key) for key in set(keys) if keys.count(key) > 1)
+            return super().construct_mapping(node, deep)
+
+    twice: list[str] = []
+    for path in sorted(CRDS.rglob("*.yaml")):
+        list(yaml.load_all(path.read_text(), Strict))
+
+    assert twice == []
