@@ -19,6 +19,8 @@ from fodc_protocol.profiles import Profile
 from fodc_webhook import settings as webhook_settings
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
+from fodc_webhook.server import PATHS
+from fodc_webhook.stamp import REQUESTED_BY
 from tests.manifests.schemas import ROOT
 from tests.manifests.words import known_families
 
@@ -388,8 +390,16 @@ def test_no_image_floats() -> None:
 # ---- the webhook -----------------------------------------------------------------------------
 
 
-def webhooks() -> list[dict[str, Any]]:
+def all_webhooks() -> list[dict[str, Any]]:
     return list(one("MutatingWebhookConfiguration", "fodc-injection")["webhooks"])
+
+
+def webhooks() -> list[dict[str, Any]]:
+    """Those about pods."""
+    return [entry for entry in all_webhooks() if entry["clientConfig"]["service"]["path"] != STAMP]
+
+
+STAMP = "/stamp"
 
 
 LABEL = "fodc.banyandb.dev/inject"
@@ -408,6 +418,26 @@ def test_no_answer_of_the_webhook_holds_a_pod_up() -> None:
         assert entry["reinvocationPolicy"] == "IfNeeded"
         assert entry["sideEffects"] == "None"
         assert entry["admissionReviewVersions"] == ["v1"]
+
+
+def test_the_webhook_is_asked_who_creates_a_request_and_holds_none_up() -> None:
+    (entry,) = (one for one in all_webhooks() if one["clientConfig"]["service"]["path"] == STAMP)
+
+    (rule,) = entry["rules"]
+    assert (rule["operations"], rule["resources"]) == (["CREATE"], ["diagnosticrequests"])
+    assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Ignore", 2)
+    assert entry["clientConfig"]["service"]["path"] in PATHS
+
+
+def test_the_policy_about_the_requester_speaks_of_the_annotation_that_is_stamped() -> None:
+    policy = one("ValidatingAdmissionPolicy", "fodc-requester")
+
+    assert all(f"['{REQUESTED_BY}']" in v["expression"] for v in policy["spec"]["variables"])
+    assert policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] == [
+        "CREATE",
+        "UPDATE",
+    ]
+    assert policy["spec"]["failurePolicy"] == "Fail"
 
 
 def test_the_webhook_is_asked_about_new_pods_and_nothing_else() -> None:

@@ -277,7 +277,7 @@ def test_a_fault_of_ours_is_on_the_pod_in_the_metric_and_in_a_note() -> None:
         (b'{"request": {"uid": "u-1"}, ', "u-1", "Malformed"),
         (b'{"apiVersion": "admission.k8s.io/v1beta1", "request": {"uid": "u-1"}}', "u-1", "Mal"),
         (V1 % b"CREATE", "u-1", "Malformed"),
-        (V1 % b"UPDATE", "u-1", "NotAPod"),
+        (V1 % b"UPDATE", "u-1", "NotOurs"),
     ],
 )
 def test_what_is_no_review_of_a_new_pod_is_let_in(body: bytes, uid: str, reason: str) -> None:

@@ -91,6 +91,7 @@ class Operator:
             home_namespace=settings.own_namespace,
             namespaces=settings.namespaces,
             pace=Pace(grace_ms=settings.patience.grace_ms),
+            audit=self.proxy.audit.note,
         )
         engine.subscribe(self._request_changed)
         self.pods = PodWatcher(

@@ -40,7 +40,7 @@ class Figures:
         restarts: Mapping[str, int],
     ) -> Iterator[Sample]:
         """Return all families; the arguments are what stands now, the expiry in Unix seconds."""
-        text = "Reviews of pods by what was answered."
+        text = "Reviews of objects by what was answered."
         for (outcome, reason, dry_run), number in sorted(self.requests.items()):
             labels = {"outcome": outcome, "reason": reason, "dry_run": str(dry_run).lower()}
             yield _counter("requests_total", text, number, **labels)

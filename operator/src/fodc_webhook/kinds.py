@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The group that is ours, and the kind by which people say which pods get an agent."""
+"""The group that is ours, and the kinds that the webhook is asked about or decides by."""
 
 from typing import Final
 
@@ -8,3 +8,4 @@ from fodc_kube.kinds import Kind
 GROUP: Final = "fodc.banyandb.dev"
 VERSION: Final = "v1alpha1"
 FODC_INJECTION: Final = Kind(GROUP, VERSION, "fodcinjections", "FodcInjection")
+DIAGNOSTIC_REQUEST: Final = Kind(GROUP, VERSION, "diagnosticrequests", "DiagnosticRequest")

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdmissionReview v1: what the API server asks about a pod, and what it is answered.
+"""AdmissionReview v1: what the API server asks about, and what it is answered.
 
 The one idea: there is an answer for everything that can come, also for what is no review at all:
-the pod may be created.
+the object may be created.
 """
 
 import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from fodc_webhook.kinds import DIAGNOSTIC_REQUEST
 
 MOST_WARNINGS: Final = 4
 WARNING_LENGTH: Final = 256
 """Longer ones are cut by the API server, or all are left out."""
 _UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-0-9a-zA-Z]{1,64})"')
 _START_BYTES: Final = 1024
+UNSEEN_POD: Final = "no agent was put into this pod"
 
 
 class ReviewError(Exception):
@@ -44,9 +47,41 @@ class Review:
         known = metadata if isinstance(metadata, dict) else {}
         return str(known.get("name") or f"{known.get('generateName', '')}*")
 
+    def __str__(self) -> str:
+        return f"pod {self.name}"
 
-def read_review(whole: Mapping[str, Any], uid: str = "") -> Review | None:
-    """Read a review; None for one that is not about the creation of a pod.
+    @property
+    def unseen(self) -> str:
+        """What letting it in unseen means."""
+        return UNSEEN_POD
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A DiagnosticRequest that somebody is about to create; `user` is who, as the server knows."""
+
+    uid: str
+    namespace: str
+    name: str
+    user: str
+    is_dry_run: bool
+    annotations: Mapping[str, Any] | None = field(default=None, repr=False)
+    """None where the object has no such field."""
+
+    def __str__(self) -> str:
+        return f"{DIAGNOSTIC_REQUEST.kind} {self.name}"
+
+    @property
+    def unseen(self) -> str:
+        """What letting it in unseen means."""
+        return "nobody wrote down who asks for this"
+
+
+Reviewed: TypeAlias = Review | Asking
+
+
+def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
+    """Read a review; None for one that is not about the creation of a pod or of a request.
 
     Raises ReviewError.
     """
@@ -56,18 +91,41 @@ def read_review(whole: Mapping[str, Any], uid: str = "") -> Review | None:
     uid = str(request.get("uid", ""))
     if whole.get("apiVersion") != "admission.k8s.io/v1" or not uid:
         raise ReviewError(f"the AdmissionReview is of {whole.get('apiVersion')!s:.40}, not v1", uid)
-    return _of_pod(uid, request)
-
-
-def _of_pod(uid: str, request: Mapping[str, Any]) -> Review | None:
-    kind = request.get("kind")
-    about = kind.get("kind") if isinstance(kind, dict) else None
-    if about != "Pod" or request.get("operation") != "CREATE" or request.get("subResource"):
+    if request.get("operation") != "CREATE" or request.get("subResource"):
         return None
+    kind = request.get("kind")
+    about = (kind.get("group"), kind.get("kind")) if isinstance(kind, dict) else None
+    if about == (DIAGNOSTIC_REQUEST.group, DIAGNOSTIC_REQUEST.kind):
+        return _of_request(uid, request)
+    return _of_pod(uid, request) if about in {("", "Pod"), (None, "Pod")} else None
+
+
+def _of_pod(uid: str, request: Mapping[str, Any]) -> Review:
     pod, namespace = request.get("object"), request.get("namespace")
     if not isinstance(pod, dict) or not isinstance(namespace, str) or not namespace:
         raise ReviewError("the AdmissionReview has no pod, or no namespace", uid)
     return Review(uid, namespace, pod, is_dry_run=request.get("dryRun") is True)
+
+
+def _of_request(uid: str, request: Mapping[str, Any]) -> Asking:
+    metadata = _child(_child(request, "object"), "metadata")
+    user, namespace = _child(request, "userInfo").get("username"), request.get("namespace")
+    if not isinstance(user, str) or not user or not isinstance(namespace, str) or not namespace:
+        raise ReviewError("the AdmissionReview has no user, or no namespace", uid)
+    known = metadata.get("annotations")
+    return Asking(
+        uid,
+        namespace,
+        str(metadata.get("name") or f"{metadata.get('generateName', '')}*"),
+        user,
+        request.get("dryRun") is True,
+        known if isinstance(known, dict) else None,
+    )
+
+
+def _child(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = data.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def uid_in(start: bytes) -> str:
@@ -77,7 +135,7 @@ def uid_in(start: bytes) -> str:
 
 
 def answer(uid: str, *, warnings: Sequence[str] = ()) -> bytes:
-    """Write the answer that lets a pod in as it came."""
+    """Write the answer that lets an object in as it came."""
     response: dict[str, Any] = {"uid": uid, "allowed": True}
     told = [warning(one) for one in warnings if one][:MOST_WARNINGS]
     if told:
@@ -87,7 +145,7 @@ def answer(uid: str, *, warnings: Sequence[str] = ()) -> bytes:
 
 
 def encoded_patch(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the fields of a response by which the pod is changed."""
+    """Return the fields of a response by which the object is changed."""
     patch = json.dumps(steps, separators=(",", ":")).encode()
     return {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode("ascii")}
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server by which reviews come in to kopf's admission, bounded before a body is read.
 
-The one idea: whatever happens here, the pod is created. How many bodies and bytes there are at a
+The one idea: whatever happens here, the object is created. How many bodies and bytes there are at a
 time is bounded, every answer has a deadline, and who does not fit in, comes malformed or meets a
 fault of ours is answered "allowed" with the reason in a warning, a metric and an Event.
 """
@@ -20,10 +20,20 @@ from aiohttp import web
 from fodc_kube.conditions import Happened
 from fodc_webhook.decide import Decision
 from fodc_webhook.figures import Figures
-from fodc_webhook.review import Review, ReviewError, answer, encoded_patch, read_review, uid_in
+from fodc_webhook.review import (
+    UNSEEN_POD,
+    Review,
+    Reviewed,
+    ReviewError,
+    answer,
+    encoded_patch,
+    read_review,
+    uid_in,
+)
 from fodc_webhook.reviews import Tell, about
 
-PATH: Final = "/inject"
+PATHS: Final = frozenset({"/inject", "/stamp"})
+"""By what the API server is to ask about: pods, DiagnosticRequests."""
 BUDGET_S: Final = 1.0
 """For one answer. The API server waits twice as long, then creates the pod without us."""
 OVERLOADED_S: Final = 0.25
@@ -39,7 +49,7 @@ Fn: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
 class Excuse:
-    """Why a review was answered without looking at its pod: words of the metric."""
+    """Why a review was answered without looking at its object: words of the metric."""
 
     NOT_READY: Final = "NotReady"
     OVERLOADED: Final = "Overloaded"
@@ -47,12 +57,12 @@ class Excuse:
     MALFORMED: Final = "Malformed"
     TOO_SLOW: Final = "TooSlow"
     DISCONNECTED: Final = "Disconnected"
-    NOT_A_POD: Final = "NotAPod"
+    NOT_OURS: Final = "NotOurs"
     FAILED: Final = "InjectionFailed"
 
 
 ALLOWED: Final = "Allowed"
-"""Outcome in the metric of reviews whose pod was not looked at."""
+"""Outcome in the metric of reviews whose object was not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Bounds:
 class Asked:
     """A review on its way through kopf, and what was decided about it."""
 
-    review: Review
+    review: Reviewed
     decision: Decision | None = None
 
 
@@ -80,7 +90,7 @@ class _Seen:
     """How far a request has been read."""
 
     uid: str = ""
-    review: Review | None = None
+    review: Reviewed | None = None
     held_bytes: int = 0
 
 
@@ -153,8 +163,8 @@ class Admission:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever it is, the pod may be created."""
-        if request.path != PATH or request.method != "POST":
-            return web.Response(status=404, text="POST /inject\n")
+        if request.path not in PATHS or request.method != "POST":
+            return web.Response(status=404, text="POST /inject or /stamp\n")
         began, figures = time.perf_counter(), self._figures
         figures.in_flight += 1
         try:
@@ -196,8 +206,8 @@ class Admission:
         whole = json_of(body)
         review = seen.review = read_review(whole, seen.uid)
         if review is None:
-            return _Reply(answer(seen.uid), ALLOWED, Excuse.NOT_A_POD)
-        if why := self._missing():
+            return _Reply(answer(seen.uid), ALLOWED, Excuse.NOT_OURS)
+        if isinstance(review, Review) and (why := self._missing()):
             raise _ExcusedError(Excuse.NOT_READY, why)
         if self._fn is None:
             raise _ExcusedError(Excuse.NOT_READY, "the handlers have not begun yet")
@@ -216,7 +226,7 @@ class Admission:
                 raise _ExcusedError(Excuse.OVERLOADED, "too many large pods at once")
         return bytes(whole)
 
-    async def _handled(self, fn: Fn, whole: Mapping[str, Any], review: Review) -> _Reply:
+    async def _handled(self, fn: Fn, whole: Mapping[str, Any], review: Reviewed) -> _Reply:
         """Let kopf's handlers decide; their warnings and refusals are in kopf's response."""
         asked = Asked(review)
         token = _CURRENT.set(asked)
@@ -226,7 +236,7 @@ class Admission:
             _CURRENT.reset(token)
         decision, response = asked.decision, said["response"]
         if decision is None or response["allowed"] is bool(decision.refusal):
-            _log.error("kopf's handlers gave no answer about pod %s", review.name)
+            _log.error("kopf's handlers gave no answer about %s", review)
             raise _ExcusedError(Excuse.FAILED, _FAULT)
         if decision.steps:
             response |= encoded_patch(decision.steps)
@@ -241,9 +251,10 @@ class Admission:
         is_dry_run = review is not None and review.is_dry_run
         self._log_once_a_second(why)
         if review is not None and not is_dry_run:
-            told = f"pod {review.name} was let in unseen: {why.text}"
+            told = f"{review} was let in unseen: {why.text}"
             self._tell(about(review.namespace), Happened(why.reason, told, is_warning=True))
-        warning = f"fodc: no agent was put into this pod: {why.text}"
+        unseen = UNSEEN_POD if review is None else review.unseen
+        warning = f"fodc: {unseen}: {why.text}"
         return _Reply(answer(seen.uid, warnings=[warning]), ALLOWED, why.reason, is_dry_run)
 
     def _log_once_a_second(self, why: _ExcusedError) -> None:
@@ -251,7 +262,7 @@ class Admission:
         now_s = time.monotonic()
         if now_s - self._logged.get(why.reason, -LOG_S) >= LOG_S:
             self._logged[why.reason] = now_s
-            _log.warning("a pod was let in unseen: %s: %s", why.reason, why.text)
+            _log.warning("an object was let in unseen: %s: %s", why.reason, why.text)
 
 
 async def _overloaded(request: web.BaseRequest, seen: _Seen) -> _ExcusedError:

@@ -24,6 +24,7 @@ from fodc_operator.handlers import requests as handlers
 from fodc_operator.handlers.bridge import Bridge
 from fodc_operator.handlers.thread import HandlersThread
 from fodc_protocol.link import frames
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.captures.table import Limits
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
@@ -60,6 +61,7 @@ class Scene:
         self.registry = Registry()
         self.agents: dict[str, SimulatedAgent] = {}
         self.recorder = Events(cluster)
+        self.deeds: list[Deed] = []
         self.controller = self._new_controller()
         self._running: list[asyncio.Task[None]] = []
 
@@ -74,6 +76,7 @@ class Scene:
             home_namespace=NAMESPACE,
             pace=self.pace,
             clock_ms=lambda: self.world.now_ms,
+            audit=self.deeds.append,
         )
 
     async def start(self, url: str) -> None:

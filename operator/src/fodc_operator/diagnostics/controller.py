@@ -19,7 +19,7 @@ from fodc_api.words import CancelMode, RequestPhase
 from fodc_kube.errors import ClusterError
 from fodc_kube.events import Events
 from fodc_kube.work_queue import WorkQueue
-from fodc_operator.diagnostics import ports, status, steps
+from fodc_operator.diagnostics import auditing, ports, status, steps
 from fodc_operator.diagnostics.figures import Figures
 from fodc_operator.diagnostics.pace import Pace, retry_pause_ms
 from fodc_operator.diagnostics.steps import Seen
@@ -32,6 +32,7 @@ from fodc_operator.resources import diagnostic_request as resource
 from fodc_operator.resources.diagnostic_request import Identity, Key, RequestSpec
 from fodc_protocol.fields import FieldError
 from fodc_protocol.metrics.samples import Sample
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.captures.engine import UnknownRequestError
 from fodc_proxy.captures.model import Request
 
@@ -66,10 +67,14 @@ class Controller:
         pace: Pace | None = None,
         figures: Figures | None = None,
         clock_ms: Callable[[], int] = _unix_ms,
+        audit: Callable[[Deed], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._engine = engine
-        self._submitter = Submitter(cluster, engine, registry, home_namespace, clock_ms)
+        self._submitter = Submitter(
+            cluster, engine, registry, home_namespace, clock_ms, audit=audit
+        )
+        self._audit = audit
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._pace = pace or Pace()
         self.figures = figures or Figures()
@@ -334,7 +339,9 @@ class Controller:
             case steps.Submit(spec):
                 await self._submit(key, track, spec)
             case steps.EndEarly(mode):
-                await self._engine.cancel(track.request_id, proxy_cancel(mode))
+                wanted = proxy_cancel(mode)
+                await self._engine.cancel(track.request_id, wanted)
+                self._audit(auditing.cancelled(track.seen.identity, wanted, self._clock_ms()))
                 self._put(key)
             case steps.Expire():
                 self._concluded(key, track, await self._writer.delete(track.seen.identity))

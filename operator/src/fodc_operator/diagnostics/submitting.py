@@ -12,11 +12,13 @@ from typing import TypeAlias
 
 from fodc_kube.errors import ClusterError
 from fodc_operator.diagnostics import ports, targets
+from fodc_operator.diagnostics.auditing import caller_of, created, refused
 from fodc_operator.diagnostics.translate import proxy_spec, request_id
 from fodc_operator.resources.diagnostic_request import Identity, RequestSpec
 from fodc_operator.resources.kinds import FODC_NODE
 from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.fields import FieldError
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.captures.refusals import ConflictError
 from fodc_proxy.captures.targeting import Candidate
 
@@ -63,12 +65,15 @@ class Submitter:
         registry: ports.Registry,
         home_namespace: str,
         clock_ms: Callable[[], int],
+        *,
+        audit: Callable[[Deed], None],
     ) -> None:
         self._cluster = cluster
         self._engine = engine
         self._registry = registry
         self._home = home_namespace
         self._clock_ms = clock_ms
+        self._audit = audit
 
     async def choose(self, identity: Identity, spec: RequestSpec) -> Chosen | NotNow:
         """Return the nodes of the request's namespace, known and registered ones."""
@@ -87,20 +92,24 @@ class Submitter:
         """Give the request to the proxy."""
         waited_s = (self._clock_ms() - identity.created_at_ms) / 1000
         try:
-            await self._engine.submit(
+            taken, is_new = await self._engine.submit(
                 proxy_spec(spec, waited_s),
                 request_id(identity),
                 among=chosen.among,
-                caller=f"namespace {identity.key.namespace}",
+                caller=caller_of(identity),
             )
         except FieldError as error:
+            self._audit(refused(identity, spec, self._clock_ms()))
             return Never(f"spec.{error.message}")
         except ConflictError as error:
+            self._audit(refused(identity, spec, self._clock_ms()))
             return Never(error.message)
         except FodcError as error:
             if error.reason not in {Reason.BUSY, Reason.THROTTLED}:
                 _log.warning("request %s is not taken in yet: %s", identity.key, error.message)
             return NotNow(error.message)
+        if is_new:
+            self._audit(created(identity, taken, self._clock_ms()))
         return Taken()
 
 

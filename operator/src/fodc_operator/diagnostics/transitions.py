@@ -11,16 +11,20 @@ from fodc_kube.conditions import Happened
 from fodc_operator.diagnostics.conditions import ConditionType, is_true
 
 
-def between(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[Happened, ...]:
-    """Return what happened from one status to the next, in its order."""
+def between(
+    before: Mapping[str, object], after: Mapping[str, object], who: str
+) -> tuple[Happened, ...]:
+    """Return what happened from one status to the next, in its order; `who` asked for it."""
     happened: list[Happened] = []
     if _became(ConditionType.ACCEPTED, before, after) and not _has_end(after):
-        happened.append(Happened("Accepted", "the request is understood"))
+        happened.append(Happened("Accepted", f"the request of {who} is understood"))
     if _became(ConditionType.STARTED, before, after):
-        happened.append(Happened("Started", f"captures have started: {_text(after, 'captures')}"))
+        happened.append(
+            Happened("Started", f"captures for {who} have started: {_text(after, 'captures')}")
+        )
     end = _text(after, "phase") if _has_end(after) and not _has_end(before) else ""
     if end:
-        happened.append(_ended(end, after))
+        happened.append(_ended(end, after, who))
     return tuple(happened)
 
 
@@ -32,11 +36,16 @@ def _has_end(status: Mapping[str, object]) -> bool:
     return "completionTime" in status
 
 
-def _ended(phase: str, after: Mapping[str, object]) -> Happened:
+def _ended(phase: str, after: Mapping[str, object], who: str) -> Happened:
     message = _text(after, "message") or _text(after, "reason")
     cause = _text(after, "reason")
     told = f"{cause}: {message}" if cause and cause != message else message
-    return Happened(phase, told, is_warning=phase not in {"Succeeded", "Cancelled"})
+    asked = f"asked by {who}"
+    return Happened(
+        phase,
+        f"{asked}: {told}" if told else asked,
+        is_warning=phase not in {"Succeeded", "Cancelled"},
+    )
 
 
 def _text(status: Mapping[str, object], name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fodc_kube.errors import ClusterError, ConflictError, InvalidError, NotFoundError
 from fodc_kube.events import Events, reference
-from fodc_operator.diagnostics import status, transitions
+from fodc_operator.diagnostics import auditing, status, transitions
 from fodc_operator.diagnostics.ports import Cluster, Meter
 from fodc_operator.resources.diagnostic_request import Identity, Key, version_of
 from fodc_operator.resources.kinds import DIAGNOSTIC_REQUEST
@@ -94,7 +94,7 @@ class Writer:
     ) -> None:
         key = identity.key
         about = reference(KIND, key.namespace, key.name, identity.uid)
-        for happened in transitions.between(before, after):
+        for happened in transitions.between(before, after, auditing.who(identity)):
             self._events.tell(about, happened)
 
     async def delete(self, identity: Identity) -> Outcome:

@@ -17,8 +17,10 @@ from fodc_protocol.errors import BadRequestError
 from fodc_protocol.fields import FieldError, Fields, shown
 from fodc_protocol.profiles import Profile, parse_profile
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
+from fodc_proxy.access.callers import MAX_NAME_LENGTH
 from fodc_proxy.captures.model import Capture, Execution
 from fodc_webhook.resources.label_selector import LabelSelector, label_selector
+from fodc_webhook.stamp import REQUESTED_BY
 
 KIND: Final = "DiagnosticRequest"
 MAX_NAMES: Final = 256
@@ -54,6 +56,8 @@ class Identity:
     generation: int
     created_at_ms: int
     is_deleting: bool = False
+    requested_by: str = ""
+    """Who created it, as admission stamped it; empty when nobody wrote that down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,15 @@ def identity_of(body: Mapping[str, object]) -> Identity:
         generation=metadata.integer("generation", low=0, high=2**63 - 1, default=0),
         created_at_ms=_time_ms(metadata.path("creationTimestamp"), created),
         is_deleting=metadata.has("deletionTimestamp"),
+        requested_by=_requested_by(body),
     )
+
+
+def _requested_by(body: Mapping[str, object]) -> str:
+    metadata = body.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    name = annotations.get(REQUESTED_BY) if isinstance(annotations, Mapping) else None
+    return name[:MAX_NAME_LENGTH] if isinstance(name, str) else ""
 
 
 def _time_ms(path: str, text: str) -> int:

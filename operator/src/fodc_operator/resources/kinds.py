@@ -4,7 +4,8 @@
 from typing import Final
 
 from fodc_kube.kinds import Kind
-from fodc_webhook.kinds import GROUP, VERSION
+from fodc_webhook.kinds import DIAGNOSTIC_REQUEST, GROUP, VERSION
+
+__all__ = ["DIAGNOSTIC_REQUEST", "FODC_NODE"]
 
 FODC_NODE: Final = Kind(GROUP, VERSION, "fodcnodes", "FodcNode")
-DIAGNOSTIC_REQUEST: Final = Kind(GROUP, VERSION, "diagnosticrequests", "DiagnosticRequest")

@@ -26,6 +26,8 @@ def register(
     )
     async def created(warnings: list[str], **_: object) -> None:
         asked = current()
+        if not isinstance(asked.review, Review):
+            return
         decision = asked.decision = await decide(asked.review)
         warnings.extend(decision.warnings)
         if decision.refusal:

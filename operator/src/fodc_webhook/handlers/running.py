@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import kopf
 
 from fodc_kube.access import Access
-from fodc_webhook.handlers import namespaces, pods, policies
+from fodc_webhook.handlers import namespaces, pods, policies, requests
 from fodc_webhook.handlers.framework import Login, operate, quiet, settings
 from fodc_webhook.memory import Memory
 from fodc_webhook.reviews import Reviews
@@ -44,6 +44,7 @@ class Handlers:
         policies.register(registry, memory.policies)
         namespaces.register(registry, memory.namespaces)
         pods.register(registry, reviews.decide)
+        requests.register(registry)
         quiet()
 
     async def run(self) -> None:
