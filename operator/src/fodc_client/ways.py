@@ -5,6 +5,7 @@ The one idea: a token is read when something is asked and not before, is sent to
 meant for, and is in no message.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,8 +41,16 @@ def way_of(settings: Settings) -> Way:
 
         told = (settings.context, settings.kubeconfig, settings.service)
         return way_through_cluster(*told, token)
+    token = token or _token_of_login(settings)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return Way(settings.proxy_url, headers, _trust(settings.ca_file) if settings.ca_file else None)
+
+
+def _token_of_login(settings: Settings) -> str:
+    """Return the token of `fodc login` for this proxy, empty for none."""
+    from fodc_client.login.using import token_for  # noqa: PLC0415 - where no other token is given
+
+    return token_for(settings.proxy_url, os.environ)
 
 
 def _trust(ca_file: str) -> "ssl.SSLContext":

@@ -18,6 +18,8 @@ SUMMARIES: Final = {
     "windows": "draw a metric of a node over the time that its flight recorder holds",
     "top": "show the hottest functions of a local profile",
     "doctor": "find out what is missing on each node and why",
+    "login": "get a token from your issuer (OpenID Connect), by a browser of any machine",
+    "logout": "forget that token, and have the issuer take it back",
     "version": "show the version of this program and of the proxy",
     "completion": "print a completion script for a shell",
 }
