@@ -125,7 +125,12 @@ class Operator:
             access_reviewer=ClusterAccessReviews(server),
             certificate=certificates.kept(server, self._settings),
             speaks_for=self._reaches,
+            admits_namespace=self._admits,
+            namespace=self._settings.own_namespace,
         )
+
+    def _admits(self, namespace: str) -> bool | None:
+        return self.policies.admits(namespace)
 
     def _reaches(self, who: PodIdentity, claim: frames.Identity) -> bool:
         return self.policies.reaches(who, claim)

@@ -20,8 +20,13 @@ from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
 from fodc_proxy.access.agents.assembly import certificate_of, gate_of
-from fodc_proxy.access.agents.gate import only_itself
-from fodc_proxy.access.agents.rules import SpeaksFor
+from fodc_proxy.access.agents.rules import (
+    AdmitsNamespace,
+    PodRules,
+    SpeaksFor,
+    every_namespace,
+    only_itself,
+)
 from fodc_proxy.access.audit_log import AuditLog
 from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
@@ -102,6 +107,10 @@ class Host:
     certificate: "Source | None" = None
     # Which pods are agents that reach others over the network.
     speaks_for: SpeaksFor = only_itself
+    # Of which namespaces agents with a token of their pod are wanted.
+    admits_namespace: AdmitsNamespace = every_namespace
+    # Where it stands, and with it agents that cannot tell their own.
+    namespace: str = ""
 
 
 class Proxy:
@@ -119,7 +128,8 @@ class Proxy:
         self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
         decides = self._host.access_reviewer
         self.access_reviews = None if decides is None else AccessReviews(decides)
-        self.gate = gate_of(settings, self.token_reviews, self._host.speaks_for)
+        pods = PodRules(self._host.speaks_for, self._host.admits_namespace, self._host.namespace)
+        self.gate = gate_of(settings, self.token_reviews, pods)
         self.certificate = certificate_of(settings, self._host.certificate)
         self._tls: asyncio.Task[None] | None = None
         self.incarnation = secrets.token_hex(8)

@@ -14,6 +14,13 @@ from fodc_proxy.access.tokens import callers_by_digest
 from fodc_proxy.access.tokens_file import TokensFile
 
 SECRET = "sesame-open-sesame"
+TOKEN_WORDS = (
+    "line 1: a token has 16 to 8192 letters, digits and ._~+/=-, or is `sha256:` and 64 "
+    "hexadecimal digits"
+)
+NAME_WORDS = (
+    "line 2: a name has 1 to 128 letters, digits and ._@:/-, and begins with one of the former"
+)
 
 
 def test_a_line_is_name_role_and_token():
@@ -31,23 +38,26 @@ def test_a_token_may_be_written_as_its_digest():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"anna {SECRET}", "line 1 has 2 words: must be `name role token`"),
+        (f"anna {SECRET}", "line 1: must be NAME ROLE TOKEN, three words"),
         (
             f"anna chief {SECRET}",
             "line 1: the role must be one of scraper, viewer, profiler, admin",
         ),
-        (f"\n<a> viewer {SECRET}", "line 2: the name must be letters, digits and ._@:/-"),
+        (
+            f"\n<a> viewer {SECRET}",
+            NAME_WORDS,
+        ),
         (
             "anna viewer short",
-            "line 1: a token has 16 to 16384 letters, or is `sha256:` and 64 hexadecimal digits",
+            TOKEN_WORDS,
         ),
         (
             "anna viewer sha256:0123456789abcdef",
-            "line 1: a token has 16 to 16384 letters, or is `sha256:` and 64 hexadecimal digits",
+            TOKEN_WORDS,
         ),
         (
             f"anna viewer {SECRET}\nbert admin {SECRET}",
-            "line 2 has the token of anna again",
+            "line 2: the token of line 1 stands here again",
         ),
     ],
 )

@@ -416,7 +416,7 @@ def test_pods_of_one_name_in_two_namespaces_are_found_by_both():
 
     assert fleet.find("one/data-0").agent_id == "id-0"
     assert fleet.find("two/data-0").agent_id == "id-1"
-    assert fleet.find("data-0") is not None
+    assert fleet.find("data-0") is None
     assert fleet.find("three/data-0") is None
 
 
@@ -548,3 +548,48 @@ def test_a_namespace_has_a_limit_of_its_own_which_names_itself():
         "namespace a has 1 agents, as many as --max-agents-per-namespace allows: come back when "
         "one of them has left"
     )
+
+
+# ---- who has shown something, and who has not ---------------------------------------------------
+
+
+def test_strangers_who_fill_the_fleet_make_room_for_who_has_shown_something():
+    strangers = [registration(f"x-{n}", authority=UNPROVEN) for n in range(3)]
+    fleet = fleet_of(*strangers)
+
+    known = fleet.register(registration("data-0", namespace="db"), "known", at(START))
+
+    assert [one.agent_id for one in known.ousted] == ["id-2"]
+    assert changes(known.transitions) == [
+        (Change.REMOVED, "id-2", Phase.ONLINE),
+        (Change.REGISTERED, "known", Phase.ONLINE),
+    ]
+    with pytest.raises(RegistrationError, match="maximum number of agents"):
+        fleet.register(registration("x-9", authority=UNPROVEN), "late", at(START))
+
+
+def test_a_fleet_of_those_who_have_shown_something_is_full_for_all():
+    fleet = fleet_of(*(registration(f"data-{n}") for n in range(3)))
+
+    with pytest.raises(RegistrationError, match="maximum number of agents"):
+        fleet.register(registration("data-9"), "late", at(START))
+
+
+def test_a_name_in_other_letters_is_no_way_around_a_proof():
+    fleet = fleet_of(registration("data-0", namespace="db"))
+
+    for name, namespace in (("DATA-0", "db"), ("Data-0", ""), ("data-0", "")):
+        claim = registration(name, namespace=namespace, authority=UNPROVEN)
+        with pytest.raises(RegistrationError, match="has shown a token"):
+            fleet.check_claim(claim)
+
+
+def test_a_pod_name_of_several_namespaces_means_none_of_them():
+    fleet = fleet_of(registration("data-0", namespace="a"), registration("data-0", namespace="b"))
+
+    assert fleet.find("data-0") is None
+    assert {one.address for one in fleet.namesakes("data-0")} == {"a/data-0", "b/data-0"}
+    assert fleet.find("b/data-0").namespace == "b"
+    fleet.disconnected("id-0", at(START))
+    assert fleet.find("data-0").namespace == "b"
+    assert fleet.namesakes("data-0") == ()

@@ -227,6 +227,49 @@ def test_a_page_of_another_origin_is_refused_on_every_row(tmp_path, origin):
     asked(tmp_path, scene, is_insecure=True)
 
 
+def test_a_page_without_an_origin_is_none_of_ours_either(tmp_path):
+    """A frame in a sandbox says `null`, whatever host it asks."""
+
+    async def scene(proxy):
+        return await fetch(proxy, "/cluster", Origin="null", Host="null")
+
+    assert asked(tmp_path, scene, is_insecure=True).status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])
+def test_what_a_browser_sends_for_another_site_is_refused_also_without_origin(tmp_path, site):
+    async def scene(proxy):
+        for row in GUARDED:
+            told = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+            answer = await fetch(proxy, path_of(row), row.method, **told)
+            assert answer.status == 403, row.path
+            assert "Sec-Fetch-Site" in answer.text
+
+    asked(tmp_path, scene, is_insecure=True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {
+            "Sec-Fetch-Site": "cross-site",
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-Dest": "document",
+        },
+    ],
+)
+def test_the_own_page_and_a_link_that_somebody_follows_are_answered(tmp_path, told):
+    async def scene(proxy):
+        change = await fetch(proxy, "/diagnostics/requests", "POST", **told)
+        return (await fetch(proxy, "/cluster", **told)).status, change.status
+
+    read, changed = asked(tmp_path, scene, is_insecure=True)
+    assert read == 200
+    assert (changed == 403) is (told["Sec-Fetch-Site"] == "cross-site")
+
+
 def test_a_page_of_the_own_origin_is_answered(tmp_path):
     async def scene(proxy):
         return await fetch(proxy, "/cluster", Origin=f"http://{proxy.http_address}")

@@ -224,6 +224,23 @@ def test_more_connections_than_there_may_be_cost_idle_ones_and_one_line(caplog):
     assert len(caplog.messages) == 1
 
 
+def test_slow_requests_of_one_host_leave_room_for_a_probe_of_another():
+    async def scene(server):
+        for _ in range(20):
+            _, writer = await opened(server)
+            writer.write(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(10):
+            while any(one.is_idle for one in server._watch._connections):
+                await asyncio.sleep(0.01)
+        host, port = server.address.rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+        writer.write(asking())
+        OPENED.append(writer)
+        return await reader.readline()
+
+    assert b" 200 " in serving(scene, bounds=Bounds(max_connections=20))
+
+
 # ---- addresses --------------------------------------------------------------------------------
 
 

@@ -162,6 +162,27 @@ def test_used_links_are_forgotten_when_they_have_expired():
         assert links.read(links.made(link), "art-1", NOW_MS + number, uses=True) == link
 
 
+def test_a_link_of_a_long_name_in_any_script_can_be_read():
+    links, name = Links(b"k" * 32), "\U00010400" * 256
+    text = links.made(Link("a" * 128, name, NOW_MS + 1, "n" * 22, is_for_once=False))
+    assert links.read(text, "a" * 128, NOW_MS, uses=True).maker == name
+    strange = links.made(Link("a", "\ud800" * 300, NOW_MS + 1, "n", is_for_once=False))
+    assert links.read(strange, "a", NOW_MS, uses=True).artifact_id == "a"
+
+
+def test_whoever_uses_up_links_leaves_room_for_others():
+    links = Links(b"k" * 32)
+
+    def use(maker, number):
+        link = Link("art-1", maker, NOW_MS + 900_000, f"{maker}-{number}", is_for_once=True)
+        return links.read(links.made(link), "art-1", NOW_MS, uses=True)
+
+    assert all(isinstance(use("flood", number), Link) for number in range(1_000))
+    assert "too many" in use("flood", 1_000).reason
+    assert isinstance(use("anna", 0), Link)
+    assert "has been used" in use("anna", 0).reason
+
+
 # ---- sessions ---------------------------------------------------------------------------------
 
 

@@ -511,8 +511,30 @@ def test_large_messages_wait_for_room_in_their_order():
     assert asyncio.run(run()) == ([], ["c"], ["c", "d"])
 
 
+def test_while_others_wait_one_host_gets_no_more_than_half_of_the_room():
+    async def run():
+        pool = Pool(100)
+        await pool.take(40, "a")
+        await pool.take(40, "a")
+        mine = [asyncio.create_task(pool.take(40, "a")) for _ in range(3)]
+        other = asyncio.create_task(pool.take(50, "b"))
+        await asyncio.sleep(0)
+        before = other.done()
+        pool.give(40, "a")
+        await other
+        waiting = [one.done() for one in mine]
+        pool.give(50, "b")
+        await mine[0]
+        for one in mine[1:]:
+            one.cancel()
+        return before, waiting
+
+    assert asyncio.run(run()) == (False, [False, False, False])
+
+
 def test_a_large_message_that_does_not_come_whole_gives_its_place_back(monkeypatch):
     monkeypatch.setattr(calls, "LARGE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(calls, "SLOWEST_BYTES_PER_S", 1 << 40)
 
     async def play(server, service):
         async with Bare(server) as client:
@@ -562,6 +584,28 @@ def test_a_peer_that_makes_us_keep_more_than_anybody_may_is_gone(monkeypatch):
                 while await client.reader.read(1000):
                     pass
             await until(lambda: service.pool().kept_bytes == 0)
+
+    scene(play)
+
+
+def test_at_the_bound_the_greatest_sender_goes_and_not_the_next_one(monkeypatch):
+    monkeypatch.setattr(pools, "MOST_KEPT_BYTES", 100_000)
+
+    async def play(server, service):
+        async with Bare(server) as greedy, Bare(server) as modest:
+            for client in (greedy, modest):
+                client.writer.write(GREETING)
+            for number in range(2):
+                greedy.call(2 * number + 1, "/t.T/deaf")
+                for _ in range(3):
+                    greedy.writer.write(frame(DATA, 0, 2 * number + 1, bytes(16_000)))
+            await until(lambda: service.contexts and service.pool().kept_bytes == 96_000)
+            modest.call(1, "/t.T/deaf")
+            modest.writer.write(frame(DATA, 0, 1, bytes(8_000)))
+            with contextlib.suppress(ConnectionError):
+                while await greedy.reader.read(1000):
+                    pass
+            await until(lambda: service.pool().kept_bytes == 8_000)
 
     scene(play)
 

@@ -24,6 +24,13 @@ READY_WORDS = "agents were refused just now, the log says which: BadToken, Other
 INSECURE = AgentAccess(is_insecure=True)
 
 
+def open_to_all(tmp_path: Path) -> AgentAccess:
+    """Everybody comes in, and a token counts all the same: the listener is of loopback."""
+    tokens = tmp_path / "agents"
+    tokens.write_text("rack-1 vm-0 s3cret-s3cret-s3cret\n")
+    return AgentAccess(str(tokens), is_insecure=True)
+
+
 def bound(namespace: str, pod: str, uid: str) -> Reviewed:
     extra = {
         "authentication.kubernetes.io/pod-name": (pod,),
@@ -224,7 +231,7 @@ def test_who_has_shown_nothing_takes_no_pod_from_one_that_has(tmp_path: Path) ->
             assert proxy.link.is_linked("banyandb/data-0")
             return member.agent_id == agent.agent_id, claims, member.conditions
 
-    told = {"grpc_listen": EVERYWHERE, "agents": INSECURE}
+    told = {"agents": open_to_all(tmp_path)}
     is_still, (reply, code, refusal, refused), conditions = scene(tmp_path, play, **told)
 
     words = (
@@ -247,7 +254,24 @@ def test_whoever_shows_its_proof_takes_the_pod_from_one_that_has_none(tmp_path: 
             members = proxy.registry.members()
             return [one.agent_id for one in members] == [agent.agent_id]
 
-    assert scene(tmp_path, play, grpc_listen=EVERYWHERE, agents=INSECURE)
+    assert scene(tmp_path, play, agents=open_to_all(tmp_path))
+
+
+def test_a_token_in_the_clear_counts_for_nothing_where_everybody_is_let_in(
+    tmp_path: Path, caplog
+) -> None:
+    async def play(proxy, reviewer):
+        async with data_0(proxy), data_0(proxy, "nonsense", pod_name="data-1"):
+            members = proxy.registry.members()
+            return members, (await fetch(proxy, "/readyz")).text, reviewer.audiences
+
+    members, ready, asked = scene(tmp_path, play, grpc_listen=EVERYWHERE, agents=INSECURE)
+
+    assert [one.authority.proof for one in members] == ["None", "None"]
+    words = "tokens came without TLS, where others can read them, and count for nothing"
+    assert words in ready
+    assert sum(words in one.message for one in caplog.records) == 1
+    assert asked == set()
 
 
 def test_a_data_stream_attaches_by_the_right_of_its_registration_only(tmp_path: Path) -> None:

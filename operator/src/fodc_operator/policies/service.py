@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from fodc_kube import kinds
 from fodc_kube.client import Cluster
@@ -43,6 +44,10 @@ class PolicySettings:
     """Who signs what agents are shown; None where agents ask for no certificate."""
 
 
+AGENTS: Final = "fodc.banyandb.dev/agents"
+"""Label of a namespace whose agents are let in without a FodcInjection, as by the NetworkPolicy."""
+
+
 class Policies:
     """`run` in a task while this replica leads; `seen` and `gone` from the handlers."""
 
@@ -55,6 +60,7 @@ class Policies:
         registered: Callable[[str, str], bool | None],
     ) -> None:
         self._store = Store()
+        self._wanted: set[str] = set()
         self._list = Listing(cluster, FODC_INJECTION, self._store, settings.namespaces)
         self._namespaces = Informer(cluster, kinds.NAMESPACE, keep=name_and_labels)
         self._versions = Versions(cluster)
@@ -85,6 +91,22 @@ class Policies:
         pod = (claim.pod_name, claim.pod_uid)
         is_near = who.namespace == claim.namespace
         return is_near and self._reconciler.remote.reaches(who.name, who.namespace, pod)
+
+    def admits(self, namespace: str) -> bool | None:
+        """Say whether agents of a namespace are wanted: by a FodcInjection, or by its label.
+
+        One that had a policy goes on without: its agents run until their pods are made anew. None
+        while that is not known yet.
+        """
+        if self._store.of_namespace(namespace) or self._is_labelled(namespace):
+            self._wanted.add(namespace)
+        if namespace in self._wanted:
+            return True
+        return False if self._list.synced and self._namespaces.synced else None
+
+    def _is_labelled(self, namespace: str) -> bool:
+        found = self._namespaces.get("", namespace)
+        return found is not None and (found["metadata"].get("labels") or {}).get(AGENTS) == "true"
 
     async def seen(self, body: Object) -> None:
         """A FodcInjection is there."""

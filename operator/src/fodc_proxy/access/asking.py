@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fodc_proxy.access.answers import Answer, Away, Denied, Remembered
+from fodc_proxy.access.turns import FairTurns
 from fodc_proxy.fleet.moment import Moment
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ class Pace:
     deadline_s: float = 3.0
     at_a_time: int = 32
     most_waiting: int = 4096
+    most_of_one: int = 512
+    """Of one peer."""
 
 
 class Asking(Generic[T]):
@@ -48,11 +51,17 @@ class Asking(Generic[T]):
         self._remembered = remembered
         self._pace = pace or Pace()
         self._now = now
-        self._turns = asyncio.Semaphore(self._pace.at_a_time)
+        self._turns = FairTurns(self._pace.at_a_time)
+        self._waiting_of: Counter[str] = Counter()
         self._flights: dict[bytes, asyncio.Task[Answer[T]]] = {}
 
-    async def ask(self, key: bytes, question: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
-        """Return the answer to the question with this key, remembered or asked for now."""
+    async def ask(
+        self, key: bytes, question: Callable[[], Awaitable[Answer[T]]], whose: str = ""
+    ) -> Answer[T]:
+        """Return the answer to the question with this key, remembered or asked for now.
+
+        `whose` is the peer for whom it is asked: each has its turn, and its share of the queue.
+        """
         found = self._remembered.look(key, self._now())
         if found is not None:
             return found
@@ -60,11 +69,20 @@ class Asking(Generic[T]):
         if flight is None:
             if len(self._flights) >= self._pace.most_waiting:
                 return self._learn(key, Away(f"too many wait for {self._name} already"))
-            flight = asyncio.create_task(self._asked(key, question), name="asking")
+            if self._waiting_of[whose] >= self._pace.most_of_one:
+                return Away(f"{whose or 'this peer'} waits for {self._name} too often already")
+            flight = asyncio.create_task(self._asked(key, question, whose), name="asking")
             self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+            self._waiting_of[whose] += 1
+            flight.add_done_callback(lambda _: self._landed(key, whose))
         # Whoever waits may be cancelled; the others still want the answer.
         return await asyncio.shield(flight)
+
+    def _landed(self, key: bytes, whose: str) -> None:
+        self._flights.pop(key, None)
+        self._waiting_of[whose] -= 1
+        if not self._waiting_of[whose]:
+            del self._waiting_of[whose]
 
     async def stop(self) -> None:
         """End all questions; those who wait are cancelled."""
@@ -73,10 +91,12 @@ class Asking(Generic[T]):
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
-    async def _asked(self, key: bytes, question: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
+    async def _asked(
+        self, key: bytes, question: Callable[[], Awaitable[Answer[T]]], whose: str
+    ) -> Answer[T]:
         answer: Answer[T]
         try:
-            async with asyncio.timeout(self._pace.deadline_s), self._turns:
+            async with asyncio.timeout(self._pace.deadline_s), self._turns.turn(whose):
                 answer = await question()
         except TimeoutError:
             answer = Away(f"{self._name} did not answer within {self._pace.deadline_s:g} s")

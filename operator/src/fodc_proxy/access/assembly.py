@@ -14,7 +14,7 @@ from fodc_proxy.access.oidc.claims import Issuer
 from fodc_proxy.access.oidc.keys import Fetch, KeySet
 from fodc_proxy.access.people import ClusterPeople
 from fodc_proxy.access.settings import AccessSettings
-from fodc_proxy.access.token_reviews import TokenReviewer
+from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.access.tokens_file import TokensFile
 from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def assemble(
     settings: AccessSettings,
     fetching: "Callable[[ssl.SSLContext | None], Fetch]",
-    tokens: TokenReviewer | None = None,
+    tokens: TokenReviews | None = None,
     access: AccessReviews | None = None,
 ) -> Door:
     """Return the door, for people of a cluster too; raises OptionError for an unusable file."""

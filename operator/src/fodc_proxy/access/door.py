@@ -45,8 +45,8 @@ class CallerSource(Protocol):
         """What does not work, empty when all does."""
         ...
 
-    async def caller_of(self, token: str) -> Identified:
-        """Say whose token this is, within seconds."""
+    async def caller_of(self, token: str, peer: str = "") -> Identified:
+        """Say whose token this is that a peer has sent, within seconds."""
         ...
 
 
@@ -100,7 +100,7 @@ class Door:
             raise UnauthenticatedError(f"this needs a token: {_HOW}")
         if len(knock.token) > MAX_TOKEN_LENGTH:
             return self._not_known([f"it has more than {MAX_TOKEN_LENGTH} letters"])
-        return await self._by_token(knock.token)
+        return await self._by_token(knock)
 
     def _own_machine(self, knock: Knock) -> Caller:
         if is_own_machine(knock.peer) and not knock.is_passed_on:
@@ -111,12 +111,12 @@ class Door:
             "others in by token"
         )
 
-    async def _by_token(self, token: str) -> Caller:
+    async def _by_token(self, knock: Knock) -> Caller:
         """Ask one source after the other; who is away may know the caller, so that counts."""
         reasons: list[str] = []
         away: list[str] = []
         for source in self._sources:
-            match await source.caller_of(token):
+            match await source.caller_of(knock.token, knock.peer):
                 case Caller() as caller:
                     return caller
                 case Denied(reason):

@@ -10,14 +10,18 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 from fodc_proxy.access.answers import Denied
+from fodc_proxy.access.callers import MAX_NAME_LENGTH
 
 MAX_LASTS_S: Final = 900
 MAX_LENGTH: Final = 2048
 _MOST_USED: Final = 10_000
+_MOST_USED_OF_ONE: Final = 1_000
+"""So that nobody uses up the room of others."""
 _PURPOSE: Final = b"fodc artifact link 1\0"
 
 
@@ -37,13 +41,17 @@ class Links:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._used: dict[str, int] = {}
+        self._used: dict[str, Link] = {}
+        self._used_of: Counter[str] = Counter()
 
     def made(self, link: Link) -> str:
         """Return the text of a link."""
         once = int(link.is_for_once)
-        told = [link.artifact_id, link.maker, link.ends_ms, link.nonce, once]
-        body = json.dumps(told, separators=(",", ":")).encode()
+        maker = link.maker[:MAX_NAME_LENGTH]
+        told = [link.artifact_id, maker, link.ends_ms, link.nonce, once]
+        # Letters as they are: escaped, a long name would not fit into a link.
+        text = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+        body = text.encode("utf-8", "replace")
         return f"{_text(body)}.{_text(self._signed(body))}"
 
     def read(self, text: str, artifact_id: str, now_ms: int, *, uses: bool) -> Link | Denied:
@@ -61,12 +69,17 @@ class Links:
         return link
 
     def _use(self, link: Link, now_ms: int) -> bool:
-        if len(self._used) >= _MOST_USED:
-            self._used = {one: ends for one, ends in self._used.items() if ends > now_ms}
-        if len(self._used) >= _MOST_USED:
+        if self._is_full(link):
+            self._used = {key: one for key, one in self._used.items() if one.ends_ms > now_ms}
+            self._used_of = Counter(one.maker for one in self._used.values())
+        if self._is_full(link):
             return False
-        self._used[link.nonce] = link.ends_ms
+        self._used[link.nonce] = link
+        self._used_of[link.maker] += 1
         return True
+
+    def _is_full(self, link: Link) -> bool:
+        return len(self._used) >= _MOST_USED or self._used_of[link.maker] >= _MOST_USED_OF_ONE
 
     def _unsigned(self, text: str) -> Link | None:
         """Return what our key has signed, None for anything else."""

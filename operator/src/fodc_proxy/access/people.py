@@ -8,7 +8,7 @@ from typing import Final
 
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.callers import Caller, Identified, Method
-from fodc_proxy.access.token_reviews import Reviewed, TokenReviewer
+from fodc_proxy.access.token_reviews import Reviewed, TokenReviews
 
 AUDIENCE: Final = "fodc-proxy"
 _GRANTED_BY: Final = "an administrator of the cluster"
@@ -19,16 +19,16 @@ class ClusterPeople:
 
     fault = ""
 
-    def __init__(self, reviews: TokenReviewer) -> None:
+    def __init__(self, reviews: TokenReviews) -> None:
         self._reviews = reviews
 
     def __str__(self) -> str:
         """Say who may ask, for people."""
         return "users and ServiceAccounts of the cluster"
 
-    async def caller_of(self, token: str) -> Identified:
+    async def caller_of(self, token: str, peer: str = "") -> Identified:
         """Say whose token this is."""
-        match await self._reviews.review(token, audiences_of(token)):
+        match await self._reviews.review(token, audiences_of(token), peer):
             case Reviewed() as found:
                 return Caller(
                     found.name,

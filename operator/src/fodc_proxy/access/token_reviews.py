@@ -34,12 +34,12 @@ class TokenReviews:
         self._reviewer = reviewer
         self.asked: Final = self._asking.asked
 
-    async def review(self, token: str, audiences: tuple[str, ...]) -> Review:
-        """Return whose a token is, from memory or asked for now."""
+    async def review(self, token: str, audiences: tuple[str, ...], whose: str = "") -> Review:
+        """Return whose a token is, from memory or asked for now on behalf of a peer."""
         if not is_token(token):
             return Denied(f"a token has 1 to {LONGEST_TOKEN} letters, digits and ._~+/=-")
         key = _key(token, audiences)
-        return await self._asking.ask(key, lambda: self._reviewer.review(token, audiences))
+        return await self._asking.ask(key, lambda: self._reviewer.review(token, audiences), whose)
 
     async def stop(self) -> None:
         """End what is being asked."""

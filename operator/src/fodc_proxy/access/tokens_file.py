@@ -24,6 +24,6 @@ class TokensFile:
         """Why the file as it is now is not in force, empty when it is."""
         return self._file.fault
 
-    async def caller_of(self, token: str) -> Identified:
+    async def caller_of(self, token: str, peer: str = "") -> Identified:  # noqa: ARG002 - a port
         """Say whose token this is."""
         return await self._file.look(token) or Denied(f"it is not in the file of --{OPTION}")

@@ -216,15 +216,25 @@ class Membership:
         return self._members.get(agent_id)
 
     def find(self, node_id: str) -> Member | None:
-        """Return the member with this agent id, pod name or `namespace/pod`.
+        """Return the member with this agent id, `namespace/pod`, or pod name of one namespace.
 
-        Of several the newest living one wins.
+        Of several of one pod the newest living one wins; None where pods of several namespaces
+        could be meant.
         """
         member = self._members.get(node_id)
-        if member is not None:
-            return member
+        return member or max(self._meant_by(node_id), key=_preference, default=None)
+
+    def namesakes(self, node_id: str) -> tuple[Member, ...]:
+        """Return the members of this pod name, of which `find` cannot say who is meant."""
+        named = [m for m in self._members.values() if m.pod_name == node_id]
+        return tuple(named) if not self._meant_by(node_id) else ()
+
+    def _meant_by(self, node_id: str) -> list[Member]:
         named = [m for m in self._members.values() if node_id in {m.pod_name, m.address}]
-        return max(named, key=_preference, default=None)
+        living = [m for m in named if m.is_living] or named
+        if len({m.namespace for m in living if m.namespace}) > 1:
+            return [m for m in named if m.address == node_id]
+        return living
 
     def with_role(self, role: str) -> tuple[Member, ...]:
         """Return the members of exactly this role (R17, R18)."""
@@ -270,16 +280,19 @@ class Membership:
         """Take an agent in under the given new id; raise RegistrationError when it may not be.
 
         Checks in the order of the existing proxy: limit of agents, role, pod name. Only the
-        living count against the limit, and not those that this registration supersedes.
+        living count against the limit, and not those that this registration supersedes. Who has
+        shown something finds room: of those who have not, the last one goes.
         """
         older = self._superseded_by(registration)
-        self._check(registration, older)
-        ousted = tuple(m for m in older if m.is_living)
-        contested = any(_is_conflict(m, registration) for m in ousted)
+        pushed = self._pushed_out_by(registration, older)
+        self._check(registration, (*older, *pushed))
+        ousted = (*(m for m in older if m.is_living), *pushed)
+        contested = any(_is_conflict(m, registration) for m in older if m.is_living)
         member = _with_phase(_new_member(registration, agent_id, now, older, contested=contested))
         self.conflicts += contested
         self.superseded += len(older)
         gone = [Transition(Change.SUPERSEDED, self._drop(m), m, now.unix_ms) for m in older]
+        gone += [Transition(Change.REMOVED, self._drop(m), m, now.unix_ms) for m in pushed]
         self._put(member)
         before = older[-1] if older else None
         new = Transition(Change.REGISTERED, member, before, now.unix_ms)
@@ -361,6 +374,23 @@ class Membership:
             raise RegistrationError("node role cannot be empty")
         if not registration.identity.pod_name:
             raise RegistrationError("pod name cannot be empty")
+
+    def _pushed_out_by(
+        self, registration: Registration, older: Sequence[Member]
+    ) -> tuple[Member, ...]:
+        if not registration.authority.is_proven or len(self._members) < self.limits.max_agents:
+            return ()
+        ousted = sum(m.is_living for m in older)
+        if self.living() - ousted < self.limits.max_agents:
+            return ()
+        gone = {m.agent_id for m in older}
+        strangers = (
+            m
+            for m in reversed(self._members.values())
+            if m.is_living and not m.authority.is_proven and m.agent_id not in gone
+        )
+        last = next(strangers, None)
+        return () if last is None else (last,)
 
     def _check_namespace(self, namespace: str, older: Iterable[Member]) -> None:
         most = self.limits.max_agents_per_namespace

@@ -60,8 +60,10 @@ class ProvenPods:
         """Count a member that came (1) or left (-1)."""
         if not authority.is_proven:
             return
-        add(self._pods, (identity.namespace, identity.pod_name), change)
-        add(self._names, identity.pod_name, change)
+        # Names that differ in case only are one to people who ask, so they are one here.
+        name = identity.pod_name.casefold()
+        add(self._pods, (identity.namespace, name), change)
+        add(self._names, name, change)
 
     def check(self, authority: Authority, identity: frames.Identity) -> None:
         """Accept a claim unless somebody proven has the pod; raises RegistrationError."""
@@ -74,9 +76,9 @@ class ProvenPods:
 
     def holds(self, identity: frames.Identity) -> bool:
         """Say whether somebody proven could be meant by these names; no namespace is any."""
+        name = identity.pod_name.casefold()
         if not identity.namespace:
-            return self._names[identity.pod_name] > 0
-        name = identity.pod_name
+            return self._names[name] > 0
         return self._pods[identity.namespace, name] > 0 or self._pods["", name] > 0
 
 

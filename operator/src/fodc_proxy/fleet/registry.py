@@ -62,8 +62,12 @@ class Registry:
         return self._membership.members()
 
     def find(self, node_id: str) -> Member | None:
-        """Return the member with this pod name, `namespace/pod` or agent id; the newest wins."""
+        """Return the member with this `namespace/pod`, agent id, or pod name of one namespace."""
         return self._membership.find(node_id)
+
+    def namesakes(self, node_id: str) -> tuple[Member, ...]:
+        """Return the members of this pod name where `find` cannot say who is meant."""
+        return self._membership.namesakes(node_id)
 
     def get(self, agent_id: str) -> Member | None:
         """Return the member with exactly this agent id."""

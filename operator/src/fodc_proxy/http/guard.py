@@ -25,6 +25,9 @@ so, and takes it out of what it passes on."""
 SESSION_COOKIE: Final = "fodc-session"
 CSRF_HEADER: Final = "X-CSRF-Token"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_NO_ORIGIN: Final = "null"
+"""What sandboxed frames and files say: nobody, and never the proxy."""
+_OWN_SITES: Final = frozenset({"none", "same-origin"})
 _PASSED_ON: Final = ("forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "cf-connecting")
 """How names of headers begin that say of a request that something has passed it on."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -132,10 +135,31 @@ def _token_of(request: web.Request) -> str:
 
 def _check_origin(door: Door, request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is None or _place(origin) == _place(f"{request.scheme}://{request.host}"):
+    own = f"{request.scheme}://{request.host}"
+    if origin is None:
+        _check_site(door, request)
+        return
+    if origin != _NO_ORIGIN and _place(origin) == _place(own):
         return
     door.refused["ForeignOrigin"] += 1
     message = f"Origin {shown(origin)} is not this proxy: pages of other sites are not answered"
+    raise ForbiddenError(message)
+
+
+def _check_site(door: Door, request: web.Request) -> None:
+    """Refuse what a browser sends for a page of another site without saying which.
+
+    A link that somebody follows is answered: the page that it stands on sees nothing of it.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    is_followed = request.method in _SAFE_METHODS and (
+        request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
+    if site in _OWN_SITES or is_followed:
+        return
+    door.refused["ForeignOrigin"] += 1
+    message = f"Sec-Fetch-Site is {shown(site)}: pages of other sites are not answered"
     raise ForbiddenError(message)
 
 

@@ -9,6 +9,7 @@ next request makes room for the new one.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict
@@ -62,6 +63,12 @@ class _Watched(asyncio.Protocol):
         self.is_idle = True
         self.unsent_bytes = 0
         self.stalled_since_s = 0.0
+
+    @property
+    def host(self) -> str:
+        """Where its peer is."""
+        place = None if self.transport is None else self.transport.get_extra_info("peername")
+        return str(place[0]) if isinstance(place, tuple) and place else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -118,12 +125,24 @@ class _Watch:
         if len(self._connections) >= self._most:
             idle = next((one for one in self._connections if one.is_idle), None)
             self._tell(f"{self._most} connections are open: idle ones make room for new ones")
-            if idle is None:
+            leaving = idle or self._greediest(new)
+            if leaving is None:
                 return False
-            del self._connections[idle]
-            idle.end()
+            del self._connections[leaving]
+            leaving.end()
         self._connections[new] = None
         return True
+
+    def _greediest(self, new: _Watched) -> _Watched | None:
+        """Return the connection, longest in use, of the host that has most, None for the same host.
+
+        Who fills all places with slow requests makes room himself, so that a probe finds some.
+        """
+        of_host = Counter(one.host for one in self._connections)
+        host, number = of_host.most_common(1)[0]
+        if number <= of_host[new.host] + 1:
+            return None
+        return next(one for one in self._connections if one.host == host)
 
     def gone(self, connection: _Watched) -> None:
         """Forget it."""

@@ -2,7 +2,7 @@
 """From the words of a query to nodes: one meaning of role, tier and node on every route."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fodc_api.requests import Selector
 from fodc_protocol.errors import BadRequestError, FieldError, FodcError, Reason, shown
@@ -12,6 +12,7 @@ from fodc_proxy.fleet.registry import Registry
 from fodc_proxy.queries.results import Selection
 
 T = TypeVar("T")
+_MOST_TOLD: Final = 4
 
 
 class UnknownNodeError(FodcError):
@@ -49,6 +50,9 @@ def node_of(registry: Registry, text: str) -> Member | None:
     if not text:
         return None
     member = registry.find(text)
+    if member is None and (namesakes := registry.namesakes(text)):
+        known = ", ".join(sorted({one.address for one in namesakes})[:_MOST_TOLD])
+        raise FieldError("node_id", f"{shown(text)} is a pod of several namespaces: say {known}")
     if member is None:
         raise UnknownNodeError("node_id", text)
     return member

@@ -15,6 +15,7 @@ _STATUSES: Final[Mapping[Fault, Status]] = {
     Fault.BAD_TOKEN: Status.UNAUTHENTICATED,
     Fault.REVIEWER_AWAY: Status.UNAVAILABLE,
     Fault.OTHER_AGENT: Status.PERMISSION_DENIED,
+    Fault.OTHER_NAMESPACE: Status.PERMISSION_DENIED,
     Fault.CLAIMED: Status.PERMISSION_DENIED,
     Fault.TOO_OFTEN: Status.RESOURCE_EXHAUSTED,
 }
@@ -22,7 +23,12 @@ _STATUSES: Final[Mapping[Fault, Status]] = {
 
 def shown_by(context: Context) -> Shown:
     """Return the credentials of a stream, checked by nobody yet."""
-    return Shown(context.metadata.get("authorization"), context.certificate_names, context.is_tls)
+    return Shown(
+        context.metadata.get("authorization"),
+        context.certificate_names,
+        context.is_tls,
+        context.peer.host,
+    )
 
 
 def status_of(fault: Fault) -> Status:

@@ -16,8 +16,15 @@ def test_each_has_a_burst_and_then_its_rate_and_is_told_when_to_come_back() -> N
 def test_the_whole_has_its_own() -> None:
     paces = Paces(Pace(2, 500))
 
-    assert [paces.whole_wait_ms(10) for _ in range(3)] == [0, 0, 2]
-    assert paces.whole_wait_ms(12) == 0
+    assert [paces.whole_wait_ms(10, is_proven=True) for _ in range(3)] == [0, 0, 2]
+    assert paces.whole_wait_ms(12, is_proven=True) == 0
+
+
+def test_who_has_shown_nothing_uses_up_nothing_of_the_others() -> None:
+    paces = Paces(Pace(2, 500))
+
+    assert [paces.whole_wait_ms(10, is_proven=False) for _ in range(3)] == [0, 0, 2]
+    assert paces.whole_wait_ms(10, is_proven=True) == 0
 
 
 def test_names_without_end_are_forgotten() -> None:

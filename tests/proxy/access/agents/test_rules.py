@@ -5,17 +5,18 @@ import pytest
 
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.assembly import rules_of
-from fodc_proxy.access.agents.gate import only_itself
 from fodc_proxy.access.agents.rules import (
     Fault,
     Granted,
     NamedIdentity,
     Nobody,
     PodIdentity,
+    PodRules,
     Refused,
     Rules,
     certified,
     granted,
+    only_itself,
     pod_of,
 )
 from fodc_proxy.access.answers import Denied
@@ -29,8 +30,8 @@ CLAIM = frames.Identity("data-0", "db", "u-1")
 ITSELF = Authority(Proof.POD, "pod db/data-0 u-1")
 
 
-def asked(who, claim=CLAIM, contract=Contract.LINK, rules=None, speaks_for=only_itself):
-    return granted(who, claim, contract, rules or Rules(), speaks_for)
+def asked(who, claim=CLAIM, contract=Contract.LINK, rules=None, speaks_for=only_itself, **pods):
+    return granted(who, claim, contract, rules or Rules(), PodRules(speaks_for, **pods))
 
 
 def test_a_pod_speaks_for_itself() -> None:
@@ -174,3 +175,39 @@ def test_only_a_token_that_is_bound_to_a_pod_names_one(
     reviewed: Reviewed, expected: object
 ) -> None:
     assert pod_of(reviewed) == expected
+
+
+# ---- where agents are wanted --------------------------------------------------------------------
+
+
+def test_a_pod_of_a_namespace_where_nobody_wants_agents_is_refused() -> None:
+    wanted = {"db": True, "elsewhere": False}
+    others = PodIdentity("elsewhere", "data-0", "u-1")
+    claim = frames.Identity("data-0", "elsewhere", "u-1")
+
+    found = asked(others, claim, admits_namespace=wanted.get)
+    assert isinstance(found, Refused)
+    assert found.fault is Fault.OTHER_NAMESPACE
+    assert "namespace elsewhere has no FodcInjection" in found.message
+    assert asked(POD, admits_namespace=wanted.get) == Granted(ITSELF, CLAIM)
+
+
+def test_while_nobody_knows_which_namespaces_are_wanted_an_agent_is_to_come_back() -> None:
+    found = asked(POD, admits_namespace={}.get)
+
+    assert isinstance(found, Refused)
+    assert (found.fault, found.retry_ms) == (Fault.REVIEWER_AWAY, 1_000)
+
+
+def test_an_existing_agent_is_of_the_namespace_that_the_program_stands_in() -> None:
+    """Another namespace's pod of its name takes nothing from it then."""
+    found = asked(
+        Nobody(),
+        frames.Identity("data-0"),
+        Contract.FODC,
+        Rules(admits_legacy=True),
+        legacy_namespace="fodc-system",
+    )
+
+    assert isinstance(found, Granted)
+    assert (found.authority, found.identity.namespace) == (UNPROVEN, "fodc-system")

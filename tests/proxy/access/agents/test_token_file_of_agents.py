@@ -29,12 +29,12 @@ def test_a_line_is_a_name_a_token_and_agents(token: str) -> None:
     ("line", "words"),
     [
         (f"rack-1 {TOKEN}", "must be NAME AGENT[,AGENT…] TOKEN, three words"),
-        (f"rack/1 db-0 {TOKEN}", "the name must have 1 to 64 letters"),
+        (f"<rack> db-0 {TOKEN}", "a name has 1 to 128 letters"),
         (f"rack-1 db-*-0 {TOKEN}", "an agent is a pod name or namespace/pod"),
         (f"rack-1 db-0, {TOKEN}", "an agent is a pod name or namespace/pod"),
-        ("rack-1 db-0 s3cret", "a token has 16 or more letters"),
-        (f"a x {TOKEN}\na y another-{TOKEN}", "the name a stands on another line"),
-        (f"a * {TOKEN}\nb * {TOKEN}", "the same token stands on another line"),
+        ("rack-1 db-0 s3cret", "a token has 16 to 8192 letters"),
+        (f"a x {TOKEN}\na y another-{TOKEN}", "the name of line 1 stands here again"),
+        (f"a * {TOKEN}\nb * {TOKEN}", "the token of line 1 stands here again"),
     ],
 )
 def test_a_wrong_line_is_named_and_not_repeated(line: str, words: str) -> None:

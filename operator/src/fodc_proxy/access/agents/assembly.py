@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fodc_proxy.access.agents.gate import Gate, only_itself
+from fodc_proxy.access.agents.gate import Gate
 from fodc_proxy.access.agents.paces import Pace, Paces
-from fodc_proxy.access.agents.rules import Rules, SpeaksFor
+from fodc_proxy.access.agents.rules import PodRules, Rules
 from fodc_proxy.access.agents.token_lines import OPTION, parse_tokens
 from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from fodc_tls.serving import ServingCertificate, Source
 
 
-def gate_of(
-    settings: Settings, reviews: TokenReviews | None, speaks_for: SpeaksFor = only_itself
-) -> Gate:
+def gate_of(settings: Settings, reviews: TokenReviews | None, pods: PodRules) -> Gate:
     """Return the gate on the gRPC port; raises OptionError for a file that cannot be used."""
     access = settings.agents
     tokens = None
@@ -29,7 +27,7 @@ def gate_of(
     rules = rules_of(access, is_loopback=settings.grpc_listen.is_loopback)
     # All of them come back at once when the proxy is restarted.
     whole = Pace(settings.limits.max_agents, access.registrations_per_s)
-    return Gate(rules, reviews=reviews, tokens=tokens, speaks_for=speaks_for, paces=Paces(whole))
+    return Gate(rules, reviews=reviews, tokens=tokens, pods=pods, paces=Paces(whole))
 
 
 def certificate_of(settings: Settings, kept: "Source | None") -> "ServingCertificate | None":

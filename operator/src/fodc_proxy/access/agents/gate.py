@@ -19,10 +19,9 @@ from fodc_proxy.access.agents.rules import (
     Granted,
     NamedIdentity,
     Nobody,
-    PodIdentity,
+    PodRules,
     Refused,
     Rules,
-    SpeaksFor,
     Who,
     certified,
     granted,
@@ -37,6 +36,9 @@ from fodc_proxy.fleet.moment import Moment
 
 _BEARER: Final = "bearer "
 _OPEN: Final = "INSECURE: agents need neither TLS nor tokens, because of --insecure-agents"
+_OVERHEARD: Final = (
+    "tokens came without TLS, where others can read them, and count for nothing: replace them"
+)
 _RECENT_MS: Final = 300_000
 _TELL_EVERY_MS: Final = 10_000
 _log = logging.getLogger(__name__)
@@ -49,11 +51,7 @@ class Shown:
     authorization: str | None
     certificate_names: tuple[str, ...]
     is_tls: bool
-
-
-def only_itself(_pod: PodIdentity, _claim: frames.Identity) -> bool:
-    """Say that no pod may speak for another."""
-    return False
+    peer: str = ""
 
 
 class Gate:
@@ -65,7 +63,7 @@ class Gate:
         *,
         reviews: TokenReviews | None = None,
         tokens: KeptFile[NamedIdentity] | None = None,
-        speaks_for: SpeaksFor = only_itself,
+        pods: PodRules = PodRules(),  # noqa: B008 - frozen
         paces: Paces,
         now: Callable[[], Moment] = moment,
     ) -> None:
@@ -73,9 +71,11 @@ class Gate:
         if rules.admits_strangers:
             _log.warning("%s", _OPEN)
         self.refused: Final[Counter[Fault]] = Counter()
+        self.overheard = 0
+        """Tokens that came in the clear and were passed over."""
         self._reviews = reviews
         self._tokens = tokens
-        self._speaks_for = speaks_for
+        self._pods = pods
         self._paces = paces
         self._refused_ms: dict[Fault, int] = {}
         self._untold: Counter[Fault] = Counter()  # since the last line of the log
@@ -86,6 +86,8 @@ class Gate:
     def note(self) -> str:
         """What people should know of the gate, empty when all is well."""
         notes = [_OPEN] if self.rules.admits_strangers else []
+        if self.overheard:
+            notes.append(_OVERHEARD)
         if self._tokens is not None and self._tokens.fault:
             notes.append(self._tokens.fault)
         since_ms = self._now().steady_ms - _RECENT_MS
@@ -95,22 +97,35 @@ class Gate:
 
     async def identify(self, shown: Shown) -> Who | Refused:
         """Find out who has opened a stream; ends within the deadline of a review."""
-        if shown.authorization is None:
+        if shown.authorization is None or self._is_overheard(shown):
             return certified(shown.certificate_names) if shown.certificate_names else Nobody()
-        if not (shown.is_tls or self.rules.is_loopback or self.rules.admits_strangers):
+        if not (shown.is_tls or self.rules.is_loopback):
             message = "a token came without TLS, where others can read it: replace that token"
             return Refused(Fault.PLAIN_TEXT, message)
         if shown.authorization[: len(_BEARER)].lower() != _BEARER:
             return Refused(Fault.BAD_TOKEN, "authorization must be `Bearer` with a token")
-        return await self._bearer(shown.authorization[len(_BEARER) :].strip())
+        return await self._bearer(shown.authorization[len(_BEARER) :].strip(), shown.peer)
 
-    async def _bearer(self, token: str) -> Who | Refused:
+    def _is_overheard(self, shown: Shown) -> bool:
+        """Say whether a token proves nothing, since everybody between could have it.
+
+        Where nobody needs one its agent is let in like one that has shown nothing.
+        """
+        is_clear = not (shown.is_tls or self.rules.is_loopback)
+        if not is_clear or not self.rules.admits_strangers:
+            return False
+        self.overheard += 1
+        if self.overheard == 1:
+            _log.warning("%s", _OVERHEARD)
+        return True
+
+    async def _bearer(self, token: str, peer: str) -> Who | Refused:
         known = await self._tokens.look(token) if self._tokens is not None else None
         if known is not None:
             return known
         if self._reviews is None:
             return Refused(Fault.BAD_TOKEN, "the token is not one that this proxy knows")
-        review = await self._reviews.review(token, (AUDIENCE,))
+        review = await self._reviews.review(token, (AUDIENCE,), peer)
         found = review if isinstance(review, Denied | Away) else pod_of(review)
         match found:
             case Away():
@@ -126,7 +141,7 @@ class Gate:
         """Decide about a registration."""
         if isinstance(who, Refused):
             return self.refuse(who, claim.pod_name)
-        outcome = granted(who, claim, contract, self.rules, self._speaks_for)
+        outcome = granted(who, claim, contract, self.rules, self._pods)
         if isinstance(outcome, Granted):
             outcome = self._in_time(outcome) or outcome
         return self.refuse(outcome, claim.pod_name) if isinstance(outcome, Refused) else outcome
@@ -141,7 +156,8 @@ class Gate:
             limit = f"{who} registers more than {paces.each.at_once:g} times at once"
             limit += f" and {paces.each.per_s:g} per second"
         else:
-            wait_ms = paces.whole_wait_ms(now_ms)
+            is_proven = admitted.authority.is_proven
+            wait_ms = paces.whole_wait_ms(now_ms, is_proven=is_proven)
             limit = f"more than --registrations-per-s={paces.whole.per_s:g} agents register"
         if not wait_ms:
             return None

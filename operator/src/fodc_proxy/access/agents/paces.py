@@ -46,6 +46,8 @@ class Paces:
         self.whole: Final = whole
         self.each: Final = each
         self._whole = Bucket(whole.at_once, 0)
+        # Of those who have shown nothing: they use up nothing of the others.
+        self._strangers = Bucket(whole.at_once, 0)
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def each_wait_ms(self, name: str, now_ms: int) -> int:
@@ -56,6 +58,10 @@ class Paces:
             self._buckets.popitem(last=False)
         return bucket.take(self.each, now_ms)
 
-    def whole_wait_ms(self, now_ms: int) -> int:
-        """Take a token of all; return 0, or when to come back."""
-        return self._whole.take(self.whole, now_ms)
+    def whole_wait_ms(self, now_ms: int, *, is_proven: bool) -> int:
+        """Take a token of all who have shown something, or of all others.
+
+        Return 0, or when to come back.
+        """
+        bucket = self._whole if is_proven else self._strangers
+        return bucket.take(self.whole, now_ms)

@@ -24,6 +24,7 @@ _ACCOUNT: Final = "system:serviceaccount:"
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 _SOON_MS: Final = 5_000
+_KNOWN_SOON_MS: Final = 1_000
 _LATER_MS: Final = 30_000
 
 
@@ -38,6 +39,8 @@ class Fault(StrEnum):
     """Its token or certificate is somebody else's."""
     CLAIMED = "Claimed"
     """It has shown nothing and wants the pod of one that has."""
+    OTHER_NAMESPACE = "OtherNamespace"
+    """Its token is of a namespace where nobody wants agents."""
     TOO_OFTEN = "TooOften"
 
 
@@ -47,6 +50,7 @@ _REASONS: Final[Mapping[Fault, Reason]] = {
     Fault.BAD_TOKEN: Reason.UNAUTHENTICATED,
     Fault.REVIEWER_AWAY: Reason.UNAUTHENTICATED,
     Fault.OTHER_AGENT: Reason.FORBIDDEN,
+    Fault.OTHER_NAMESPACE: Reason.FORBIDDEN,
     Fault.CLAIMED: Reason.UNAUTHENTICATED,
     Fault.TOO_OFTEN: Reason.THROTTLED,
 }
@@ -173,6 +177,44 @@ class Granted:
 
 SpeaksFor: TypeAlias = Callable[[PodIdentity, frames.Identity], bool]
 """Whether a pod is an agent that reaches this other pod over the network."""
+AdmitsNamespace: TypeAlias = Callable[[str], bool | None]
+"""Whether agents of a namespace are wanted; None while nobody knows."""
+
+
+def only_itself(_pod: PodIdentity, _claim: frames.Identity) -> bool:
+    """Say that no pod may speak for another."""
+    return False
+
+
+def every_namespace(_namespace: str) -> bool:
+    """Say that agents of each namespace are wanted."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class PodRules:
+    """What the program that embeds the proxy knows of pods."""
+
+    speaks_for: SpeaksFor = only_itself
+    admits_namespace: AdmitsNamespace = every_namespace
+    legacy_namespace: str = ""
+    """Where agents are taken to be that cannot tell their own."""
+
+
+def unwanted(who: PodIdentity, pods: PodRules) -> Refused | None:
+    """Refuse a pod of a namespace where nobody asked for agents."""
+    match pods.admits_namespace(who.namespace):
+        case True:
+            return None
+        case None:
+            message = f"whether agents of namespace {who.namespace} are wanted is not known yet"
+            return Refused(Fault.REVIEWER_AWAY, message, _KNOWN_SOON_MS)
+        case _:
+            message = (
+                f"namespace {who.namespace} has no FodcInjection and no label "
+                'fodc.banyandb.dev/agents: "true"'
+            )
+            return Refused(Fault.OTHER_NAMESPACE, message)
 
 
 _NOTHING_SHOWN: Final = "no token and no client certificate was shown"
@@ -183,12 +225,12 @@ def granted(
     claim: frames.Identity,
     contract: Contract,
     rules: Rules,
-    speaks_for: SpeaksFor,
+    pods: PodRules,
 ) -> Granted | Refused:
     """Decide about what an agent says of itself."""
     match who:
         case PodIdentity():
-            return _of_pod(who, claim, contract, speaks_for)
+            return unwanted(who, pods) or _of_pod(who, claim, contract, pods.speaks_for)
         case NamedIdentity():
             address = address_of(claim.namespace, claim.pod_name)
             if who.may(address):
@@ -196,7 +238,7 @@ def granted(
             message = f"{who.principal} may not speak for {address}"
             return Refused(Fault.OTHER_AGENT, message)
         case Nobody():
-            return _of_nobody(claim, contract, rules)
+            return _of_nobody(claim, contract, rules, pods.legacy_namespace)
         case _:
             assert_never(who)
 
@@ -228,8 +270,12 @@ def stranger(who: Who, rules: Rules) -> Refused | None:
     return Refused(Fault.NO_CREDENTIALS, _NOTHING_SHOWN)
 
 
-def _of_nobody(claim: frames.Identity, contract: Contract, rules: Rules) -> Granted | Refused:
+def _of_nobody(
+    claim: frames.Identity, contract: Contract, rules: Rules, namespace: str
+) -> Granted | Refused:
     message = _NOTHING_SHOWN
+    if contract is Contract.FODC:
+        claim = replace(claim, namespace=namespace)
     if contract is Contract.FODC and not rules.admits_legacy:
         message += "; agents that have none are let in with --legacy-agents=allow of the proxy"
         return Refused(Fault.NO_CREDENTIALS, message)

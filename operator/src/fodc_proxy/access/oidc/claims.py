@@ -5,6 +5,7 @@ The one idea: an issuer serves many programs and calls many people admin, so onl
 with our prefix count, wherever in the claims they stand.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -75,7 +76,7 @@ def _words(claims: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[str]:
 
 def _ends_ms(claims: Mapping[str, Any]) -> int:
     ends = claims.get("exp")
-    return int(ends * 1000) if isinstance(ends, int | float) else 0
+    return int(ends * 1000) if isinstance(ends, int | float) and math.isfinite(ends) else 0
 
 
 def wrong_url(url: str) -> str | None:

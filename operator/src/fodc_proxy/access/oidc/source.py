@@ -49,7 +49,7 @@ class OidcCallers:
         """Why the issuer's keys could not be fetched last."""
         return self._keys.fault
 
-    async def caller_of(self, token: str) -> Identified:
+    async def caller_of(self, token: str, peer: str = "") -> Identified:  # noqa: ARG002 - a port
         """Say whose token this is."""
         try:
             header = jwt.get_unverified_header(token)
@@ -76,7 +76,7 @@ class OidcCallers:
             if getattr(public.key, "key_size", _LEAST_RSA_BITS) < _least_bits(key):
                 return Denied(f"its key has less than {_LEAST_RSA_BITS} bits")
             return caller_of_claims(self._claims(token, public, algorithm), self._issuer)
-        except (jwt.PyJWTError, BadRequestError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, BadRequestError, ArithmeticError, ValueError, TypeError) as error:
             return Denied(_WORDS.get(type(error)) or _said(error))
 
     def _claims(self, token: str, public: jwt.PyJWK, algorithm: str) -> Mapping[str, Any]:

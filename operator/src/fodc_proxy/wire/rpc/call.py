@@ -16,8 +16,10 @@ from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.rpc.status import HEADERS, AbortedError, StreamOverError
 
 PREFIX_BYTES: Final = 5
-LARGE_TIMEOUT_S: Final = 60.0
-"""A message larger than a window that has not come whole by then ends its call."""
+LARGE_TIMEOUT_S: Final = 10.0
+"""A message larger than a window that has not come whole by then ends its call, and one of more
+bytes than `SLOWEST_BYTES_PER_S` brings in that time somewhat later."""
+SLOWEST_BYTES_PER_S: Final = 512 * 1024
 
 
 class Carrier(Protocol):
@@ -41,8 +43,8 @@ class Carrier(Protocol):
     def done(self, call: "Call", task: asyncio.Task[None]) -> None:
         """Tell the client how the handler has ended."""
 
-    def abort(self) -> None:
-        """End the connection."""
+    def keep(self, change_bytes: int) -> None:
+        """Count bytes that are kept until a handler reads them, more or, below 0, less."""
 
 
 class Call:
@@ -174,7 +176,7 @@ class Call:
     def close(self) -> None:
         """Let go of what is kept; nothing is read or sent any more."""
         self.is_over = True
-        self._carrier.pool.kept_bytes -= len(self._buffer or b"")
+        self._carrier.keep(-len(self._buffer or b""))
         self._buffer = None
         self._give_back()
         if self.deadline is not None:
@@ -195,10 +197,7 @@ class Call:
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
-        pool = self._carrier.pool
-        pool.kept_bytes += len(data)
-        if pool.is_flooded:
-            self._carrier.abort()  # its peer sends more than anybody can keep
+        self._carrier.keep(len(data))
 
     def _has_enough(self) -> bool:
         return self._buffer is not None and len(self._buffer) >= self._wanted_bytes
@@ -216,7 +215,7 @@ class Call:
             return None
         with memoryview(buffer) as view:
             message = bytes(view[PREFIX_BYTES:end])
-        self._carrier.pool.kept_bytes -= end
+        self._carrier.keep(-end)
         if len(buffer) == end:
             self._buffer = None
         else:
@@ -232,15 +231,16 @@ class Call:
             self._carrier.allow(self.stream_id, missing_bytes, wanted_bytes)
             return await self._wait()
         if not self._reserved_bytes:
-            await self._lender.take(self._wanted_bytes)
+            await self._lender.take(self._wanted_bytes, self.peer.host)
             self._reserved_bytes = self._wanted_bytes
             return None  # something may have come meanwhile
         self._carrier.allow(self.stream_id, missing_bytes, missing_bytes)
+        longest_s = max(LARGE_TIMEOUT_S, self._wanted_bytes / SLOWEST_BYTES_PER_S)
         try:
-            async with asyncio.timeout(LARGE_TIMEOUT_S):
+            async with asyncio.timeout(longest_s):
                 return await self._wait()
         except TimeoutError:
-            told = f"a message of {self._wanted_bytes} bytes took more than {LARGE_TIMEOUT_S:g} s"
+            told = f"a message of {self._wanted_bytes} bytes took more than {longest_s:g} s"
             raise AbortedError(Status.DEADLINE_EXCEEDED, told) from None
 
     async def _wait(self) -> bytes | None:
@@ -253,7 +253,7 @@ class Call:
     def _give_back(self) -> None:
         """Let another large message in."""
         if self._reserved_bytes:
-            self._lender.give(self._reserved_bytes)
+            self._lender.give(self._reserved_bytes, self.peer.host)
             self._reserved_bytes = 0
 
 

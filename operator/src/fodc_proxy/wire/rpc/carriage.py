@@ -45,6 +45,10 @@ class Carriage(Protocol):
 class Watched(Protocol):
     """A connection as the listener sees it."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes wait for handlers."""
+
     def look(self, now_s: float, *, is_crowded: bool) -> None:
         """Called every few seconds: end what does not live."""
 
@@ -96,6 +100,10 @@ class Shared:
         self.lines.discard(line)
         if not self.lines and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
+
+    def greatest(self) -> Watched:
+        """Return the connection that makes us keep most."""
+        return max(self.lines, key=lambda one: one.kept_bytes)
 
     async def all_left(self) -> None:
         """Wait until there is no connection any more."""

@@ -63,6 +63,11 @@ class Either(asyncio.BufferedProtocol):
 
     # ---- for the watch --------------------------------------------------------------------------
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes wait for handlers: none, nobody knows yet what they are."""
+        return 0
+
     def look(self, now_s: float, *, is_crowded: bool) -> None:  # noqa: ARG002 - as lines are looked at
         """End a connection that says nothing."""
         if now_s - self._since_s > HANDSHAKE_TIMEOUT_S:

@@ -54,6 +54,7 @@ class Line(asyncio.BufferedProtocol):
         "certificate_names",
         "first_pool",
         "is_tls",
+        "kept_bytes",
         "peer",
         "pool",
     )
@@ -64,6 +65,7 @@ class Line(asyncio.BufferedProtocol):
         self.peer = Address("", 0)
         self.certificate_names: tuple[str, ...] = ()
         self.is_tls = False
+        self.kept_bytes = 0
         self._shared = shared
         self._transport: Carriage | None = None
         self._connection = Connection()
@@ -236,6 +238,13 @@ class Line(asyncio.BufferedProtocol):
             if self._is_leaving:
                 self._part()
 
+    def keep(self, change_bytes: int) -> None:
+        """Count bytes that are kept; beyond what anybody can keep the greatest of all goes."""
+        self.kept_bytes += change_bytes
+        self.pool.kept_bytes += change_bytes
+        if change_bytes > 0 and self.pool.is_flooded:
+            self._shared.greatest().abort()
+
     def _try_again(self) -> None:
         if not self._is_paused:
             self._rooms.try_again()
@@ -293,6 +302,9 @@ class Line(asyncio.BufferedProtocol):
             is_new=is_crowded or connection.is_closed or not connection.is_greeted,
         )
         if verdict is Verdict.END:
+            if not (self._calls or self._is_paused):
+                connection.sending.goodbye()
+                self._flush()
             self.abort()
         elif verdict is Verdict.PING:
             connection.sending.ping()

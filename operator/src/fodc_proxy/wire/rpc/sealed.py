@@ -164,6 +164,11 @@ class Sealed(asyncio.BufferedProtocol):
 
     # ---- for the watch, until hands are shaken ---------------------------------------------------
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes wait for handlers."""
+        return self._line.kept_bytes
+
     def look(self, now_s: float, *, is_crowded: bool) -> None:  # noqa: ARG002 - as lines are looked at
         """End a connection whose client does not shake hands."""
         if now_s - self._since_s > HANDSHAKE_TIMEOUT_S:
