@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fodc_proxy.listening import address_of, bound, descriptors
 
@@ -28,6 +29,7 @@ _TELL_EVERY_S: Final = 10.0
 _ACCEPT_AT_ONCE: Final = 64
 _BACKLOG: Final = 1024
 _log = logging.getLogger(__name__)
+_requests_log = logging.getLogger(f"{__name__}.requests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,18 @@ class Bounds:
 def most_connections(wanted: int) -> int:
     """Return `wanted`, or half of the descriptors that this process may have when that is less."""
     return max(8, min(wanted, descriptors() // 2))
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Leave out what the library says of requests that it cannot read.
+
+    It repeats them, with the token that may be in them, and a stranger could fill the log.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_requests_log.addFilter(_is_worth_telling)
 
 
 class _Tls(TypedDict, total=False):
@@ -205,6 +219,7 @@ class WebServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_requests_log,
             shutdown_timeout=self._bounds.shutdown_s,
             keepalive_timeout=self._bounds.read_timeout_s,
             lingering_time=min(2.0, self._bounds.read_timeout_s),
