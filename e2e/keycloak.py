@@ -151,18 +151,25 @@ def running(folder: Path) -> Iterator[Keycloak]:
 
 def approve(page: str, person: str = PERSON, password: str = PASSWORD) -> str:
     """Log in as a browser would, and let the device in; return the last page."""
-    jar = http.cookiejar.CookieJar()
+    # Its cookies are for TLS, which browsers do not ask of their own machine.
+    policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https"))
+    jar = http.cookiejar.CookieJar(policy)
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     shown = _opened(browser, page)
-    shown = _submitted(browser, shown, {"username": person, "password": password})
-    return _submitted(browser, shown, {"accept": "Yes"})
+    shown = _submitted(browser, page, shown, {"username": person, "password": password})
+    return _submitted(browser, page, shown, {"accept": "Yes"})
 
 
-def _submitted(browser: urllib.request.OpenerDirector, page: str, form: Mapping[str, str]) -> str:
+def _submitted(
+    browser: urllib.request.OpenerDirector, base: str, page: str, form: Mapping[str, str]
+) -> str:
     action = re.search(r'<form[^>]*action="([^"]+)"', page)
     assert action is not None, page[:2000]
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page)
-    return _opened(browser, unescape(action[1]), {**dict(hidden), **form})
+    # Some of its forms say where they go from the root only.
+    return _opened(
+        browser, urllib.parse.urljoin(base, unescape(action[1])), {**dict(hidden), **form}
+    )
 
 
 def _opened(

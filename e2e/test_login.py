@@ -86,7 +86,12 @@ def logged_in(home: Path, issuer: Keycloak, at: tuple[str, str]) -> None:
         assert line, said
         assert time.monotonic() < ends, said
         said += line
-    keycloak.approve(page[1])
-    rest = asked.stderr.read()
-    assert asked.wait(60) == 0, said + rest
+    try:
+        keycloak.approve(page[1])
+        rest = asked.stderr.read()
+        assert asked.wait(60) == 0, said + rest
+    finally:
+        asked.kill()
+        asked.wait()
+        asked.stderr.close()
     assert "logged in at" in rest

@@ -14,7 +14,7 @@ from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Change, Contract, Membership, Phase, Registration
 from fodc_proxy.fleet.moment import Moment
-from fodc_proxy.fleet.naming import NodeIds
+from fodc_proxy.fleet.naming import NodeIds, namesakes
 from fodc_proxy.fleet.proving import UNPROVEN, Authority, Proof
 
 LIMITS = Limits(30_000, 300_000, 3)
@@ -588,8 +588,8 @@ def test_a_pod_name_of_several_namespaces_means_none_of_them():
     fleet = fleet_of(registration("data-0", namespace="a"), registration("data-0", namespace="b"))
 
     assert fleet.find("data-0") is None
-    assert {one.address for one in fleet.namesakes("data-0")} == {"a/data-0", "b/data-0"}
+    assert {one.address for one in namesakes("data-0", fleet.members())} == {"a/data-0", "b/data-0"}
     assert fleet.find("b/data-0").namespace == "b"
     fleet.disconnected("id-0", at(START))
     assert fleet.find("data-0").namespace == "b"
-    assert fleet.namesakes("data-0") == ()
+    assert namesakes("data-0", fleet.members()) == ()

@@ -31,7 +31,7 @@ from fodc_protocol.metrics.samples import Labels
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError, full_namespace
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.moment import Moment
-from fodc_proxy.fleet.naming import address_of
+from fodc_proxy.fleet.naming import address_of, newest_of
 from fodc_proxy.fleet.proving import UNAUTHENTICATED, UNPROVEN, Authority, ProvenPods, add
 
 ROLE_UNSPECIFIED: Final = "ROLE_UNSPECIFIED"
@@ -216,25 +216,8 @@ class Membership:
         return self._members.get(agent_id)
 
     def find(self, node_id: str) -> Member | None:
-        """Return the member with this agent id, `namespace/pod`, or pod name of one namespace.
-
-        Of several of one pod the newest living one wins; None where pods of several namespaces
-        could be meant.
-        """
-        member = self._members.get(node_id)
-        return member or max(self._meant_by(node_id), key=_preference, default=None)
-
-    def namesakes(self, node_id: str) -> tuple[Member, ...]:
-        """Return the members of this pod name, of which `find` cannot say who is meant."""
-        named = [m for m in self._members.values() if m.pod_name == node_id]
-        return tuple(named) if not self._meant_by(node_id) else ()
-
-    def _meant_by(self, node_id: str) -> list[Member]:
-        named = [m for m in self._members.values() if node_id in {m.pod_name, m.address}]
-        living = [m for m in named if m.is_living] or named
-        if len({m.namespace for m in living if m.namespace}) > 1:
-            return [m for m in named if m.address == node_id]
-        return living
+        """Return the member with this agent id, `namespace/pod`, or pod name of one namespace."""
+        return self._members.get(node_id) or newest_of(node_id, self.members())
 
     def with_role(self, role: str) -> tuple[Member, ...]:
         """Return the members of exactly this role (R17, R18)."""
@@ -280,12 +263,10 @@ class Membership:
         """Take an agent in under the given new id; raise RegistrationError when it may not be.
 
         Checks in the order of the existing proxy: limit of agents, role, pod name. Only the
-        living count against the limit, and not those that this registration supersedes. Who has
-        shown something finds room: of those who have not, the last one goes.
+        living count, and not whom this one supersedes or, when it is proven, pushes out.
         """
         older = self._superseded_by(registration)
-        pushed = self._pushed_out_by(registration, older)
-        self._check(registration, (*older, *pushed))
+        self._check(registration, (*older, *(pushed := self._pushed_out_by(registration, older))))
         ousted = (*(m for m in older if m.is_living), *pushed)
         contested = any(_is_conflict(m, registration) for m in older if m.is_living)
         member = _with_phase(_new_member(registration, agent_id, now, older, contested=contested))
@@ -378,19 +359,11 @@ class Membership:
     def _pushed_out_by(
         self, registration: Registration, older: Sequence[Member]
     ) -> tuple[Member, ...]:
-        if not registration.authority.is_proven or len(self._members) < self.limits.max_agents:
+        limit, ousted = self.limits.max_agents, sum(m.is_living for m in older)
+        if not registration.authority.is_proven or self.living() - ousted < limit:
             return ()
-        ousted = sum(m.is_living for m in older)
-        if self.living() - ousted < self.limits.max_agents:
-            return ()
-        gone = {m.agent_id for m in older}
-        strangers = (
-            m
-            for m in reversed(self._members.values())
-            if m.is_living and not m.authority.is_proven and m.agent_id not in gone
-        )
-        last = next(strangers, None)
-        return () if last is None else (last,)
+        strangers = [m for m in self._members.values() if m.is_living and not m.authority.is_proven]
+        return tuple(m for m in strangers if m not in older)[-1:]
 
     def _check_namespace(self, namespace: str, older: Iterable[Member]) -> None:
         most = self.limits.max_agents_per_namespace
@@ -500,10 +473,6 @@ def _is_conflict(old: Member, registration: Registration) -> bool:
     return bool(old.incarnation and registration.incarnation) and (
         old.incarnation != registration.incarnation
     )
-
-
-def _preference(member: Member) -> tuple[bool, int]:
-    return member.is_living, member.registered_at_ms
 
 
 def _with_phase(member: Member, *, living: bool | None = None) -> Member:

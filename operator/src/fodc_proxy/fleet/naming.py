@@ -7,8 +7,8 @@ else the address, and may say either of them or the agent's id.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 
 class Named(Protocol):
@@ -30,6 +30,49 @@ class Named(Protocol):
 def address_of(namespace: str, pod_name: str) -> str:
     """Return `namespace/pod`, or the pod name alone without a namespace."""
     return f"{namespace}/{pod_name}" if namespace else pod_name
+
+
+class Placed(Named, Protocol):
+    """One that lives or not, since a time in Unix milliseconds."""
+
+    @property
+    def registered_at_ms(self) -> int:
+        """When it came."""
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it has been heard in time."""
+
+
+P = TypeVar("P", bound=Placed)
+
+
+def newest_of(node_id: str, members: Iterable[P]) -> P | None:
+    """Return the newest living one of those who may be meant."""
+    return max(
+        meant_by(node_id, members),
+        key=lambda one: (one.is_living, one.registered_at_ms),
+        default=None,
+    )
+
+
+def meant_by(node_id: str, members: Iterable[P]) -> list[P]:
+    """Return who may be meant by an address or a pod name, of several those that live.
+
+    A pod name means nobody where pods of several namespaces have it.
+    """
+    named = [one for one in members if node_id in {one.pod_name, one.address}]
+    living = [one for one in named if one.is_living] or named
+    if len({one.namespace for one in living if one.namespace}) > 1:
+        return [one for one in named if one.address == node_id]
+    return living
+
+
+def namesakes(node_id: str, members: Sequence[P]) -> tuple[P, ...]:
+    """Return the members of a pod name that means nobody, since several namespaces have it."""
+    if meant_by(node_id, members):
+        return ()
+    return tuple(one for one in members if one.pod_name == node_id)
 
 
 class NodeIds:

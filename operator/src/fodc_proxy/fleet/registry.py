@@ -18,6 +18,7 @@ from fodc_proxy.fleet.errors import RegistrationError
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Member, Membership, Registered, Registration, Transition
 from fodc_proxy.fleet.moment import Moment
+from fodc_proxy.fleet.naming import namesakes
 
 Subscriber: TypeAlias = Callable[[Transition], None]
 _LONGEST_TICK_S: Final = 5.0
@@ -67,7 +68,8 @@ class Registry:
 
     def namesakes(self, node_id: str) -> tuple[Member, ...]:
         """Return the members of this pod name where `find` cannot say who is meant."""
-        return self._membership.namesakes(node_id)
+        members = self._membership.members()
+        return namesakes(node_id, members)
 
     def get(self, agent_id: str) -> Member | None:
         """Return the member with exactly this agent id."""
