@@ -19,7 +19,8 @@ from fodc_protocol.options import Address
 from fodc_proxy.access.access_reviews import Allowed, Decision
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.access.token_reviews import Review, Reviewed
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 
 ROUNDS = 3_000

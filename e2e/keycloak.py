@@ -6,6 +6,7 @@ and a realm with one client, one role and one person. Without it the test skips 
 """
 
 import contextlib
+import http.client
 import http.cookiejar
 import json
 import os
@@ -34,7 +35,7 @@ CLIENT: Final = "fodc-cli"
 AUDIENCE: Final = "fodc"
 PERSON: Final = "anna"
 PASSWORD: Final = "a-password-of-these-tests"
-START_S: Final = 240.0
+START_S: Final = 480.0
 # No file of a database, no second port.
 _BUILT_FOR: Final = ("--db=dev-mem", "--health-enabled=false", "--metrics-enabled=false")
 _BUILD_S: Final = 900.0
@@ -186,7 +187,7 @@ def _opened(
 def _wait(keycloak: Keycloak, process: subprocess.Popen[bytes], log: Path) -> None:
     ends = time.monotonic() + START_S
     while time.monotonic() < ends and process.poll() is None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, http.client.HTTPException):
             _send("GET", f"{keycloak.base}/realms/master/.well-known/openid-configuration")
             return
         time.sleep(0.5)

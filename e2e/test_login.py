@@ -58,8 +58,8 @@ def test_a_person_logs_in_by_a_browser_and_out_again(issuer: Keycloak, tmp_path:
         after = json.loads(path.read_text())
         # The realm's tokens end within what counts as soon, so each question renews.
         assert after["token"] != before["token"]
-        refused = fodc(home, "capture", "heap", "--all", *at)
-        assert "anna lacks the right" in refused.stderr
+        refused = fodc(home, "artifacts", "list", *at)
+        assert "anna lacks the right artifacts" in refused.stderr
         out = fodc(home, "logout", *at)
         assert (out.returncode, "logged out" in out.stderr) == (0, True)
         assert "holds there" not in out.stderr

@@ -34,10 +34,14 @@ COMPONENTS: Final = {
     "cert-manager": "certManager",
     "monitoring": "monitoring",
     "remote-agent": "remoteAgent",
+    # Behind monitoring, whose ServiceMonitor it changes.
+    "tls-of-http": "tlsOfHttp",
 }
 """Folder of a component, and the value that switches it on."""
-NOT_WITH_SMALL: Final = frozenset({"cert-manager", "monitoring"})
-"""Both are about the Deployment of the webhook, which `small` has not."""
+NOT_WITH_SMALL: Final = frozenset({"cert-manager", "monitoring", "tls-of-http"})
+"""All are about the Deployment or the certificate of the webhook, which `small` has not."""
+NOT_TOGETHER: Final = frozenset({"cert-manager", "tls-of-http"})
+"""Each has a certificate of its own for the HTTP port."""
 
 Tokens: TypeAlias = tuple[str, ...]
 """Lines, and blocks from `if` to `end` that stay in one piece."""
@@ -56,6 +60,7 @@ def variants() -> list[Variant]:
     found = [Variant(mode) for mode in MODES]
     for one in COMPONENTS:
         found += [replace(v, components=v.components | {one}) for v in found]
+    found = [v for v in found if not v.components >= NOT_TOGETHER]
     return [v for v in found if v.mode != "small" or not v.components & NOT_WITH_SMALL]
 
 
@@ -184,7 +189,7 @@ _VALUES: Final = f"""\
 # Made by `make chart`; what the words mean is in manifests/README.md.
 
 # default: one operator with a claim, two replicas of the webhook. ha: two operators and a bucket.
-# small: both programs in one pod, without certManager and monitoring.
+# small: both programs in one pod, without certManager, monitoring and tlsOfHttp.
 mode: default
 images:
   operator: banyandb-fodc-operator:{VERSION}
@@ -209,6 +214,9 @@ monitoring:
   namespace: monitoring
 remoteAgent:
   enabled: false
+# HTTP by TLS inside the cluster too, by the certificate of the leader; not with certManager.
+tlsOfHttp:
+  enabled: false
 # Kinds are objects of the release: an uninstallation takes them, and all that is of these kinds.
 crds: true
 # Helm wants the namespace of a release to be there before it, or to make it by itself.
@@ -217,6 +225,9 @@ createNamespace: false
 _REFUSAL: Final = """\
 {{- if and (eq .Values.mode "small") (or .Values.certManager.enabled .Values.monitoring.enabled) }}
 {{- fail "mode small has no webhook apart: certManager and monitoring need another mode" }}
+{{- end }}
+{{- if and .Values.tlsOfHttp.enabled (or (eq .Values.mode "small") .Values.certManager.enabled) }}
+{{- fail "tlsOfHttp is the certificate that the leader keeps: not with mode small or certManager" }}
 {{- end }}
 """
 _GUARDS: Final = {

@@ -11,6 +11,8 @@ import yaml
 from aiohttp import web
 
 from fodc_client import __main__ as program
+from fodc_client import exchange
+from fodc_client import kubeconfig as kubeconfig_module
 from fodc_client.__main__ import main
 from fodc_proxy.access.settings import AccessSettings
 
@@ -161,6 +163,11 @@ def test_a_context_without_a_token_says_how_to_have_one(kubeconfig, capsys):
     assert "--token-file or FODC_TOKEN" in err
 
 
+def test_a_port_that_speaks_tls_is_named_to_the_api_server() -> None:
+    found = kubeconfig_module._url("https://api", "fodc-system/https:fodc-proxy-http")
+    assert found.endswith("/namespaces/fodc-system/services/https:fodc-proxy-http:http/proxy")
+
+
 def test_what_the_api_server_refuses_is_told_with_the_role_that_is_needed(
     kubeconfig, server, capsys
 ):
@@ -207,3 +214,9 @@ def test_the_library_is_loaded_only_by_who_asks_for_a_cluster():
         return await child.wait()
 
     assert asyncio.run(run()) == 0
+
+
+def test_an_api_server_that_meets_tls_says_how_to_ask() -> None:
+    message = 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x15"'
+    told = json.dumps({"kind": "Status", "message": message}).encode()
+    assert "give --service NAMESPACE/https:NAME" in exchange._of_api_server(told)

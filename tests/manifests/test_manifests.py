@@ -331,6 +331,20 @@ def test_everything_that_the_pod_is_told_is_an_option_of_the_operator() -> None:
     assert told["agent-image"] == "banyandb-fodc-agent:0.1.0"
 
 
+def test_http_by_tls_is_an_option_of_the_operator_and_goes_as_far_as_prometheus() -> None:
+    folder = MANIFESTS / "components/tls-of-http"
+    patches = yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]
+    steps = {one["target"]["kind"]: yaml.safe_load(one["patch"]) for one in patches}
+
+    assert steps["Deployment"][0]["value"] == "--http-tls"
+    assert "http-tls" in {option.name for option in OPTIONS}
+    told = {one["path"].rpartition("/")[2]: one["value"] for one in steps["ServiceMonitor"]}
+    assert told["scheme"] == "https"
+    assert told["tlsConfig"]["serverName"] == "fodc-proxy-http.fodc-system.svc"
+    (name,) = steps["Role"]
+    assert name["value"] == "https:fodc-proxy-http:http"
+
+
 def test_the_names_that_the_operator_expects_are_those_of_the_manifests() -> None:
     defaults = {option.name: option.default for option in OPTIONS}
 

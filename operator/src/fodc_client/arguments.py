@@ -109,7 +109,8 @@ def global_options() -> Parser:
         "--service",
         metavar="NAMESPACE/NAME",
         type=_service,
-        help=f"with --context: the proxy's Service (default: {DEFAULT_SERVICE})",
+        help=f"with --context: the proxy's Service (default: {DEFAULT_SERVICE}); "
+        "NAMESPACE/https:NAME where its port speaks TLS",
     )
     group.add_argument(
         "--ca-file",
@@ -277,7 +278,7 @@ def positive(text: str) -> int:
 
 
 def _service(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}", text):
+    if not re.fullmatch(r"[a-z0-9-]{1,63}/(https:)?[a-z0-9-]{1,63}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no NAMESPACE/NAME")
     return text
 

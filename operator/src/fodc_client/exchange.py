@@ -37,6 +37,9 @@ _LONGEST_MESSAGE: Final = 500
 _THROUGH: Final = (
     "To reach the proxy through it, the role fodc-proxy-access is needed in the proxy's namespace."
 )
+_SEALED: Final = "malformed HTTP response"
+"""What an API server says of a port that speaks TLS when it asks in the clear."""
+_IS_SEALED: Final = "The proxy's port may speak TLS: give --service NAMESPACE/https:NAME"
 _TOLD_AS_TEXT: Final = frozenset({400, 401, 403, 503})
 _NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
 
@@ -183,7 +186,8 @@ def _of_api_server(data: bytes) -> str:
     except (msgspec.MsgspecError, ValueError):
         return ""
     is_status = isinstance(said, dict) and said.get("kind") == "Status"
-    return str(said.get("message", ""))[:_LONGEST_MESSAGE].rstrip(".") if is_status else ""
+    message = str(said.get("message", ""))[:_LONGEST_MESSAGE].rstrip(".") if is_status else ""
+    return f"{message}. {_IS_SEALED}" if _SEALED in message else message
 
 
 def _problem(data: bytes) -> ProblemDetail | None:

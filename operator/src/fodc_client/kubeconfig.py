@@ -49,7 +49,7 @@ def way_through_cluster(context: str, kubeconfig: str, service: str, token: str)
 
 def _url(host: str, service: str) -> str:
     namespace, _, name = service.rpartition("/")
-    where = f"namespaces/{quote(namespace, safe='')}/services/{quote(name, safe='')}:http/proxy"
+    where = f"namespaces/{quote(namespace, safe='')}/services/{quote(name, safe=':')}:http/proxy"
     return f"{host.rstrip('/')}/api/v1/{where}"
 
 

@@ -45,7 +45,8 @@ from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.access.agents.rules import PodIdentity
 from fodc_proxy.captures.model import Request
 from fodc_proxy.evidence.incidents.model import Incident
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 
 STOP_S: Final = 6.0
 _log = logging.getLogger(__name__)
@@ -105,7 +106,11 @@ class Operator:
         self.policies = Policies(
             self.cluster,
             self.events,
-            replace(settings.policies, authority=certificates.authority(server, settings)),
+            replace(
+                settings.policies,
+                authority=certificates.authority(server, settings),
+                authority_in=(settings.own_namespace,) if settings.is_http_sealed else (),
+            ),
             registered=self._is_registered,
         )
         self._bridge = Bridge(asyncio.get_running_loop())
@@ -124,6 +129,7 @@ class Operator:
             token_reviewer=ClusterTokenReviews(server),
             access_reviewer=ClusterAccessReviews(server),
             certificate=certificates.kept(server, self._settings),
+            http_certificate=certificates.of_http(server, self._settings),
             speaks_for=self._reaches,
             admits_namespace=self._admits,
             namespace=self._settings.own_namespace,

@@ -73,6 +73,13 @@ _INJECTION: Final = (
 )
 _OWN: Final = (
     Option(
+        "http-tls",
+        Kind.BOOL,
+        "false",
+        "Speak TLS only on the HTTP port, with the certificate that the leader keeps for all of "
+        "its listeners; its CA is handed out in the own namespace too.",
+    ),
+    Option(
         "kubeconfig",
         Kind.STRING,
         "",
@@ -179,6 +186,8 @@ class Settings:
     patience: Patience
     policies: PolicySettings
     agent_ca_file: str = ""
+    is_http_sealed: bool = False
+    """Whether people are shown the certificate that the leader keeps."""
 
 
 def resolved(
@@ -214,9 +223,20 @@ def settings_of(values: Resolved) -> Settings:
             _patience_of(values, embedded),
             _policies_of(values, own_namespace),
             values.text("agent-ca-file"),
+            _is_http_sealed(values),
         )
     except BadRequestError as error:
         raise OptionError(error.message) from error
+
+
+def _is_http_sealed(values: Resolved) -> bool:
+    wanted = values.flag("http-tls")
+    if wanted and not values.text("webhook-config-name"):
+        message = (
+            "--http-tls needs the certificate that the leader keeps; where somebody else keeps"
+        )
+        raise OptionError(f"{message} it, give --http-tls-cert-file and --http-tls-key-file")
+    return wanted
 
 
 def _lease_of(values: Resolved, namespace: str) -> LeaseSettings:

@@ -8,8 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +17,10 @@ from fodc_api.proxy import Check
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
-from fodc_proxy.access.access_reviews import AccessReviewer, AccessReviews
+from fodc_proxy.access.access_reviews import AccessReviews
 from fodc_proxy.access.agents.assembly import certificate_of, gate_of
-from fodc_proxy.access.agents.rules import (
-    AdmitsNamespace,
-    PodRules,
-    SpeaksFor,
-    every_namespace,
-    only_itself,
-)
 from fodc_proxy.access.audit_log import AuditLog
-from fodc_proxy.access.token_reviews import TokenReviewer, TokenReviews
+from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.captures.assembly import DiagnosticsSettings, assemble
 from fodc_proxy.evidence.configurations import assembly as configurations
 from fodc_proxy.evidence.flows.readings import Readings
@@ -40,6 +32,7 @@ from fodc_proxy.evidence.keeping import Keeper
 from fodc_proxy.evidence.views import Views
 from fodc_proxy.fleet.membership import Contract, Transition
 from fodc_proxy.fleet.registry import Registry
+from fodc_proxy.hosting import Host
 from fodc_proxy.http.edge import Edge, application
 from fodc_proxy.http.fetching import fetching
 from fodc_proxy.http.hosts import AllowedHosts
@@ -59,7 +52,7 @@ from fodc_proxy.wire.server import GrpcServer, methods_of
 from fodc_proxy.wire.streams import Ramp, Turns
 
 if TYPE_CHECKING:
-    from fodc_tls.serving import ServingCertificate, Source
+    from fodc_tls.serving import ServingCertificate
 
 _log = logging.getLogger(__name__)
 
@@ -80,39 +73,6 @@ def _ends_s(certificate: "ServingCertificate") -> float:
     return 0.0 if certificate.expires_at is None else certificate.expires_at.timestamp()
 
 
-def _nothing() -> tuple[()]:
-    return ()
-
-
-def _serves() -> bool:
-    """Say of a program that embeds nothing that it does not stand by."""
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a program that embeds the proxy adds to its readiness and to its metrics."""
-
-    checks: Callable[[], Iterable[Check]] = _nothing
-    samples: Callable[[], Iterable[Sample]] = _nothing
-    # Whether it waits on purpose: such a replica is ready to take over, and serves nobody yet.
-    stands_by: Callable[[], bool] = _serves
-    # Whether a vote decides who serves: then an older writer to the store is on its way out.
-    elected: bool = False
-    # Who can tell whose a bearer token is; nobody where there is no cluster.
-    token_reviewer: TokenReviewer | None = None
-    # Who decides what people of that cluster may.
-    access_reviewer: AccessReviewer | None = None
-    # Where the certificate for agents comes from, unless files are told.
-    certificate: "Source | None" = None
-    # Which pods are agents that reach others over the network.
-    speaks_for: SpeaksFor = only_itself
-    # Of which namespaces agents with a token of their pod are wanted.
-    admits_namespace: AdmitsNamespace = every_namespace
-    # Where it stands, and with it agents that cannot tell their own.
-    namespace: str = ""
-
-
 class Proxy:
     """One proxy: build, `start`, `stop`. Belongs to the event loop in which it is built.
 
@@ -128,8 +88,7 @@ class Proxy:
         self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
         decides = self._host.access_reviewer
         self.access_reviews = None if decides is None else AccessReviews(decides)
-        pods = PodRules(self._host.speaks_for, self._host.admits_namespace, self._host.namespace)
-        self.gate = gate_of(settings, self.token_reviews, pods)
+        self.gate = gate_of(settings, self.token_reviews, self._host.pods)
         self.certificate = certificate_of(settings, self._host.certificate)
         self._tls: asyncio.Task[None] | None = None
         self.incarnation = secrets.token_hex(8)
@@ -174,7 +133,7 @@ class Proxy:
         told = settings.access
         self.door = access.assemble(told, fetching, self.token_reviews, self.access_reviews)
         self.audit = AuditLog(told.audit_log)
-        self.http_certificate = access.certificate_of(told)
+        self.http_certificate = access.certificate_of(told, self._host.http_certificate)
         self._web = self._web_server()
 
     def _grpc_server(self) -> GrpcServer:

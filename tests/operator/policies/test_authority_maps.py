@@ -124,3 +124,14 @@ def test_a_namespace_that_gets_its_first_policy_is_served_at_once() -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     scene(play)
+
+
+def test_where_people_ask_by_tls_it_is_handed_out_without_a_policy() -> None:
+    async def play(api: MemoryApi, server: Cluster, policies, authority, maps, now) -> None:
+        maps = AuthorityMaps(server, policies, authority, always=("fodc-system",))
+        await maps.turn()
+
+        assert kept(api, "fodc-system")["data"] == {"ca.crt": "first"}
+        assert maps.fault == ""
+
+    scene(play)

@@ -94,3 +94,10 @@ def test_help_tells_every_option_with_its_variable() -> None:
     for option in own.OPTIONS:
         assert f"--{option.name}" in text
         assert f"FODC_OPERATOR_{option.name.upper().replace('-', '_')}" in text
+
+
+def test_people_are_shown_the_leaders_certificate_where_it_keeps_one() -> None:
+    found = own.settings_of(own.resolved(["--http-tls"], {}))
+    assert found.is_http_sealed
+    with pytest.raises(OptionError, match="--http-tls needs the certificate that the leader keeps"):
+        own.settings_of(own.resolved(["--http-tls", "--webhook-config-name="], {}))

@@ -12,8 +12,9 @@ from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.oidc.claims import Issuer
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.access.token_reviews import Reviewed
+from fodc_proxy.hosting import Host
 from fodc_proxy.http.table import ROUTES
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 
 from ..live import ANYWHERE, until  # noqa: TID252 - one folder's tests

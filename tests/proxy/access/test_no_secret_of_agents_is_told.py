@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fodc_proxy.access.settings import AccessSettings
-from fodc_proxy.runtime import Host
+from fodc_proxy.hosting import Host
 from fodc_proxy.settings import AgentAccess
 
 from ..live import GoAgent, LinkAgent, fetch, running  # noqa: TID252 - one folder's tests

@@ -13,7 +13,8 @@ from fodc_proxy.access.access_reviews import Allowed
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.people import audiences_of
 from fodc_proxy.access.token_reviews import Reviewed
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 
 from ..live import ANYWHERE, fetch  # noqa: TID252 - one folder's tests

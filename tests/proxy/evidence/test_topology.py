@@ -9,7 +9,8 @@ import pytest
 from fodc_proxy.evidence import parts
 from fodc_proxy.evidence.remembered import Remembered
 from fodc_proxy.evidence.topology import merged
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing.evidence import MOST_NODES, decode_topology

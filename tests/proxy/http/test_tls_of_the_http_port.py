@@ -14,8 +14,11 @@ import trustme
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Address
 from fodc_proxy.access.settings import AccessSettings
+from fodc_proxy.hosting import Host
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings, resolved, settings_of
+from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
+from fodc_tls.serving import files_source
 
 from ..live import running  # noqa: TID252 - one folder's tests
 
@@ -83,6 +86,24 @@ def test_who_trusts_the_authority_asks_by_tls_and_a_cookie_is_secure(tmp_path):
     assert cookie.endswith("; HttpOnly; SameSite=Strict; Secure")
     (line,) = (one for one in page.splitlines() if 'listener="http"' in one)
     assert float(line.rpartition(" ")[2]) > 1.7e9
+
+
+def test_the_host_may_bring_the_certificate_of_its_other_listeners(tmp_path):
+    files = Files(tmp_path)
+    kept = {LEAF_CERTIFICATE: files.certificate, LEAF_KEY: files.key}
+    host = Host(http_certificate=files_source(kept, "the leader's"))
+
+    async def run():
+        access = AccessSettings(str(files.tokens))
+        async with running(tmp_path, access=access, host=host) as proxy:
+            async with asking(files) as session:
+                url = f"https://{proxy.http_address}/cluster"
+                told = {"server_hostname": NAME, "headers": {"Host": "localhost"}}
+                async with session.get(url, **told) as answer:
+                    status = answer.status
+            return status, "http" in proxy.telemetry.page().decode()
+
+    assert asyncio.run(run()) == (200, True)
 
 
 def test_who_speaks_in_the_clear_or_trusts_others_gets_nothing(tmp_path):

@@ -8,7 +8,8 @@ import json
 import aiohttp
 import pytest
 
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.files import RealFiles
 

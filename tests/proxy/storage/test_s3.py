@@ -11,7 +11,8 @@ import pytest
 
 from e2e.s3_server import S3Server
 from fodc_api.words import RequestPhase
-from fodc_proxy.runtime import Host, Proxy
+from fodc_proxy.hosting import Host
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings
 from fodc_proxy.storage.bucket import BucketObjects, bucket_at
 from fodc_proxy.storage.epoch import Patience, Writer

@@ -15,7 +15,7 @@ from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Address
 from fodc_proxy import settings
 from fodc_proxy.access.settings import AccessSettings
-from fodc_proxy.runtime import Host
+from fodc_proxy.hosting import Host
 from fodc_proxy.settings import AgentAccess
 
 from ..live import GoAgent, LinkAgent, fetch, running, until  # noqa: TID252 - one folder's tests

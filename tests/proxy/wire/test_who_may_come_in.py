@@ -13,7 +13,7 @@ from fodc_proxy.access.bearer import Review, Reviewed
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Phase
-from fodc_proxy.runtime import Host
+from fodc_proxy.hosting import Host
 from fodc_proxy.settings import AgentAccess
 
 from ..live import SERVICE as FODC  # noqa: TID252 - one folder's tests

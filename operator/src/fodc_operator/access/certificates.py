@@ -22,6 +22,11 @@ def kept(cluster: Cluster, settings: Settings) -> Source | None:
     return secret_source(cluster, told.own_namespace, told.secret_name)
 
 
+def of_http(cluster: Cluster, settings: Settings) -> Source | None:
+    """Return what people are shown unless files are told; None leaves the port in the clear."""
+    return kept(cluster, settings) if settings.is_http_sealed else None
+
+
 def authority(cluster: Cluster, settings: Settings) -> Source | None:
     """Return who signs what agents are shown; None where they cannot verify it by us."""
     agents = settings.proxy.agents

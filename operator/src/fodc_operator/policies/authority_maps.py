@@ -37,9 +37,12 @@ class AuthorityMaps:
         policies: Store,
         source: Source,
         *,
+        always: tuple[str, ...] = (),
         poll_s: float = POLL_S,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Hand it out in the namespaces of `always` too, whether they have a policy or not."""
+        self._always = always
         self.fault = ""
         """Why agents somewhere may not know the proxy; empty when all can."""
         self._cluster = cluster
@@ -84,7 +87,7 @@ class AuthorityMaps:
         self._tell(next(filter(None, problems), ""))
 
     def _owners(self) -> dict[str, list[Object]]:
-        found: dict[str, list[Object]] = {}
+        found: dict[str, list[Object]] = {namespace: [] for namespace in self._always}
         for one in self._policies.items():
             found.setdefault(str(one["metadata"]["namespace"]), []).append(one)
         for namespace in self._done.keys() - found.keys():

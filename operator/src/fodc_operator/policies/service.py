@@ -42,6 +42,8 @@ class PolicySettings:
     extra_sans: tuple[str, ...] = ()
     authority: Source | None = None
     """Who signs what agents are shown; None where agents ask for no certificate."""
+    authority_in: tuple[str, ...] = ()
+    """Where else than beside FodcInjections it is handed out: for those who ask over HTTP."""
 
 
 AGENTS: Final = "fodc.banyandb.dev/agents"
@@ -67,7 +69,9 @@ class Policies:
         self._keeper = _keeper(cluster, settings)
         self._maps: AuthorityMaps | None = None
         if settings.authority is not None:
-            self._maps = AuthorityMaps(cluster, self._store, settings.authority)
+            self._maps = AuthorityMaps(
+                cluster, self._store, settings.authority, always=settings.authority_in
+            )
         around = Surroundings(
             settings.defaults,
             lambda: self._versions.oldest,

@@ -21,7 +21,7 @@ from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
 if TYPE_CHECKING:
     import ssl
 
-    from fodc_tls.serving import ServingCertificate
+    from fodc_tls.serving import ServingCertificate, Source
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +65,11 @@ def _trust(ca_file: str) -> "ssl.SSLContext | None":
         raise OptionError(f"--http-oidc-ca-file: cannot use {ca_file}: {why}") from error
 
 
-def certificate_of(settings: AccessSettings) -> "ServingCertificate | None":
-    """Return what the HTTP port shows, None when it listens in the clear."""
-    if not settings.certificate_file:
+def certificate_of(
+    settings: AccessSettings, kept: "Source | None" = None
+) -> "ServingCertificate | None":
+    """Return what the HTTP port shows: files, else what the host keeps; None is in the clear."""
+    if kept is None and not settings.certificate_file:
         return None
     # As with `ssl` above.
     from fodc_tls.serving import ServingCertificate, files_source  # noqa: PLC0415 - see above
@@ -76,5 +78,6 @@ def certificate_of(settings: AccessSettings) -> "ServingCertificate | None":
         LEAF_CERTIFICATE: Path(settings.certificate_file),
         LEAF_KEY: Path(settings.key_file),
     }
-    source = files_source(files, "--http-tls-*-file")
-    return ServingCertificate(source, Counter(), whose="the HTTP port")
+    if kept is None or settings.certificate_file:
+        kept = files_source(files, "--http-tls-*-file")
+    return ServingCertificate(kept, Counter(), whose="the HTTP port")
