@@ -12,6 +12,7 @@ from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import collection, new_namespace, resource
 from fodc_webhook.stamp import REQUESTED_BY
 
+DRY = "?dryRun=All"
 SPEC = {"target": {"all": True}, "captures": [{"type": "CPUProfile"}]}
 
 
@@ -29,7 +30,9 @@ def place(
     with webhooks.injecting(folder, plane, home=home, namespace=namespace):
         operators.wait_for(
             "the webhook is asked",
-            lambda: stamped(asked(plane, namespace, "manager", "probe", "?dryRun=All")) == "manager",
+            lambda: (
+                stamped(asked(plane, namespace, "manager", "probe", "?dryRun=All")) == "manager"
+            ),
         )
         yield plane, namespace
 
@@ -64,7 +67,9 @@ def test_nobody_changes_or_removes_the_signature(place: tuple[ControlPlane, str]
     path = f"{collection(namespace, 'diagnosticrequests')}/kept"
 
     for value in ("profiler", None):
-        answer = plane.api("profiler").merge(path, {"metadata": {"annotations": {REQUESTED_BY: value}}})
+        answer = plane.api("profiler").merge(
+            path, {"metadata": {"annotations": {REQUESTED_BY: value}}}
+        )
         assert answer.status == 403
         assert "is who created the object; leave it as it is" in answer.message
 
