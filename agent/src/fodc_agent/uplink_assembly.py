@@ -104,14 +104,8 @@ def build_uplink(
             pace=pace,
         )
 
-    link = AgentLink(
-        session,
-        answers,
-        jobs,
-        now_ms=clock,
-        on_linked=_linked_by(lambda: caller),
-        on_taken=on_taken,
-    )
+    linked = _linked_by(lambda: caller)
+    link = AgentLink(session, answers, jobs, now_ms=clock, on_linked=linked, on_taken=on_taken)
     caller = Caller(
         endpoints=tuple(Endpoint(host, port) for host, port in settings.proxy_endpoints),
         contract=Contract(settings.contract),
