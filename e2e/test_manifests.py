@@ -28,7 +28,7 @@ def installed(control_plane: ControlPlane) -> ControlPlane:
 # ---- applying --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overlay", ["default", "ha", "small"])
+@pytest.mark.parametrize("overlay", ["default", "ha", "small", "namespaced"])
 def test_the_server_accepts_an_overlay_whole(installed: ControlPlane, overlay: str) -> None:
     folder = str(MANIFESTS / "overlays" / overlay)
 

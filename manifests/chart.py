@@ -29,7 +29,7 @@ ROOT: Final = MANIFESTS.parent
 FOLDER: Final = ROOT / "charts" / "banyandb-fodc"
 VERSION: Final = "0.1.0"
 NAMESPACE: Final = "fodc-system"
-MODES: Final = ("default", "ha", "small")
+MODES: Final = ("default", "ha", "small", "namespaced")
 COMPONENTS: Final = {
     "cert-manager": "certManager",
     "monitoring": "monitoring",

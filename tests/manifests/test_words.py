@@ -31,6 +31,7 @@ FOREIGN = {
     "BanyanDB",
     "ClusterRole",
     "ClusterRoleBinding",
+    "RoleBinding",
     "CustomResourceDefinition",
     "CycloneDX",
     "LimitNOFILE",
