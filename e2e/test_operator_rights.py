@@ -340,6 +340,38 @@ def keep_it_waiting(plane: ControlPlane, pod: str) -> None:
     assert plane.api().merge(f"{pod}/status", {"status": status}).status == 200
 
 
+def test_pull_secrets_are_looked_for_with_their_component_and_not_without(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """When the policy is applied, before any pod waits for an image."""
+    api, databases = control_plane.api(), Databases(control_plane, namespace)
+    component = ROOT / "manifests" / "components" / "pull-secrets" / "permissions.yaml"
+
+    def told() -> tuple[str, str]:
+        said = databases.condition("PullSecretsFound")
+        return said.get("status", ""), said.get("reason", "")
+
+    def policy_asks_for(name: str) -> None:
+        databases.change(agent={"imagePullSecrets": [{"name": name}]})
+
+    with injecting(control_plane, namespace, tmp_path, f"--namespace={namespace}"):
+        databases.ask(agent={"imagePullSecrets": [{"name": "registry"}]})
+        wait_for("the refusal", lambda: told() == ("Unknown", "NotAllowed"))
+        control_plane.kubectl("apply", f"--filename={component}", check=True)
+        try:
+            grant = {"group": "", "resource": "secrets", "verb": "get", "namespace": namespace}
+            wait_for("the right", lambda: is_granted(api, "fodc-operator", grant))
+            policy_asks_for("regsitry")
+            wait_for("what is missing", lambda: told() == ("False", "PullSecretMissing"))
+            assert databases.condition("Ready")["reason"] == "PullSecretMissing"
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "right"}}
+            assert api.create(f"/api/v1/namespaces/{namespace}/secrets", secret).status == 201
+            policy_asks_for("right")
+            wait_for("what is there", lambda: told() == ("True", "Found"))
+        finally:
+            control_plane.kubectl("delete", f"--filename={component}", check=True)
+
+
 def test_the_remote_agent_needs_its_component_and_no_more(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ MODES: Final = ("default", "ha", "small", "namespaced")
 COMPONENTS: Final = {
     "cert-manager": "certManager",
     "monitoring": "monitoring",
+    "pull-secrets": "pullSecrets",
     "remote-agent": "remoteAgent",
     # Behind monitoring, whose ServiceMonitor it changes.
     "tls-of-http": "tlsOfHttp",
@@ -190,6 +191,7 @@ _VALUES: Final = f"""\
 
 # default: one operator with a claim, two replicas of the webhook. ha: two operators and a bucket.
 # small: both programs in one pod, without certManager, monitoring and tlsOfHttp.
+# namespaced: the default with rights in the namespace of the release and in no other.
 mode: default
 images:
   operator: banyandb-fodc-operator:{VERSION}
@@ -212,6 +214,9 @@ monitoring:
   enabled: false
   # Where Prometheus lives.
   namespace: monitoring
+# Whether the operator may look if imagePullSecrets of FodcInjections exist.
+pullSecrets:
+  enabled: false
 remoteAgent:
   enabled: false
 # HTTP by TLS inside the cluster too, by the certificate of the leader; not with certManager.

@@ -62,6 +62,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
     content_type: str = JSON
+    accept: str = JSON
     is_secret: bool = False
     """Whether the server's words could hold what nobody should read in a log."""
 
@@ -162,7 +163,7 @@ class Calls:
             call.method,
             call.path,
             query_params=list(call.query.items()),
-            header_params={"Accept": JSON, "Content-Type": call.content_type},
+            header_params={"Accept": call.accept, "Content-Type": call.content_type},
             body=call.body,
             auth_settings=["BearerToken"],
         )

@@ -34,6 +34,7 @@ from fodc_kube.retrying import Backoff
 __all__ = ["CallMetrics", "Cluster", "EventType", "Listed", "Object", "Watched"]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 JSON_PATCH: Final = "application/json-patch+json"
 PAGE: Final = 500
 ATTEMPT_S: Final = 5.0
@@ -115,6 +116,15 @@ class Cluster:
             return await self._calls.send(_call("get", kind, namespace, name, method="GET"))
         except NotFoundError:
             return None
+
+    async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Say whether there is an object, without asking for what is in it."""
+        call = _call("get", kind, namespace, name, method="GET")
+        try:
+            await self._calls.send(replace(call, accept=_METADATA_ONLY))
+        except NotFoundError:
+            return False
+        return True
 
     async def list(
         self,

@@ -13,6 +13,7 @@ from fodc_operator.policies.policy_status import (
     status_of,
     unreadable_status,
 )
+from fodc_operator.policies.pull_secrets import Sight, said_of
 from fodc_operator.policies.standing import Remote, Standing, standings
 from fodc_webhook.inject import marks
 from tests.operator.policies.standing_pods import (
@@ -36,7 +37,11 @@ SUSPENDED = Condition("AgentsStart", "False", "AgentImageUnavailable", "no image
 
 
 def facts(now_s: float = 0, **more: Any) -> Facts:
-    told: dict[str, Any] = {"agents_start": START, "remote": Remote()}
+    told: dict[str, Any] = {
+        "agents_start": START,
+        "remote": Remote(),
+        "pull_secrets": said_of({}, "banyandb"),
+    }
     return Facts(2, NOON_MS + round(now_s * 1000), **{**told, **more})
 
 
@@ -78,6 +83,12 @@ def test_the_status_of_a_policy_all_well_in_full() -> None:
                     "every agent is what the policy asks for now",
                 ),
                 ("AgentsStart", "True", "AgentsStart", "agents of this policy start"),
+                (
+                    "PullSecretsFound",
+                    "True",
+                    "NoneNamed",
+                    "spec.agent.imagePullSecrets names none",
+                ),
                 (
                     "RemoteAttached",
                     "False",
@@ -242,6 +253,7 @@ def test_a_policy_that_cannot_be_read_says_which_field() -> None:
                 ("AllInjected", "Unknown"),
                 ("AllUpToDate", "Unknown"),
                 ("AgentsStart", "Unknown"),
+                ("PullSecretsFound", "Unknown"),
                 ("RemoteAttached", "Unknown"),
             )
         ],
@@ -343,3 +355,14 @@ def test_an_agent_that_never_registers_counts_as_missing_once_it_had_time() -> N
     }
     others = scene(view(), registered=lambda _policy, _pod: None)
     assert status_of(standings([old], others)["banyandb"], facts(), {})["missing"] == 0
+
+
+def test_a_pull_secret_that_is_missing_makes_the_policy_not_ready_and_is_told_once() -> None:
+    absent = said_of({"registry": Sight.MISSING}, "banyandb")
+    before = status_of(standing(injected()), facts(), {})
+    after = status_of(standing(injected()), facts(pull_secrets=absent), before)
+
+    assert said(after)["Ready"][:2] == ("False", "PullSecretMissing")
+    assert said(after)["PullSecretsFound"][:2] == ("False", "PullSecretMissing")
+    assert [one.reason for one in between(before, after)] == ["PullSecretMissing"]
+    assert between(after, after) == ()

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from fodc_kube.conditions import Condition, Happened, condition_of, stamped
 from fodc_kube.texts import cut
 from fodc_operator.policies import suspension
+from fodc_operator.policies.pull_secrets import CONDITION as PULL_SECRETS
 from fodc_operator.policies.standing import (
     MAX_MESSAGE,
     NOT_ASKED,
@@ -25,7 +26,7 @@ from fodc_webhook.inject.suspended import CONDITION as AGENTS_START
 Status: TypeAlias = dict[str, Any]
 MOST_PODS: Final = 20
 REMOTE: Final = "RemoteAttached"
-CONDITIONS: Final = ("AllInjected", "AllUpToDate", AGENTS_START, REMOTE)
+CONDITIONS: Final = ("AllInjected", "AllUpToDate", AGENTS_START, PULL_SECRETS, REMOTE)
 """Besides Ready. They flip and never vanish."""
 _MOST_NAMED: Final = 3
 FIELDS: Final = (
@@ -49,6 +50,7 @@ class Facts:
     now_ms: int
     agents_start: Condition
     remote: Remote
+    pull_secrets: Condition
 
 
 def status_of(standing: Standing, facts: Facts, before: Mapping[str, Any]) -> Status:
@@ -120,6 +122,7 @@ def _conditions(standing: Standing, facts: Facts) -> Iterator[Condition]:
     yield _all_injected(standing)
     yield _all_up_to_date(standing)
     yield facts.agents_start
+    yield facts.pull_secrets
     remote = facts.remote
     yield Condition(REMOTE, remote.status, remote.reason, cut(remote.message, 1024))
 
@@ -128,9 +131,9 @@ def _ready(standing: Standing, facts: Facts) -> Condition:
     """Say whether the next pod would get its agent."""
     if standing.view.policy.paused:
         return Condition("Ready", "False", "Paused", "the policy is paused: pods get no agent")
-    said = facts.agents_start
-    if said.status == "False":
-        return Condition("Ready", "False", said.reason, said.message)
+    for said in (facts.agents_start, facts.pull_secrets):
+        if said.status == "False":
+            return Condition("Ready", "False", said.reason, said.message)
     return Condition("Ready", "True", "InForce", "the next pod that is created gets an agent")
 
 
@@ -174,7 +177,7 @@ def _counted(entries: Sequence[Entry]) -> str:
 # ---- Events -----------------------------------------------------------------------------------
 
 
-_SELDOM: Final = ("Ready", AGENTS_START, REMOTE)
+_SELDOM: Final = ("Ready", AGENTS_START, PULL_SECRETS, REMOTE)
 
 
 def between(
@@ -204,7 +207,9 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ha
 
 
 def _follows(after: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
-    """Say whether Ready only repeats AgentsStart, or ends with it."""
+    """Say whether Ready only repeats another condition, or ends with AgentsStart."""
+    if ready.get("reason") == condition_of(after, PULL_SECRETS).get("reason"):
+        return True
     said = condition_of(after, AGENTS_START)
     ends = said.get("reason") in {suspension.AGAIN, suspension.TRIAL, suspension.SPEC_CHANGED}
     return bool(ready.get("reason") == said.get("reason") or (ready["status"] == "True" and ends))

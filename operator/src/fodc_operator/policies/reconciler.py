@@ -27,6 +27,7 @@ from fodc_kube.work_queue import WorkQueue
 from fodc_operator import telemetry
 from fodc_operator.policies import policy_status, suspension
 from fodc_operator.policies.policy_status import REMOTE, Facts, Status
+from fodc_operator.policies.pull_secrets import PullSecrets
 from fodc_operator.policies.releases import Release, next_release
 from fodc_operator.policies.remote_agents import RemoteAgents
 from fodc_operator.policies.standing import (
@@ -132,6 +133,7 @@ class Reconciler:
         self._rules = rules or suspension.Rules()
         self._clock_ms = clock_ms
         self.remote = RemoteAgents(cluster)
+        self._pull_secrets = PullSecrets(cluster)
         self._places: dict[str, _Place] = {}
         self._written: dict[str, Object] = {}
         self._queue = WorkQueue(self._look_at, workers=1, clock_s=time.monotonic)
@@ -249,8 +251,13 @@ class Reconciler:
     async def _bring(self, look: "_Look", place: _Place) -> float:
         """Write the status of one policy and release a pod of it where that is due."""
         before, policy = _status(look.body), look.standing.view.policy
+        pull_secrets = await self._pull_secrets.condition(policy, look.now_ms)
         facts = Facts(
-            _generation(look.body), look.now_ms, self._agents_start(look, place), look.remote
+            _generation(look.body),
+            look.now_ms,
+            self._agents_start(look, place),
+            look.remote,
+            pull_secrets,
         )
         if facts.agents_start.status == "False":
             place.suspended.add(policy.name)
@@ -264,6 +271,7 @@ class Reconciler:
             or bool(place.blocked)
             or policy.name in place.suspended
             or look.standing.is_undecided
+            or pull_secrets.status == "False"
             or (look.remote.status != "True" and look.remote.reason != NOT_ASKED)
         )
         return self._pace.unsettled_s if is_unsettled else self._pace.settled_s
