@@ -68,10 +68,13 @@ CATALOG: dict[str, tuple[str, ...]] = {
     "client_start": ("client_start_s",),
     "operator_program": (
         "leader_failover_s",
+        "operator_cpu_percent",
+        "operator_rss_mib",
         "status_writes_per_s_1000_agents",
         "transition_visible_s",
     ),
     "webhook_latency": ("webhook_added_p99_ms",),
+    "webhook_flood": ("webhook_flood_growth_mib",),
     "images": ("agent_image_mib", "agent_start_s", "operator_start_s"),
 }
 
