@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from e2e import operators, programs, webhooks
 from e2e.applied import SYSTEM, render, rules_of
 from e2e.controlplane import auditing, installing
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.cluster import control_plane as running_control_plane
-from e2e.controlplane.installing import ROOT, collection, resource
+from e2e.controlplane.installing import GROUP, ROOT, collection, resource
 from e2e.operators import metric, start_operator, start_webhook, wait_for, wait_leads
 from e2e.simulated import simulated_agents
 from e2e.test_operator_rights import SELECTED, database, kubeconfig_of_the_operator, wait_granted
@@ -54,6 +56,7 @@ def test_removing_the_overlay_leaves_the_namespace_of_the_databases(
     assert "Namespace" not in {one["kind"] for one in render(control_plane, OVERLAY)}
 
 
+@pytest.mark.timeout(180)  # with a server of its own
 def test_operator_and_webhook_work_in_their_namespace_and_see_no_other(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
@@ -78,6 +81,15 @@ def test_operator_and_webhook_work_in_their_namespace_and_see_no_other(
             assert not is_injected(plane, other)
             assert (operators.phases(plane, other), status(plane, other)) == ({}, {})
             assert policy(plane, other) == {}
+        # Every event of a custom resource enters by kopf, in both programs.
+        operator, webhook = auditing.ACCOUNTS
+        ours = {one for one in auditing.watched(GROUP) if one[0] in auditing.ACCOUNTS}
+        assert ours == {
+            (operator, "diagnosticrequests", "kopf"),
+            (operator, "fodcinjections", "kopf"),
+            (operator, "fodcnodes", "kopf"),
+            (webhook, "fodcinjections", "kopf"),
+        }
         assert metric(one, 'fodc_operator_api_calls_total{code="403"') == 0
         assert metric(one, 'fodc_operator_api_calls_total{code="401"') == 0
 

@@ -63,9 +63,30 @@ def used() -> set[Use]:
     return {use for log in Path(_kept().name).glob("*/audit.log") for use in _uses(log)}
 
 
-def _uses(log: Path) -> Iterator[Use]:
+def watched(group: str) -> set[tuple[str, str, str]]:
+    """Return who watched which resource of an API group until now, and by which library.
+
+    The library is the first part of the user agent, such as kopf.
+    """
+    events = [e for log in Path(_kept().name).glob("*/audit.log") for e in _events(log)]
+    return {
+        (event["user"]["username"], event["objectRef"]["resource"], _library_of(event))
+        for event in events
+        if event["verb"] == "watch" and event.get("objectRef", {}).get("apiGroup") == group
+    }
+
+
+def _library_of(event: dict[str, Any]) -> str:
+    return str(event.get("userAgent", "")).partition("/")[0]
+
+
+def _events(log: Path) -> Iterator[dict[str, Any]]:
     for line in log.read_text().splitlines():
-        event: dict[str, Any] = json.loads(line)
+        yield json.loads(line)
+
+
+def _uses(log: Path) -> Iterator[Use]:
+    for event in _events(log):
         named = event.get("objectRef")
         decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
         account = _account_of(event)

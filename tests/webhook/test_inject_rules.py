@@ -107,6 +107,45 @@ def test_a_pod_that_says_linux_gets_an_agent(given: Any) -> None:
     injected(given)
 
 
+def bound_to(*systems: str) -> dict[str, Any]:
+    """A required nodeAffinity with one term for each system."""
+    terms = [
+        {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": [system]}]}
+        for system in systems
+    ]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"nodeAffinity": required}
+
+
+def test_a_pod_that_must_run_on_windows_is_left_alone() -> None:
+    """K14: the selector was seen and a required affinity was not."""
+    sentence = "the pod's required nodeAffinity wants kubernetes.io/os in windows; "
+
+    assert skipped(pod(affinity=bound_to("windows"))) == (
+        SkipReason.NOT_LINUX,
+        f"{sentence}the agent runs on linux",
+    )
+    injected(pod(affinity=bound_to("windows", "linux")))
+
+
+def test_the_agent_has_the_label_of_selinux_that_the_database_has() -> None:
+    """K14: with another one it could neither see the process nor read what both share."""
+    label = {"level": "s0:c1,c2"}
+    made = injected(pod(db=database(securityContext={"seLinuxOptions": label})))
+    (agent,) = made.pod["spec"]["initContainers"]
+
+    assert agent["securityContext"]["seLinuxOptions"] == label
+
+
+def test_our_volumes_keep_no_machine_from_being_drained() -> None:
+    """K13: an emptyDir of ours did, also where the pod says which of its own may go."""
+    mine = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+    plain = injected(pod()).pod["metadata"]["annotations"][mine]
+    listed = injected(pod(annotations={mine: "cache"})).pod["metadata"]["annotations"][mine]
+
+    assert (plain, listed) == ("fodc-agent-data", "cache,fodc-agent-data")
+
+
 def test_a_mirror_of_a_static_pod_is_not_even_marked() -> None:
     given = pod(annotations={"kubernetes.io/config.mirror": "0123"})
 
