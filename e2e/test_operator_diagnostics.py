@@ -159,7 +159,7 @@ def test_pods_of_one_name_in_two_namespaces_are_captured_at_the_same_time(site: 
     operators.wait_for("the twin's ends", lambda: status().get("phase") in ENDED)
     here, there = site.ended("twins"), status()
     assert (here["phase"], there["phase"]) == ("Succeeded", "Succeeded")
-    assert [one["targets"][0]["node"] for one in (here, there)] == ["pod-0", "pod-0"]
+    assert [one["targets"][0]["nodeName"] for one in (here, there)] == ["pod-0", "pod-0"]
     for namespace, told in ((site.namespace, here), (elsewhere, there)):
         (result,) = told["targets"][0]["results"]
         assert hashlib.sha256(site.download(result)).hexdigest() == result["sha256"]

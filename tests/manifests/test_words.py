@@ -37,6 +37,7 @@ FOREIGN = {
     "LimitNOFILE",
     "LimitRange",
     "MinIO",
+    "OpenMetrics",
     "PodMonitor",
     "PrometheusRule",
     "ServiceMonitor",
