@@ -10,7 +10,8 @@ import pytest
 from fodc_kube.client import Cluster
 from fodc_kube.errors import ForbiddenError, UnavailableError
 from fodc_kube.kinds import SECRET, Kind
-from fodc_operator.policies.pull_secrets import CONDITION, PullSecrets
+from fodc_operator.policies.pull_secrets import CONDITION
+from fodc_operator.policies.secret_looks import PullSecrets
 from fodc_webhook.resources.fodc_injection import policy_of
 from tests.webhook.pods import DEFAULTS
 

@@ -27,9 +27,9 @@ from fodc_kube.work_queue import WorkQueue
 from fodc_operator import telemetry
 from fodc_operator.policies import policy_status, suspension
 from fodc_operator.policies.policy_status import REMOTE, Facts, Status
-from fodc_operator.policies.pull_secrets import PullSecrets
 from fodc_operator.policies.releases import Release, next_release
 from fodc_operator.policies.remote_agents import RemoteAgents
+from fodc_operator.policies.secret_looks import PullSecrets
 from fodc_operator.policies.standing import (
     NOT_ASKED,
     Entry,
