@@ -2,6 +2,7 @@
 """The CRD files: described, bounded, exemplified, and of one mind with the programs."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,24 @@ def test_every_instant_is_called_a_time_and_nothing_else_is(kind: Kind) -> None:
     instants = {f.path for f in kind.fields() if f.schema.get("format") == "date-time"}
 
     assert instants == {f.path for f in kind.fields() if f.path.endswith("Time")}
+
+
+@pytest.mark.parametrize("path", sorted(CRDS.glob("*.yaml")), ids=lambda path: path.name)
+def test_no_key_is_there_twice_of_which_the_server_would_refuse_the_file(path: Path) -> None:
+    twice: list[str] = []
+
+    def seen(node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            twice.extend(key for key in set(keys) if keys.count(key) > 1)
+        for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+            for one in child if isinstance(child, tuple) else (child,):
+                seen(one)
+
+    for document in yaml.compose_all(path.read_text()):
+        seen(document)
+
+    assert twice == []
 
 
 @each_kind
