@@ -204,7 +204,9 @@ def run(names: Sequence[str] = ()) -> dict[str, Figure]:
         found: dict[str, Figure] = {}
         for name in names or sorted(MEASURED):
             if name not in found:  # several come of one run
-                found |= MEASURED[name](Path(folder) / name, plane)
+                own = Path(folder) / name
+                own.mkdir()
+                found |= MEASURED[name](own, plane)
         return found
 
 
