@@ -21,12 +21,13 @@ from e2e.controlplane.cluster import ControlPlane
 
 MODULE = "sigs.k8s.io/kustomize/kustomize/v5"
 VERSIONS = {
-    "1.30": "v5.0.4-0.20230601165947-6ce0bf390ce3",
+    "1.30": "v5.0.4",
     "1.31": "v5.4.2",
     "1.32": "v5.5.0",
     "1.33": "v5.6.0",
 }
-"""What go.mod of k8s.io/kubectl v0.30.14, v0.31.14, v0.32.10 and v0.33.6 pins."""
+"""What go.mod of k8s.io/kubectl v0.31.14, v0.32.10 and v0.33.6 pins; 1.30 pins a commit before
+v5.0.4, which cannot be installed by itself."""
 FOLDERS = sorted(
     one.parent.relative_to(MANIFESTS).as_posix()
     for one in MANIFESTS.glob("overlays/*/kustomization.yaml")
