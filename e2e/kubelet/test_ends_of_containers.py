@@ -20,7 +20,7 @@ from e2e.kubelet.databases import CONTAINER, METRICS_PORT
 from e2e.kubelet.node import Node
 from e2e.kubelet.site import Pod, Site, kill
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 VISIBLE_S = 10.0
 
 

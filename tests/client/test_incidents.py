@@ -91,6 +91,15 @@ def test_get_saves_a_tar_that_is_whole(fodc, incident, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"{incident}.tar"]
 
 
+def test_a_log_that_is_fetched_alone_is_called_one(fodc, incident, tmp_path):
+    shown = json.loads(fodc("incidents", "show", incident, "-o", "json").out)
+    (log,) = (one["artifact"] for one in shown["artifacts"] if one["profile"] == "log")
+
+    path = fodc("artifacts", "get", log["artifact_id"], "--output-dir", tmp_path).out.strip()
+
+    assert path.endswith(".log")
+
+
 def test_get_twice_keeps_one_file(fodc, incident, tmp_path):
     fodc("incidents", "get", incident, "--output-dir", tmp_path)
     fodc("incidents", "get", incident, "--output-dir", tmp_path)

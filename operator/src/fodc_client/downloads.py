@@ -16,9 +16,8 @@ from typing import BinaryIO, Final
 from fodc_client.api import Download, ProxyClient
 from fodc_client.errors import BadUsageError, DownloadError, UnreachableError
 from fodc_client.formats import stamp
-from fodc_protocol.errors import BadRequestError
 from fodc_protocol.ids import safe_name
-from fodc_protocol.profiles import parse_profile
+from fodc_protocol.profiles import extension_of
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
@@ -56,14 +55,7 @@ def file_name(wanted: Wanted) -> str:
     """Return `<node>-<profile>-<time>` with the extension of the kind; always one path part."""
     when = wanted.artifact_id if wanted.captured_at is None else stamp(wanted.captured_at)
     name = f"{wanted.node_id or 'node'}-{wanted.profile or 'artifact'}-{when}"
-    return safe_name(name) + _extension(wanted.profile)
-
-
-def _extension(profile: str) -> str:
-    try:
-        return parse_profile(profile).facts.extension
-    except BadRequestError:
-        return ".bin"
+    return safe_name(name) + extension_of(wanted.profile)
 
 
 def numbered(path: Path, number: int) -> Path:

@@ -243,6 +243,19 @@ def open_kinds(words: Iterable[str]) -> tuple[Profile, ...]:
     return tuple(Profile(word) for word in sorted(named))
 
 
+_RECORDS: Final = {"crash": ".json", "pressure": ".json", "log": ".log"}
+
+
+def extension_of(kind: str) -> str:
+    """Return how files of this kind end: of a profile, or of a record that is none."""
+    if kind in _RECORDS:
+        return _RECORDS[kind]
+    try:
+        return Profile(kind).facts.extension
+    except ValueError:
+        return ".bin"
+
+
 def pprof_target(kind: Profile, duration_s: float) -> str:
     """Return path and query for the node's pprof port.
 

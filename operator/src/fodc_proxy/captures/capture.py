@@ -8,10 +8,9 @@ from fodc_protocol import ids
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import Command
-from fodc_protocol.profiles import Profile, ProfileFormat
+from fodc_protocol.profiles import Profile, ProfileFormat, extension_of
 from fodc_proxy.captures.model import Request, Result, Target
 from fodc_proxy.captures.planning import Place
-from fodc_proxy.storage import names
 
 _COUNTED = frozenset(style.value for style in ProfileFormat if style.is_counted)
 
@@ -84,7 +83,7 @@ def manifest_of(
     """Return what is known of an artifact; `program` is the agent's version and incarnation."""
     request, target, result = place
     is_countable = artifact.format in _COUNTED
-    name = result.profile + names.extension(result.profile)
+    name = result.profile + extension_of(result.profile)
     return Manifest(
         artifact_id=ids.artifact_id(ids.CommandId(command_id), name),
         request_id=request.id,

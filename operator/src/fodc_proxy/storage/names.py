@@ -7,7 +7,7 @@ end up.
 
 from fodc_protocol import ids, times
 from fodc_protocol.artifacts import Manifest
-from fodc_protocol.profiles import Profile, ProfileFormat
+from fodc_protocol.profiles import ProfileFormat, extension_of
 
 ARTIFACTS = "artifacts"
 REQUESTS = "requests"
@@ -15,28 +15,17 @@ INCIDENTS = "incidents"
 PROBE = "probe"
 """Written to see whether the store takes writes again."""
 MANIFEST_SUFFIX = ".manifest.json"
-_ENDINGS = {"crash": ".json", "pressure": ".json", "log": ".log"}
 _MEDIA_TYPES: dict[str, str] = {
     ProfileFormat.PPROF: "application/gzip",
     ProfileFormat.OPENMETRICS: "application/gzip",
 }
 
 
-def extension(profile: str) -> str:
-    """How files of this profile end."""
-    if profile in _ENDINGS:
-        return _ENDINGS[profile]
-    try:
-        return Profile(profile).facts.extension
-    except ValueError:
-        return ".bin"
-
-
 def data_key(manifest: Manifest) -> str:
     """Key of the bytes: artifacts/<request>/<node>/<profile>-<artifact id><ending>."""
     request, node = ids.safe_name(manifest.request_id), ids.safe_name(manifest.node)
     name = ids.safe_name(f"{manifest.profile}-{manifest.artifact_id}")
-    return f"{ARTIFACTS}/{request}/{node}/{name}{extension(manifest.profile)}"
+    return f"{ARTIFACTS}/{request}/{node}/{name}{extension_of(manifest.profile)}"
 
 
 def manifest_key(key: str) -> str:
@@ -59,7 +48,7 @@ def file_name(manifest: Manifest) -> str:
     stamp = times.format_rfc3339(manifest.started_at_ms // 1000)
     compact = stamp.replace("-", "").replace(":", "")
     stem = ids.safe_name(f"{manifest.pod}-{manifest.profile}-{compact}")
-    return stem + extension(manifest.profile)
+    return stem + extension_of(manifest.profile)
 
 
 def content_type(manifest: Manifest) -> str:
