@@ -3,7 +3,7 @@
 
 from fodc_protocol.ids import own_command_id
 from fodc_protocol.link import effects, frames
-from fodc_protocol.link.agent_side import AgentSession, Phase
+from fodc_protocol.link.agent_side import MAX_UNASKED, AgentSession, Phase
 from fodc_protocol.link.frames import CommandState
 
 IDENTITY = frames.Identity("pod-0")
@@ -158,6 +158,20 @@ def test_an_own_capture_that_had_to_make_room_is_not_taken_anew() -> None:
     (told,) = sent(agent.received(frames.StartCapture(own, "heap", 0, 1000), 7))
     assert isinstance(told, frames.CommandUpdate)
     assert (told.state, told.reason) == (CommandState.FAILED, "NotFound")
+
+
+def test_of_own_captures_that_nobody_asks_for_the_newest_are_held() -> None:
+    agent = session()
+    for number in range(MAX_UNASKED + 5):
+        agent.begun(own_command_id("life", number, "window"))
+
+    held = agent.held_command_ids()
+
+    assert len(held) == MAX_UNASKED
+    assert held[-1] == own_command_id("life", MAX_UNASKED + 4, "window")
+    (hello,) = sent(agent.opened(0))
+    assert isinstance(hello, frames.Hello)
+    assert hello.held_command_ids == held
 
 
 def test_an_agent_never_sends_beyond_its_credit() -> None:

@@ -21,6 +21,8 @@ from fodc_protocol.link.frames import CommandState, CommandUpdate
 WELCOME_TIMEOUT_MS = 10_000
 SILENT_INTERVALS = 3
 DEFAULT_CHUNK_BYTES = 256 * 1024
+MAX_UNASKED = 64
+"""How many captures of its own an agent holds that no proxy has asked for: the newest."""
 
 Effects = list[effects.AgentEffect]
 
@@ -66,7 +68,7 @@ class AgentSession:
         self._incarnation = incarnation
         self._held = {capture.command_id: capture for capture in held}
         # Captures that the agent began by itself: the proxy hears of them when it asks.
-        self._unasked = {one for one in self._held if is_own_command(one)}
+        self._unasked = {one: None for one in self._held if is_own_command(one)}
         self._transfers: dict[str, _Transfer] = {}
         self.events = events if events is not None else EventQueue(incarnation)
         self._beat_sequence = 0
@@ -197,12 +199,14 @@ class AgentSession:
     def begun(self, command_id: str) -> None:
         """Hold a capture that the agent began by itself, until the proxy asks for it."""
         self._held[command_id] = CommandUpdate(command_id, CommandState.ACCEPTED)
-        self._unasked.add(command_id)
+        self._unasked[command_id] = None
+        if len(self._unasked) > MAX_UNASKED:
+            self.forgotten(next(iter(self._unasked)))
 
     def forgotten(self, command_id: str) -> None:
         """Hold a capture of the agent's own no more: it had to make room."""
         if command_id in self._unasked:
-            self._unasked.discard(command_id)
+            del self._unasked[command_id]
             self._held.pop(command_id, None)
 
     def noted(self, update: CommandUpdate) -> Effects:
@@ -219,7 +223,7 @@ class AgentSession:
         known = self._held.get(command.command_id)
         if known is not None:
             self._transfers.pop(command.command_id, None)
-            self._unasked.discard(command.command_id)
+            self._unasked.pop(command.command_id, None)
             return self._tell(known)
         if is_own_command(command.command_id):
             gone = CommandUpdate(
@@ -251,7 +255,7 @@ class AgentSession:
     def _acked(self, ack: frames.ArtifactAck) -> Effects:
         if ack.done:
             self._transfers.pop(ack.command_id, None)
-            self._unasked.discard(ack.command_id)
+            self._unasked.pop(ack.command_id, None)
             forgotten = self._held.pop(ack.command_id, None)
             return [effects.Forget(ack.command_id)] if forgotten is not None else []
         capture = self._held.get(ack.command_id)
