@@ -75,12 +75,11 @@ def test_a_node_that_hangs_is_told_with_its_goroutines_asked_for_and_that_it_is_
         proxy.hear("heartbeat")
         node.fault("error500", for_s=8)
         event = proxy.occurrence()
-        (capture,) = event.fields["captures"].split(",")
-        kind, command_id = capture.split("=")
-        update = proxy.adopted(command_id, kind)
+        captures = dict(one.split("=") for one in event.fields["captures"].split(","))
+        update = proxy.adopted(captures["goroutine"], "goroutine")
         back = proxy.occurrence()
     assert (event.kind, event.fields["pid"]) == ("node-unreachable", str(node.pid))
-    assert (kind, update.artifact.profile) == ("goroutine", "goroutine")
+    assert (set(captures), update.artifact.profile) == ({"goroutine", "window"}, "goroutine")
     assert back.kind == "node-back"
 
 
