@@ -136,6 +136,8 @@ def test_profile_facts_of_each_kind():
         ("trace", base + "trace", True, True, ".trace", "ExecutionTrace"),
         ("window", "", False, False, ".om.gz", "Window"),
         ("config", "", False, False, ".json", "Config"),
+        ("oncpu", "", True, False, ".pb.gz", "OnCPUProfile"),
+        ("offcpu", "", True, False, ".pb.gz", "OffCPUProfile"),
     ]
     assert Profile.TRACE.facts.format is ProfileFormat.GO_TRACE
 

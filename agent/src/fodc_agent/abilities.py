@@ -21,6 +21,7 @@ LOADING_CAPABILITIES: Final = _PERFMON | _BPF
 _OLDEST_KERNEL: Final = (5, 17)
 """The first that relocates programs itself (CO-RE in the kernel)."""
 KERNEL: Final = SOURCE_KINDS[-1]
+TURN_ON: Final = "--ktm-enabled or flavor EBPF turns it on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def kernel_ability(facts: Facts, flavor: str) -> Told:
     """Return what stands between this process and kernel telemetry; nothing is loaded to tell."""
     lacks = kernel_lacks(facts)
     if not lacks:
-        text = "the kernel would permit it; --ktm-enabled or flavor EBPF turns it on"
+        text = f"the kernel would permit it; {TURN_ON}"
         return Told(KERNEL, CapabilityState.DISABLED, "NotEnabled", text)
     reason = "FlavorBasic" if flavor == "basic" else next(iter(lacks))
     advice = "" if flavor == "ebpf" else "; flavor EBPF gives capabilities and tracefs"

@@ -2,7 +2,7 @@
 """Which sources the agent collects, how often, and how the series of each are labeled."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fodc_agent.abilities import REMOTE_MESSAGE
 from fodc_agent.bus.coordinator import Source
@@ -20,6 +20,9 @@ from fodc_agent.sources.self_health import SelfHealthSource
 from fodc_agent.version import VERSION
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
+
+if TYPE_CHECKING:
+    from fodc_agent.ktm.telemetry import Telemetry
 
 CONFIGURATION: Final = ConfigurationSource.name
 _USUAL_S: Final = 10.0
@@ -72,6 +75,7 @@ def sources_of(
     *,
     uptime_s: Callable[[], float],
     counters: Iterable[Callable[[], Iterable[Sample]]],
+    telemetry: "Telemetry | None" = None,
 ) -> tuple[Collected, ...]:
     """Return everything that is collected; the pages of the node come first.
 
@@ -83,26 +87,34 @@ def sources_of(
     configuration = ConfigurationSource(client, pprof_url(settings), process)
     return (
         *_pages(settings, client),
-        *(() if node is None else _machine(node, usual_s, settings)),
+        *(() if node is None else _machine(node, usual_s, settings, telemetry)),
         Collected(own, usual_s),
         Collected(configuration, _CONFIGURATION_EVERY_S),
     )
 
 
-def _machine(node: NodeProcess, usual_s: float, settings: Settings) -> Iterable[Collected]:
+def kernel_telemetry(settings: Settings) -> "Telemetry | None":
+    """Return what counts in the kernel, not loaded, where it was asked for.
+
+    Its modules cost memory, so they are imported only there.
+    """
+    if settings.is_remote or not settings.counts_in_kernel:
+        return None
+    from fodc_agent.ktm.telemetry import Telemetry  # noqa: PLC0415 - see above
+
+    return Telemetry(settings.ktm_groups)
+
+
+def _machine(
+    node: NodeProcess, usual_s: float, settings: Settings, telemetry: "Telemetry | None"
+) -> Iterable[Collected]:
     cgroup = NodeCgroup(node)
     for source in (ProcessSource(node), CgroupSource(cgroup), PressureSource(cgroup)):
         yield Collected(source, usual_s)
-    if settings.counts_in_kernel:
-        yield Collected(_kernel(cgroup, settings), settings.ktm_interval_s)
+    if telemetry is not None:
+        from fodc_agent.ktm.source import KernelSource  # noqa: PLC0415 - costs memory
 
-
-def _kernel(cgroup: NodeCgroup, settings: Settings) -> Source:
-    """Return kernel telemetry, whose modules cost memory only where it was asked for."""
-    from fodc_agent.ktm.source import KernelSource  # noqa: PLC0415 - see above
-    from fodc_agent.ktm.telemetry import Telemetry  # noqa: PLC0415 - see above
-
-    return KernelSource(cgroup, Telemetry(settings.ktm_groups))
+        yield Collected(KernelSource(cgroup, telemetry), settings.ktm_interval_s)
 
 
 def _pages(settings: Settings, client: HttpClient) -> Iterable[Collected]:

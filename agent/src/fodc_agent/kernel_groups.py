@@ -23,6 +23,8 @@ class Group:
     about: str
     tracepoints: Mapping[str, str]
     by_default: bool
+    is_on_demand: bool = False
+    """Whether its programs run only while somebody asks for a profile."""
     newer: tuple[str, ...] = ()
     """Programs whose tracepoint only newer kernels have: it is no fault where they are missing."""
 
@@ -36,6 +38,8 @@ def _syscalls(*names: str) -> dict[str, str]:
     }
 
 
+STACKS: Final = "cpu"
+"""The group with which profiles are taken."""
 _CACHE: Final = {
     "cache_lookup": "filemap/mm_filemap_get_pages",
     "cache_add": "filemap/mm_filemap_add_to_page_cache",
@@ -47,6 +51,9 @@ GROUPS: Final[Mapping[str, Group]] = {
     for one in (
         Group("sys", "read latency, fadvise", {}, by_default=True),
         Group("mm", "page cache, reclaim", _CACHE, by_default=True, newer=("cache_lookup",)),
+        Group(
+            STACKS, "profiles of where threads run and wait", {}, by_default=True, is_on_demand=True
+        ),
         Group("sched", "run-queue latency", {}, by_default=False),
         Group("blk", "block I/O latency", {}, by_default=False),
         Group("fs", "fsync latency", _syscalls("fsync", "fdatasync"), by_default=False),

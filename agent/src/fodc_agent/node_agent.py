@@ -26,6 +26,7 @@ from fodc_agent.captures.spool import Held
 from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import (
     identity_labels,
+    kernel_telemetry,
     node_process,
     pprof_url,
     sources_of,
@@ -36,7 +37,7 @@ from fodc_agent.identity.discovery import Discovery, ask_node
 from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of_command
 from fodc_agent.lanes import Lane
 from fodc_agent.node_access import NodeAccess
-from fodc_agent.node_captures import captures_of, quota_of, recovered
+from fodc_agent.node_captures import captures_of, kernel_taker, quota_of, recovered
 from fodc_agent.node_report import NodeReport
 from fodc_agent.node_watch import NodeWatch
 from fodc_agent.occurrence_assembly import NodeEvents
@@ -93,20 +94,24 @@ class NodeAgent:
         )
         self._started_s = time.monotonic()
         self._node = None if settings.is_remote else node_process(settings, self._look_again)
+        telemetry = kernel_telemetry(settings)
         self._sources = sources_of(
             settings,
             self._client,
             self._node,
             uptime_s=lambda: time.monotonic() - self._started_s,
             counters=(self._own_samples,),
+            telemetry=telemetry,
         )
         inspection = Lane("inspection", timeout_s=_INSPECTION_S)
         self._quota = quota_of(settings)
-        pprof = PprofPort(self._client, pprof_url(settings), inspection)
+        url = pprof_url(settings)
+        pprof = PprofPort(self._client, url, inspection)
+        kernel = kernel_taker(telemetry, self._node)
         self._captures = captures_of(
             settings,
             # The watch is made later, of what is told of these captures.
-            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration()),  # noqa: PLW0108
+            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration(), kernel),  # noqa: PLW0108
             self._quota,
             origin=self._origin,
             report=self._reported,
@@ -127,12 +132,7 @@ class NodeAgent:
             pressure=self._events.capability,
         )
         self._watch = NodeWatch(
-            self._report,
-            self._client,
-            self._coordinator,
-            pprof_url(settings),
-            inspection,
-            self._tell_state,
+            self._report, self._client, self._coordinator, url, inspection, self._tell_state
         )
         self._uplink: Uplink | None = None
 

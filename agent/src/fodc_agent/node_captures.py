@@ -4,13 +4,21 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from fodc_agent.abilities import TURN_ON
 from fodc_agent.captures.orders import Captures, Origin, Profiler, Report
+from fodc_agent.captures.outcomes import Failed, Order
+from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.quota import Quota
-from fodc_agent.captures.spool import Held, Spool
+from fodc_agent.captures.spool import Held, PartFile, Spool
 from fodc_agent.node_report import NodeReport
 from fodc_agent.settings import Settings
+from fodc_agent.sources.node_process import NodeProcess
+from fodc_protocol.errors import Reason, advice
+
+if TYPE_CHECKING:
+    from fodc_agent.ktm.telemetry import Telemetry
 
 _log: Final = logging.getLogger(__name__)
 
@@ -20,6 +28,24 @@ _SPOOL_S: Final = 5.0
 def quota_of(settings: Settings) -> Quota:
     """Return how much room captures have."""
     return Quota(max_bytes=settings.capture_quota_bytes, max_count=settings.capture_max_count)
+
+
+class NoKernel:
+    """Stands where nothing is looked up in the kernel."""
+
+    async def take(self, order: Order, part: PartFile) -> Taken | Failed:  # noqa: ARG002 - as others
+        """Say why there is no such profile."""
+        text = f"{order.profile}: this agent does not look into the kernel ({TURN_ON})"
+        return Failed(Reason.UNSUPPORTED, f"{text}. {advice(Reason.UNSUPPORTED)}")
+
+
+def kernel_taker(telemetry: "Telemetry | None", node: NodeProcess | None) -> Profiler:
+    """Return what takes profiles in the kernel, imported where it was asked for only."""
+    if telemetry is None or node is None:
+        return NoKernel()
+    from fodc_agent.ktm.profiling import KernelProfiler  # noqa: PLC0415 - costs memory
+
+    return KernelProfiler(telemetry, node)
 
 
 def captures_of(

@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Final
 
-from fodc_agent.abilities import REMOTE_MESSAGE
+from fodc_agent.abilities import KERNEL, REMOTE_MESSAGE, TURN_ON
 from fodc_agent.captures.orders import Captures
 from fodc_agent.identity.discovery import Discovery
 from fodc_agent.identity.roles import UNSPECIFIED
+from fodc_agent.kernel_groups import STACKS
 from fodc_agent.node_state import (
     WINDOW,
     Health,
     ProfilerFacts,
     conditions_of,
+    kernel_profile_capabilities,
     profile_capabilities,
     source_capability,
 )
@@ -107,12 +109,27 @@ class NodeReport:
     def _capabilities(self) -> tuple[frames.CapabilityState, ...]:
         """Say what was found out beforehand, and of what was read what came of it."""
         profiles = profile_capabilities(self.profiler, self.spool_problem)
-        told = {one.kind: one for one in (*profiles, *self.abilities)}
+        in_kernel = kernel_profile_capabilities(self._lacks_kernel(), self._kernel_gaps())
+        told = {one.kind: one for one in (*profiles, *in_kernel, *self.abilities)}
         for source, gaps in self.recording.gaps.items():
             problem = self.recording.problems.get(source, "")
             missing = [(gap.reason, gap.message) for gap in gaps]
             told[source] = source_capability(source, problem, missing)
         return (*told.values(), self._configuration_capability(), self.pressure())
+
+    def _lacks_kernel(self) -> tuple[str, str] | None:
+        """Return why no profile is taken in the kernel although the kernel might permit it."""
+        if self.settings.is_remote:
+            return "Remote", REMOTE_MESSAGE
+        if not self.settings.counts_in_kernel:
+            return "NotEnabled", f"this agent does not look into the kernel; {TURN_ON}"
+        if STACKS not in self.settings.ktm_groups:
+            return "NotEnabled", f"--ktm-groups does not name {STACKS}"
+        return None
+
+    def _kernel_gaps(self) -> list[tuple[str, str, str]] | None:
+        gaps = self.recording.gaps.get(KERNEL)
+        return None if gaps is None else [(one.part, one.reason, one.message) for one in gaps]
 
     def _configuration_capability(self) -> frames.CapabilityState:
         reading = self.recording.configuration

@@ -17,6 +17,9 @@ from fodc_protocol.profiles import Profile, TakenFrom
 WINDOW: Final = frozenset({"WindowReach", "WindowRestored", "SeriesKept"})
 """Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
+_STACK_PARTS: Final = frozenset({"kernel", "cpu", "process"})
+"""Parts of the source `kernel` without which no profile is taken there."""
+_TOLD_ELSEWHERE: Final = (TakenFrom.CONFIGURATION, TakenFrom.KERNEL)
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
 
 
@@ -39,9 +42,30 @@ class ProfilerFacts:
 def profile_capabilities(
     facts: ProfilerFacts, spool_problem: str
 ) -> tuple[frames.CapabilityState, ...]:
-    """Return the state of each kind of profile; of the configuration more is told elsewhere."""
-    kinds = [kind for kind in Profile if kind.facts.taken_from is not TakenFrom.CONFIGURATION]
+    """Return the state of each kind of profile; of some more is told elsewhere."""
+    kinds = [kind for kind in Profile if kind.facts.taken_from not in _TOLD_ELSEWHERE]
     return tuple(_profile(kind, facts, spool_problem) for kind in (*kinds, *facts.offered))
+
+
+def kernel_profile_capabilities(
+    lacks: tuple[str, str] | None, gaps: Sequence[tuple[str, str, str]] | None
+) -> tuple[frames.CapabilityState, ...]:
+    """Return the state of the kinds that are taken in the kernel.
+
+    `lacks` is reason and message where they were not asked for; `gaps` are part, reason and message
+    of what could not be loaded, None while nothing was tried.
+    """
+    state, reason, message = CapabilityState.SUPPORTED, "", ""
+    missing = [gap for gap in gaps or () if gap[0] in _STACK_PARTS]
+    if lacks is not None:
+        state, (reason, message) = CapabilityState.DISABLED, lacks
+    elif gaps is None:
+        state, reason = CapabilityState.UNKNOWN, "NotRead"
+        message = "the programs were not loaded yet"
+    elif missing:
+        state, (_, reason, message) = CapabilityState.UNSUPPORTED, missing[0]
+    kinds = (kind for kind in Profile if kind.facts.taken_from is TakenFrom.KERNEL)
+    return tuple(frames.CapabilityState(kind, state, reason, message) for kind in kinds)
 
 
 def source_capability(

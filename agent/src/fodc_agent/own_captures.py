@@ -23,6 +23,7 @@ def takers_of(
     pprof: Profiler,
     history: History,
     read: Callable[[], Awaitable[tuple[ConfigurationReading | None, str]]],
+    kernel: Profiler,
 ) -> ByKind:
     """Return what takes each kind of capture; `read` returns the node's settings as known now."""
 
@@ -35,6 +36,7 @@ def takers_of(
             TakenFrom.PPROF: pprof,
             TakenFrom.RECORDER: WindowTaker(partial(window_text, history)),
             TakenFrom.CONFIGURATION: ConfigurationTaker(told),
+            TakenFrom.KERNEL: kernel,
         }
     )
 

@@ -25,6 +25,8 @@ _COLUMN_OF_PROFILE: Final = {
     "mutex": "delay",
     "goroutine": "goroutine",
     "threadcreate": "threadcreate",
+    "oncpu": "cpu",
+    "offcpu": "delay",
 }
 _WAITING: Final = frozenset({"goroutine", "threadcreate"})
 _ALL: Final = 1 << 30

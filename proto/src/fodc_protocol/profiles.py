@@ -41,6 +41,10 @@ class Profile(StrEnum):
     """The flight recorder's window of metrics, up to one instant."""
     CONFIG = "config"
     """The node's effective configuration, secrets redacted."""
+    ONCPU = "oncpu"
+    """Where threads run, as the kernel sees it."""
+    OFFCPU = "offcpu"
+    """Where threads wait: for a disk, a lock of the kernel, a call."""
 
     @classmethod
     def _missing_(cls, value: object) -> "Profile | None":
@@ -70,6 +74,8 @@ class TakenFrom(StrEnum):
     """The agent's flight recorder: the node need not live."""
     CONFIGURATION = "configuration"
     """What the agent knows of the node's settings."""
+    KERNEL = "kernel"
+    """The agent's programs in the kernel (flavor EBPF)."""
 
 
 class ProfileFormat(StrEnum):
@@ -94,8 +100,9 @@ class ProfileFormat(StrEnum):
 class ProfileFacts:
     """Facts about one kind of profile; durations in seconds.
 
-    `timed` kinds last as long as asked; the others answer at once and take no duration. Of an
-    `exclusive` kind a Go process runs one at a time: a second one is answered with HTTP 500.
+    `path` is that of the pprof port, empty for kinds that are taken elsewhere. `timed` kinds
+    last as long as asked; the others answer at once and take no duration. Of an `exclusive` kind a
+    Go process runs one at a time: a second one is answered with HTTP 500.
     """
 
     path: str
@@ -160,6 +167,21 @@ def _timed(
     )
 
 
+def _in_kernel(crd_type: str) -> ProfileFacts:
+    return ProfileFacts(
+        path="",
+        timed=True,
+        default_duration_s=10,
+        max_duration_s=60,
+        exclusive=False,
+        format=ProfileFormat.PPROF,
+        extension=".pb.gz",
+        crd_type=crd_type,
+        note="no thread of the node did so meanwhile",
+        taken_from=TakenFrom.KERNEL,
+    )
+
+
 _OPEN: Final = "this release knows of this kind only that the node offers it"
 
 
@@ -206,6 +228,8 @@ _FACTS: Final[dict[Profile, ProfileFacts]] = {
         ".json",
         "the agent cannot read what the node was told",
     ),
+    Profile.ONCPU: _in_kernel("OnCPUProfile"),
+    Profile.OFFCPU: _in_kernel("OffCPUProfile"),
 }
 
 

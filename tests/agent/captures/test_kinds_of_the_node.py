@@ -62,7 +62,7 @@ def test_a_kind_of_the_index_that_nobody_knows_is_told_as_one_that_can_be_taken(
 
     assert facts.offered == NEWER
     assert told(facts)["goroutineleak"] == ("Supported", "")
-    assert set(told(facts)) >= set(Profile) - {Profile.CONFIG}
+    assert set(told(facts)) >= set(Profile) - {Profile.CONFIG, Profile.ONCPU, Profile.OFFCPU}
 
 
 def test_a_node_without_an_index_offers_the_known_kinds(newer_node):

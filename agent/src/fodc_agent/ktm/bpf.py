@@ -10,7 +10,7 @@ import fcntl
 import os
 import platform
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 _NUMBERS: Final[Mapping[str, tuple[int, int, int]]] = {
@@ -18,16 +18,19 @@ _NUMBERS: Final[Mapping[str, tuple[int, int, int]]] = {
     "x86_64": (321, 298, 126),
     "aarch64": (280, 241, 91),
 }
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE = 0, 1, 2
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 0, 1, 2, 3, 4
 _PROGRAM_LOAD, _PROGRAM_RUN, _RAW_TRACEPOINT_OPEN = 5, 10, 17
 _ARRAY: Final = 2
 _SYSCALL_PROGRAM: Final = 31
 _SLEEPABLE: Final = 1 << 4
 _LICENSE: Final = b"Dual BSD/GPL\0"
+_TYPE_SOFTWARE: Final = 1
 _TYPE_TRACEPOINT: Final = 2
+_DISABLED_FREQUENCY: Final = 1 | 1 << 10
 _CLOSE_ON_EXEC: Final = 8
 _SET_BPF: Final = 0x40042408
 _ENABLE: Final = 0x2400
+_DISABLE: Final = 0x2401
 _CAPABILITY_VERSION: Final = 0x20080522
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -82,6 +85,29 @@ def lookup(map_descriptor: int, key: bytes, value_bytes: int) -> bytes:
     return taken.raw
 
 
+def keys(map_descriptor: int, key_bytes: int, most: int) -> Iterator[bytes]:
+    """Yield at most `most` keys of a map, each before the next is looked for; raises OSError."""
+    held: ctypes.Array[ctypes.c_char] | None = None
+    for _ in range(most):
+        found = ctypes.create_string_buffer(key_bytes)
+        before = _address(held) if held is not None else 0
+        try:
+            _bpf(
+                _MAP_NEXT_KEY,
+                bytearray(struct.pack("=IIQQQ", map_descriptor, 0, before, _address(found), 0)),
+            )
+        except FileNotFoundError:
+            return
+        held = found
+        yield found.raw
+
+
+def delete(map_descriptor: int, key: bytes) -> None:
+    """Remove one value; raises OSError."""
+    held = ctypes.create_string_buffer(key, len(key))
+    _bpf(_MAP_DELETE, bytearray(struct.pack("=IIQQQ", map_descriptor, 0, _address(held), 0, 0)))
+
+
 # ---- programs ---------------------------------------------------------------------------------
 
 
@@ -130,6 +156,29 @@ def attach_tracepoint(program: int, tracepoint_id: int) -> int:
         os.close(event)
         raise
     return event
+
+
+def open_clock(program: int, cpu: int, frequency_hz: int) -> int:
+    """Return a clock of one processor that will run a program; it stands still. Raises OSError."""
+    attributes = bytearray(128)
+    struct.pack_into(
+        "=IIQQQQQ",
+        attributes,
+        0,
+        *(_TYPE_SOFTWARE, len(attributes), 0, frequency_hz, 0, 0, _DISABLED_FREQUENCY),
+    )
+    event = open_event(attributes, pid=-1, cpu=cpu)
+    try:
+        fcntl.ioctl(event, _SET_BPF, program)
+    except OSError:
+        os.close(event)
+        raise
+    return event
+
+
+def switch_clock(event: int, *, is_on: bool) -> None:
+    """Let a clock run or stand still; raises OSError."""
+    fcntl.ioctl(event, _ENABLE if is_on else _DISABLE, 0)
 
 
 def open_event(attributes: bytearray, *, pid: int, cpu: int) -> int:

@@ -91,7 +91,8 @@ class Counted(Protocol):
 
 def samples_of(group: str, counted: Counted) -> Iterator[Sample]:
     """Yield everything that one group has counted."""
-    return _SAMPLES[group](counted)
+    if read := _SAMPLES.get(group):
+        yield from read(counted)
 
 
 def _sys(counted: Counted) -> Iterator[Sample]:

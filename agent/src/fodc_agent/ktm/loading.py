@@ -77,6 +77,8 @@ def load(group: Group, blob: bytes, *, tracefs: Path = TRACEFS) -> Loaded:
     skeleton = parse_skeleton(blob)
     made = _loaded(group, skeleton)
     loaded = Loaded(group, dict(made.maps), dict(made.programs))
+    if group.is_on_demand:
+        return loaded
     try:
         for name, program in made.programs.items():
             _attach(loaded, name, program, tracefs)

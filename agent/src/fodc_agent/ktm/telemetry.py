@@ -5,6 +5,7 @@ The one idea: a group that cannot be loaded is a gap with its reason beside thos
 needs capabilities, reading does not: what is open stays open when they are given up.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from fodc_agent.abilities import Facts, kernel_lacks
-from fodc_agent.kernel_groups import GROUPS, Group
+from fodc_agent.kernel_groups import GROUPS, STACKS, Group
 from fodc_agent.ktm import bpf
 from fodc_agent.ktm.families import samples_of
 from fodc_agent.ktm.histograms import VALUE, Latency, latency_of, summed
@@ -30,6 +31,8 @@ _log: Final = logging.getLogger(__name__)
 BLOBS: Final = Path(__file__).parent / "blobs"
 _NUMBER: Final = struct.Struct("=Q")
 _FIRST: Final = b"\0\0\0\0"
+FREQUENCY_HZ: Final = 99
+"""How often a second it is looked where threads run; not a multiple of anything usual."""
 
 
 def possible_cpus(text: str) -> int:
@@ -58,7 +61,9 @@ class Telemetry:
         self._cpus = cpus
         self._copies = 0
         self._loaded: dict[str, Loaded] = {}
-        self._target: Target = NOBODY
+        self.target: Target = NOBODY
+        self.clocks: list[int] = []
+        """A clock of each processor for profiles; they stand still."""
         self.gaps: tuple[Gap, ...] = ()
         """What is missing of what was asked for."""
 
@@ -66,6 +71,11 @@ class Telemetry:
     def is_counting(self) -> bool:
         """Whether anything was loaded."""
         return bool(self._loaded)
+
+    @property
+    def on_demand(self) -> Loaded | None:
+        """What profiles are taken with, None where it is not loaded."""
+        return self._loaded.get(STACKS)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -94,10 +104,23 @@ class Telemetry:
             yield Gap(group.name, GapReason.UNSUPPORTED, text)
         else:
             self._loaded[group.name] = loaded
+            if group.is_on_demand:
+                self._open_clocks(loaded)
             yield from (Gap(group.name, refusal(one), str(one)) for one in loaded.missing)
+
+    def _open_clocks(self, loaded: Loaded) -> None:
+        """Open a clock for each processor: only now is it permitted."""
+        for cpu in range(self._copies):
+            # One that is not there, or is off, runs nothing.
+            with contextlib.suppress(OSError):
+                clock = bpf.open_clock(loaded.programs["running"], cpu, FREQUENCY_HZ)
+                self.clocks.append(clock)
 
     def close(self) -> None:
         """Take everything out of the kernel."""
+        for clock in self.clocks:
+            os.close(clock)
+        self.clocks.clear()
         for loaded in self._loaded.values():
             loaded.close()
         self._loaded.clear()
@@ -106,12 +129,17 @@ class Telemetry:
 
     def aim(self, target: Target) -> None:
         """Count for another target from now on; raises OSError."""
-        if target == self._target:
+        if target == self.target:
             return
         for loaded in self._loaded.values():
             bpf.update(loaded.maps["target"], _FIRST, target.packed())
-        self._target = target
+        self.target = target
         _log.info("kernel_target kind=%s id=%d", target.kind.name, target.cgroup_id or target.tgid)
+
+    def lost(self) -> int:
+        """Return how many events of profiles had no room so far; raises OSError."""
+        loaded = self.on_demand
+        return 0 if loaded is None else _Maps(loaded, self._copies).number("lost", 0)
 
     def samples(self) -> Iterator[Sample]:
         """Yield everything that was counted since the load; raises OSError."""
@@ -136,10 +164,11 @@ class _Maps:
         return program in self.loaded.links
 
     def _raw(self, name: str, which: int, value_bytes: int) -> bytes:
-        return bpf.lookup(self.loaded.maps[name], _key(which), value_bytes * self.copies)
+        return bpf.lookup(self.loaded.maps[name], key_of(which), value_bytes * self.copies)
 
 
-def _key(which: int) -> bytes:
+def key_of(which: int) -> bytes:
+    """Return the key of a place of an array."""
     return struct.pack("=I", which)
 
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles out of the kernel that runs, of a Go program that computes and waits for a lock."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fodc_agent.captures.outcomes import Failed, Order
+from fodc_agent.captures.pprof import Taken
+from fodc_agent.ktm.profiling import KernelProfiler
+from fodc_agent.ktm.target import Target, TargetKind
+from fodc_agent.sources.node_process import NodeProcess
+from fodc_protocol import pprof
+from fodc_protocol.profiles import Profile
+
+
+class Part:
+    """Stands in for the file of a capture."""
+
+    def __init__(self):
+        self.data = b""
+
+    async def begin_again(self):
+        self.data = b""
+
+    async def append(self, data):
+        self.data += data
+
+
+@pytest.fixture(scope="session")
+def waiter(tmp_path_factory):
+    """Return what builds the program, stripped or not."""
+    if shutil.which("go") is None:
+        pytest.skip("NO GO HERE: no program is profiled")
+
+    def build(*flags):
+        program = tmp_path_factory.mktemp("waiter") / "waiter"
+        source = Path(__file__).parent / "waiter" / "main.go"
+        environment = {**os.environ, "GOFLAGS": "", "CGO_ENABLED": "0"}
+        command = ["go", "build", *flags, "-o", str(program), str(source)]
+        subprocess.run(command, check=True, env=environment)
+        return program
+
+    return build
+
+
+@pytest.fixture
+def running(tmp_path):
+    made = []
+
+    def start(program):
+        made.append(
+            subprocess.Popen([str(program), str(tmp_path / "lock")], stdout=subprocess.PIPE)
+        )
+        assert made[-1].stdout.readline() == b"works\n"
+        return made[-1].pid
+
+    yield start
+    for one in made:
+        one.kill()
+        one.wait(10)
+        one.stdout.close()
+
+
+def taken(kernel, pid, kind, duration_s=1.0):
+    """Return the profile of a process and what is said of it."""
+    node = NodeProcess(pid=pid)
+    asyncio.run(node.find())
+    kernel.aim(Target(TargetKind.PROCESS, tgid=pid))
+    order = Order("c-1", kind, duration_s=duration_s, timeout_s=30.0)
+    part = Part()
+    return asyncio.run(KernelProfiler(kernel, node).take(order, part)), part.data
+
+
+def top(data, value):
+    """Return (ms, name) of every function with all that it calls, the heaviest first."""
+    functions = pprof.hottest(data, value_index=value, count=10_000)
+    return sorted(((one.cum / 1e6, one.name) for one in functions), reverse=True)
+
+
+def first_of_ours(data, value):
+    return next((ms, name) for ms, name in top(data, value) if name.startswith("main."))
+
+
+@pytest.mark.parametrize("flags", [(), ("-ldflags=-s -w",)], ids=["whole", "stripped"])
+def test_where_it_waits_is_the_function_that_waits_for_the_lock(telemetry, waiter, running, flags):
+    kernel, pid = telemetry("cpu"), running(waiter(*flags))
+
+    outcome, data = taken(kernel, pid, Profile.OFFCPU)
+
+    assert isinstance(outcome, Taken)
+    assert outcome.warnings == ()
+    waited_ms, first = first_of_ours(data, "delay")
+    assert first == "main.waitsForTheLock"
+    # Nearly the whole second on a machine that is not busy; what began before is not seen.
+    assert 300 < waited_ms < 1500
+
+
+def test_what_the_kernel_waits_in_has_its_name(telemetry, waiter, running):
+    kernel, pid = telemetry("cpu"), running(waiter())
+
+    _, data = taken(kernel, pid, Profile.OFFCPU)
+
+    names = {name for _, name in top(data, "delay")}
+    assert names & {"__do_sys_flock", "flock_lock_inode_wait", "__arm64_sys_flock"}
+    assert not {"schedule", "__schedule"} & names
+
+
+def test_where_it_runs_is_the_function_that_computes(telemetry, waiter, running):
+    kernel, pid = telemetry("cpu"), running(waiter())
+
+    outcome, data = taken(kernel, pid, Profile.ONCPU)
+
+    assert isinstance(outcome, Taken)
+    ran_ms, first = first_of_ours(data, "cpu")
+    assert first == "main.burns"
+    assert ran_ms > 20
+
+
+def test_a_profile_begins_anew(telemetry, waiter, running):
+    kernel, pid = telemetry("cpu"), running(waiter())
+    taken(kernel, pid, Profile.OFFCPU)
+
+    _, data = taken(kernel, pid, Profile.OFFCPU, duration_s=0.3)
+
+    lasted_ms = pprof.inspect(data).duration_ns / 1e6
+    assert lasted_ms >= 300
+    # One thread waits for the lock: nothing of the first profile is in the second.
+    assert first_of_ours(data, "delay")[0] <= lasted_ms + 5
+
+
+def test_a_process_that_is_not_meant_has_no_profile(telemetry, waiter, running):
+    kernel = telemetry("cpu")
+    running(waiter())
+
+    outcome, data = taken(kernel, 2**22 - 1, Profile.OFFCPU, duration_s=0.2)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "EmptyProfile"
+    assert data == b""
+
+
+def test_without_the_group_there_is_no_profile_and_a_reason(telemetry):
+    outcome, _ = taken(telemetry("sys"), os.getpid(), Profile.ONCPU)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "Unsupported"
+    assert "--ktm-groups" in outcome.message
