@@ -75,6 +75,13 @@ CATALOG: dict[str, tuple[str, ...]] = {
     ),
     "webhook_latency": ("webhook_added_p99_ms",),
     "webhook_flood": ("webhook_flood_growth_mib",),
+    "kernel": (
+        "ktm_read_cost_ns",
+        "ktm_untraced_read_cost_ns",
+        "ktm_agent_growth_mib",
+        "ktm_load_ms",
+        "offcpu_overhead_percent",
+    ),
     "images": ("agent_image_mib", "agent_start_s", "operator_start_s"),
 }
 
