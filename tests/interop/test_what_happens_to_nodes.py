@@ -3,6 +3,7 @@
 
 import os
 import signal
+from collections import deque
 from contextlib import contextmanager
 
 from e2e.node.running import sample_node
@@ -16,8 +17,12 @@ from tests.interop.fleet import get, get_json, until
 class Asking(Proxy):
     """A proxy that acknowledges what it is told and asks for what was captured."""
 
+    def __init__(self):
+        super().__init__()
+        self.told = deque()
+
     def occurrence(self, *, acknowledged=True):
-        event = self.hear("event").event
+        event = self.told.popleft() if self.told else self.hear("event").event
         if acknowledged:
             ack = pb.EventAck(sequence=event.sequence, incarnation=event.incarnation)
             self.outgoing.put(pb.ProxyFrame(event_ack=ack))
@@ -26,9 +31,12 @@ class Asking(Proxy):
     def adopted(self, command_id, profile):
         order = pb.StartCapture(command_id=command_id, profile=profile, timeout_ms=5000)
         self.outgoing.put(pb.ProxyFrame(start_capture=order))
-        while (update := self.hear("command_update").command_update).state < 3:
-            pass
-        return update
+        while True:
+            frame = self.hear("command_update", "event")
+            if frame.HasField("event"):
+                self.told.append(frame.event)
+            elif frame.command_update.state >= pb.CommandUpdate.STATE_CAPTURED:
+                return frame.command_update
 
 
 @contextmanager

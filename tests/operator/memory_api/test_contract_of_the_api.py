@@ -69,10 +69,10 @@ def test_spec_and_status_are_written_by_their_own_paths_only(peer: Peer):
 
 def test_a_merge_patch_replaces_lists_and_removes_what_is_null(peer: Peer):
     peer.create(name="one")
-    targets = [{"node": "a"}, {"node": "b"}]
+    targets = [{"nodeName": "a"}, {"nodeName": "b"}]
     peer.merge("one", {"status": {"phase": "Running", "targets": targets}}, "status")
-    told = peer.merge("one", {"status": {"phase": None, "targets": [{"node": "c"}]}}, "status")
-    assert told.body["status"] == {"targets": [{"node": "c"}]}
+    told = peer.merge("one", {"status": {"phase": None, "targets": [{"nodeName": "c"}]}}, "status")
+    assert told.body["status"] == {"targets": [{"nodeName": "c"}]}
 
 
 def test_a_patch_that_changes_nothing_makes_no_new_version(peer: Peer):

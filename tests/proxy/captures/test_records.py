@@ -49,7 +49,7 @@ RESULTS = st.builds(
     st.sampled_from(Profile).map(str),
     st.floats(0, 120),
     phase=st.sampled_from(Phase),
-    purpose=TEXTS,
+    reason=TEXTS,
     attempt=st.integers(0, 4),
     started_at_ms=TIMES,
     deadline_at_ms=TIMES,

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from fodc_protocol.addresses import Address
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Phase
 from fodc_proxy.queries.plan import Latest, Settings, Window
@@ -82,6 +83,7 @@ def test_g03_agent_that_cannot_be_answered_is_no_member(tmp_path):
         metadata: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
         certificate_names = ()
         is_tls = False
+        peer = Address("127.0.0.1", 1)
 
         async def read(self, most_bytes=0):
             return fodc.RegisterAgentRequest(node_role="R", pod_name="p").SerializeToString()

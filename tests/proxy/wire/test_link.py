@@ -5,6 +5,7 @@ import asyncio
 
 import grpc
 
+from fodc_protocol.addresses import Address
 from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.fleet.limits import Limits
@@ -126,6 +127,7 @@ class Slow:
     metadata: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     certificate_names = ()
     is_tls = False
+    peer = Address("127.0.0.1", 1)
 
     def __init__(self, *frames_in: bytes) -> None:
         self.frames_in = list(frames_in)

@@ -27,9 +27,8 @@ def add(verbs: "Subparsers") -> None:
         "login",
         summary=SUMMARIES["login"],
         examples="""
-            fodc login --proxy https://fodc.example:17913 \\
-                --issuer https://sso.example/realms/ops --client-id fodc-cli
-            fodc login                                      # again, where it was done before""",
+            fodc login --issuer https://sso.example/realms/ops --client-id fodc-cli
+            fodc login --proxy https://fodc.example:17913""",
         run=run,
     )
     parser.add_argument(
