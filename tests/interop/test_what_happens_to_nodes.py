@@ -28,6 +28,14 @@ class Asking(Proxy):
             self.outgoing.put(pb.ProxyFrame(event_ack=ack))
         return event
 
+    def wait_for_page(self):
+        """Wait until the node has answered once: one that never did counts as starting."""
+        self.hear("heartbeat")
+        families = set()
+        while "banyandb_system_cpu_num" not in families:
+            self.outgoing.put(pb.ProxyFrame(metrics_query=pb.MetricsQuery(query_id=1)))
+            families = {one.name for one in self.hear("metrics_page").metrics_page.families}
+
     def adopted(self, command_id, profile):
         order = pb.StartCapture(command_id=command_id, profile=profile, timeout_ms=5000)
         self.outgoing.put(pb.ProxyFrame(start_capture=order))
@@ -80,7 +88,7 @@ def test_profiles_are_taken_before_memory_runs_out_and_wait_until_the_proxy_asks
 def test_a_node_that_hangs_is_told_with_its_goroutines_asked_for_and_that_it_is_back(tmp_path):
     proxy = Asking()
     with serving(proxy) as port, sample_node() as node, agent(tmp_path, port, node):
-        proxy.hear("heartbeat")
+        proxy.wait_for_page()
         node.fault("error500", for_s=8)
         event = proxy.occurrence()
         captures = dict(one.split("=") for one in event.fields["captures"].split(","))

@@ -74,12 +74,15 @@ class NodeEvents:
             None if folder is None else folder.newest,
         )
         self._observer: NodeObserver | None = None
+        self._seen_before: dict[str, str] = {}
 
     async def open(self, incarnation: str) -> None:
         """Take over what an earlier life has left, for this one."""
         rules = NodeRules(await self.told.open(incarnation), time.monotonic())
         self.told.remembered = lambda: rules.remembered
         self._observer = NodeObserver(self._parts, rules, self.told)
+        for source, problem in self._seen_before.items():
+            self._observer.page_seen(source, problem)
 
     def start(self, crew: Crew) -> None:
         """Begin to notice and to tell; after `open`."""
@@ -95,8 +98,14 @@ class NodeEvents:
             crew.start("crashes", observer.watch_crashes)
 
     def page_seen(self, source: str, problem: str) -> None:
-        """Take in a page of the node, or why it did not come."""
-        if self._observer is not None:
+        """Take in a page of the node, or why it did not come.
+
+        The first ones come while a disk is still read: without them a node that answered would
+        count as one that has not begun to.
+        """
+        if self._observer is None:
+            self._seen_before[source] = problem
+        else:
             self._observer.page_seen(source, problem)
 
     # ---- what is shown --------------------------------------------------------------------------
