@@ -83,7 +83,7 @@ def test_every_overlay_is_a_choice_of_the_chart() -> None:
     components = {path.name for path in (chart.MANIFESTS / "components").iterdir()}
 
     assert set(chart.MODES) | {"monitoring"} == there
-    assert set(chart.COMPONENTS) == components
+    assert set(chart.COMPONENTS) | set(chart.ADDING) == components
 
 
 def test_the_values_say_images_sizes_and_where(helm: str, made: Path) -> None:

@@ -248,8 +248,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "spec.captures[0].type",
         (
             "must be one of CPUProfile, HeapSnapshot, AllocationProfile, GoroutineDump, "
-            "BlockProfile, MutexProfile, ThreadCreateProfile, ExecutionTrace, Window, Config, or "
-            "the name of another kind that the node offers"
+            "BlockProfile, MutexProfile, ThreadCreateProfile, ExecutionTrace, Window, Config, "
+            "OnCPUProfile, OffCPUProfile, or the name of another kind that the node offers"
         ),
     ),
     (

@@ -39,6 +39,8 @@ COMPONENTS: Final = {
     "tls-of-http": "tlsOfHttp",
 }
 """Folder of a component, and the value that switches it on."""
+ADDING: Final = {"dashboards": "dashboards"}
+"""The same of components that change nothing and add objects, whatever else is chosen."""
 NOT_WITH_SMALL: Final = frozenset({"cert-manager", "monitoring", "tls-of-http"})
 """All are about the Deployment or the certificate of the webhook, which `small` has not."""
 NOT_TOGETHER: Final = frozenset({"cert-manager", "tls-of-http"})
@@ -57,7 +59,11 @@ class Variant:
 
 
 def variants() -> list[Variant]:
-    """Return every combination that the chart offers."""
+    """Return every combination that the chart offers; what only adds comes with each mode once."""
+    return _changing() + [Variant(mode, frozenset(ADDING)) for mode in MODES]
+
+
+def _changing() -> list[Variant]:
     found = [Variant(mode) for mode in MODES]
     for one in COMPONENTS:
         found += [replace(v, components=v.components | {one}) for v in found]
@@ -67,7 +73,8 @@ def variants() -> list[Variant]:
 
 def values_of(variant: Variant) -> dict[str, Any]:
     """Return the values that choose a variant."""
-    switched = {COMPONENTS[one]: {"enabled": True} for one in sorted(variant.components)}
+    words = COMPONENTS | ADDING
+    switched = {words[one]: {"enabled": True} for one in sorted(variant.components)}
     return {"mode": variant.mode, **switched}
 
 
@@ -214,6 +221,9 @@ monitoring:
   enabled: false
   # Where Prometheus lives.
   namespace: monitoring
+# Four Grafana boards as a ConfigMap for Grafana's sidecar.
+dashboards:
+  enabled: false
 # Whether the operator may look if imagePullSecrets of FodcInjections exist.
 pullSecrets:
   enabled: false
@@ -269,7 +279,7 @@ def values_schema() -> dict[str, Any]:
 
 def templates(kustomize: Sequence[str]) -> dict[str, str]:
     """Return the templates by the name of their file."""
-    offered = variants()
+    offered = _changing()
     every: dict[tuple[str, str], dict[Variant, Tokens]] = {}
     for variant in offered:
         for one in rendered(variant, kustomize):
@@ -282,8 +292,22 @@ def templates(kustomize: Sequence[str]) -> dict[str, str]:
         tokens = template_of(bodies)
         if guard := _GUARDS.get(kind):
             tokens = (_block(tokens, (), guard),)
-        found[f"{kind.lower()}-{name}.yaml"] = "\n".join(tokens).lstrip("\n") + "\n"
+        found[_file_of(kind, name)] = _text_of(tokens)
+    for component, value in ADDING.items():
+        for one in rendered(Variant(MODES[0], frozenset({component})), kustomize):
+            kind, name = one["kind"], one["metadata"]["name"]
+            if (kind, name) not in every:
+                guarded = _block(lines_of(one), (), f".Values.{value}.enabled")
+                found[_file_of(kind, name)] = _text_of((guarded,))
     return found
+
+
+def _file_of(kind: str, name: str) -> str:
+    return f"{kind.lower()}-{name}.yaml"
+
+
+def _text_of(tokens: Tokens) -> str:
+    return "\n".join(tokens).lstrip("\n") + "\n"
 
 
 def write(folder: Path, kustomize: Sequence[str]) -> None:
