@@ -134,7 +134,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def assert_only_whole_artifacts(site: Site, expected: int) -> None:
-    manifests = site.get("/artifacts")["artifacts"]
+    listed = site.get("/artifacts")["artifacts"]
+    # The proxy keeps what nodes were told as artifacts as well.
+    manifests = [one for one in listed if one["profile"] == "cpu"]
     assert len(manifests) == expected
     for manifest in manifests:
         body = site.download(manifest)
