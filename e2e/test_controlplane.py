@@ -268,7 +268,7 @@ def test_the_cluster_for_people_comes_up_says_what_to_type_and_leaves_nothing(
         ).stdout.split()
     finally:
         process.send_signal(signal.SIGINT)
-        _, progress = process.communicate(timeout=20)
+        _, progress = process.communicate(timeout=60)
 
     assert kinds == [
         "diagnosticrequests.fodc.banyandb.dev",

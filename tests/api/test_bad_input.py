@@ -22,8 +22,8 @@ from fodc_protocol.errors import FieldError
 from fodc_protocol.profiles import Profile
 
 KINDS = (
-    "cpu, heap, allocs, goroutine, block, mutex, threadcreate, trace, window, config or what "
-    "a node's pprof index names"
+    "cpu, heap, allocs, goroutine, block, mutex, threadcreate, trace, window, config, "
+    "oncpu, offcpu or what a node's pprof index names"
 )
 PHASES = (
     "Pending, Queued, Running, Finalizing, Succeeded, PartiallySucceeded, Failed, Cancelled, "

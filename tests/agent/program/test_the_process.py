@@ -286,7 +286,7 @@ def test_the_first_words_to_the_proxy_tell_what_the_agent_can_do(node, tmp_path)
         told = {one.kind: one.state for one in hello.state.capabilities}
         assert told["process"] == "Supported"
         assert {"cgroup", "pressure", "kernel", "config", "cpu"} <= set(told)
-        assert len(told) <= 16  # what a FodcNode holds
+        assert len(told) <= 32  # what a FodcNode holds
         assert dict(hello.state.labels) == {"type": "hot"}
         assert {one.host for one in hello.identity.addresses} == {"10.0.0.7"}
         agent.wait_for("/healthz", lambda status, _: status == 200)

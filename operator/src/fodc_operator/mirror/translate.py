@@ -63,7 +63,7 @@ FIGURES: Final = frozenset(
 
 REGISTERED: Final = "Registered"
 READY: Final = "Ready"
-_MOST_CAPABILITIES: Final = 16
+_MOST_CAPABILITIES: Final = 32
 _MOST_CONDITIONS: Final = 16
 _MOST_LISTED: Final = 8
 _PHASES: Final[Mapping[Phase, NodePhase]] = {
