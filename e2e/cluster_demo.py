@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from e2e import operators, people, programs
-from e2e.commands import end_with, path_line
+from e2e.commands import end_with, heed_signals, path_line
 from e2e.controlplane import build, fakenodes
 from e2e.controlplane.__main__ import Steps, person_cluster
 from e2e.controlplane.cluster import ControlPlane
@@ -259,7 +259,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="profile one node and end")
     once = parser.parse_args().once or os.environ.get("ONCE", "") not in {"", "0"}
     os.environ[build.PERMISSION_VARIABLE] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals()
     steps = Steps()
     steps.say("looking at what this machine has …")
     try:

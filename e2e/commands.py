@@ -7,6 +7,7 @@ that it fails.
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,15 @@ def say_as(speaker: str) -> Say:
         print(f"{speaker}: {text}", file=sys.stderr, flush=True)
 
     return say
+
+
+def heed_signals() -> None:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt.
+
+    Python does so for SIGINT unless it is ignored at the start, as in the background of a shell.
+    """
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e import programs
-from e2e.commands import end_with, path_line
+from e2e.commands import end_with, heed_signals, path_line
 from e2e.node import running
 
 ONLINE_DEADLINE_S = 30.0
@@ -174,5 +173,5 @@ def wait_for_interrupt(steps: Steps) -> None:
 
 if __name__ == "__main__":
     # SIGTERM ends like Ctrl-C: the with-blocks end what they started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals()
     end_with(main)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from e2e.commands import heed_signals
 from e2e.controlplane import build, installing
 from e2e.controlplane.cluster import ControlPlane, control_plane
 from e2e.controlplane.processes import ControlPlaneError
@@ -58,7 +59,7 @@ def main() -> int:
     """Run until SIGINT or SIGTERM; 1 when it cannot start."""
     os.environ[build.PERMISSION_VARIABLE] = "1"
     steps = Steps()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="fodc-cluster-") as folder,

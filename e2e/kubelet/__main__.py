@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from e2e.commands import heed_signals
 from e2e.controlplane import build, installing
 from e2e.controlplane.__main__ import Steps, told
 from e2e.controlplane.processes import ControlPlaneError
@@ -21,7 +22,7 @@ def main() -> int:
     """Run until SIGINT or SIGTERM; 1 when it cannot start."""
     os.environ[build.PERMISSION_VARIABLE] = "1"
     steps = Steps()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals()
     reasons = requirements.missing()
     if reasons:
         steps.say(f"a kubelet cannot run here: {'; '.join(reasons)}")
