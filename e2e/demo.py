@@ -129,8 +129,10 @@ def artifacts_hold_samples(proxy: programs.Program) -> bool:
     """Say whether one CPU and one heap artifact exist and none is empty."""
     with urllib.request.urlopen(f"{proxy.http}/artifacts", timeout=5) as answer:
         found = json.load(answer)["artifacts"]
-    kinds = {one["profile"] for one in found if one["samples"] > 0}
-    return kinds >= {"cpu", "heap"} and all(one["samples"] > 0 for one in found)
+    # What nodes were told is kept as artifacts too, in which nothing can be counted.
+    sampled = [one for one in found if one["samples"] is not None]
+    kinds = {one["profile"] for one in sampled}
+    return kinds >= {"cpu", "heap"} and all(one["samples"] > 0 for one in sampled)
 
 
 def urls(proxy: programs.Program) -> str:
