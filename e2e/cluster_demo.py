@@ -199,7 +199,7 @@ def download(made: Demo, name: str, downloads: Path) -> bool:
             continue
         with programs.opened(url, token=made.token) as answer:
             content = answer.read()
-        (downloads / f"{one['capture']}.pb.gz").write_bytes(content)
+        (downloads / f"{one['captureName']}.pb.gz").write_bytes(content)
         print(f'\n$ curl -H "Authorization: Bearer $FODC_TOKEN" {url}')
         print(f"{len(content)} bytes, {one.get('samples')} samples", flush=True)
         sizes.append(len(content) and one.get("samples", 0))
