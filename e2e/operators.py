@@ -5,11 +5,12 @@ The one idea: several operators may have the same gRPC address, because only the
 listens there: it stands for the Service that selects the leader's pod.
 """
 
+import contextlib
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +98,16 @@ def wait_for(what: str, look: Callable[[], T], deadline_s: float = 15.0) -> T:
         if time.monotonic() > ends_at:
             raise TimeoutError(f"{what}: not within {deadline_s:g} s, last {found!r}")
         time.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def leading_operator(
+    folder: Path, plane: ControlPlane, namespace: str
+) -> Iterator[programs.Program]:
+    """Run an operator that leads, with its lease in a namespace of the test's own."""
+    with programs.running(start_operator(folder, plane, namespace)) as one:
+        wait_leads(one)
+        yield one
 
 
 def wait_leads(operator: programs.Program, deadline_s: float = LEADS_DEADLINE_S) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from e2e import programs
 from e2e.controlplane.cluster import ControlPlane
-from e2e.operators import nodes, phases, start_operator, wait_for, wait_leads
+from e2e.operators import leading_operator, nodes, phases, start_operator, wait_for, wait_leads
 from e2e.simulated import simulated_agents
 
 VISIBLE_S = 10.0
@@ -25,9 +25,7 @@ NOW = "%Y-%m-%dT%H:%M:%SZ"
 def operator(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> Iterator[programs.Program]:
-    started = start_operator(tmp_path, control_plane, namespace)
-    with programs.running(started) as one:
-        wait_leads(one)
+    with leading_operator(tmp_path, control_plane, namespace) as one:
         yield one
 
 

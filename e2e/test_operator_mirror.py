@@ -13,7 +13,15 @@ from e2e.controlplane.api import Api
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import collection, resource
 from e2e.faults import Fault, FaultyServer, faulty
-from e2e.operators import metric, nodes, phases, start_operator, wait_for, wait_leads
+from e2e.operators import (
+    leading_operator,
+    metric,
+    nodes,
+    phases,
+    start_operator,
+    wait_for,
+    wait_leads,
+)
 from e2e.simulated import simulated_agents
 
 VISIBLE_S = 2.0
@@ -25,9 +33,7 @@ def operator(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> Iterator[programs.Program]:
     """An operator that leads, with its lease in the test's own namespace."""
-    started = start_operator(tmp_path, control_plane, namespace)
-    with programs.running(started) as one:
-        wait_leads(one)
+    with leading_operator(tmp_path, control_plane, namespace) as one:
         yield one
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,16 @@ class Pod:
 def start_ticks(pid: int) -> int:
     """Return when a process began, in clock ticks since the boot."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+
+
+def eat(pod: Pod) -> None:
+    """Load the sample node with more than its memory holds; it may die before it answers."""
+    url = f"http://{pod.ip}:{databases.METRICS_PORT}/sample/load?n=1000"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
+            pass
+    except OSError:
+        pass
 
 
 def kill(pid: int) -> None:

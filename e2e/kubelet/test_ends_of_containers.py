@@ -8,7 +8,6 @@ import io
 import json
 import tarfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import pytest
 
 from e2e import operators, programs
 from e2e.kubelet import databases, site
-from e2e.kubelet.databases import CONTAINER, METRICS_PORT
+from e2e.kubelet.databases import CONTAINER
 from e2e.kubelet.node import Node
-from e2e.kubelet.site import Pod, Site, kill
+from e2e.kubelet.site import Pod, Site, eat, kill
 
 pytestmark = pytest.mark.timeout(600)
 VISIBLE_S = 10.0
@@ -37,16 +36,6 @@ def here(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
             made.wait_ready(name)
             operators.wait_for(name, lambda name=name: made.phase(name) == "Online", 20)
         yield made
-
-
-def eat(pod: Pod) -> None:
-    """Load the sample node with more than its memory holds; it may die before it answers."""
-    url = f"http://{pod.ip}:{METRICS_PORT}/sample/load?n=1000"
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
-            pass
-    except OSError:
-        pass
 
 
 def last_incident(here: Site, name: str, cause: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import os
 import re
 import select
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,9 @@ import pytest
 from e2e import operators
 from e2e.controlplane import installing
 from e2e.kubelet import databases, site
-from e2e.kubelet.databases import CONTAINER, METRICS_PORT, USER
+from e2e.kubelet.databases import CONTAINER, USER
 from e2e.kubelet.node import Node
-from e2e.kubelet.site import AGENT, Pod, Site, kill, start_ticks
+from e2e.kubelet.site import AGENT, Pod, Site, eat, kill, start_ticks
 from fodc_protocol import pprof
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
@@ -313,16 +312,6 @@ def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> N
     # The proxy hears of it with a heartbeat.
     supported = ("Supported", "")
     operators.wait_for("the cgroup", lambda: capabilities(here, name)["cgroup"] == supported, 30)
-
-
-def eat(pod: Pod) -> None:
-    """Load the sample node with more than its memory holds; it may die before it answers."""
-    url = f"http://{pod.ip}:{METRICS_PORT}/sample/load?n=1000"
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
-            pass
-    except OSError:
-        pass
 
 
 def was_restarted(pod: Pod) -> bool:

@@ -41,7 +41,6 @@ from fodc_agent.node_captures import captures_of, kernel_taker, quota_of, recove
 from fodc_agent.node_report import NodeReport
 from fodc_agent.node_watch import NodeWatch
 from fodc_agent.occurrence_assembly import NodeEvents
-from fodc_agent.own_captures import takers_of
 from fodc_agent.recorder_assembly import keeper_of, recorder_of
 from fodc_agent.recording import Recording
 from fodc_agent.remote.shares import Share
@@ -50,6 +49,7 @@ from fodc_agent.scraping.client import HttpClient
 from fodc_agent.self_metrics import own_samples
 from fodc_agent.settings import Settings
 from fodc_agent.sources.configuration import ConfigurationReading
+from fodc_agent.takers import takers_of
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.uplink.pace import chance
@@ -110,8 +110,7 @@ class NodeAgent:
         kernel = kernel_taker(telemetry, self._node)
         self._captures = captures_of(
             settings,
-            # The watch is made later, of what is told of these captures.
-            takers_of(pprof, self._recorder, lambda: self._watch.known_configuration(), kernel),  # noqa: PLW0108
+            takers_of(pprof, self._recorder, self._known_configuration, kernel),
             self._quota,
             origin=self._origin,
             report=self._reported,
@@ -284,9 +283,13 @@ class NodeAgent:
         if self._uplink is not None:
             self._uplink.link.noted(update_of(command_id, outcome))
 
+    async def _known_configuration(self) -> tuple[ConfigurationReading | None, str]:
+        """Ask the watch, which is made after the captures that ask it by this."""
+        return await self._watch.known_configuration()
+
     async def _configuration(self, query_id: int) -> frames.Configuration:
         """Answer with the node's settings as they are now, or the last ones that are known."""
-        known, error = await self._watch.known_configuration()
+        known, error = await self._known_configuration()
         if known is None:
             raise NoAnswerError(Reason.NODE_UNREACHABLE, error or "nothing was read yet")
         return configuration_frame(query_id, known)

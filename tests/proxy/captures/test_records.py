@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from fodc_api.words import CancelMode, FailurePolicy, Phase, RequestPhase
 from fodc_protocol.profiles import Profile
 from fodc_proxy.captures.model import Capture, Execution, Request, Result, Selector, Spec, Target
-from fodc_proxy.captures.records import RecordError, dump_request, load_request
+from fodc_proxy.captures.records import dump_request, load_request
 from fodc_proxy.http.requests import request_of
+from fodc_proxy.storage.documents import RecordError
 
 from .world import spec
 

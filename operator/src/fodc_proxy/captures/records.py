@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests as stored JSON, and back.
-
-The one idea: reading is strict: a record that does not fit the declared types is refused with the
-path of what does not, so nothing odd comes back to life.
-"""
+"""Requests as stored JSON, and back."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,16 +7,10 @@ from typing import Final
 import msgspec
 
 from fodc_api.values import is_request_id
-from fodc_protocol.errors import FodcError, Reason
 from fodc_proxy.captures.model import Request
+from fodc_proxy.storage.documents import RecordError, dump_document, load_document
 
 VERSION: Final = 1
-
-
-class RecordError(FodcError):
-    """A stored record is damaged or of another version."""
-
-    default_reason = Reason.STORAGE_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +24,14 @@ _READER: Final = msgspec.json.Decoder(_Document)
 
 def dump_request(request: Request) -> bytes:
     """Write a request as UTF-8 JSON; raises RecordError for a text that is no Unicode."""
-    try:
-        return msgspec.json.encode(_Document(VERSION, request))
-    except UnicodeEncodeError as error:
-        raise RecordError(f"request {request.id} holds a text that is no Unicode") from error
+    return dump_document(_Document(VERSION, request), f"request {request.id}")
 
 
 def load_request(data: bytes) -> Request:
     """Read what `dump_request` wrote; raises RecordError."""
-    try:
-        document = _READER.decode(data)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise RecordError(f"record cannot be read: {str(error)[:200]}") from None
-    if document.version != VERSION:
-        raise RecordError(f"record is of version {document.version}, not {VERSION}")
-    _check(document.request)
-    return document.request
+    request = load_document(data, _READER, VERSION).request
+    _check(request)
+    return request
 
 
 def _check(request: Request) -> None:

@@ -34,6 +34,7 @@ from fodc_proxy.evidence.incidents.model import Held, Node
 from fodc_proxy.storage.artifacts import ArtifactStore, Stored
 from fodc_proxy.storage.errors import StorageError
 from fodc_proxy.storage.partials import Partials
+from fodc_proxy.storage.whole import read_back, stored_whole
 
 # What of a record is read back: more than one is let in with.
 _RECORD_BYTES: Final = 8 * 1024 * 1024
@@ -83,16 +84,6 @@ class Receiving:
 
 async def _nobody(_kept: Kept) -> None:
     return
-
-
-async def stored_whole(
-    store: ArtifactStore, partials: Partials, manifest: Manifest, content: bytes
-) -> None:
-    """Commit an artifact whose bytes are at hand; raises StorageError."""
-    id_ = manifest.artifact_id
-    await partials.append(id_, 0, content)
-    await store.commit(manifest, partials.path(id_))
-    await partials.discard(id_)
 
 
 class LogKeeper:
@@ -170,28 +161,17 @@ class Keeper:
 
     async def load(self) -> list[Kept]:
         """Read all records back; one that cannot be read hides no other."""
-        found: list[Kept] = []
-        for stored in reversed(self.store.select()):
-            if stored.manifest.profile in {CRASH, PRESSURE} and not stored.damage:
-                try:
-                    found.append(_read(stored, await self._content(stored)))
-                except (FodcError, msgspec.MsgspecError, ValueError) as error:
-                    _log.warning("%s cannot be read: %s", stored.key, error)
-        return found
-
-    async def _content(self, stored: Stored) -> bytes:
-        size_bytes = stored.manifest.size_bytes
-        if size_bytes > _RECORD_BYTES:
-            raise StorageError(f"a record of {size_bytes} bytes is none of ours")
-        return b"".join([block async for block in self.store.stream(stored, 0, size_bytes)])
+        kinds = {CRASH, PRESSURE}
+        oldest_first = reversed(self.store.select())
+        chosen = (one for one in oldest_first if one.manifest.profile in kinds)
+        return await read_back(self.store, chosen, _read, what="record", most_bytes=_RECORD_BYTES)
 
 
 def _record(kept: Kept) -> Crash | PressureEvent:
     return kept.crash if isinstance(kept, KeptCrash) else kept.event
 
 
-def _read(stored: Stored, content: bytes) -> Kept:
-    told = stored.manifest
+def _read(told: Manifest, content: bytes) -> Kept:
     if told.profile == CRASH:
         crash = msgspec.json.decode(content, type=Crash)
         agent_id = crash.agent_id

@@ -6,26 +6,23 @@ gives, so it is listed, fetched, verified and ended by retention like any other.
 """
 
 import hashlib
-import logging
 from typing import Final, Protocol
 
 import msgspec
 
 from fodc_protocol.artifacts import Manifest
 from fodc_protocol.configuration import ConfigEntry, Source
-from fodc_protocol.errors import FodcError
 from fodc_protocol.profiles import Profile, ProfileFormat
 from fodc_protocol.times import TimeError, format_rfc3339_ms, parse_rfc3339_ms
 from fodc_proxy.evidence.configurations.history import Snapshot
 from fodc_proxy.fleet.naming import address_of
-from fodc_proxy.storage.artifacts import ArtifactStore, Stored
-from fodc_proxy.storage.errors import StorageError
+from fodc_proxy.storage.artifacts import ArtifactStore
 from fodc_proxy.storage.partials import Partials
+from fodc_proxy.storage.whole import read_back, stored_whole
 
 REQUEST_ID: Final = "configuration-history"
 """Stands where other artifacts name their request."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_log = logging.getLogger(__name__)
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -76,12 +73,10 @@ class StoredSnapshots:
 
     async def keep(self, snapshot: Snapshot) -> None:
         """Store one; raises StorageError."""
-        id_, content = id_of(snapshot), document_of(snapshot)
-        if self._store.find(id_) is not None:
-            return
-        await self._partials.append(id_, 0, content)
-        await self._store.commit(manifest_of(snapshot, content), self._partials.path(id_))
-        await self._partials.discard(id_)
+        if not self.has(snapshot):
+            content = document_of(snapshot)
+            manifest = manifest_of(snapshot, content)
+            await stored_whole(self._store, self._partials, manifest, content)
 
     async def drop(self, snapshot: Snapshot) -> None:
         """Remove one; raises StorageError."""
@@ -89,20 +84,10 @@ class StoredSnapshots:
 
     async def load(self) -> list[Snapshot]:
         """Read all back; one that cannot be read hides no other."""
-        found: list[Snapshot] = []
-        for stored in self._store.select():
-            if stored.manifest.request_id == REQUEST_ID and not stored.damage:
-                try:
-                    found.append(snapshot_of(stored.manifest, await self._content(stored)))
-                except (FodcError, msgspec.MsgspecError, ValueError) as error:
-                    _log.warning("%s cannot be read: %s", stored.key, error)
-        return found
-
-    async def _content(self, stored: Stored) -> bytes:
-        size_bytes = stored.manifest.size_bytes
-        if size_bytes > _MOST_BYTES:
-            raise StorageError(f"a configuration of {size_bytes} bytes is none of ours")
-        return b"".join([block async for block in self._store.stream(stored, 0, size_bytes)])
+        chosen = self._store.select(request_id=REQUEST_ID)
+        return await read_back(
+            self._store, chosen, snapshot_of, what="configuration", most_bytes=_MOST_BYTES
+        )
 
 
 # ---- pure -------------------------------------------------

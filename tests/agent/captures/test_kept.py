@@ -8,15 +8,15 @@ from functools import partial
 
 import pytest
 
+from fodc_agent.captures.kept import ByKind, ConfigurationTaker, WindowTaker
 from fodc_agent.captures.orders import Captures, Origin
 from fodc_agent.captures.outcomes import Captured, Failed, Order, order_of
-from fodc_agent.captures.own import ByKind, ConfigurationTaker, WindowTaker
 from fodc_agent.captures.quota import Quota
 from fodc_agent.captures.spool import Spool
-from fodc_agent.own_captures import told_of
 from fodc_agent.recorder.openmetrics import window_text
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.sources.configuration import ConfigurationReading
+from fodc_agent.takers import told_of
 from fodc_protocol.configuration import ConfigEntry, Source
 from fodc_protocol.errors import Reason
 from fodc_protocol.link.frames import Condition, StartCapture

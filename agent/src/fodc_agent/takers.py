@@ -8,8 +8,8 @@ import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from fodc_agent.captures.kept import ByKind, ConfigurationTaker, Told, WindowTaker
 from fodc_agent.captures.orders import Profiler
-from fodc_agent.captures.own import ByKind, ConfigurationTaker, Told, WindowTaker
 from fodc_agent.recorder.openmetrics import History, window_text
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_protocol.profiles import TakenFrom
