@@ -233,21 +233,6 @@ class Cluster:
         call = _call("create", kind, namespace, method="POST", body=_whole(kind, body))
         return await self._write(call, deadline_s=deadline_s)
 
-    async def create_part(
-        self,
-        kind: Kind,
-        namespace: str,
-        name: str,
-        part: str,
-        body: Mapping[str, Any],
-        *,
-        deadline_s: float | None = None,
-    ) -> Object:
-        """Create below an object, such as the `eviction` of a pod; `body` is complete."""
-        verb = f"create_{part}"
-        call = _call(verb, kind, namespace, name, part, method="POST", body=dict(body))
-        return await self._write(call, deadline_s=deadline_s)
-
     async def replace(
         self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
     ) -> Object:

@@ -56,11 +56,6 @@ LABELS: Final = tuple(
 )
 """Labels that are ours; others on the object are left alone."""
 
-FIGURES: Final = frozenset(
-    {"observedGeneration", "lastHeartbeatTime", "flightRecorder", "artifacts"}
-)
-"""What changes all the time and is written with the next refresh."""
-
 REGISTERED: Final = "Registered"
 READY: Final = "Ready"
 _MOST_CAPABILITIES: Final = 32
@@ -247,11 +242,6 @@ def is_news(transition: Transition) -> bool:
 
 def _told(state: frames.NodeState) -> frames.NodeState:
     return replace(state, window=None, artifact_count=0, artifact_bytes=0)
-
-
-def news_in(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the status without its figures: when this differs it is worth a write of its own."""
-    return {name: value for name, value in status.items() if name not in FIGURES}
 
 
 def patch_of(status: Mapping[str, Any]) -> dict[str, Any]:

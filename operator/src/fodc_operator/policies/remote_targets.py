@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from fodc_kube.pods import Pod, mapping, text
-from fodc_kube.texts import time_ms
 from fodc_operator.policies.standing import Entry, PodState, Standing
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
@@ -277,8 +276,3 @@ def is_available(deployment_: Mapping[str, Any]) -> bool:
     """Say whether the remote agent runs."""
     status = deployment_.get("status") or {}
     return int(status.get("availableReplicas") or 0) > 0
-
-
-def waits_since_ms(deployment_: Mapping[str, Any]) -> int:
-    """Return when the Deployment was made."""
-    return time_ms((deployment_.get("metadata") or {}).get("creationTimestamp"))
