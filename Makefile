@@ -67,7 +67,7 @@ chart: $(BIN)/.ready ## write charts/banyandb-fodc for helm, of the same manifes
 	@$(BIN)/python -m manifests.chart
 
 e2e: $(BIN)/.ready ## whole programs against each other, on a real API server (built once, ten minutes)
-	FODC_BUILD=1 $(BIN)/python -m pytest -q e2e
+	@$(BIN)/python -m e2e
 
 kind: $(BIN)/.ready ## the suite on kind, where Docker is (builds both images once)
 	$(BIN)/python -m e2e.kind

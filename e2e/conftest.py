@@ -6,21 +6,45 @@ with the reason, and FODC_BUILD=1 permits the minutes of building.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from e2e import webhooks
-from e2e.controlplane import build, installing, marking
+from e2e.controlplane import auditing, build, installing, marking
 from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
 from e2e.database_pods import Databases
 
+KUBELET: Final = "kubelet"
 BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test that looks back on all others behind them."""
-    items.sort(key=lambda item: item.path.name == "test_rights_are_used.py")
+    """Let one process have a file, or all files on a real kubelet, and those first.
+
+    A machine takes one kubelet at a time. What looks back on all others comes behind them.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+    items.sort(key=lambda item: _place_of(item.path))
+
+
+def _group_of(path: Path) -> str:
+    return KUBELET if path.parent.name == KUBELET else path.stem
+
+
+def _place_of(path: Path) -> int:
+    if path.name == "test_rights_are_used.py":
+        return 2
+    return 0 if path.parent.name == KUBELET else 1
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note which files ran, for the test that looks back."""
+    auditing.note_file(item.path)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

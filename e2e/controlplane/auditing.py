@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What our programs asked of the API servers of this process, as the servers' audit logs tell it.
+"""What our programs asked of the API servers of a run, as the servers' audit logs tell it.
 
 The one idea: a right is one that was seen used. Each control plane writes what the two
 ServiceAccounts of the manifests asked and were allowed, and what the same programs asked where a
-test gave them the administrator's token; the last test holds the manifests against it.
+test gave them the administrator's token; the last test holds the manifests against it. Where a
+run has several processes, they share a folder that the environment names.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ _POLICY: Final = {
     "rules": [{"level": "Metadata", "users": [*ACCOUNTS, ADMIN]}, {"level": "None"}],
 }
 _ALLOWED: Final = "allow"
+FOLDER_VARIABLE: Final = "FODC_AUDIT_FOLDER"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,22 +48,40 @@ class Use:
 
 
 @cache
-def _kept() -> tempfile.TemporaryDirectory[str]:
-    """Not the folder of a control plane, which goes with it."""
+def _own() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="fodc-audit-")
+
+
+def _kept() -> Path:
+    """Return the folder of the logs: not that of a control plane, which goes with it."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or _own().name)
 
 
 def flags(folder: Path) -> Sequence[str]:
     """Return the flags of an API server that writes down what the two accounts ask."""
     policy = folder / "audit-policy.yaml"
     policy.write_text(yaml.safe_dump(_POLICY))
-    log = Path(tempfile.mkdtemp(dir=_kept().name)) / "audit.log"
+    log = Path(tempfile.mkdtemp(dir=_kept())) / "audit.log"
     return f"--audit-policy-file={policy}", f"--audit-log-path={log}"
+
+
+def note_file(path: Path) -> None:
+    """Keep that tests of this file ran."""
+    _note_of(path).touch()
+
+
+def ran(path: Path) -> bool:
+    """Tell whether tests of this file ran."""
+    return _note_of(path).exists()
+
+
+def _note_of(path: Path) -> Path:
+    return _kept() / f"{path.parent.name}-{path.name}.ran"
 
 
 def used() -> set[Use]:
     """Return every right that was used until now."""
-    return {use for log in Path(_kept().name).glob("*/audit.log") for use in _uses(log)}
+    return {use for log in _kept().glob("*/audit.log") for use in _uses(log)}
 
 
 def watched(group: str) -> set[tuple[str, str, str]]:
@@ -68,7 +89,7 @@ def watched(group: str) -> set[tuple[str, str, str]]:
 
     The library is the first part of the user agent, such as kopf.
     """
-    events = [e for log in Path(_kept().name).glob("*/audit.log") for e in _events(log)]
+    events = [e for log in _kept().glob("*/audit.log") for e in _events(log)]
     return {
         (event["user"]["username"], event["objectRef"]["resource"], _library_of(event))
         for event in events
