@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# What is compiled is kept, also where a machine is told otherwise: the tests start a thousand
+# programs, and each would spend half of its start on compiling what the one before it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help dev demo check fix proto ktm test shipped images chart e2e kind bench cluster clean
 
