@@ -133,7 +133,7 @@ def switch_cost_ns() -> float:
     without = with_profile = float("inf")
     with loaded(STACKS) as telemetry:
         telemetry.aim(OURS)
-        programs = telemetry.on_demand
+        programs = telemetry.loaded(STACKS)
         assert programs is not None
         for _ in range(ROUNDS):
             without = min(without, turn_floor_ns())

@@ -249,7 +249,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         (
             "must be one of CPUProfile, HeapSnapshot, AllocationProfile, GoroutineDump, "
             "BlockProfile, MutexProfile, ThreadCreateProfile, ExecutionTrace, Window, Config, "
-            "OnCPUProfile, OffCPUProfile, or the name of another kind that the node offers"
+            "OnCPUProfile, OffCPUProfile, ReadLatency, BlockLatency, or the name of another kind "
+            "that the node offers"
         ),
     ),
     (

@@ -23,7 +23,7 @@ from fodc_protocol.profiles import Profile
 
 KINDS = (
     "cpu, heap, allocs, goroutine, block, mutex, threadcreate, trace, window, config, "
-    "oncpu, offcpu or what a node's pprof index names"
+    "oncpu, offcpu, readlatency, blocklatency or what a node's pprof index names"
 )
 PHASES = (
     "Pending, Queued, Running, Finalizing, Succeeded, PartiallySucceeded, Failed, Cancelled, "

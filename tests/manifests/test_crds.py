@@ -263,6 +263,8 @@ def test_the_rules_about_durations_are_those_of_the_table_of_profiles() -> None:
         "ExecutionTrace": 30,
         "OnCPUProfile": 60,
         "OffCPUProfile": 60,
+        "ReadLatency": 60,
+        "BlockLatency": 60,
     }
     assert {facts.crd_type: facts.default_duration_s for facts in timed} == {
         "CPUProfile": 30,
@@ -271,11 +273,13 @@ def test_the_rules_about_durations_are_those_of_the_table_of_profiles() -> None:
         "ExecutionTrace": 5,
         "OnCPUProfile": 10,
         "OffCPUProfile": 10,
+        "ReadLatency": 10,
+        "BlockLatency": 10,
     }
     assert any("'ExecutionTrace' ||" in r and "self.durationSeconds <= 30" in r for r in item)
     assert any("'OffCPUProfile'" in r and "self.durationSeconds <= 60" in r for r in item)
     assert "c.type == 'ExecutionTrace' ? 5" in spec[-1]
-    assert "'OffCPUProfile'] ? 10" in spec[-1]
+    assert "'BlockLatency'] ? 10" in spec[-1]
 
 
 def test_the_exclusive_types_are_those_of_the_table_of_profiles() -> None:

@@ -138,6 +138,8 @@ def test_profile_facts_of_each_kind():
         ("config", "", False, False, ".json", "Config"),
         ("oncpu", "", True, False, ".pb.gz", "OnCPUProfile"),
         ("offcpu", "", True, False, ".pb.gz", "OffCPUProfile"),
+        ("readlatency", "", True, False, ".om.gz", "ReadLatency"),
+        ("blocklatency", "", True, False, ".om.gz", "BlockLatency"),
     ]
     assert Profile.TRACE.facts.format is ProfileFormat.GO_TRACE
 

@@ -5,10 +5,12 @@ The one idea: what a kernel lacks costs the group that needs it and no other, an
 in words what is missing without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from fodc_protocol.lean import dataclass
+from fodc_protocol.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +61,21 @@ GROUPS: Final[Mapping[str, Group]] = {
         Group("fs", "fsync latency", _syscalls("fsync", "fdatasync"), by_default=False),
     )
 }
+GROUP_OF: Final[Mapping[Profile, str]] = {
+    Profile.ONCPU: STACKS,
+    Profile.OFFCPU: STACKS,
+    Profile.READ_LATENCY: "sys",
+    Profile.BLOCK_LATENCY: "blk",
+}
+"""With which group each kind of capture is taken in the kernel: no other program ever runs."""
+
+
+def groups_to_load(names: Sequence[str]) -> tuple[Group, ...]:
+    """Return the groups of these names, and those that only captures use, which run on demand."""
+    also = sorted(set(GROUP_OF.values()) - set(names)) if STACKS in names else ()
+    on_demand = (replace(GROUPS[name], is_on_demand=True) for name in also)
+    return (*(GROUPS[name] for name in names), *on_demand)
+
+
 KERNEL_GROUPS: Final = tuple(GROUPS)
 KERNEL_DEFAULTS: Final = tuple(name for name, one in GROUPS.items() if one.by_default)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
+from fodc_agent.kernel_groups import GROUP_OF
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
@@ -17,8 +18,8 @@ from fodc_protocol.profiles import Profile, TakenFrom
 WINDOW: Final = frozenset({"WindowReach", "WindowRestored", "SeriesKept"})
 """Conditions about what the window lacks."""
 _RATED: Final = frozenset({Profile.BLOCK, Profile.MUTEX})
-_STACK_PARTS: Final = frozenset({"kernel", "cpu", "process"})
-"""Parts of the source `kernel` without which no profile is taken there."""
+_EVERY_CAPTURE: Final = frozenset({"kernel", "process"})
+"""Parts of the source `kernel` without which no capture is taken there."""
 _TOLD_ELSEWHERE: Final = (TakenFrom.CONFIGURATION, TakenFrom.KERNEL)
 _NO_MARKS: Final[Mapping[Profile, bool]] = {}
 
@@ -55,17 +56,24 @@ def kernel_profile_capabilities(
     `lacks` is reason and message where they were not asked for; `gaps` are part, reason and message
     of what could not be loaded, None while nothing was tried.
     """
-    state, reason, message = CapabilityState.SUPPORTED, "", ""
-    missing = [gap for gap in gaps or () if gap[0] in _STACK_PARTS]
+    return tuple(_in_kernel(kind, group, lacks, gaps) for kind, group in GROUP_OF.items())
+
+
+def _in_kernel(
+    kind: Profile,
+    group: str,
+    lacks: tuple[str, str] | None,
+    gaps: Sequence[tuple[str, str, str]] | None,
+) -> frames.CapabilityState:
+    missing = [gap for gap in gaps or () if gap[0] in _EVERY_CAPTURE | {group}]
     if lacks is not None:
-        state, (reason, message) = CapabilityState.DISABLED, lacks
-    elif gaps is None:
-        state, reason = CapabilityState.UNKNOWN, "NotRead"
-        message = "the programs were not loaded yet"
-    elif missing:
-        state, (_, reason, message) = CapabilityState.UNSUPPORTED, missing[0]
-    kinds = (kind for kind in Profile if kind.facts.taken_from is TakenFrom.KERNEL)
-    return tuple(frames.CapabilityState(kind, state, reason, message) for kind in kinds)
+        return frames.CapabilityState(kind, CapabilityState.DISABLED, *lacks)
+    if gaps is None:
+        text = "the programs were not loaded yet"
+        return frames.CapabilityState(kind, CapabilityState.UNKNOWN, "NotRead", text)
+    if missing:
+        return frames.CapabilityState(kind, CapabilityState.UNSUPPORTED, *missing[0][1:])
+    return frames.CapabilityState(kind, CapabilityState.SUPPORTED)
 
 
 def source_capability(

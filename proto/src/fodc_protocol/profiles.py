@@ -45,6 +45,10 @@ class Profile(StrEnum):
     """Where threads run, as the kernel sees it."""
     OFFCPU = "offcpu"
     """Where threads wait: for a disk, a lock of the kernel, a call."""
+    READ_LATENCY = "readlatency"
+    """How long reads took meanwhile: a histogram of each kind of call."""
+    BLOCK_LATENCY = "blocklatency"
+    """How long the disk took meanwhile: a histogram of reads, of writes and of the rest."""
 
     @classmethod
     def _missing_(cls, value: object) -> "Profile | None":
@@ -167,15 +171,17 @@ def _timed(
     )
 
 
-def _in_kernel(crd_type: str) -> ProfileFacts:
+def _in_kernel(
+    crd_type: str, style: ProfileFormat = ProfileFormat.PPROF, extension: str = ".pb.gz"
+) -> ProfileFacts:
     return ProfileFacts(
         path="",
         timed=True,
         default_duration_s=10,
         max_duration_s=60,
         exclusive=False,
-        format=ProfileFormat.PPROF,
-        extension=".pb.gz",
+        format=style,
+        extension=extension,
         crd_type=crd_type,
         note="no thread of the node did so meanwhile",
         taken_from=TakenFrom.KERNEL,
@@ -230,6 +236,8 @@ _FACTS: Final[dict[Profile, ProfileFacts]] = {
     ),
     Profile.ONCPU: _in_kernel("OnCPUProfile"),
     Profile.OFFCPU: _in_kernel("OffCPUProfile"),
+    Profile.READ_LATENCY: _in_kernel("ReadLatency", ProfileFormat.OPENMETRICS, ".om.gz"),
+    Profile.BLOCK_LATENCY: _in_kernel("BlockLatency", ProfileFormat.OPENMETRICS, ".om.gz"),
 }
 
 

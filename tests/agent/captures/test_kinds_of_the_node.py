@@ -14,9 +14,10 @@ from fodc_agent.profiler_probe import look_at_profiler
 from fodc_agent.scraping.client import HttpClient
 from fodc_protocol.errors import Reason
 from fodc_protocol.link.frames import StartCapture
-from fodc_protocol.profiles import Profile
+from fodc_protocol.profiles import Profile, TakenFrom
 
 ROW = b"<tr><td>3</td><td><a href='goroutineleak?debug=1'>goroutineleak</a></td></tr>\n</table>"
+ELSEWHERE = {TakenFrom.CONFIGURATION, TakenFrom.KERNEL}
 NEWER = ("goroutineleak",)
 
 
@@ -62,7 +63,7 @@ def test_a_kind_of_the_index_that_nobody_knows_is_told_as_one_that_can_be_taken(
 
     assert facts.offered == NEWER
     assert told(facts)["goroutineleak"] == ("Supported", "")
-    assert set(told(facts)) >= set(Profile) - {Profile.CONFIG, Profile.ONCPU, Profile.OFFCPU}
+    assert set(told(facts)) >= {kind for kind in Profile if kind.facts.taken_from not in ELSEWHERE}
 
 
 def test_a_node_without_an_index_offers_the_known_kinds(newer_node):

@@ -65,7 +65,7 @@ def test_a_request_that_is_born_cancelled_never_begins(play: Play):
                 "spec.captures[0].type must be one of CPUProfile, HeapSnapshot, "
                 "AllocationProfile, GoroutineDump, BlockProfile, MutexProfile, "
                 "ThreadCreateProfile, ExecutionTrace, Window, Config, OnCPUProfile, OffCPUProfile, "
-                "or a kind that the node offers, got 'Video'"
+                "ReadLatency, BlockLatency, or a kind that the node offers, got 'Video'"
             ),
         ),
         ({"target": {}}, "spec.target is empty: give names, roles, tiers or selector"),

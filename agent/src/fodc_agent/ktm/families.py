@@ -73,6 +73,9 @@ _FS: Final[tuple[_Read, ...]] = tuple(
 )
 
 
+_KINDS: Final[Mapping[str, Sequence[_Read]]] = {"sys": _SYS, "blk": _BLK, "fs": _FS}
+
+
 class Counted(Protocol):
     """What the maps of one group hold, summed over all CPUs."""
 
@@ -95,8 +98,18 @@ def samples_of(group: str, counted: Counted) -> Iterator[Sample]:
         yield from read(counted)
 
 
+def latency_samples(group: str, latencies: Sequence[Latency]) -> Iterator[Sample]:
+    """Yield the families of latency of a group, from what its map holds."""
+    return _operations(_KINDS[group], latencies, has_bytes=group != "fs")
+
+
+def _looked(group: str, of_map: str, counted: Counted) -> Iterator[Sample]:
+    kinds = range(len(_KINDS[group]))
+    return latency_samples(group, [counted.latency(of_map, which) for which in kinds])
+
+
 def _sys(counted: Counted) -> Iterator[Sample]:
-    yield from _operations(_SYS, counted, "reads", has_bytes=True)
+    yield from _looked("sys", "reads", counted)
     calls = [counted.number("advices", which) for which in range(_ADVICES)]
     yield _FADVISE.sample(sum(calls))
     yield _DONTNEED.sample(calls[_DONTNEED_ADVICE])
@@ -113,11 +126,11 @@ def _sched(counted: Counted) -> Iterator[Sample]:
 
 
 def _blk(counted: Counted) -> Iterator[Sample]:
-    return _operations(_BLK, counted, "requests", has_bytes=True)
+    return _looked("blk", "requests", counted)
 
 
 def _fs(counted: Counted) -> Iterator[Sample]:
-    return _operations(_FS, counted, "syncs", has_bytes=False)
+    return _looked("fs", "syncs", counted)
 
 
 _SAMPLES: Final[Mapping[str, Callable[[Counted], Iterator[Sample]]]] = {
@@ -130,11 +143,10 @@ _SAMPLES: Final[Mapping[str, Callable[[Counted], Iterator[Sample]]]] = {
 
 
 def _operations(
-    kinds: Sequence[_Read], counted: Counted, of_map: str, *, has_bytes: bool
+    kinds: Sequence[_Read], latencies: Sequence[Latency], *, has_bytes: bool
 ) -> Iterator[Sample]:
     """Yield latency, errors and bytes of each kind."""
-    for which, (name, about, labels) in enumerate(kinds):
-        latency = counted.latency(of_map, which)
+    for (name, about, labels), latency in zip(kinds, latencies, strict=True):
         text = f"How long a successful {about} took."
         yield from histogram_samples(f"{name}_latency_seconds", text, latency, labels)
         text = f"How often a {about} failed."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a profile of where the node's threads run or wait, from the kernel's side.
+"""Takes a profile of where the node's threads run or wait, or how long its calls take.
 
 The one idea: the programs were loaded at the start; here they are switched on for the time that was
 asked for and switched off whatever happens. Nothing of it needs a capability any more.
@@ -12,6 +12,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,10 @@ from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.pprof import Taken
 from fodc_agent.captures.spool import PartFile
 from fodc_agent.clocks import wall_ms
+from fodc_agent.kernel_groups import GROUP_OF, STACKS
 from fodc_agent.ktm import bpf
+from fodc_agent.ktm.families import Counted
+from fodc_agent.ktm.latencies import MAPS, Look, Stretch, look_at
 from fodc_agent.ktm.loading import Loaded
 from fodc_agent.ktm.stacks import (
     RUNNING,
@@ -66,23 +70,25 @@ class KernelProfiler:
 
     async def take(self, order: Order, part: PartFile) -> Taken | Failed:
         """Take the profile that `order` names into `part`; raises OSError when the disk fails."""
-        loaded = self._telemetry.on_demand
+        loaded = self._telemetry.loaded(GROUP_OF[order.profile])
         if loaded is None or self._telemetry.target == NOBODY:
             return Failed(Reason.UNSUPPORTED, self._why_not(order))
         try:
             async with asyncio.timeout(max(order.timeout_s - order.duration_s, 0)):
                 await self._turn.acquire()
         except TimeoutError:
-            text = f"{order.profile}: another profile of the kernel runs"
+            text = f"{order.profile}: another capture in the kernel runs"
             return Failed(Reason.PROFILER_BUSY, f"{text}. {advice(Reason.PROFILER_BUSY)}")
         try:
+            if loaded.group.name in MAPS:
+                return await self._measured(order, part, loaded)
             return await self._taken(order, part, loaded)
         finally:
             self._turn.release()
 
     def _why_not(self, order: Order) -> str:
         gaps = "; ".join(gap.message for gap in self._telemetry.gaps)
-        why = gaps or "the node's process is not known, or the group cpu is not in --ktm-groups"
+        why = gaps or f"the node's process is not known, or {STACKS} is not in --ktm-groups"
         return f"{order.profile}: {why}. {advice(Reason.UNSUPPORTED)}"
 
     async def _taken(self, order: Order, part: PartFile, loaded: Loaded) -> Taken | Failed:
@@ -110,6 +116,24 @@ class KernelProfiler:
         if lost := self._telemetry.lost() - lost_before:
             warnings.append(f"{lost} events had no room: the profile shows less than there was")
         return Taken(len(stacks), tuple(warnings), began_at_ms)
+
+    # ---- latencies -------------------------------------------------------------------------
+
+    async def _measured(self, order: Order, part: PartFile, loaded: Loaded) -> Taken | Failed:
+        watch = Watch(loaded, self._telemetry.counted(loaded))
+        began_at_ms = wall_ms()
+        try:
+            await self._lane.run(watch.begin)
+            await self._pause(order.duration_s)
+        finally:
+            self._lane.soon(watch.end)
+        stretch = await self._lane.run(watch.seen)
+        if not stretch.calls:
+            reason = Reason.EMPTY_PROFILE
+            return Failed(reason, f"{order.profile}: {order.profile.facts.note}. {advice(reason)}")
+        await part.begin_again()
+        await part.append(_compressed(stretch.text(began_at_ms, wall_ms())))
+        return Taken(stretch.calls, (), began_at_ms)
 
     # ---- names -----------------------------------------------------------------------------
 
@@ -177,6 +201,38 @@ def _kernel_names(program: int, addresses: Iterable[int]) -> Iterator[tuple[int,
 def _compressed(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=_GZIP)
     return packer.compress(data) + packer.flush()
+
+
+# ---- one stretch ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Watch:
+    """A group that counts latencies, between two looks at it; its methods block for a moment.
+
+    One that does not count anyway is switched on in between, and no longer.
+    """
+
+    loaded: Loaded
+    counted: Counted
+    before: Look = ()
+    links: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Look for the first time; raises OSError."""
+        if not self.loaded.links:
+            self.links += map(bpf.attach_typed, self.loaded.programs.values())
+        self.before = look_at(self.loaded.group.name, self.counted)
+
+    def end(self) -> None:
+        """Switch off what was switched on."""
+        while self.links:
+            os.close(self.links.pop())
+
+    def seen(self) -> Stretch:
+        """Look again; raises OSError."""
+        group = self.loaded.group.name
+        return Stretch(group, self.before, look_at(group, self.counted))
 
 
 # ---- one profile ------------------------------------------------------------------------------

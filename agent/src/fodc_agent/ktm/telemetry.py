@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from fodc_agent.abilities import Facts, kernel_lacks
-from fodc_agent.kernel_groups import GROUPS, STACKS, Group
+from fodc_agent.kernel_groups import STACKS, Group, groups_to_load
 from fodc_agent.ktm import bpf
-from fodc_agent.ktm.families import samples_of
+from fodc_agent.ktm.families import Counted, samples_of
 from fodc_agent.ktm.histograms import VALUE, Latency, latency_of, summed
 from fodc_agent.ktm.loading import TRACEFS, Loaded, LoadError, load
 from fodc_agent.ktm.target import NOBODY, Target
@@ -55,7 +55,7 @@ class Telemetry:
         cpus: Path = Path("/sys/devices/system/cpu/possible"),
     ) -> None:
         """Take the names of the groups; nothing is touched yet."""
-        self._wanted = [GROUPS[name] for name in groups]
+        self._wanted = groups_to_load(groups)
         self._blobs = blobs / platform.machine()
         self._tracefs = tracefs
         self._cpus = cpus
@@ -72,10 +72,13 @@ class Telemetry:
         """Whether anything was loaded."""
         return bool(self._loaded)
 
-    @property
-    def on_demand(self) -> Loaded | None:
-        """What profiles are taken with, None where it is not loaded."""
-        return self._loaded.get(STACKS)
+    def loaded(self, group: str) -> Loaded | None:
+        """Return a group with which captures are taken, None where it is not loaded."""
+        return self._loaded.get(group)
+
+    def counted(self, loaded: Loaded) -> Counted:
+        """Return what a group has counted, to be read."""
+        return _Maps(loaded, self._copies)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class Telemetry:
             yield Gap(group.name, GapReason.UNSUPPORTED, text)
         else:
             self._loaded[group.name] = loaded
-            if group.is_on_demand:
+            if group.name == STACKS:
                 self._open_clocks(loaded)
             yield from (Gap(group.name, refusal(one), str(one)) for one in loaded.missing)
 
@@ -138,13 +141,14 @@ class Telemetry:
 
     def lost(self) -> int:
         """Return how many events of profiles had no room so far; raises OSError."""
-        loaded = self.on_demand
-        return 0 if loaded is None else _Maps(loaded, self._copies).number("lost", 0)
+        loaded = self.loaded(STACKS)
+        return 0 if loaded is None else self.counted(loaded).number("lost", 0)
 
     def samples(self) -> Iterator[Sample]:
         """Yield everything that was counted since the load; raises OSError."""
         for name, loaded in self._loaded.items():
-            yield from samples_of(name, _Maps(loaded, self._copies))
+            if not loaded.group.is_on_demand:
+                yield from samples_of(name, self.counted(loaded))
 
 
 @dataclass(frozen=True, slots=True)
