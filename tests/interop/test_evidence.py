@@ -10,12 +10,26 @@ from typing import Self
 
 import pytest
 
+from fodc_protocol.protobuf import messages, number
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from tests.agent.evidence.nodes import Node, current, node, state
-from tests.interop.fleet import Fleet, get_json, until
+from tests.agent.evidence.schemas import (
+    RULE_0,
+    RULE_1,
+    STREAM,
+    STREAM_WITH_RULES,
+    binding,
+    body,
+    metadata,
+    rule_table,
+    snapshot,
+    trailer,
+)
+from tests.interop.fleet import Fleet, get, get_json, until
 
 PANIC = Path(__file__).parents[1] / "data" / "crash" / "panic.json"
 PAGE = "up 1\n"
+RULES = {"r0": RULE_0, "r1": RULE_1}
 
 
 @pytest.fixture(params=["link", "fodc"])
@@ -122,3 +136,52 @@ def test_i11_topology_and_lifecycle_are_those_of_the_nodes(fleet: Fleet, tmp_pat
         }
     ]
     assert lifecycle["agent_summary"]["responded"] == 1
+
+
+def test_schema_of_a_liaison_is_compared_with_its_registry(fleet: Fleet) -> None:
+    """Both read by our own agent: what the node has in use, and what the registry has."""
+    told = fodc.InspectAllResponse()
+    told.groups.add(name="g", catalog="CATALOG_STREAM")
+    group = metadata("g", group="") + number(2, 1)
+    answers = {
+        "InspectAll": told,
+        "StreamGroupSchemaState": [
+            rule_table("g", RULE_0, RULE_1),
+            *(snapshot("g", "indexRule", name, body(one)) for name, one in RULES.items()),
+            snapshot("g", "group", "g", body(group)),
+            snapshot("g", "stream", "foo", body(STREAM, 1, 0)),
+            trailer("g", "liaison-1", 4),
+        ],
+        "GroupRegistryService": messages(1, [group]),
+        "IndexRuleRegistryService": messages(1, RULES.values()),
+        "IndexRuleBindingRegistryService": messages(1, [binding("foo", 1, "r0", "r1")]),
+        "StreamRegistryService": messages(1, [STREAM]),
+    }
+    proxy = fleet.proxy()
+    with Database(**answers) as database:
+        port = database.node.port
+        fleet.agent(
+            proxy.grpc,
+            fleet.node(PAGE),
+            "p1",
+            "ROLE_LIAISON",
+            f"--lifecycle-port={port}",
+            f"--schema-registry-port={port}",
+        )
+        (found,) = until(
+            "the verdict",
+            lambda: (
+                (one := get_json(f"{proxy.http}/cluster/lifecycle")["groups"])
+                and one[0]["schema_consistency"]
+                and one
+            ),
+        )
+        page = get(f"{proxy.http}/metrics").decode()
+
+    assert (found["errors"], found["schema_consistency"]["issues"]) == ([], [])
+    assert found["schema_consistency"]["status"] == "CONSISTENCY_STATUS_CONSISTENT"
+    assert [
+        (one["kind"], one["name"], one["registry_fingerprint"])
+        for one in found["schema_consistency"]["objects"]
+    ][-1] == ("stream", "foo", str(STREAM_WITH_RULES))
+    assert 'banyandb_fodc_schema_consistency_status{group="g"} 1' in page

@@ -194,7 +194,7 @@ def test_what_nobody_tells_has_the_ports_of_the_manual() -> None:
         pprof_port=6060,
     )
     liaison = shape_of(pod(db=database(args=["liaison"])))
-    assert liaison.cluster_state_ports == (18_912,)
+    assert (liaison.cluster_state_ports, liaison.registry_port) == ((18_912,), 17_912)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,5 @@ DORMANT: Final = (
     Option("panic-diagnostics-max-artifacts", Kind.STRING, "", _CRASHES),
     Option("max-fodc-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
     Option("max-diagnosis-memory-usage-percentage", Kind.INT, "0", _CRASHES, check=_percent),
-    Option("schema-registry-port", Kind.STRING, "", "schemas"),
     Option("pressure-profiler-dir", Kind.STRING, "", _FOLDER),
 )

@@ -232,7 +232,13 @@ class Settings(NodeSettings):
     lifecycle_port: int = number(
         "lifecycle-port",
         "0",
-        "gRPC port of a liaison that tells of groups; 0 asks none.",
+        "gRPC port of a liaison that tells of groups and of the schema it has; 0 asks none.",
+        check=between(0, 65_535),
+    )
+    schema_registry_port: int = number(
+        "schema-registry-port",
+        "0",
+        "gRPC port of a liaison that serves the registry of schemas; 0 asks none.",
         check=between(0, 65_535),
     )
     lifecycle_report_dir: Path | None = path(

@@ -104,7 +104,7 @@ def test_every_flag_of_the_go_agent_is_accepted():
     assert settings.pprof_ports == (6061,)
     assert settings.counts_in_kernel
     assert "option=panic-diagnostics-enabled needs='crash records'" in settings.dormant
-    assert len(settings.dormant) == 8
+    assert len(settings.dormant) == 7
     assert (settings.pressure_percent, settings.pressure_cooldown_s) == (75, 300.0)
 
 

@@ -332,6 +332,7 @@ def test_the_other_streams_are_answered_honestly(run_async):
         commands["StreamSchemaRegistry"].put_nowait(
             pb.StreamSchemaRegistryResponse(request_registry=True)
         )
+        assert (await proxy.hear("StreamSchemaRegistry")).group.error
         assert (await proxy.hear("StreamSchemaRegistry")).done
         commands["StreamPressureProfiles"].put_nowait(
             pb.StreamPressureProfilesResponse(list_profiles=pb.ListProfiles(request_id="list-1"))

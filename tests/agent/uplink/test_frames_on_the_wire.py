@@ -156,6 +156,7 @@ PROXY_FRAMES = st.one_of(
     st.builds(frames.TopologyQuery, U64).map(lambda frame: ("topology_query", frame)),
     st.builds(frames.LifecycleQuery, U64).map(lambda frame: ("lifecycle_query", frame)),
     st.builds(frames.CrashesQuery, U64).map(lambda frame: ("crashes_query", frame)),
+    st.builds(frames.RegistryQuery, U64).map(lambda frame: ("registry_query", frame)),
 )
 
 

@@ -381,14 +381,18 @@ def test_t_px_13_lines_that_are_no_samples_never_become_keys(run_async, bytes_pr
     scene(run_async, bytes_proxy, play, recorder=recorder_of(b'bad{a="1 1\n{} 2\ngood 3\n'))
 
 
-def test_t_px_17_a_schema_command_is_answered_by_its_end_alone(run_async, bytes_proxy):
-    """Upstream sends groups in chunks of 50; this agent collects no schema: done at once."""
+def test_t_px_17_without_a_registry_a_schema_command_is_answered_by_the_reason(
+    run_async, bytes_proxy
+):
+    """A group that failed has one message with the error only; this one stands for all groups."""
 
     async def play(_, proxy):
         for _ in range(2):
             proxy.commands["StreamSchemaRegistry"].put_nowait(b"\x08\x01")
-            answer = await proxy.hear("StreamSchemaRegistry")
-            wire = pb.StreamSchemaRegistryRequest.FromString(answer)
-            assert wire == pb.StreamSchemaRegistryRequest(done=True)
+            answers = [await proxy.hear("StreamSchemaRegistry") for _ in range(2)]
+            problem, end = map(pb.StreamSchemaRegistryRequest.FromString, answers)
+            assert problem.group.group == ""
+            assert problem.group.error == "--schema-registry-port names no port to ask"
+            assert end == pb.StreamSchemaRegistryRequest(done=True)
 
     scene(run_async, bytes_proxy, play)

@@ -23,7 +23,7 @@ READERS = [
     codec.wants_topology,
     codec.wants_lifecycle,
     codec.wants_crashes,
-    codec.schema_answer,
+    codec.wants_registry,
     codec.pressure_command,
 ]
 
@@ -95,11 +95,10 @@ def test_answers_about_topology_lifecycle_and_schema_are_empty_and_there():
     assert pb.StreamLifecycleRequest.FromString(lifecycle) == pb.StreamLifecycleRequest(
         timestamp=stamp(1_500), pod_name="pod-0", lifecycle_data=pb.LifecycleData()
     )
-    [schema] = codec.schema_answer(ask)
-    assert pb.StreamSchemaRegistryRequest.FromString(schema) == pb.StreamSchemaRegistryRequest(
-        done=True
-    )
-    assert [reader(ask) for reader in READERS[2:5]] == [True] * 3
+    problem, end = map(pb.StreamSchemaRegistryRequest.FromString, codec.no_registry("why"))
+    assert (problem.group, problem.done) == (pb.SchemaRegistryGroup(error="why"), False)
+    assert end == pb.StreamSchemaRegistryRequest(done=True)
+    assert [reader(ask) for reader in READERS[2:6]] == [True] * 4
     assert [bool(reader(b"")) for reader in READERS[2:]] == [False] * 5
 
 

@@ -11,7 +11,13 @@ from fodc_proxy.wire import link_evidence
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
 
-from ..evident import lifecycle, node, topology  # noqa: TID252 - one folder's tests
+from ..evident import (  # noqa: TID252 - one folder's tests
+    lifecycle,
+    node,
+    registry,
+    schema_group,
+    topology,
+)
 from ..live import LinkAgent, fetch, running, until  # noqa: TID252 - as above
 
 TOPOLOGY, LIFECYCLE, DIAGNOSTICS = "/cluster/topology", "/cluster/lifecycle", "/diagnostics"
@@ -89,6 +95,26 @@ def test_messages_in_pieces_are_whole_again(tmp_path):
         ("p1", "c1"),
         ("p1", "c2"),
     ]
+
+
+def test_a_registry_is_read_through_the_link_of_a_liaison(tmp_path):
+    """In pieces that cut its messages, as every answer on the link."""
+
+    async def play(proxy):
+        agent = Teller(
+            proxy,
+            "p1",
+            lifecycle_query=[lifecycle("p1", [schema_group("g", ("measure", "m", 7))])],
+            registry_query=registry({"g": [("measure", "m", 7)]}),
+        )
+        agent.role = "ROLE_LIAISON"
+        async with agent:
+            return json.loads((await fetch(proxy, LIFECYCLE)).text)["groups"]
+
+    (group,) = scene(tmp_path, play)
+
+    assert group["errors"] == []
+    assert group["schema_consistency"]["status"] == "CONSISTENCY_STATUS_CONSISTENT"
 
 
 def test_crashes_are_asked_for_when_an_agent_links(tmp_path):

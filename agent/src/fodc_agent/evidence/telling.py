@@ -2,13 +2,14 @@
 """What this agent can tell of its node, for both contracts.
 
 The one idea: everything is asked of the node when the proxy asks, so it is as old as the answer;
-only groups, which cost the node a question to every other one, are kept for a while. Who cannot be
-asked is a failure with its reason, and never an empty answer.
+only groups, which cost the node a question to every other one, are kept for a while, and never the
+schema, which is compared with what others have now (W-49). Who cannot be asked is a failure with
+its reason, and never an empty answer.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,9 +29,11 @@ from fodc_protocol.protobuf import Fields, WireError, message, messages, text
 
 if TYPE_CHECKING:
     from fodc_agent.evidence.crashes import CrashFolder
+    from fodc_agent.evidence.schema_state import SchemaState
 
 GET_CLUSTER_STATE: Final = "/banyandb.database.v1.ClusterStateService/GetClusterState"
 INSPECT_ALL: Final = "/banyandb.fodc.v1.GroupLifecycleService/InspectAll"
+SCHEMA_STATE: Final = "/banyandb.database.v1.NodeSchemaStateService/StreamGroupSchemaState"
 INSPECT_TIMEOUT_S: Final = 40.0
 ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Of the node: three hundred nodes, or some thousand groups."""
@@ -51,7 +54,7 @@ def crash_folder(folder: Path | None, now_ns: Callable[[], int]) -> "CrashFolder
 
 
 class Evidence:
-    """Topology, lifecycle and crashes of one node."""
+    """Topology, lifecycle, schema and crashes of one node."""
 
     def __init__(
         self,
@@ -79,6 +82,8 @@ class Evidence:
                 return (await self.topology(),)
             case frames.LifecycleQuery():
                 return (await self.lifecycle(),)
+            case frames.RegistryQuery():
+                return [one async for one in self.registry()]
             case frames.CrashesQuery():
                 return await self.crashes()
 
@@ -126,7 +131,7 @@ class Evidence:
         if not port and folder is None:
             words = "neither --lifecycle-port nor --lifecycle-report-dir is given"
             raise NoAnswerError(Reason.UNSUPPORTED, words)
-        groups = await self._inspected(port) if port else ()
+        groups = await self._groups_with_schemas(port) if port else []
         reports = await self._reports(folder) if folder is not None else []
         data = messages(1, (text(1, name) + text(2, told) for name, told in reports))
         data += messages(2, groups)
@@ -166,6 +171,73 @@ class Evidence:
         finally:
             channel.close()
         return Fields(told).blobs(1)
+
+    # ---- schema ---------------------------------------------------------------------------------
+
+    async def _groups_with_schemas(self, port: int) -> list[bytes]:
+        """Return groups, and what this node has of their schema now; raises NoAnswerError."""
+        # Imported here: nobody but a liaison has a schema to tell of.
+        from fodc_agent.evidence.schema_state import (  # noqa: PLC0415 - see above
+            SchemaState,
+            with_schemas,
+        )
+
+        state = SchemaState()
+        asked = self._inspected(port), self._schema_problem(port, state)
+        groups, problem = await asyncio.gather(*asked)
+        try:
+            return with_schemas(groups, state, problem)
+        except WireError as error:
+            words = f"the node's answer tells of no groups: {error}"
+            raise NoAnswerError(Reason.NODE_ERROR, words) from error
+
+    async def _schema_problem(self, port: int, state: "SchemaState") -> str:
+        """Read the node's schema into `state`; return why it did not come whole, or ""."""
+        try:
+            await self._read_schema(port, state)
+        except TimeoutError:
+            return f"not whole within {INSPECT_TIMEOUT_S:g} s"
+        except RpcError as error:
+            # Who does not know the question has no schema to tell of.
+            return "" if error.fault is RpcFault.UNIMPLEMENTED else str(error)
+        except WireError as error:
+            return str(error)
+        return ""
+
+    async def _read_schema(self, port: int, state: "SchemaState") -> None:
+        channel = await connect_node(port, self._access)
+        try:
+            async with channel.open(
+                SCHEMA_STATE, timeout_s=INSPECT_TIMEOUT_S, limit=_limit
+            ) as stream:
+                await stream.send(b"")
+                await stream.end()
+                while (event := await stream.receive()) is not None:
+                    state.take(event)
+        finally:
+            channel.close()
+
+    async def registry(self) -> AsyncIterator[bytes]:
+        """Yield the registry of schemas as the node's port serves it; raises NoAnswerError."""
+        port = self._settings.schema_registry_port
+        if not port:
+            words = "--schema-registry-port names no port to ask"
+            raise NoAnswerError(Reason.UNSUPPORTED, words)
+        from fodc_agent.evidence.registry import read_registry  # noqa: PLC0415 - as above
+
+        try:
+            channel = await connect_node(port, self._access)
+        except RpcError as error:
+            raise NoAnswerError(Reason.NODE_UNREACHABLE, str(error)) from error
+        try:
+            async with asyncio.timeout(INSPECT_TIMEOUT_S):
+                async for one in read_registry(channel):
+                    yield one
+        except TimeoutError as error:
+            words = f"the registry did not come within {INSPECT_TIMEOUT_S:g} s"
+            raise NoAnswerError(Reason.NODE_UNREACHABLE, words) from error
+        finally:
+            channel.close()
 
     # ---- crashes --------------------------------------------------------------------------------
 

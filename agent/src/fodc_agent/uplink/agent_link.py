@@ -33,6 +33,7 @@ _KINDS: Final[Mapping[type[frames.Query], str]] = {
     frames.TopologyQuery: "topology",
     frames.LifecycleQuery: "lifecycle",
     frames.CrashesQuery: "crashes",
+    frames.RegistryQuery: "registry",
 }
 MAX_CHUNKS: Final = 1024
 _FAREWELL_S: Final = 0.5

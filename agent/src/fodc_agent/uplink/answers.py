@@ -108,7 +108,12 @@ class Answers:
             case frames.ConfigurationQuery():
                 yield await self.configuration(query.query_id)
                 return
-            case frames.TopologyQuery() | frames.LifecycleQuery() | frames.CrashesQuery():
+            case (
+                frames.TopologyQuery()
+                | frames.LifecycleQuery()
+                | frames.CrashesQuery()
+                | frames.RegistryQuery()
+            ):
                 if self.evidence is None:
                     raise NoAnswerError(Reason.UNSUPPORTED, "this agent tells no evidence")
                 parts = evidence_parts(query.query_id, await self.evidence(query))

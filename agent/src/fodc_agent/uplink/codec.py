@@ -356,4 +356,5 @@ _READERS: Final[Mapping[int, Callable[[Fields], frames.ProxyFrame]]] = {
     11: lambda wire: frames.TopologyQuery(wire.number(1)),
     12: lambda wire: frames.LifecycleQuery(wire.number(1)),
     13: lambda wire: frames.CrashesQuery(wire.number(1)),
+    14: lambda wire: frames.RegistryQuery(wire.number(1)),
 }

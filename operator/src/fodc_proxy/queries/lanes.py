@@ -16,7 +16,6 @@ from fodc_proxy.queries.pages.windows import Column
 from fodc_proxy.queries.results import Missing, Selection
 
 _FODC: Final = "fodc:"
-_REGISTRY: Final = plan.Evidence(plan.Kind.REGISTRY)
 FODC_METRICS_LANE: Final = _FODC + "metrics"
 
 
@@ -33,9 +32,6 @@ def cannot(member: Member, want: plan.Want) -> Missing | None:
         return Missing(member, Reason.OFFLINE, "the agent is not connected")
     if isinstance(want, plan.Settings) and member.contract is Contract.FODC:
         message = "an agent of the existing contract cannot tell its configuration"
-        return Missing(member, Reason.UNSUPPORTED, message)
-    if want == _REGISTRY and member.contract is Contract.LINK:
-        message = "an agent of the link does not read the registry of schemas"
         return Missing(member, Reason.UNSUPPORTED, message)
     return None
 

@@ -356,9 +356,15 @@ def _query(ask_id: int, want: plan.Want) -> frames.ProxyFrame:
             return frames.WindowQuery(ask_id, want.start_ms, want.end_ms)
         case plan.Settings():
             return frames.ConfigurationQuery(ask_id)
-        case plan.Evidence(kind=plan.Kind.TOPOLOGY):
-            return frames.TopologyQuery(ask_id)
-        case plan.Evidence(kind=plan.Kind.LIFECYCLE):
-            return frames.LifecycleQuery(ask_id)
         case plan.Evidence():
-            raise AssertionError("nobody asks an agent of ours for a registry")
+            return _evidence_query(ask_id, want.kind)
+
+
+def _evidence_query(ask_id: int, kind: plan.Kind) -> frames.ProxyFrame:
+    match kind:
+        case plan.Kind.TOPOLOGY:
+            return frames.TopologyQuery(ask_id)
+        case plan.Kind.LIFECYCLE:
+            return frames.LifecycleQuery(ask_id)
+        case plan.Kind.REGISTRY:
+            return frames.RegistryQuery(ask_id)

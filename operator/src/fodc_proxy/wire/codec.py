@@ -342,6 +342,8 @@ def _message(frame: frames.ProxyFrame) -> pb.ProxyFrame:
             return pb.ProxyFrame(lifecycle_query=pb.LifecycleQuery(query_id=frame.query_id))
         case frames.CrashesQuery():
             return pb.ProxyFrame(crashes_query=pb.CrashesQuery(query_id=frame.query_id))
+        case frames.RegistryQuery():
+            return pb.ProxyFrame(registry_query=pb.RegistryQuery(query_id=frame.query_id))
         case frames.StartCapture():
             return pb.ProxyFrame(start_capture=_start_capture(frame))
         case frames.CancelCapture():

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from fodc_protocol.link import frames
-from fodc_proxy.evidence.parts import CrashTold, Lifecycle, Topology
+from fodc_proxy.evidence.parts import CrashTold, Part
 from fodc_proxy.queries.collect import Rounds
 from fodc_proxy.queries.plan import Kind
 from fodc_proxy.wire.bounds import Bound, WireError
 from fodc_proxy.wire.existing.evidence import decode_topology
 from fodc_proxy.wire.existing.findings import CRASH_BYTES, decode_crash
-from fodc_proxy.wire.existing.lifecycle import decode_lifecycle
+from fodc_proxy.wire.existing.lifecycle import RegistryRead, decode_lifecycle
 
 MOST_BYTES: Final = 8 * 1024 * 1024
-_KINDS: Final = (Kind.TOPOLOGY, Kind.LIFECYCLE)
+_KINDS: Final = tuple(Kind)
 # Questions for crashes belong to no round; their numbers are beyond those of rounds.
 _FIRST_CRASHES: Final = 1 << 62
 
@@ -42,7 +42,8 @@ class _Reading:
 
     pieces: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
-    told: Topology | Lifecycle | None = None
+    told: Part | None = None
+    registry: RegistryRead = field(default_factory=RegistryRead)
 
 
 class LinkEvidence:
@@ -141,6 +142,8 @@ class LinkEvidence:
                 reading.told = decode_topology(data)
             case Kind.LIFECYCLE:
                 reading.told = decode_lifecycle(data)
+            case Kind.REGISTRY:
+                reading.told = reading.registry.take(data)
             case _:
                 reading.size_bytes = 0  # each crash is a message of its own
                 crash = decode_crash(data)

@@ -176,6 +176,9 @@ def _arguments(policy: Policy, placement: Placement) -> Iterator[tuple[str, obje
     yield "container-names", ",".join(shape.metrics_containers)
     yield "poll-metrics-ports", ",".join(map(str, shape.metrics_ports))
     yield "cluster-state-ports", ",".join(map(str, shape.cluster_state_ports))
+    if shape.registry_port:
+        yield "lifecycle-port", shape.cluster_state_ports[0]
+        yield "schema-registry-port", shape.registry_port
     yield "pprof-ports", shape.pprof_port
     yield "prometheus-listen-addr", f":{placement.port}" if placement.port else "127.0.0.1:0"
     yield "capture-dir", f"{HOME}/captures"

@@ -66,7 +66,10 @@ class Shape:
     """One for each of `metrics_containers`."""
     metrics_containers: tuple[str, ...]
     cluster_state_ports: tuple[int, ...]
+    """The first is the database's own; a liaison tells of groups and schemas on it as well."""
     pprof_port: int
+    registry_port: int = 0
+    """Where a liaison serves the registry of schemas; 0 for other databases."""
 
 
 class ShapeError(Exception):
@@ -102,6 +105,7 @@ def shape_of(pod: Pod, *, container: str = "", told_by: str = "", pprof_port: in
         metrics_containers=tuple(name for name, _ in metrics),
         cluster_state_ports=tuple(cluster_state),
         pprof_port=pprof_port or _pprof_port(database),
+        registry_port=_grpc_port(database) if kind is Kind.LIAISON else 0,
     )
 
 
@@ -266,6 +270,10 @@ def _cluster_state_port(database: Container, kind: Kind | None) -> int:
             or port_named(database, "internal-grpc")
             or INTERNAL_GRPC_PORT
         )
+    return _grpc_port(database)
+
+
+def _grpc_port(database: Container) -> int:
     return _port_of(setting(database, "grpc-port")) or port_named(database, "grpc") or GRPC_PORT
 
 

@@ -121,6 +121,7 @@ class AgentSession:
                 | frames.TopologyQuery()
                 | frames.LifecycleQuery()
                 | frames.CrashesQuery()
+                | frames.RegistryQuery()
             ):
                 return [effects.Answer(frame)]
             case frames.StartCapture():

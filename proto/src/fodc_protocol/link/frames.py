@@ -160,7 +160,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A piece of an answer to a TopologyQuery, LifecycleQuery or CrashesQuery."""
+    """A piece of an answer to a question for evidence."""
 
     query_id: int
     data: bytes
@@ -317,6 +317,13 @@ class CrashesQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryQuery:
+    """Asks a liaison's agent for the registry of schemas."""
+
+    query_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartCapture:
     """Asks for a capture, or for the outcome of one that the agent holds."""
 
@@ -390,6 +397,7 @@ ProxyFrame: TypeAlias = (
     | TopologyQuery
     | LifecycleQuery
     | CrashesQuery
+    | RegistryQuery
 )
-EvidenceQuery: TypeAlias = TopologyQuery | LifecycleQuery | CrashesQuery
+EvidenceQuery: TypeAlias = TopologyQuery | LifecycleQuery | CrashesQuery | RegistryQuery
 Query: TypeAlias = MetricsQuery | WindowQuery | ConfigurationQuery | EvidenceQuery

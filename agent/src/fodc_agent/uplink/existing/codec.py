@@ -175,9 +175,14 @@ def no_lifecycle(at_ms: int, pod_name: str) -> bytes:
     return message(1, time_of(at_ms)) + text(2, pod_name) + message(3, b"")
 
 
-def schema_answer(data: bytes) -> tuple[bytes, ...]:
-    """Answer a schema command: no groups, done."""
-    return (number(2, 1),) if _flag("StreamSchemaRegistryResponse", data) else ()
+def wants_registry(data: bytes) -> bool:
+    """Say whether a schema command asks for something."""
+    return _flag("StreamSchemaRegistryResponse", data)
+
+
+def no_registry(problem: str) -> tuple[bytes, ...]:
+    """Return why there is no registry to tell, and the end."""
+    return message(1, text(3, problem)), number(2, 1)
 
 
 def wants_crashes(data: bytes) -> bool:

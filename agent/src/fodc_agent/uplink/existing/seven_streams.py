@@ -44,6 +44,9 @@ class Telling(Protocol):
     async def crashes(self) -> tuple[bytes, ...]:
         """Return the newest crashes."""
 
+    def registry(self) -> AsyncIterator[bytes]:
+        """Yield the messages of the registry of schemas, the last one ends it."""
+
 
 class Pressures(Protocol):
     """What the agent has of times at which memory was short."""
@@ -216,8 +219,8 @@ class SevenStreams:
             told = await self._told(self._evidence.lifecycle())
             return (told or codec.no_lifecycle(self._now_ms(), self._identity.pod_name),)
 
-        async def schema(data: bytes) -> Iterable[bytes]:
-            return codec.schema_answer(data)
+        async def schema(data: bytes) -> Iterable[bytes] | AsyncIterator[bytes]:
+            return _registry(self._evidence) if codec.wants_registry(data) else ()
 
         async def crash(data: bytes) -> Iterable[bytes]:
             if not codec.wants_crashes(data):
@@ -309,6 +312,16 @@ class SevenStreams:
         else:
             for message in messages:
                 await stream.send(message)
+
+
+async def _registry(evidence: Telling) -> AsyncIterator[bytes]:
+    """Yield the registry; where there is none, this contract has words for why."""
+    try:
+        async for one in evidence.registry():
+            yield one
+    except NoAnswerError as error:
+        for one in codec.no_registry(str(error)):
+            yield one
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:

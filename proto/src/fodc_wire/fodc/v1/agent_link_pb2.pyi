@@ -33,7 +33,7 @@ class AgentFrame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., metrics_page: _Optional[_Union[MetricsPage, _Mapping]] = ..., window_part: _Optional[_Union[WindowPart, _Mapping]] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., query_failed: _Optional[_Union[QueryFailed, _Mapping]] = ..., command_update: _Optional[_Union[CommandUpdate, _Mapping]] = ..., artifact_chunk: _Optional[_Union[ArtifactChunk, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
 
 class ProxyFrame(_message.Message):
-    __slots__ = ("welcome", "refusal", "heartbeat_ack", "metrics_query", "window_query", "configuration_query", "start_capture", "cancel_capture", "artifact_ack", "event_ack", "topology_query", "lifecycle_query", "crashes_query")
+    __slots__ = ("welcome", "refusal", "heartbeat_ack", "metrics_query", "window_query", "configuration_query", "start_capture", "cancel_capture", "artifact_ack", "event_ack", "topology_query", "lifecycle_query", "crashes_query", "registry_query")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_ACK_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class ProxyFrame(_message.Message):
     TOPOLOGY_QUERY_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_QUERY_FIELD_NUMBER: _ClassVar[int]
     CRASHES_QUERY_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_QUERY_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     refusal: Refusal
     heartbeat_ack: HeartbeatAck
@@ -60,7 +61,8 @@ class ProxyFrame(_message.Message):
     topology_query: TopologyQuery
     lifecycle_query: LifecycleQuery
     crashes_query: CrashesQuery
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., heartbeat_ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., metrics_query: _Optional[_Union[MetricsQuery, _Mapping]] = ..., window_query: _Optional[_Union[WindowQuery, _Mapping]] = ..., configuration_query: _Optional[_Union[ConfigurationQuery, _Mapping]] = ..., start_capture: _Optional[_Union[StartCapture, _Mapping]] = ..., cancel_capture: _Optional[_Union[CancelCapture, _Mapping]] = ..., artifact_ack: _Optional[_Union[ArtifactAck, _Mapping]] = ..., event_ack: _Optional[_Union[EventAck, _Mapping]] = ..., topology_query: _Optional[_Union[TopologyQuery, _Mapping]] = ..., lifecycle_query: _Optional[_Union[LifecycleQuery, _Mapping]] = ..., crashes_query: _Optional[_Union[CrashesQuery, _Mapping]] = ...) -> None: ...
+    registry_query: RegistryQuery
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., heartbeat_ack: _Optional[_Union[HeartbeatAck, _Mapping]] = ..., metrics_query: _Optional[_Union[MetricsQuery, _Mapping]] = ..., window_query: _Optional[_Union[WindowQuery, _Mapping]] = ..., configuration_query: _Optional[_Union[ConfigurationQuery, _Mapping]] = ..., start_capture: _Optional[_Union[StartCapture, _Mapping]] = ..., cancel_capture: _Optional[_Union[CancelCapture, _Mapping]] = ..., artifact_ack: _Optional[_Union[ArtifactAck, _Mapping]] = ..., event_ack: _Optional[_Union[EventAck, _Mapping]] = ..., topology_query: _Optional[_Union[TopologyQuery, _Mapping]] = ..., lifecycle_query: _Optional[_Union[LifecycleQuery, _Mapping]] = ..., crashes_query: _Optional[_Union[CrashesQuery, _Mapping]] = ..., registry_query: _Optional[_Union[RegistryQuery, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_min", "protocol_max", "agent_version", "identity", "incarnation", "state", "held_command_ids")
@@ -326,6 +328,12 @@ class LifecycleQuery(_message.Message):
     def __init__(self, query_id: _Optional[int] = ...) -> None: ...
 
 class CrashesQuery(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    def __init__(self, query_id: _Optional[int] = ...) -> None: ...
+
+class RegistryQuery(_message.Message):
     __slots__ = ("query_id",)
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     query_id: int
