@@ -19,6 +19,9 @@ QUICK_SERVER_TESTS := e2e/test_controlplane.py e2e/test_crds.py e2e/test_injecti
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Tests wait for programs and sockets as long as they compute: two of them keep a core busy.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)))')
+
 # The tests' own S3 server, see there.
 S3_SERVER := e2e/s3_server.txt
 
@@ -57,11 +60,11 @@ ktm: $(BIN)/.ready ## build what kernel telemetry loads into the kernel (clang, 
 	$(BIN)/python agent/ktm/build.py
 
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(QUICK_SERVER_TESTS) tests/interop tests
 
 shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without asserts (-OO)
-	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n auto --dist loadfile \
+	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
 		-W ignore::pytest.PytestConfigWarning tests/agent tests/protocol
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry

@@ -7,6 +7,13 @@ import subprocess
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long one example takes says how busy the machine is; bounds on time are asserted where meant.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # gRPC's clients say on standard error that a server has ended, which many tests mean to see.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
