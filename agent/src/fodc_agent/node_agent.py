@@ -85,7 +85,7 @@ class NodeAgent:
         self._crew = Crew()
         self._recorder = recorder_of(settings)
         self._keeper = keeper_of(settings, self._recorder)
-        self._coordinator = Coordinator(time.monotonic, wall_ms, chance)
+        self._coordinator = Coordinator(time.monotonic, wall_ms, chance())
         self._recording = Recording(
             self._coordinator,
             self._recorder,

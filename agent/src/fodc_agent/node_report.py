@@ -24,7 +24,7 @@ from fodc_agent.node_state import (
     source_capability,
 )
 from fodc_agent.recorder.keeper import Keeper
-from fodc_agent.recorder.recorder import Recorder
+from fodc_agent.recorder.recorder import Recorder, WindowExtent
 from fodc_agent.recording import Recording
 from fodc_agent.scrape_figures import is_page
 from fodc_agent.settings import Settings
@@ -69,7 +69,7 @@ class NodeReport:
             configuration_hash=configuration.hash if configuration is not None else "",
             artifact_count=self.captures.artifact_count,
             artifact_bytes=self.captures.artifact_bytes,
-            conditions=conditions_of(self._health()),
+            conditions=conditions_of(self._health(extent)),
         )
 
     def checks(self, line: LineStatus | None) -> list[Check]:
@@ -78,7 +78,8 @@ class NodeReport:
         why = "; ".join(f"{name}: {text}" for name, text in sorted(problems.items()))
         checks = [Check("node-scraped", not problems, why)]
         # A history that is less than wanted shows; it is no reason to take the pod out of service.
-        window = [one.message for one in conditions_of(self._health()) if one.type in WINDOW]
+        conditions = conditions_of(self._health(self.recorder.extent()))
+        window = [one.message for one in conditions if one.type in WINDOW]
         checks.append(Check("window", ok=True, message="; ".join(window)))
         known = self._role_known
         checks.append(Check("role-known", known, "" if known else self.role_problem()))
@@ -140,8 +141,7 @@ class NodeReport:
             gaps = [("Remote", text) for _, text in gaps]
         return source_capability("config", "", gaps)
 
-    def _health(self) -> Health:
-        extent = self.recorder.extent()
+    def _health(self, extent: WindowExtent) -> Health:
         return Health(
             role_known=self._role_known,
             role_problem=self.role_problem(),

@@ -13,13 +13,16 @@ _log: Final = logging.getLogger(__name__)
 
 # Enough for what the agent says of itself and of each scrape.
 _LEAST_SERIES: Final = 128
+# Longer than a page takes on the way, so that the rows of one round are written at once.
+_GATHER_S: Final = 0.5
 
 
 def keeper_of(settings: Settings, recorder: Recorder) -> Keeper | None:
     """Return what keeps history over a restart, None where none is wanted."""
     if settings.recorder_dir is None:
         return None
-    return Keeper(Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes), recorder)
+    journal = Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes)
+    return Keeper(journal, recorder, gather_s=_GATHER_S)
 
 
 def recorder_of(settings: Settings) -> Recorder:

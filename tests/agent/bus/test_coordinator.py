@@ -60,7 +60,7 @@ class Stubborn(Fake):
 @asynccontextmanager
 async def bus(*sources, breaker=None, jitter=0.0):
     loop = asyncio.get_running_loop()
-    one = Coordinator(loop.time, lambda: int(loop.time() * 1000), lambda: jitter)
+    one = Coordinator(loop.time, lambda: int(loop.time() * 1000), jitter)
     for source in sources:
         one.add(source, breaker)
     one.kept = []
@@ -111,6 +111,27 @@ def test_a14_the_first_reading_is_taken_at_once_whatever_the_jitter():
 
     virtual_time.run(main())
     assert source.calls == [0.0, 7.0, 15.0]
+
+
+def test_sources_of_one_agent_tick_together_so_that_it_is_woken_once():
+    ticks = []
+
+    class Slow(Fake):
+        async def collect(self, at_ms):
+            ticks.append((self.name, asyncio.get_running_loop().time()))
+            return await super().collect(at_ms)
+
+    one, other = Slow(), Slow()
+    other.name = "other"
+
+    async def main():
+        async with bus(one, other, jitter=0.5) as both:
+            keep(both, interval_s=8.0)
+            keep(both, "other", interval_s=8.0)
+            await asyncio.sleep(20)
+
+    virtual_time.run(main())
+    assert ticks == [(name, at_s) for at_s in (1000.0, 1006.0, 1014.0) for name in ("s", "other")]
 
 
 def test_ticks_during_a_long_collection_are_passed_over_and_not_queued():
@@ -331,7 +352,7 @@ def test_aclose_ends_running_collections_and_waiting_demands():
 def test_aclose_does_not_wait_for_ever_for_a_stubborn_source():
     async def main():
         loop = asyncio.get_running_loop()
-        one = Coordinator(loop.time, lambda: 0, lambda: 0.0)
+        one = Coordinator(loop.time, lambda: 0, 0.0)
         one.add(Stubborn("s", timeout_s=100.0))
         demand = asyncio.create_task(one.demand("s"))
         await asyncio.sleep(1)

@@ -2,10 +2,14 @@
 """A node answers, refuses, says nothing, or hangs up."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
+from fodc_agent.occurrences.observing import NodeObserver, Parts
 from fodc_agent.occurrences.probe import problem_of
+from fodc_agent.recorder.recorder import Recorder
+from tests.agent.bus import virtual_time
 
 
 async def answering(reader, writer):
@@ -63,3 +67,36 @@ def test_a_port_that_nobody_listens_on_is_named():
 
     port, problem = asyncio.run(play())
     assert problem.startswith(f"127.0.0.1:{port}: ")
+
+
+def test_a_page_that_came_spares_the_question(monkeypatch):
+    asked_s = []
+
+    class Quiet:
+        is_away = False
+
+        def page_answered(self, start_s, now_s):
+            return []
+
+    async def problem_of(host, port):
+        asked_s.append(asyncio.get_running_loop().time())
+        return ""
+
+    monkeypatch.setattr("fodc_agent.occurrences.probe.problem_of", problem_of)
+
+    async def play():
+        clock_s = asyncio.get_running_loop().time
+        recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+        settings = SimpleNamespace(
+            pressure_percent=80, pressure_cooldown_s=300.0, node_host="127.0.0.1"
+        )
+        parts = Parts(settings, recorder, None, "metrics:2121")
+        one = NodeObserver(parts, Quiet(), None, clock_s=clock_s)
+        watching = asyncio.create_task(one.watch_answers())
+        for _ in range(2):
+            one.page_seen("metrics:2121", "")
+            await asyncio.sleep(10)
+        watching.cancel()
+
+    virtual_time.run(play())
+    assert asked_s == [1003.0, 1006.0, 1009.0, 1013.0, 1016.0, 1019.0]

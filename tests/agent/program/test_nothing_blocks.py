@@ -287,6 +287,34 @@ def test_a4_a_journal_that_stalls_stops_no_recording_is_named_and_recovers(tmp_p
     assert set(history(again, 10_000).values()) == {1.0}
 
 
+def test_rows_of_one_round_are_written_in_one_piece_of_work(tmp_path):
+    pieces = []
+
+    async def main():
+        one = Recorder(budget_bytes=1 << 20, interval_s=10)
+        keeper = Keeper(Journal(tmp_path, max_bytes=1 << 20), one, gather_s=0.01)
+        await keeper.replay()
+        run = keeper._lane.run
+
+        async def counted(call):
+            pieces.append(call)
+            return await run(call)
+
+        keeper._lane.run = counted
+        writing = asyncio.create_task(keeper.write())
+        for at in (1, 2):
+            pieces.clear()
+            for source in ("node", "cgroup", "process"):
+                one.record_page(source, b"a %d\n" % at, at)
+            await until(lambda at=at: len(rows_of(tmp_path)) == 3 * at)
+        await keeper.close()
+        writing.cancel()
+
+    asyncio.run(main())
+    assert len(pieces) == 2, "the rows, and the end"
+    assert [row.at_ms for row in rows_of(tmp_path)] == [1, 1, 1, 2, 2, 2]
+
+
 async def until(condition) -> None:
     async with asyncio.timeout(10):
         while not condition():

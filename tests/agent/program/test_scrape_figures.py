@@ -20,7 +20,7 @@ class Scraped:
     def __init__(self, **recorder) -> None:
         self.recorder = Recorder(budget_bytes=1 << 20, interval_s=1, **recorder)
         self.recording = Recording(
-            Coordinator(lambda: 0.0, lambda: 0, lambda: 0.0),
+            Coordinator(lambda: 0.0, lambda: 0, 0.0),
             self.recorder,
             on_change=lambda: None,
         )

@@ -62,7 +62,7 @@ class Program:
 
 def made(recorder: Recorder | None = None) -> Program:
     loop = asyncio.get_running_loop()
-    coordinator = Coordinator(loop.time, lambda: int(loop.time() * 1000), lambda: 0.0)
+    coordinator = Coordinator(loop.time, lambda: int(loop.time() * 1000), 0.0)
     recorder = recorder or Recorder(budget_bytes=1 << 20, interval_s=10)
     told: list[str] = []
     recording = Recording(

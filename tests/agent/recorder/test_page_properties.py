@@ -161,3 +161,19 @@ def test_damaged_real_page_loses_only_damaged_lines(body, data):
     recorder.record_page("node", body, 0)
     report = recorder.record_page("node", damaged, 1)
     assert report.series >= len(lines)
+
+
+stamped_lines = st.builds(
+    "{} {}{}".format,
+    st.sampled_from(["a", "b", 'c{x="1 7"}', 'c{x="2"}', "# TYPE a gauge", "# HELP b of 7", ""]),
+    st.sampled_from(["1", "2.5", "7", "NaN", "seven"]),
+    st.sampled_from([" 7", " 7", " 7", " 7", " 8", " 6", "", " 7\r", ' 7 # {x="1"} 1', " 7 7"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(stamped_lines, max_size=40), st.sampled_from(["\n", "", "\r\n", "\n# EOF\n"]))
+def test_page_of_stamped_lines_gives_the_same_samples_warm_as_cold(lines, end):
+    known = 'a 0 7\nb 0 7\nc{x="1 7"} 0 7\nc{x="2"} 0 7\n'
+    page = known + "\n".join(lines) + end
+    assert ours(page, 3) == ours(page, 1)

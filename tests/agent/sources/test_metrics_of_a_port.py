@@ -325,7 +325,7 @@ def test_every_source_of_a_port_fits_the_bus():
     async def run():
         async with serving(b"a 1\n") as port:
             client = HttpClient()
-            bus = Coordinator(time.monotonic, lambda: 1000, lambda: 0.0)
+            bus = Coordinator(time.monotonic, lambda: 1000, 0.0)
             bus.add(MetricsSource(client, port))
             reading = await bus.demand(f"metrics:{port}")
             await bus.aclose()

@@ -5,6 +5,7 @@ import asyncio
 
 import pytest
 
+from fodc_agent.lanes import Lane
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.readings import Gap, GapReason
 
@@ -172,6 +173,45 @@ def test_a_process_that_ended_and_was_not_yet_waited_for_is_nobody(proc):
     path.write_text(path.read_text().replace(") S ", ") Z "))
 
     assert found(NodeProcess(proc=proc.root, own_pid=99)).reason is GapReason.NO_PROCESS
+
+
+def test_a_choice_that_holds_the_port_is_not_looked_at_beside_all_others_again(proc):
+    now_s = 0.0
+
+    async def run():
+        nonlocal now_s
+        node = NodeProcess(proc=proc.root, port=2121, own_pid=99, clock=lambda: now_s)
+        proc.process(12, "banyand")
+        proc.listener(12, 2121, inode=777)
+        first = await node.find()
+        node._visible = None
+        now_s += 61
+        return first.pid, (await node.find()).pid
+
+    assert asyncio.run(run()) == (12, 12)
+
+
+def test_a_known_process_is_read_in_one_piece_of_work_and_its_end_is_seen_in_it(proc):
+    pieces = []
+
+    class Counting(Lane):
+        async def run(self, call):
+            pieces.append(self.name)
+            return await super().run(call)
+
+    async def run():
+        lane = Counting("reader")
+        node = NodeProcess(proc=proc.root, own_pid=99)
+        node._lane = Counting("search")
+        proc.process(12, "banyand")
+        pids = [await node.look(lane, lambda process: process.pid) for _ in range(3)]
+        (proc.root / "12" / "stat").unlink()
+        return pids, await node.look(lane, lambda process: process.pid)
+
+    pids, gap = asyncio.run(run())
+    assert pids == [12, 12, 12]
+    assert gap.reason is GapReason.NO_PROCESS
+    assert pieces == ["search", "reader", "reader", "reader", "reader", "search"]
 
 
 def test_a_choice_is_looked_at_again_after_a_minute_and_told_when_it_changes(proc):

@@ -105,16 +105,16 @@ class _Desk:
 class Coordinator:
     """Owner of all sources. `clock` in seconds never steps back, `wall_clock_ms` may.
 
-    `jitter` returns a number in [0, 1): it brings the second tick of a source forward by up to half
-    an interval, so that not every source of every agent ticks in the same instant. Add sources,
-    then `keep` each; `aclose` ends everything.
+    `jitter` is a number in [0, 1): it brings the second tick forward by up to half an interval, so
+    that not all agents of a fleet tick in the same instant; the sources of one do, which wakes it
+    once instead of once for each. Add sources, then `keep` each; `aclose` ends everything.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
         wall_clock_ms: Callable[[], int],
-        jitter: Callable[[], float],
+        jitter: float,
     ) -> None:
         self._clock = clock
         self._wall_clock_ms = wall_clock_ms
@@ -146,7 +146,7 @@ class Coordinator:
 
     async def _keep(self, desk: _Desk, interval_s: float, take: Take) -> None:
         due_s = self._clock()
-        step_s = interval_s * (1 - self._jitter() / 2)
+        step_s = interval_s * (1 - self._jitter / 2)
         while not self._closing.is_set():
             if self._refusal(desk) is None:
                 reading = await self._ended(desk, desk.running or self._start(desk))

@@ -96,6 +96,7 @@ class NodeObserver:
         )
         self._lane = Lane("node-life")
         self._boot_s: int | None = None
+        self._answered_s = clock_s()
         self._life: Life | None = None
         self._looked_for_crashes = asyncio.Event()
         self.memory: Memory | None = None
@@ -190,6 +191,7 @@ class NodeObserver:
         if problem:
             self._post(self._rules.page_failed(problem, now_s))
         else:
+            self._answered_s = self._clock_s()
             start_s = self._parts.recorder.value(_PAGE_START, source=source)
             self._post(self._rules.page_answered(start_s, now_s))
 
@@ -198,7 +200,11 @@ class NodeObserver:
         told = self._parts.settings
         port = int(self._parts.page.rpartition(":")[2])
         while True:
-            await asyncio.sleep(probe.EVERY_S)
+            due_s = self._answered_s + probe.EVERY_S - self._clock_s()
+            if due_s > 0:  # a page that came has answered the question
+                await asyncio.sleep(due_s)
+                continue
+            self._answered_s = self._clock_s()
             while not self._rules.is_away:
                 problem = await probe.problem_of(told.node_host, port)
                 if not problem:

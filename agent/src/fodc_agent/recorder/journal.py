@@ -32,6 +32,8 @@ class _Segment:
     descriptor: int
     size: int
     before: "dict[str, array[float]]"
+    earlier: list[tuple[Path, int]]
+    """Segments before this one with their sizes, the oldest first."""
 
 
 class Journal:
@@ -149,7 +151,8 @@ class Journal:
         number = int(known[-1].stem.partition("-")[2]) + 1 if known else 1
         path = self.directory / f"window-{number:010d}.journal"
         descriptor = os.open(path, _OPEN_FLAGS, 0o600)
-        self._segment = _Segment(path, descriptor, 0, {})
+        earlier = [(other, other.stat().st_size) for other in known]
+        self._segment = _Segment(path, descriptor, 0, {}, earlier)
         self._write(self._segment, records.MAGIC)
         return self._segment
 
@@ -164,12 +167,12 @@ class Journal:
     def _make_room(self, coming: int, current: _Segment) -> None:
         if current.size + coming > self.max_bytes:
             raise OSError(f"row of {coming} bytes does not fit a journal of {self.max_bytes} bytes")
-        others = [path for path in self._paths() if path != current.path]
-        sizes = [path.stat().st_size for path in others]
-        total = current.size + coming + sum(sizes)
-        while others and (total > self.max_bytes or len(others) >= _MAX_SEGMENTS):
-            others.pop(0).unlink(missing_ok=True)
-            total -= sizes.pop(0)
+        earlier = current.earlier
+        total = current.size + coming + sum(size for _, size in earlier)
+        while earlier and (total > self.max_bytes or len(earlier) >= _MAX_SEGMENTS):
+            path, size = earlier.pop(0)
+            path.unlink(missing_ok=True)
+            total -= size
 
     def _give_up(self, reason: str) -> None:
         """Leave this segment: definitions in it may be incomplete, the next one starts anew."""

@@ -2,8 +2,9 @@
 """The journal beside the recorder: rows go out through a lane, those of an earlier life come back.
 
 The one idea: the recorder never waits for the disk. A row that the disk takes too long for is lost
-to the journal, is counted, and the next row of its source says anew what its columns mean. What an
-earlier life wrote is read beside the first scrapes, a few milliseconds at a time.
+to the journal, is counted, and the next row of its source says anew what its columns mean. Rows of
+one round of the sources go out together. What an earlier life wrote is read beside the first
+scrapes, a few milliseconds at a time.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Final, NoReturn
 
 from fodc_agent.lanes import Lane
@@ -48,12 +50,16 @@ class _AskedError(Exception):
 class Keeper:
     """Writes what the recorder records; run `write` and `replay` as tasks, `close` at the end."""
 
-    def __init__(self, journal: Journal, recorder: Recorder) -> None:
-        """Become the diary of `recorder`; nothing is touched before the tasks run."""
+    def __init__(self, journal: Journal, recorder: Recorder, *, gather_s: float = 0.0) -> None:
+        """Become the diary of `recorder`; nothing is touched before the tasks run.
+
+        A row waits `gather_s` for others to be written with it.
+        """
         self.lost = 0
         """Rows that never came to the disk."""
         self._journal = journal
         self._recorder = recorder
+        self._gather_s = gather_s
         self._lane = Lane("journal", timeout_s=_DISK_S)
         self._waiting: deque[_Row] = deque()
         self._waiting_bytes = 0
@@ -99,56 +105,68 @@ class Keeper:
         # What this life writes must not be taken for what an earlier one left.
         await self._listed.wait()
         while True:
-            while self._waiting:
-                row = self._waiting.popleft()
-                self._waiting_bytes -= row.bytes
-                await self._write(row)
+            await self._write_waiting()
             self._filled.clear()
             await self._filled.wait()
+            await asyncio.sleep(self._gather_s)
 
     async def close(self) -> None:
         """Close the open segment, unless the disk hangs; what was taken is written before."""
         try:
             async with asyncio.timeout(_CLOSE_S):
-                while self._waiting and self._listed.is_set():
-                    row = self._waiting.popleft()
-                    await self._write(row)
+                if self._listed.is_set():
+                    await self._write_waiting()
                 await self._lane.run(self._journal.close)
         except OSError as error:  # a TimeoutError is one as well
             _log.warning("journal_left_open reason=%r", str(error) or "the disk hangs")
 
-    async def _write(self, row: _Row) -> None:
-        try:
-            try:
-                if row.source in self._incomplete:
-                    await self._write_all(row)
-                else:
-                    await self._lane.run(partial(self._append, row, row.fresh, _asked))
-            except _AskedError:
-                await self._write_all(row)
-        except OSError as error:
-            self._lose(row, f"{self._journal.directory}: {error}")
-        else:
-            self._problem = ""
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            rows = list(self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            await self._write(rows)
 
-    async def _write_all(self, row: _Row) -> None:
+    async def _write(self, rows: list[_Row]) -> None:
+        while rows:
+            try:
+                written = await self._write_first(rows)
+            except OSError as error:
+                for row in rows:
+                    self._lose(row, f"{self._journal.directory}: {error}")
+                return
+            self._problem = ""
+            del rows[:written]
+
+    async def _write_first(self, rows: Sequence[_Row]) -> int:
+        """Write as many of the first rows as go at once; return how many are done with."""
+        known = list(takewhile(lambda row: row.source not in self._incomplete, rows))
+        written = await self._lane.run(partial(self._append, known)) if known else 0
+        if not written:
+            await self._write_all(rows[0], rows[1:])
+        return max(1, written)
+
+    async def _write_all(self, row: _Row, later: Sequence[_Row]) -> None:
         """Write a row with all series of its source, as they are now."""
-        if any(one.source == row.source and one.fresh for one in self._waiting):
+        if any(one.source == row.source and one.fresh for one in (*later, *self._waiting)):
             # A column may mean another series by now; what it meant then is not known any more.
             self._lose(row, "a row was overtaken by series that came later")
             return
-        known = list(row.everything())
-        await self._lane.run(partial(self._append, row, known, lambda: known))
+        everything = list(row.everything())
+        await self._lane.run(partial(self._append_with, row, everything))
         self._incomplete.discard(row.source)
 
-    def _append(
-        self,
-        row: _Row,
-        series: Sequence[Definition],
-        everything: Callable[[], Iterable[Definition]],
-    ) -> None:
-        """Write in the lane; a disk that fails is named by the journal itself."""
-        self._journal.append(row.source, row.at_ms, row.row, series, everything)
+    def _append(self, rows: Sequence[_Row]) -> int:
+        """Write in the lane; return how many rows came before one that needs all its series."""
+        for number, row in enumerate(rows):
+            try:
+                self._journal.append(row.source, row.at_ms, row.row, row.fresh, _asked)
+            except _AskedError:
+                return number
+        return len(rows)
+
+    def _append_with(self, row: _Row, everything: Sequence[Definition]) -> None:
+        self._journal.append(row.source, row.at_ms, row.row, everything, lambda: everything)
 
     def _lose(self, row: _Row, why: str) -> None:
         if not self._problem:

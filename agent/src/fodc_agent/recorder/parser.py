@@ -84,29 +84,84 @@ class PageParser:
         `samples` counts lines with a value, `refused` those of series for which there is no room.
         """
         page = _Page(absent_row(self._columns.width))
-        prefixes, row = self._prefixes, page.row
         self._cold_left = min(self._cold_left + _COLD_PER_PAGE, _COLD_AT_ONCE)
-        known = cost = 0
-        for chunk in _chunks(body):
+        end = b"\n" if b"\n" in body else b"\r"
+        stamp = self._first_stamp(body)
+        cost = 0
+        for chunk in _chunks(body, end):
             cold_before = self._cold_left
-            for line in chunk:
-                prefix, _, text = line.rpartition(b" ")
-                column = prefixes.get(prefix)
-                if column is not None:
-                    try:
-                        row[column] = float(text)
-                    except ValueError:
-                        pass
-                    else:
-                        known += 1
-                        continue
-                if line:
-                    self._unknown_line(line, prefix, page)
-            cost += len(chunk) + _COLD_COST * (cold_before - self._cold_left)
+            rest = self._read_stamped(chunk, stamp, page) if stamp else chunk
+            if rest and stamp:
+                page.stamp_present(float(stamp))
+                stamp = b""
+            self._read(rest.split(end), page)
+            cost += chunk.count(end) + _COLD_COST * (cold_before - self._cold_left)
             if cost >= _STEP_COST:
                 cost = 0
                 yield
-        return ParsedPage(row, page.samples + known, page.refused, page.unread, page.skipped)
+        return ParsedPage(page.row, page.samples, page.refused, page.unread, page.skipped)
+
+    def _read(self, lines: list[bytes], page: "_Page") -> None:
+        """Read lines that are mostly "known prefix, blank, value"."""
+        column_of, comments, row = self._prefixes.get, self._declarations.lines, page.row
+        known = 0
+        for line in lines:
+            prefix, _, text = line.rpartition(b" ")
+            column = column_of(prefix)
+            if column is not None:
+                try:
+                    row[column] = float(text)
+                except ValueError:
+                    pass
+                else:
+                    known += 1
+                    continue
+            if line and line not in comments:
+                self._unknown_line(line, prefix, page)
+        page.samples += known
+
+    def _read_stamped(self, chunk: bytes, stamp: bytes, page: "_Page") -> bytes:
+        """Read lines whose samples all end with this time; return the rest from the first other on.
+
+        The time is taken for a part of the line's end, so what is left reads as any other line.
+        """
+        end = b" " + stamp + b"\n"
+        *lines, tail = chunk.split(end)
+        column_of, row = self._prefixes.get, page.row
+        known = 0
+        for place, line in enumerate(lines):
+            prefix, _, text = line.rpartition(b" ")
+            column = column_of(prefix)
+            if column is not None:
+                try:
+                    row[column] = float(text)
+                except ValueError:
+                    pass
+                else:
+                    known += 1
+                    continue
+            *comments, sample = line.split(b"\n")
+            if not all(map(_is_comment, comments)):
+                page.samples += known
+                return end.join([*lines[place:], tail])
+            self._read([*comments, sample + end[:-1]], page)
+        page.samples += known
+        comments = tail.split(b"\n")
+        if not all(map(_is_comment, comments)):
+            return tail
+        self._read(comments, page)
+        return b""
+
+    def _first_stamp(self, body: bytes) -> bytes:
+        """Return the time at the end of the first sample, empty if it has none or is not known."""
+        start = 0
+        while body.startswith(b"#", start):
+            start = body.find(b"\n", start) + 1
+            if not start:
+                return b""
+        before, _, stamp = body[start : body.find(b"\n", start)].rpartition(b" ")
+        is_known = before not in self._prefixes and before.rpartition(b" ")[0] in self._prefixes
+        return stamp if is_known and _is_stamp(stamp) else b""
 
     def forget(self, freed: set[int]) -> None:
         """Drop what leads to columns that have been freed."""
@@ -210,6 +265,12 @@ class _Page:
             self.stamps[column] = stamp
         self.row[column] = value
 
+    def stamp_present(self, stamp: float) -> None:
+        """Note that all that was read so far had this time."""
+        missing = set(missing_columns(self.row))
+        present = (column for column in range(len(self.row)) if column not in missing)
+        self.stamps = dict.fromkeys(present, stamp)
+
 
 def _is_stamp(text: bytes) -> bool:
     return text.removeprefix(b"-").replace(b".", b"", 1).isdigit()
@@ -226,25 +287,24 @@ def run_through(steps: "Generator[None, None, Result]") -> "Result":
 
 
 class _Declarations:
-    """HELP and TYPE lines seen so far; a repeated line costs one look-up."""
+    """HELP and TYPE lines seen so far."""
 
     def __init__(self, columns: Columns) -> None:
+        self.lines: set[bytes] = set()
+        """Those that bring no news."""
         self._columns = columns
-        self._lines: set[bytes] = set()
         self._types: dict[str, MetricType] = {}
         self._helps: dict[str, str] = {}
 
     def take(self, line: bytes) -> None:
-        if line in self._lines:
-            return
         comment = read_comment(line)
         if comment is None:
             return
-        if len(self._lines) > self._columns.limit + _SPARE_ENTRIES:
-            self._lines.clear()
+        if len(self.lines) > self._columns.limit + _SPARE_ENTRIES:
+            self.lines.clear()
             self._types.clear()
             self._helps.clear()
-        self._lines.add(line)
+        self.lines.add(line)
         self._apply(comment, line)
 
     def of(self, name: str) -> tuple[MetricType, str]:
@@ -275,25 +335,28 @@ class _Declarations:
             self._types[comment.name] = comment.type
         if changed:
             # The old line may come back and must then count as news again.
-            self._lines = {line}
+            self.lines.clear()
+            self.lines.add(line)
         for suffix in ("", "_bucket", "_sum", "_count", "_total"):
             name = comment.name + suffix
             self._columns.describe(name, *self.of(name))
 
 
-def _chunks(body: bytes) -> Iterator[list[bytes]]:
-    """Yield the lines of `body` in portions, so that a large page is not in memory twice.
+def _chunks(body: bytes, end: bytes) -> Iterator[bytes]:
+    """Yield whole lines of `body` in portions, so that a large page is not in memory twice.
 
     Lines end with a newline; a carriage return before it is a blank. A page without any newline
     may end its lines with carriage returns alone (T-PARSE-28).
     """
-    end = b"\n" if b"\n" in body else b"\r"
     start = 0
     while start < len(body):
-        stop = body.find(end, start + _CHUNK_BYTES)
-        stop = len(body) if stop < 0 else stop
-        yield body[start:stop].split(end)
-        start = stop + 1
+        stop = body.find(end, start + _CHUNK_BYTES) + 1 or len(body)
+        yield body[start:stop]
+        start = stop
+
+
+def _is_comment(line: bytes) -> bool:
+    return not line or line[0] == _HASH
 
 
 _ABSENT_BYTES: Final = array("d", [ABSENT]).tobytes()

@@ -339,10 +339,10 @@ class Recorder(_Answers):
     def extent(self) -> WindowExtent:
         """Return size, cost and reach of the history; `reachable_s` is what the budget allows."""
         tracks = self._tracks.values()
-        times = [at for track in tracks for at in track.window.times_ms()]
+        spans = [(min(times), max(times)) for track in tracks if (times := track.window.times_ms())]
         return WindowExtent(
-            oldest_ms=min(times, default=0),
-            newest_ms=max(times, default=0),
+            oldest_ms=min((oldest for oldest, _ in spans), default=0),
+            newest_ms=max((newest for _, newest in spans), default=0),
             series=sum(len(track.columns) for track in tracks),
             rows=sum(len(track.window) for track in tracks),
             samples=sum(track.window.samples for track in tracks),

@@ -46,6 +46,9 @@ class _Integers:
     def append(self, value: int) -> None:
         self._cells.append(value)
 
+    def held(self) -> "array[int]":
+        return self._cells[self._head :]
+
     def prepend(self, earlier: "_Integers") -> None:
         self._cells = earlier._cells[earlier._head :] + self._cells[self._head :]  # noqa: SLF001 - own class
         self._head = 0
@@ -181,17 +184,17 @@ class Window:
         self._samples -= self._present.popleft()
         self.first_row += 1
 
-    def times_ms(self) -> Iterator[int]:
-        """Yield the timestamps in order of arrival."""
-        return (self._times[position] for position in range(len(self)))
+    def times_ms(self) -> "array[int]":
+        """Return the timestamps in order of arrival."""
+        return self._times.held()
 
     def pick(self, start_ms: int, end_ms: int) -> Picks:
         """Choose the rows with start <= time <= end, ascending in time.
 
         Rows with equal times keep the order in which they arrived.
         """
-        times = self._times
-        inside = [at for at in range(len(self)) if start_ms <= times[at] <= end_ms]
+        times = self.times_ms()
+        inside = [at for at, time_ms in enumerate(times) if start_ms <= time_ms <= end_ms]
         inside.sort(key=times.__getitem__)
         first = self.first_row
         return Picks(tuple([first + at for at in inside]), array("q", [times[at] for at in inside]))

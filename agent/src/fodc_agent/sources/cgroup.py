@@ -7,7 +7,6 @@ the same metrics, so that nobody who looks at them has to know which one a host 
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -105,15 +104,13 @@ class CgroupSource:
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return what the kernel accounts; what it does not offer is a gap."""
-        process = await self._cgroup.node.find()
-        if isinstance(process, Gap):
-            return nothing_but(self.name, process)
-        found = await self._cgroup.of(process)
-        if isinstance(found, Gap):
-            return nothing_but(self.name, found)
-        return await self._lane.run(partial(self._read, process, found))
+        made = await self._cgroup.node.look(self._lane, self._read)
+        return nothing_but(self.name, made) if isinstance(made, Gap) else made
 
-    def _read(self, process: Process, found: CgroupDirectories) -> SourceReading:
+    def _read(self, process: Process) -> SourceReading | Gap:
+        found = self._cgroup.seen(process)
+        if isinstance(found, Gap):
+            return found
         sheet = Sheet(self.name)
         if found.is_v1:
             _add_v1(sheet, found)

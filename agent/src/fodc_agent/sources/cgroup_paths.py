@@ -69,11 +69,12 @@ class NodeCgroup:
     async def of(self, process: Process) -> CgroupDirectories | Gap:
         """Return the directories as they are now, or why there are none."""
         try:
-            return await self._lane.run(partial(self._looked_for, process))
+            return await self._lane.run(partial(self.seen, process))
         except StuckError as stuck:
             return Gap("cgroup", GapReason.HUNG, str(stuck))
 
-    def _looked_for(self, process: Process) -> CgroupDirectories | Gap:
+    def seen(self, process: Process) -> CgroupDirectories | Gap:
+        """Return the same, for a lane of the caller's."""
         path = self.node.directory(process) / "cgroup"
         try:
             text = read_small(path)

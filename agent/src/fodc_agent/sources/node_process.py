@@ -9,14 +9,17 @@ is read what `candidates` judges.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.sources.candidates import Candidate, Wanted, choose, place_of
 from fodc_agent.sources.procfs import Stat, parse_listeners, parse_stat, split_nul
 from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading, read_small
 from fodc_protocol.lean import dataclass
+
+_T = TypeVar("_T")
 
 _MAX_PROCESSES: Final = 20_000
 _SEARCH_PAUSE_S: Final = 5.0
@@ -87,11 +90,30 @@ class NodeProcess:
             self._on_change()
         return found
 
+    async def look(self, lane: Lane, read: Callable[[Process], _T]) -> _T | Gap:
+        """Return what `read` makes of the process in `lane`, or why there is none.
+
+        Whether one that is known still lives is seen there as well: that needs no search.
+        """
+        known = self.known
+        if known is not None and self.clock() - self._found_at_s < _CONFIRM_S:
+            made = await lane.run(partial(self._if_it_lives, known, read))
+            if made is not None:
+                return made
+        found = await self.find()
+        return found if isinstance(found, Gap) else await lane.run(partial(read, found))
+
+    def _if_it_lives(self, known: Process, read: Callable[[Process], _T]) -> _T | None:
+        return read(known) if self.lives(known) else None
+
     def _looked_for(self) -> Process | Gap:
         """Look whether what is known still holds, else search; in the lane, one after the other."""
         now_s = self.clock()
         if self.known is not None and self.lives(self.known):
             if now_s - self._found_at_s < _CONFIRM_S:
+                return self.known
+            if self._holds_the_port(self.known):
+                self._found_at_s = now_s
                 return self.known
         elif self._failed is not None and now_s - self._failed[0] < _SEARCH_PAUSE_S:
             return self._failed[1]
@@ -100,6 +122,11 @@ class NodeProcess:
         self._found_at_s = self.clock()
         self._failed = None if isinstance(found, Process) else (self._found_at_s, found)
         return found
+
+    def _holds_the_port(self, process: Process) -> bool:
+        """Say whether a process listens on the node's port, beside which nobody else counts."""
+        links = self._listening_links()
+        return bool(self._listens(process, links))
 
     def lives(self, process: Process) -> bool:
         """Say whether this process is still there, in the same life."""
@@ -178,7 +205,7 @@ class NodeProcess:
         others: list[Process] = []
         for process in visible:
             (named if self._is_named(process) else others).append(process)
-        links = {f"socket:[{inode}]" for inode in self._listening_inodes()}
+        links = self._listening_links()
         listening = [self._listens(process, links) for process in named]
         known = list(zip(named, listening, strict=True))
         if links and True not in listening:
@@ -206,14 +233,15 @@ class NodeProcess:
         program = _text(self.directory(process) / "cmdline").partition("\0")[0]
         return program.rpartition("/")[2].startswith(name)
 
-    def _listening_inodes(self) -> set[int]:
+    def _listening_links(self) -> set[str]:
+        """Return where descriptors lead that hold a socket of the node's port."""
         inodes: set[int] = set()
         for table in ("net/tcp", "net/tcp6") if self._wanted.port else ():
             try:
                 inodes |= parse_listeners(_text(self.proc / table), self._wanted.port)
             except ValueError:
                 continue
-        return inodes
+        return {f"socket:[{inode}]" for inode in inodes}
 
     def _listens(self, process: Process, links: set[str]) -> bool | None:
         """Say whether a process holds one of these sockets, None when that cannot be read."""

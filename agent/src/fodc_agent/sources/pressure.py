@@ -11,6 +11,7 @@ from typing import Final
 
 from fodc_agent.lanes import Lane
 from fodc_agent.sources.cgroup_paths import NodeCgroup
+from fodc_agent.sources.node_process import Process
 from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge
 from fodc_protocol.lean import dataclass
 
@@ -56,10 +57,14 @@ class PressureSource:
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return stalls of cpu, memory and io; a kernel without PSI is a gap."""
-        process = await self._cgroup.node.find()
-        found = process if isinstance(process, Gap) else await self._cgroup.of(process)
-        unified = None if isinstance(found, Gap) else found.unified
-        return await self._lane.run(partial(self._read, unified))
+        made = await self._cgroup.node.look(self._lane, self._read_of)
+        if isinstance(made, Gap):
+            return await self._lane.run(partial(self._read, None))
+        return made
+
+    def _read_of(self, process: Process) -> SourceReading:
+        found = self._cgroup.seen(process)
+        return self._read(None if isinstance(found, Gap) else found.unified)
 
     def _read(self, unified: Path | None) -> SourceReading:
         sheet = Sheet(self.name)

@@ -2,7 +2,6 @@
 """The node's process as the kernel counts it: CPU, memory, threads, files, I/O, OOM score."""
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,27 +58,27 @@ class ProcessSource:
         self._node = node
         self._lane = Lane(self.name)
         self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
+        self._boot_s: float | None = None
         self._page_bytes = page_bytes or os.sysconf("SC_PAGE_SIZE")
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return what the kernel says; parts that need a permission may be gaps."""
-        process = await self._node.find()
-        if isinstance(process, Gap):
-            return nothing_but(self.name, process)
-        return await self._lane.run(partial(self._read, process))
+        made = await self._node.look(self._lane, self._read)
+        return nothing_but(self.name, made) if isinstance(made, Gap) else made
 
     def _read(self, process: Process) -> SourceReading:
         sheet = Sheet(self.name)
         directory = self._node.directory(process)
-        self._add_stat(sheet, directory)
+        self._add_stat(sheet, process)
         _add_files(sheet, directory)
         _add_io(sheet, directory)
         _add_switches(sheet, directory)
         sheet.add(OOM_SCORE, sheet.read("oom_score", directory / "oom_score", int))
         return self._node.reading_of_one_life(sheet, process)
 
-    def _add_stat(self, sheet: Sheet, directory: Path) -> None:
-        stat = sheet.read("stat", directory / "stat", procfs.parse_stat)
+    def _add_stat(self, sheet: Sheet, process: Process) -> None:
+        path = self._node.directory(process) / "stat"
+        stat = sheet.read("stat", path, procfs.parse_stat)
         if stat is None:
             return
         sheet.add(CPU, stat.user_ticks / self._ticks_per_s, ("mode", "user"))
@@ -89,9 +88,12 @@ class ProcessSource:
         sheet.add(THREADS, stat.threads)
         sheet.add(FAULTS, stat.minor_faults, ("kind", "minor"))
         sheet.add(FAULTS, stat.major_faults, ("kind", "major"))
-        boot_s = sheet.read("boot_time", self._node.proc / "stat", procfs.parse_boot_time_s)
-        if boot_s is not None:
-            sheet.add(START, boot_s + stat.start_ticks / self._ticks_per_s)
+        if self._boot_s is None:
+            self._boot_s = sheet.read(
+                "boot_time", self._node.proc / "stat", procfs.parse_boot_time_s
+            )
+        if self._boot_s is not None:
+            sheet.add(START, self._boot_s + stat.start_ticks / self._ticks_per_s)
 
 
 def _add_files(sheet: Sheet, directory: Path) -> None:

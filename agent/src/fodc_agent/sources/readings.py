@@ -17,6 +17,7 @@ from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 
 _READ_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 14
 _T = TypeVar("_T")
 
 
@@ -143,8 +144,11 @@ def nothing_but(source: str, gap: Gap) -> SourceReading:
 
 def read_small(path: Path) -> str:
     """Return the text of a kernel file of at most 1 MiB; raises OSError."""
-    with path.open("rb") as file:
-        return file.read(_READ_BYTES).decode("utf-8", "replace")
+    text = b""
+    with path.open("rb", buffering=0) as file:
+        while len(text) < _READ_BYTES and (more := file.read(_PIECE_BYTES)):
+            text += more
+    return text[:_READ_BYTES].decode("utf-8", "replace")
 
 
 def gap_of(part: str, path: Path, error: OSError) -> Gap:
