@@ -11,9 +11,11 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
+from e2e import programs
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT, collection, new_namespace, resource
+from fodc_webhook.inject.rendering import AUTHORITY
 
 Resource: TypeAlias = dict[str, Any]
 MANIFESTS: Final = ROOT / "manifests"
@@ -41,6 +43,11 @@ def render_with(plane: ControlPlane, component: str, folder: Path) -> str:
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
     return plane.kubectl("kustomize", str(folder), check=True).stdout
+
+
+def trust_of(told: Resource) -> programs.Trust:
+    """Return by what an installed proxy is known: name and authority, out of the ConfigMap."""
+    return programs.Trust(f"fodc-proxy-http.{SYSTEM}.svc", told["data"][AUTHORITY])
 
 
 def install(plane: ControlPlane) -> None:

@@ -30,6 +30,7 @@ from e2e.controlplane.installing import CRDS
 from e2e.controlplane.processes import ControlPlaneError
 from e2e.kubelet import demo as on_kubelet
 from e2e.node import running
+from fodc_webhook.inject.rendering import AUTHORITY
 
 NAMESPACE = "banyandb"
 EXAMPLE = CRDS / "examples" / "one-profile" / "diagnosticrequest.yaml"
@@ -49,11 +50,29 @@ class Demo:
     plane: ControlPlane
     http: str
     """URL of the proxy."""
+    trust: programs.Trust | None = None
+    """By what it is known, None in the clear on this machine."""
+    authority: Path = Path()
+    """The file of that authority."""
 
     @functools.cached_property
     def token(self) -> str:
         """Token of a person who may do everything with the proxy."""
         return people.admin_token(self.plane)
+
+    @property
+    def way(self) -> str:
+        """Line by which a person tells `fodc` where the proxy is: sealed ones are in a cluster."""
+        return "alias fodc='fodc --context='" if self.trust else f"export FODC_PROXY={self.http}"
+
+    def curl(self, path: str) -> str:
+        """Return the line that asks the proxy, by the name on its certificate."""
+        told = 'curl -H "Authorization: Bearer $FODC_TOKEN"'
+        if self.trust is None:
+            return f"{told} {self.http}{path}"
+        address, _, port = self.http.removeprefix("https://").partition(":")
+        known = f"--cacert {self.authority} --connect-to ::{address}:"
+        return f"{told} {known} https://{self.trust.name}:{port}{path}"
 
 
 @contextlib.contextmanager
@@ -65,8 +84,9 @@ def demo(folder: Path, steps: Steps) -> Iterator[Demo]:
         with from_source(folder, steps) as made:
             yield made
         return
-    with on_kubelet.installed(folder, NAMESPACE, steps) as (plane, url):
-        yield Demo(plane, url)
+    with on_kubelet.installed(folder, NAMESPACE, steps) as (plane, url, trust):
+        (folder / AUTHORITY).write_text(trust.authority)
+        yield Demo(plane, url, trust, folder / AUTHORITY)
 
 
 @contextlib.contextmanager
@@ -197,10 +217,10 @@ def download(made: Demo, name: str, downloads: Path) -> bool:
         url = f"{made.http}{one['downloadPath']}" if "downloadPath" in one else ""
         if not url:
             continue
-        with programs.opened(url, token=made.token) as answer:
+        with programs.opened(url, token=made.token, trust=made.trust) as answer:
             content = answer.read()
         (downloads / f"{one['captureName']}.pb.gz").write_bytes(content)
-        print(f'\n$ curl -H "Authorization: Bearer $FODC_TOKEN" {url}')
+        print(f"\n$ {made.curl(one['downloadPath'])}")
         print(f"{len(content)} bytes, {one.get('samples')} samples", flush=True)
         sizes.append(len(content) and one.get("samples", 0))
     return bool(sizes) and all(sizes)
@@ -211,7 +231,7 @@ def told(made: Demo) -> str:
     kubectl = shlex.quote(made.plane.binaries.path("kubectl"))
     return (
         f"\nexport KUBECONFIG={shlex.quote(str(made.plane.kubeconfig))}\n"
-        f"export FODC_PROXY={made.http}\n"
+        f"{made.way}\n"
         f"export FODC_TOKEN={made.token}\n"
         f"{path_line()}\n"
         f"alias kubectl={kubectl}\n\n"
@@ -221,7 +241,7 @@ def told(made: Demo) -> str:
         "  kubectl explain diagnosticrequest.spec\n"
         "  fodc nodes\n"
         "  fodc artifacts list\n"
-        f'  curl -H "Authorization: Bearer $FODC_TOKEN" {made.http}/metrics\n\n'
+        f"  {made.curl('/metrics')}\n\n"
         "Ctrl-C ends the cluster and removes its files.\n"
     )
 

@@ -10,13 +10,15 @@ import json
 import os
 import select
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 START_DEADLINE_S = 30.0
@@ -167,14 +169,48 @@ def tokens_file(folder: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """By which name and authority (PEM) a proxy with TLS is known, whatever address it has."""
+
+    name: str
+    authority: str
+
+
 def opened(
-    url: str, *, timeout_s: float = 10.0, token: str = TOKEN, host: str = ""
+    url: str,
+    *,
+    timeout_s: float = 10.0,
+    token: str = TOKEN,
+    host: str = "",
+    trust: Trust | None = None,
 ) -> HTTPResponse:
     """Ask a proxy as its admin; close the answer, such as by a with-block."""
     named = {"Host": host} if host else {}
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}", **named})
-    answer: HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)
+    opener = urllib.request.build_opener(*(() if trust is None else (_Named(trust),)))
+    answer: HTTPResponse = opener.open(request, timeout=timeout_s)
     return answer
+
+
+class _Named(urllib.request.HTTPSHandler):
+    """Asks an address and verifies a name."""
+
+    def __init__(self, trust: Trust) -> None:
+        super().__init__()
+        self._trust = trust
+
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        """Send it; raises URLError for a certificate of another name or authority."""
+        return self.do_open(self._connection, request)
+
+    def _connection(self, host: str, *, timeout: float) -> HTTPConnection:
+        context = ssl.create_default_context(cadata=self._trust.authority)
+        address, _, port = host.rpartition(":")
+        made = HTTPConnection(host, timeout=timeout)
+        plain = socket.create_connection((address, int(port)), timeout)
+        made.sock = context.wrap_socket(plain, server_hostname=self._trust.name)
+        return made
 
 
 def fodc(proxy: Program, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

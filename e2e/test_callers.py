@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from e2e import applied, people, programs
@@ -199,6 +200,14 @@ def kubeconfig_with(plane: ControlPlane, token: str, path: Path) -> Path:
     return path
 
 
+def certificate_in(folder: Path) -> list[str]:
+    """Write what somebody else keeps, such as cert-manager; returns how the operator is told."""
+    issued = trustme.CA().issue_cert("fodc-proxy-http.fodc-system.svc")
+    issued.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    issued.private_key_pem.write_to_path(folder / "tls.key")
+    return [f"--grpc-tls-cert-file={folder}/tls.crt", f"--grpc-tls-key-file={folder}/tls.key"]
+
+
 def fodc(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fodc_client", *arguments]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FODC_")}
@@ -209,15 +218,16 @@ def test_the_command_reaches_the_proxy_through_the_api_server_without_a_forwarde
     control_plane: ControlPlane, namespace: str, roles: Path, tmp_path: Path
 ) -> None:
     address = own_address()
-    listen = f"--http-listen-addr={address}:0"
-    with programs.running(start_operator(tmp_path, control_plane, namespace, listen)) as one:
-        wait_leads(one)
+    options = (f"--http-listen-addr={address}:0", "--http-tls", *certificate_in(tmp_path))
+    with programs.running(start_operator(tmp_path, control_plane, namespace, *options)) as one:
         where = f"--namespace={namespace}"
         port = int(one.addresses["http"].rpartition(":")[2])
         behind_service(control_plane, namespace, address, port)
-        token = account(control_plane, namespace, "fodc-viewer", "/cluster", one)
+        people.bind(control_plane, "fodc-viewer", "fodc-viewer", namespace=namespace)
+        token = people.token_of(control_plane, "fodc-viewer", namespace=namespace)
         kubeconfig = kubeconfig_with(control_plane, token, tmp_path / "kubeconfig")
-        told = ("--kubeconfig", str(kubeconfig), "--service", f"{namespace}/fodc-proxy-http")
+        service = f"{namespace}/https:fodc-proxy-http"
+        told = ("--kubeconfig", str(kubeconfig), "--service", service)
 
         refused = fodc("nodes", *told)
         kinds = yaml.safe_load_all(roles.read_text())
@@ -229,9 +239,12 @@ def test_the_command_reaches_the_proxy_through_the_api_server_without_a_forwarde
         wait_for("the command gets through", lambda: fodc("nodes", *told).returncode == 0, 30)
         seen = fodc("nodes", *told, "-o", "json")
         lacking = fodc("artifacts", "list", *told)
+        in_the_clear = fodc("nodes", *told[:3], service.replace("https:", ""))
 
     assert (refused.returncode, "role fodc-proxy-access is needed" in refused.stderr) == (1, True)
     assert json.loads(seen.stdout)["nodes"] == []
     assert lacking.returncode == 1
     assert f"{namespace}:fodc-viewer lacks the right artifacts" in lacking.stderr
+    # The role is for the sealed port alone.
+    assert "role fodc-proxy-access is needed" in in_the_clear.stderr
     assert token not in refused.stderr + seen.stdout + seen.stderr + lacking.stderr

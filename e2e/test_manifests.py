@@ -141,7 +141,9 @@ def test_the_example_of_a_team_has_its_own_images_and_size(control_plane: Contro
     assert told["FODC_OPERATOR_AGENT_IMAGE"] == "registry.example.com/banyandb-fodc-agent:0.1.0"
     assert asked["FODC_WEBHOOK_AGENT_IMAGE"] == told["FODC_OPERATOR_AGENT_IMAGE"]
     assert webhook["containers"][0]["image"] == container["image"]
-    assert set(told) == {"FODC_OPERATOR_AGENT_IMAGE", "POD_NAME", "POD_NAMESPACE", "POD_UID"}
+    assert told["FODC_OPERATOR_HTTP_TLS"] == "true"
+    own = {"FODC_OPERATOR_AGENT_IMAGE", "FODC_OPERATOR_HTTP_TLS"}
+    assert set(told) == {*own, "POD_NAME", "POD_NAMESPACE", "POD_UID"}
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
 
 
@@ -200,10 +202,13 @@ def test_with_cert_manager_the_operator_reads_files_and_needs_no_secret(
         "fodc-webhook.fodc-system.svc",
         "fodc-proxy-grpc.fodc-system.svc",
         "fodc-proxy-http.fodc-system.svc",
+        "fodc-webhook.fodc-system",
+        "fodc-proxy-grpc.fodc-system",
+        "fodc-proxy-http.fodc-system",
     ]
 
 
-@pytest.mark.parametrize("component", ["cert-manager", "remote-agent"])
+@pytest.mark.parametrize("component", ["cert-manager", "remote-agent", "insecure-http"])
 def test_the_server_accepts_what_a_component_changes(
     installed: ControlPlane, tmp_path: Path, component: str
 ) -> None:

@@ -36,15 +36,13 @@ COMPONENTS: Final = {
     "pull-secrets": "pullSecrets",
     "remote-agent": "remoteAgent",
     # Behind monitoring, whose ServiceMonitor it changes.
-    "tls-of-http": "tlsOfHttp",
+    "insecure-http": "insecureHttp",
 }
 """Folder of a component, and the value that switches it on."""
 ADDING: Final = {"dashboards": "dashboards"}
 """The same of components that change nothing and add objects, whatever else is chosen."""
-NOT_WITH_SMALL: Final = frozenset({"cert-manager", "monitoring", "tls-of-http"})
-"""All are about the Deployment or the certificate of the webhook, which `small` has not."""
-NOT_TOGETHER: Final = frozenset({"cert-manager", "tls-of-http"})
-"""Each has a certificate of its own for the HTTP port."""
+NOT_WITH_SMALL: Final = frozenset({"cert-manager", "monitoring"})
+"""Both are about the Deployment of the webhook, which `small` has not."""
 
 Tokens: TypeAlias = tuple[str, ...]
 """Lines, and blocks from `if` to `end` that stay in one piece."""
@@ -67,7 +65,6 @@ def _changing() -> list[Variant]:
     found = [Variant(mode) for mode in MODES]
     for one in COMPONENTS:
         found += [replace(v, components=v.components | {one}) for v in found]
-    found = [v for v in found if not v.components >= NOT_TOGETHER]
     return [v for v in found if v.mode != "small" or not v.components & NOT_WITH_SMALL]
 
 
@@ -90,7 +87,12 @@ def rendered(variant: Variant, kustomize: Sequence[str]) -> list[dict[str, Any]]
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [str(base / "overlays" / variant.mode)],
-            "components": [str(base / "components" / one) for one in sorted(variant.components)],
+            # In their order: a later one changes what an earlier one brought.
+            "components": [
+                str(base / "components" / one)
+                for one in (*COMPONENTS, *ADDING)
+                if one in variant.components
+            ],
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
         answer = subprocess.run(  # noqa: S603 - kustomize on a folder that was just written
@@ -197,7 +199,7 @@ _VALUES: Final = f"""\
 # Made by `make chart`; what the words mean is in manifests/README.md.
 
 # default: one operator with a claim, two replicas of the webhook. ha: two operators and a bucket.
-# small: both programs in one pod, without certManager, monitoring and tlsOfHttp.
+# small: both programs in one pod, without certManager and monitoring.
 # namespaced: the default with rights in the namespace of the release and in no other.
 mode: default
 images:
@@ -229,8 +231,8 @@ pullSecrets:
   enabled: false
 remoteAgent:
   enabled: false
-# HTTP by TLS inside the cluster too, by the certificate of the leader; not with certManager.
-tlsOfHttp:
+# HTTP inside the cluster in the clear: tokens can be read on its network.
+insecureHttp:
   enabled: false
 # Kinds are objects of the release: an uninstallation takes them, and all that is of these kinds.
 crds: true
@@ -240,9 +242,6 @@ createNamespace: false
 _REFUSAL: Final = """\
 {{- if and (eq .Values.mode "small") (or .Values.certManager.enabled .Values.monitoring.enabled) }}
 {{- fail "mode small has no webhook apart: certManager and monitoring need another mode" }}
-{{- end }}
-{{- if and .Values.tlsOfHttp.enabled (or (eq .Values.mode "small") .Values.certManager.enabled) }}
-{{- fail "tlsOfHttp is the certificate that the leader keeps: not with mode small or certManager" }}
 {{- end }}
 """
 _GUARDS: Final = {

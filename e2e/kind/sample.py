@@ -57,7 +57,7 @@ def cpu_profile(node: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def forwarded(cluster: KindCluster, namespace: str, target: str, port: int) -> Iterator[str]:
-    """Own a forwarded port and give its URL; what comes so needs no door in a NetworkPolicy."""
+    """Own a forwarded port and give its address; what comes so needs no door in a NetworkPolicy."""
     process = subprocess.Popen(
         [
             *("kubectl", f"--kubeconfig={cluster.kubeconfig}", f"--namespace={namespace}"),
@@ -75,7 +75,7 @@ def forwarded(cluster: KindCluster, namespace: str, target: str, port: int) -> I
         found = _FORWARDING.match(line)
         if found is None:
             raise KindError(f"kubectl port-forward {target}: {line.strip() or 'said nothing'}")
-        yield f"http://{found[1]}"
+        yield found[1]
     finally:
         process.terminate()
         process.wait(10)

@@ -3,17 +3,18 @@
 
 import hashlib
 import json
-import urllib.request
 from typing import Any
 
 import pytest
 import yaml
 
-from e2e.applied import MANIFESTS, SYSTEM
+from e2e import programs
+from e2e.applied import MANIFESTS, SYSTEM, trust_of
 from e2e.controlplane.installing import new_namespace
 from e2e.kind import sample
 from e2e.kind.cluster import KindCluster
 from fodc_protocol import pprof
+from fodc_webhook.inject.rendering import AUTHORITY_MAP
 
 pytestmark = pytest.mark.timeout(900)
 PATIENCE = "--timeout=180s"
@@ -97,11 +98,11 @@ def test_a_profile_that_was_applied_is_downloaded_whole(site: Site) -> None:
     (target,) = site.read("diagnosticrequest", "cpu")["status"]["targets"]
     (result,) = target["results"]
 
-    with (
-        sample.forwarded(site.cluster, SYSTEM, "service/fodc-proxy-http", 17913) as url,
-        urllib.request.urlopen(url + result["downloadPath"], timeout=30) as answer,
-    ):
-        body = answer.read()
+    trust = trust_of(json.loads(site.system("get", "configmap", AUTHORITY_MAP, "--output=json")))
+    with sample.forwarded(site.cluster, SYSTEM, "service/fodc-proxy-http", 17913) as address:
+        url = f"https://{address}{result['downloadPath']}"
+        with programs.opened(url, token=site.cluster.token, trust=trust) as answer:
+            body = answer.read()
 
     assert hashlib.sha256(body).hexdigest() == result["sha256"]
     assert pprof.inspect(body).samples == result["samples"] > 0

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
-from e2e import operators
+from e2e import operators, programs
+from e2e.applied import trust_of
 from e2e.controlplane.__main__ import Steps
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import CRDS, ROOT
@@ -25,6 +26,7 @@ from e2e.kubelet import databases, images, installation, requirements
 from e2e.kubelet.installation import SYSTEM
 from e2e.kubelet.node import Node, node
 from e2e.kubelet.volumes import make_volumes
+from fodc_webhook.inject.rendering import AUTHORITY_MAP
 
 OVERLAY: Final = ROOT / "manifests" / "overlays" / "default"
 POLICY: Final = CRDS / "examples" / "inject-chart" / "fodcinjection.yaml"
@@ -43,9 +45,13 @@ def reasons_against() -> list[str]:
     return reasons
 
 
+Made: TypeAlias = tuple[ControlPlane, str, programs.Trust]
+"""The control plane, the URL of the proxy, and by what it is known."""
+
+
 @contextlib.contextmanager
-def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[tuple[ControlPlane, str]]:
-    """Run it; gives the control plane and the URL of the proxy. Raises ControlPlaneError."""
+def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[Made]:
+    """Run it; raises ControlPlaneError."""
     steps.say("images (built once, two to five minutes; later runs take them from the cache) …")
     try:
         archives = [*building.built().values(), *images.write_programs(folder / "images")]
@@ -59,7 +65,8 @@ def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[tuple[Cont
         leader = _wait_leads(one)
         steps.say("a BanyanDB cluster whose namespace asks for agents …")
         _make_databases(one, namespace)
-        yield one.plane, f"http://{leader}:{installation.HTTP_PORT}"
+        told = one.plane.api().get(f"/api/v1/namespaces/{SYSTEM}/configmaps/{AUTHORITY_MAP}")
+        yield one.plane, f"https://{leader}:{installation.HTTP_PORT}", trust_of(told.body)
 
 
 # ---- the operator -------------------------------------------------------------------------------

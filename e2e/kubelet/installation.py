@@ -20,12 +20,14 @@ from typing import Any, Final
 import yaml
 
 from e2e import operators, people, programs
+from e2e.applied import trust_of
 from e2e.commands import CommandError, say_as
 from e2e.controlplane import build, processes
 from e2e.controlplane.installing import ROOT
 from e2e.images import wanted
 from e2e.kubelet import configuration
 from e2e.kubelet.node import Node
+from fodc_webhook.inject.rendering import AUTHORITY_MAP
 
 README: Final = ROOT / "README.md"
 WRITTEN_REGISTRY: Final = "registry.example.com/fodc"
@@ -143,10 +145,14 @@ class Machine:
         return [dict(pod) for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
     def opened(self, path: str, *, host: str = "", token: str = "") -> HTTPResponse:
-        """Ask the proxy as pods reach it, with the token of a person of the cluster."""
-        url = f"http://{self.leader()['status']['podIP']}:{HTTP_PORT}{path}"
+        """Ask the proxy as pods reach it, with the token of a person of the cluster.
+
+        It is known by the authority that the operator hands out, as Prometheus knows it.
+        """
+        url = f"https://{self.leader()['status']['podIP']}:{HTTP_PORT}{path}"
         told = token or people.admin_token(self.node.plane)
-        return programs.opened(url, timeout_s=30, token=told, host=host)
+        trust = trust_of(self.read(f"--namespace={SYSTEM}", "configmap", AUTHORITY_MAP))
+        return programs.opened(url, timeout_s=30, token=told, host=host, trust=trust)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from e2e.kubelet.installation import SYSTEM, Machine
 from e2e.kubelet.node import node as running_node
 from e2e.kubelet.volumes import make_volumes
 from e2e.s3_server import S3Server
+from fodc_webhook.inject.rendering import AUTHORITY_MAP
 
 pytestmark = pytest.mark.timeout(600)
 NAMESPACE = "banyandb"
@@ -36,6 +37,7 @@ DATABASE = "banyandb-data-hot"
 POD = f"{DATABASE}-0"
 DEPLOY = ROOT / "build" / "deploy"
 AUTHORITY = trustme.CA()
+AUTHORITY_PEM = AUTHORITY.cert_pem.bytes().decode()
 PART_OF = "app.kubernetes.io/part-of=banyandb-fodc"
 
 
@@ -211,10 +213,15 @@ def test_with_cert_managers_component_the_webhook_serves_its_certificate(
     assert agent_of_a_trial(installed)
     asked = installed.read(f"--namespace={SYSTEM}", "certificate", "fodc-webhook")["spec"]
     issue(installed, asked["secretName"], asked["dnsNames"])
-    installed.system("rollout", "restart", "deployment/fodc-webhook")
+    # A Secret that came later would be mounted a minute later.
+    installed.system("rollout", "restart", "deployment/fodc-webhook", "deployment/fodc-operator")
     installed.operator_runs()
 
     operators.wait_for("the webhook injects", lambda: agent_of_a_trial(installed), 90)
+    # The same certificate serves people, who are told its authority.
+    operators.wait_for("the authority is told", lambda: told_authority(installed) == AUTHORITY_PEM)
+    with installed.opened("/metrics") as answer:
+        assert b'fodc_proxy_certificate_expiry_seconds{listener="http"}' in answer.read()
 
 
 def test_the_component_of_remote_agents_reaches_a_pod_that_the_webhook_missed(
@@ -287,6 +294,12 @@ def agent_of_a_trial(machine: Machine) -> bool:
     answer = machine.node.plane.api().create(path, databases.trial_pod("trial"))
     found = answer.body.get("spec", {}).get("initContainers", [])
     return site.AGENT in [one["name"] for one in found]
+
+
+def told_authority(machine: Machine) -> str:
+    """Return by whom people and agents are told to know the proxy."""
+    told = machine.read(f"--namespace={SYSTEM}", "configmap", AUTHORITY_MAP)
+    return str(told["data"]["ca.crt"])
 
 
 def install_database(machine: Machine, name: str) -> None:

@@ -18,7 +18,7 @@ from fodc_proxy.access.settings import AccessSettings
 
 PERSON = "the-token-of-a-person"
 OTHER = "the-token-of-another"
-THROUGH = "/api/v1/namespaces/fodc-system/services/fodc-proxy-http:http/proxy"
+THROUGH = "/api/v1/namespaces/fodc-system/services/https:fodc-proxy-http:http/proxy"
 
 
 class ApiServer:
@@ -163,9 +163,9 @@ def test_a_context_without_a_token_says_how_to_have_one(kubeconfig, capsys):
     assert "--token-file or FODC_TOKEN" in err
 
 
-def test_a_port_that_speaks_tls_is_named_to_the_api_server() -> None:
-    found = kubeconfig_module._url("https://api", "fodc-system/https:fodc-proxy-http")
-    assert found.endswith("/namespaces/fodc-system/services/https:fodc-proxy-http:http/proxy")
+def test_a_port_in_the_clear_is_named_to_the_api_server() -> None:
+    found = kubeconfig_module._url("https://api", "fodc-system/fodc-proxy-http")
+    assert found.endswith("/namespaces/fodc-system/services/fodc-proxy-http:http/proxy")
 
 
 def test_what_the_api_server_refuses_is_told_with_the_role_that_is_needed(
@@ -216,7 +216,19 @@ def test_the_library_is_loaded_only_by_who_asks_for_a_cluster():
     assert asyncio.run(run()) == 0
 
 
-def test_an_api_server_that_meets_tls_says_how_to_ask() -> None:
-    message = 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x15"'
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        (
+            'net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x15"',
+            "The proxy's port may speak TLS: give --service NAMESPACE/https:NAME",
+        ),
+        (
+            "http: server gave HTTP response to HTTPS client",
+            "The proxy's port is in the clear: give --service NAMESPACE/NAME",
+        ),
+    ],
+)
+def test_an_api_server_that_meets_the_other_way_says_how_to_ask(message: str, hint: str) -> None:
     told = json.dumps({"kind": "Status", "message": message}).encode()
-    assert "give --service NAMESPACE/https:NAME" in exchange._of_api_server(told)
+    assert exchange._of_api_server(told) == f"{message}. {hint}"

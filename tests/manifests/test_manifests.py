@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from fodc_api.words import ArtifactState
+from fodc_client.arguments import DEFAULT_SERVICE
 from fodc_operator.policies import remote_targets
 from fodc_operator.policies.standing import PodState
 from fodc_operator.settings import OPTIONS
@@ -242,16 +243,17 @@ def test_scrape_configurations_of_existing_clusters_find_the_pod() -> None:
     assert ports == {"grpc": 17912, "http": 17913}
 
 
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+SERVICES = ("fodc-proxy-grpc", "fodc-proxy-http", "fodc-webhook")
+
+
 def test_the_probes_ask_the_port_that_people_ask() -> None:
-    probes = {
-        name: container()[name]["httpGet"]
-        for name in ("startupProbe", "livenessProbe", "readinessProbe")
-    }
+    probes = {name: container()[name]["httpGet"] for name in PROBES}
 
     assert probes == {
-        "startupProbe": {"path": "/healthz", "port": "http"},
-        "livenessProbe": {"path": "/healthz", "port": "http"},
-        "readinessProbe": {"path": "/readyz", "port": "http"},
+        "startupProbe": {"path": "/healthz", "port": "http", "scheme": "HTTPS"},
+        "livenessProbe": {"path": "/healthz", "port": "http", "scheme": "HTTPS"},
+        "readinessProbe": {"path": "/readyz", "port": "http", "scheme": "HTTPS"},
     }
 
 
@@ -273,7 +275,10 @@ def test_the_program_learns_the_image_that_it_puts_into_pods() -> None:
     """By a variable: an overlay replaces it by its name, where a list of arguments is one piece."""
     told = {one["name"]: one["value"] for one in container()["env"] if "value" in one}
 
-    assert told == {"FODC_OPERATOR_AGENT_IMAGE": "banyandb-fodc-agent:0.1.0"}
+    assert told == {
+        "FODC_OPERATOR_AGENT_IMAGE": "banyandb-fodc-agent:0.1.0",
+        "FODC_OPERATOR_HTTP_TLS": "true",
+    }
 
 
 # ---- the webhook's pods ----------------------------------------------------------------------
@@ -334,18 +339,39 @@ def test_everything_that_the_pod_is_told_is_an_option_of_the_operator() -> None:
     assert told["agent-image"] == "banyandb-fodc-agent:0.1.0"
 
 
-def test_http_by_tls_is_an_option_of_the_operator_and_goes_as_far_as_prometheus() -> None:
-    folder = MANIFESTS / "components/tls-of-http"
-    patches = yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]
-    steps = {one["target"]["kind"]: yaml.safe_load(one["patch"]) for one in patches}
+def test_nothing_is_in_the_clear_as_far_as_prometheus_and_the_api_server() -> None:
+    monitor = yaml.safe_load_all(
+        (MANIFESTS / "components/monitoring/service-monitor.yaml").read_text()
+    )
+    (scraped,) = next(monitor)["spec"]["endpoints"]
+    (reached,) = one("Role", "fodc-proxy-access")["rules"]
+    ports = [
+        port["appProtocol"] for name in SERVICES for port in one("Service", name)["spec"]["ports"]
+    ]
 
-    assert steps["Deployment"][0]["value"] == "--http-tls"
-    assert "http-tls" in {option.name for option in OPTIONS}
-    told = {one["path"].rpartition("/")[2]: one["value"] for one in steps["ServiceMonitor"]}
-    assert told["scheme"] == "https"
-    assert told["tlsConfig"]["serverName"] == "fodc-proxy-http.fodc-system.svc"
-    (name,) = steps["Role"]
-    assert name["value"] == "https:fodc-proxy-http:http"
+    assert ports == ["https"] * 3
+    assert scraped["scheme"] == "https"
+    assert scraped["tlsConfig"] == {
+        "ca": {"configMap": {"name": "fodc-proxy-ca", "key": "ca.crt"}},
+        "serverName": "fodc-proxy-http.fodc-system.svc",
+    }
+    # What `fodc --context` asks for unless told otherwise.
+    assert reached["resourceNames"] == [f"{DEFAULT_SERVICE.rpartition('/')[2]}:http"]
+
+
+def test_in_the_clear_is_a_component_that_says_so_by_its_name() -> None:
+    folder = MANIFESTS / "components/insecure-http"
+    deployment = yaml.safe_load((folder / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    probes = {name: told["httpGet"] for name, told in container.items() if "Probe" in name}
+    patches = yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]
+    steps = {p["target"]["kind"]: yaml.safe_load(p["patch"]) for p in patches if "target" in p}
+
+    assert container["env"] == [{"name": "FODC_OPERATOR_HTTP_TLS", "value": "false"}]
+    assert probes == {name: {"scheme": "HTTP"} for name in PROBES}
+    assert [step["value"] for step in steps["Role"]] == ["fodc-proxy-http:http"]
+    assert [step["value"] for step in steps["Service"]] == ["http"]
+    assert [step["op"] for step in steps["ServiceMonitor"]] == ["replace", "remove"]
 
 
 def test_the_names_that_the_operator_expects_are_those_of_the_manifests() -> None:

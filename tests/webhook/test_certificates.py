@@ -46,6 +46,7 @@ def test_the_first_certificates_are_as_the_api_server_wants_them() -> None:
     assert [str(one.value) for one in names] == [
         "fodc-webhook.fodc-system.svc",
         "fodc-webhook.fodc-system.svc.cluster.local",
+        "fodc-webhook.fodc-system",
         "127.0.0.1",
         "other.example",
     ]
@@ -110,7 +111,7 @@ def test_another_name_of_the_service_makes_another_leaf() -> None:
     names = certs.names_of("fodc-webhook", "elsewhere")
 
     assert certs.leaf_fault(held, names, NOW) == (
-        "the certificate lacks the name fodc-webhook.elsewhere.svc"
+        "the certificate lacks the name fodc-webhook.elsewhere"
     )
     assert certs.leaf_fault(
         stepped(held, NOW, expected=Step.ISSUE_LEAF, names=names), names, NOW

@@ -22,7 +22,7 @@ from fodc_protocol.errors import BadRequestError
 from fodc_protocol.times import parse_duration_s
 
 DEFAULT_PROXY: Final = "http://127.0.0.1:17913"
-DEFAULT_SERVICE: Final = "fodc-system/fodc-proxy-http"
+DEFAULT_SERVICE: Final = "fodc-system/https:fodc-proxy-http"
 DEFAULT_TIMEOUT_S: Final = 30.0
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def global_options() -> Parser:
         metavar="NAMESPACE/NAME",
         type=_service,
         help=f"with --context: the proxy's Service (default: {DEFAULT_SERVICE}); "
-        "NAMESPACE/https:NAME where its port speaks TLS",
+        "NAMESPACE/NAME where its port is in the clear",
     )
     group.add_argument(
         "--ca-file",

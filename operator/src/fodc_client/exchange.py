@@ -37,9 +37,15 @@ _LONGEST_MESSAGE: Final = 500
 _THROUGH: Final = (
     "To reach the proxy through it, the role fodc-proxy-access is needed in the proxy's namespace."
 )
-_SEALED: Final = "malformed HTTP response"
-"""What an API server says of a port that speaks TLS when it asks in the clear."""
-_IS_SEALED: Final = "The proxy's port may speak TLS: give --service NAMESPACE/https:NAME"
+_OTHER_WAY: Final = {
+    "malformed HTTP response": (
+        "The proxy's port may speak TLS: give --service NAMESPACE/https:NAME"
+    ),
+    "server gave HTTP response to HTTPS client": (
+        "The proxy's port is in the clear: give --service NAMESPACE/NAME"
+    ),
+}
+"""What an API server says when it asks in the clear or by TLS and the port speaks the other."""
 _TOLD_AS_TEXT: Final = frozenset({400, 401, 403, 503})
 _NODE_FIELDS: Final = frozenset({"node_id", "pod_name"})
 
@@ -187,7 +193,8 @@ def _of_api_server(data: bytes) -> str:
         return ""
     is_status = isinstance(said, dict) and said.get("kind") == "Status"
     message = str(said.get("message", ""))[:_LONGEST_MESSAGE].rstrip(".") if is_status else ""
-    return f"{message}. {_IS_SEALED}" if _SEALED in message else message
+    hints = (hint for words, hint in _OTHER_WAY.items() if words in message)
+    return ". ".join((message, *hints))
 
 
 def _problem(data: bytes) -> ProblemDetail | None:

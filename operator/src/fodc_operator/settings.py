@@ -76,8 +76,9 @@ _OWN: Final = (
         "http-tls",
         Kind.BOOL,
         "false",
-        "Speak TLS only on the HTTP port, with the certificate that the leader keeps for all of "
-        "its listeners; its CA is handed out in the own namespace too.",
+        "Speak TLS only on the HTTP port, with the certificate of the gRPC port: the one that the "
+        "leader keeps or that of --grpc-tls-cert-file; its CA is handed out in the own namespace "
+        "too.",
     ),
     Option(
         "kubeconfig",
@@ -168,6 +169,8 @@ _OWN: Final = (
     ),
     *_INJECTION,
 )
+_CERTIFICATES: Final = ("webhook-config-name", "grpc-tls-cert-file", "http-tls-cert-file")
+"""Each of them says where the HTTP port's certificate may come from."""
 OPTIONS: Final = (*proxy.OPTIONS[:-4], *_OWN, *proxy.OPTIONS[-4:])
 
 
@@ -187,7 +190,7 @@ class Settings:
     policies: PolicySettings
     agent_ca_file: str = ""
     is_http_sealed: bool = False
-    """Whether people are shown the certificate that the leader keeps."""
+    """Whether people are shown the certificate that agents are."""
 
 
 def resolved(
@@ -231,11 +234,11 @@ def settings_of(values: Resolved) -> Settings:
 
 def _is_http_sealed(values: Resolved) -> bool:
     wanted = values.flag("http-tls")
-    if wanted and not values.text("webhook-config-name"):
+    if wanted and not any(values.text(name) for name in _CERTIFICATES):
         message = (
             "--http-tls needs the certificate that the leader keeps; where somebody else keeps"
         )
-        raise OptionError(f"{message} it, give --http-tls-cert-file and --http-tls-key-file")
+        raise OptionError(f"{message} it, give --grpc-tls-cert-file and --grpc-tls-key-file")
     return wanted
 
 

@@ -117,8 +117,9 @@ def decoded(data: Mapping[str, str] | None) -> dict[str, bytes]:
 
 
 def names_of(service: str, namespace: str, extra: Sequence[str] = ()) -> tuple[Name, ...]:
-    """Return by which names the webhook is called; an extra that is an address is one."""
-    hosts = (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local")
+    """Return by which names a Service is called; an extra that is an address is one."""
+    short = f"{service}.{namespace}"
+    hosts = (f"{short}.svc", f"{short}.svc.cluster.local", short)
     return tuple(_name(one) for one in (*hosts, *extra))
 
 

@@ -96,8 +96,10 @@ def test_help_tells_every_option_with_its_variable() -> None:
         assert f"FODC_OPERATOR_{option.name.upper().replace('-', '_')}" in text
 
 
-def test_people_are_shown_the_leaders_certificate_where_it_keeps_one() -> None:
+def test_people_are_shown_the_certificate_that_agents_are_whoever_keeps_it() -> None:
     found = own.settings_of(own.resolved(["--http-tls"], {}))
     assert found.is_http_sealed
     with pytest.raises(OptionError, match="--http-tls needs the certificate that the leader keeps"):
         own.settings_of(own.resolved(["--http-tls", "--webhook-config-name="], {}))
+    files = ["--grpc-tls-cert-file=a", "--grpc-tls-key-file=b"]
+    assert read("--http-tls", "--webhook-config-name=", *files).is_http_sealed

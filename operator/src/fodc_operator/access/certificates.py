@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fodc_kube.client import Cluster
 from fodc_operator.settings import Settings
+from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
 from fodc_tls.serving import Source, files_source
 from fodc_webhook.certificates import CA_CERTIFICATE
 from fodc_webhook.secret_source import secret_source
@@ -23,8 +24,18 @@ def kept(cluster: Cluster, settings: Settings) -> Source | None:
 
 
 def of_http(cluster: Cluster, settings: Settings) -> Source | None:
-    """Return what people are shown unless files are told; None leaves the port in the clear."""
-    return kept(cluster, settings) if settings.is_http_sealed else None
+    """Return what people are shown unless files are told; None leaves the port in the clear.
+
+    It is what agents are shown.
+    """
+    if not settings.is_http_sealed:
+        return None
+    agents = settings.proxy.agents
+    files = {LEAF_CERTIFICATE: agents.certificate_file, LEAF_KEY: agents.key_file}
+    if agents.certificate_file:
+        paths = {name: Path(path) for name, path in files.items()}
+        return files_source(paths, "--grpc-tls-*-file")
+    return kept(cluster, settings)
 
 
 def authority(cluster: Cluster, settings: Settings) -> Source | None:

@@ -157,6 +157,6 @@ def _keeper(cluster: Cluster, settings: PolicySettings) -> CertificateKeeper | N
         for service in (settings.service_name, GRPC_SERVICE, HTTP_SERVICE)
         for name in names_of(service, settings.own_namespace)
     ]
-    names += names_of(settings.service_name, settings.own_namespace, settings.extra_sans)[2:]
+    names += names_of(settings.service_name, settings.own_namespace, settings.extra_sans)[3:]
     keeping = Keeping(settings.own_namespace, settings.secret_name, settings.config_name, names)
     return CertificateKeeper(cluster, keeping)
