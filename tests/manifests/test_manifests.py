@@ -20,8 +20,8 @@ from fodc_protocol.profiles import Profile
 from fodc_webhook import settings as webhook_settings
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
+from fodc_webhook.kinds import CANCELLED_BY, REQUESTED_BY
 from fodc_webhook.server import PATHS
-from fodc_webhook.stamp import REQUESTED_BY
 from tests.manifests.schemas import ROOT
 from tests.manifests.words import known_families
 
@@ -467,7 +467,9 @@ def test_the_webhook_is_asked_who_creates_a_request_and_holds_none_up() -> None:
     (entry,) = (one for one in all_webhooks() if one["clientConfig"]["service"]["path"] == STAMP)
 
     (rule,) = entry["rules"]
-    assert (rule["operations"], rule["resources"]) == (["CREATE"], ["diagnosticrequests"])
+    assert rule["operations"] == ["CREATE", "UPDATE", "DELETE"]
+    assert rule["resources"] == ["diagnosticrequests"]
+    assert entry["sideEffects"] == "NoneOnDryRun"
     assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Ignore", 2)
     assert entry["clientConfig"]["service"]["path"] in PATHS
 
@@ -475,7 +477,9 @@ def test_the_webhook_is_asked_who_creates_a_request_and_holds_none_up() -> None:
 def test_the_policy_about_the_requester_speaks_of_the_annotation_that_is_stamped() -> None:
     policy = one("ValidatingAdmissionPolicy", "fodc-requester")
 
-    assert all(f"['{REQUESTED_BY}']" in v["expression"] for v in policy["spec"]["variables"])
+    said = {one["name"]: one["expression"] for one in policy["spec"]["variables"]}
+    assert all(f"['{REQUESTED_BY}']" in said[name] for name in ("after", "before"))
+    assert all(f"['{CANCELLED_BY}']" in said[name] for name in ("endedAfter", "endedBefore"))
     assert policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] == [
         "CREATE",
         "UPDATE",

@@ -7,18 +7,32 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_proxy.access.audit import Deed
+from fodc_proxy.access.audit import line_of as proxys_line_of
+from fodc_proxy.access.callers import Caller, Method
+from fodc_webhook.audit import line_of
+from fodc_webhook.kinds import CANCELLED_BY, REQUESTED_BY
 from fodc_webhook.review import Asking as Review
-from fodc_webhook.stamp import REQUESTED_BY, stamp
+from fodc_webhook.review import Operation
+from fodc_webhook.stamp import stamp
 from tests.webhook.asking import NS, Asking, asking
 from tests.webhook.patching import applied
 
 SPEC = {"target": {"all": True}, "captures": [{"type": "CPUProfile"}]}
 
 
-def review(metadata: dict[str, Any], user: str = "jane") -> dict[str, Any]:
+def review(
+    metadata: dict[str, Any],
+    user: str = "jane",
+    operation: str = "CREATE",
+    cancel: tuple[str, str] = ("", ""),
+) -> dict[str, Any]:
+    """`cancel` is before and after."""
+    old, new = ({"metadata": metadata, "spec": SPEC | said(one)} for one in cancel)
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
         "kind": {"group": "fodc.banyandb.dev", "version": "v1alpha1", "kind": "DiagnosticRequest"},
@@ -28,12 +42,17 @@ def review(metadata: dict[str, Any], user: str = "jane") -> dict[str, Any]:
             "resource": "diagnosticrequests",
         },
         "userInfo": {"username": user, "groups": ["system:authenticated"]},
-        "operation": "CREATE",
+        "operation": operation,
         "namespace": NS,
-        "object": {"metadata": metadata, "spec": SPEC},
+        "object": None if operation == "DELETE" else new,
+        "oldObject": None if operation == "CREATE" else old,
         "dryRun": False,
     }
     return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
+
+
+def said(cancel: str) -> dict[str, str]:
+    return {"cancel": cancel} if cancel else {}
 
 
 def with_webhook(run: Callable[[Asking], Awaitable[None]], **more: Any) -> None:
@@ -109,6 +128,104 @@ def test_a_request_that_cannot_be_handled_is_let_in_and_the_namespace_told() -> 
         ((kind, name, told),) = asked.notes
         assert (kind, name) == ("Namespace", NS)
         assert told.message.startswith("DiagnosticRequest slow-* was let in unseen: ")
+
+    with_webhook(run)
+
+
+@pytest.mark.parametrize(
+    ("cancel", "there", "names"),
+    [
+        (("", "Stop"), {}, {CANCELLED_BY: "mary"}),
+        # The next step is the next person's.
+        (("Stop", "Abort"), {CANCELLED_BY: "jane"}, {CANCELLED_BY: "mary"}),
+        # Another change of the object is nobody's end of it.
+        (("Stop", "Stop"), {CANCELLED_BY: "jane"}, {CANCELLED_BY: "jane"}),
+        (("", ""), {}, {}),
+    ],
+)
+def test_who_ends_a_request_early_is_written_on_it(
+    cancel: tuple[str, str], there: dict[str, str], names: dict[str, str]
+) -> None:
+    before = {"name": "slow", "annotations": {REQUESTED_BY: "jane", **there}}
+
+    async def run(asked: Asking) -> None:
+        response = await asked.send(review(before, "mary", "UPDATE", cancel))
+
+        assert response["allowed"] is True
+        found = annotations(response, before) if "patch" in response else before["annotations"]
+        assert found == {REQUESTED_BY: "jane", **names}
+
+    with_webhook(run)
+
+
+def test_a_change_that_names_somebody_else_as_who_ends_it_is_overwritten_with_a_warning() -> None:
+    forged = Review(
+        "u", NS, "slow", "mallory", False, {CANCELLED_BY: "root"}, Operation.UPDATE, "Abort"
+    )
+    decision = stamp(forged)
+
+    after = applied(list(decision.steps), {"metadata": {"annotations": {CANCELLED_BY: "root"}}})
+    assert after == {"metadata": {"annotations": {CANCELLED_BY: "mallory"}}}
+    assert decision.warnings == (
+        "fodc: fodc.banyandb.dev/cancelled-by is who ends it early, mallory",
+    )
+
+
+def test_who_deletes_a_request_is_a_line_of_the_audit_and_a_trial_is_none() -> None:
+    lines: list[bytes] = []
+    trial = review({"name": "slow"}, "mary", "DELETE")
+    trial["request"]["dryRun"] = True
+
+    async def run(asked: Asking) -> None:
+        deleted = await asked.send(review({"name": "slow", "uid": "1"}, "mary", "DELETE"))
+        tried = await asked.send(trial)
+
+        assert (deleted["allowed"], tried["allowed"]) == (True, True)
+        assert asked.counted() == {("Deleted", ""): 2}
+        (line,) = (json.loads(one) for one in lines)
+        assert line.pop("time").endswith("Z")
+        assert line == {
+            "audit": "deleteDiagnosticRequest",
+            "caller": "mary",
+            "authenticated": "kubernetes",
+            "peer": "api-server",
+            "status": 202,
+            "request_id": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "resource": f"{NS}/slow",
+        }
+
+    with_webhook(run, audit=lines.append)
+
+
+def test_a_line_of_the_audit_is_in_the_words_of_the_proxys() -> None:
+    caller = Caller("mary", Method.KUBERNETES)
+    of_proxy = Deed(0, "705ab4f5", caller, "api-server", "deleteDiagnosticRequest", 202)
+    deletion = stamp(Review("705ab4f5", NS, "slow", "mary", False, None, Operation.DELETE)).deed
+
+    assert deletion is not None
+    own = json.loads(line_of(deletion, 0))
+    assert own.pop("resource") == f"{NS}/slow"
+    assert own == json.loads(proxys_line_of(of_proxy))
+
+
+def test_of_objects_that_change_or_go_kopf_keeps_nothing() -> None:
+    """By its id it would remember each of them, and nothing here would make it forget."""
+    kept: list[Any] = []
+
+    async def run(asked: Asking) -> None:
+        behind = asked.admission._fn
+        assert behind is not None
+
+        async def seen(whole: Any) -> Any:
+            kept.append(whole)
+            return await behind(whole)
+
+        asked.admission._fn = seen
+        await asked.send(review({"name": "slow", "uid": "1"}, "mary", "UPDATE", ("", "Stop")))
+        request = kept[0]["request"]
+        assert [request[one]["metadata"] for one in ("object", "oldObject")] == [
+            {"name": "slow"}
+        ] * 2
 
     with_webhook(run)
 

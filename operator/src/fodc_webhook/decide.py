@@ -55,6 +55,8 @@ class Decision:
     happened: Happened | None = None
     policy: Policy | None = field(default=None, repr=False)
     """What the Event is about; the namespace where it is None."""
+    deed: Mapping[str, str | int] | None = None
+    """What the audit is told, without its time."""
 
 
 class Decider:

@@ -7,5 +7,8 @@ from fodc_kube.kinds import Kind
 
 GROUP: Final = "fodc.banyandb.dev"
 VERSION: Final = "v1alpha1"
+REQUESTED_BY: Final = f"{GROUP}/requested-by"
+CANCELLED_BY: Final = f"{GROUP}/cancelled-by"
+"""Annotations of a DiagnosticRequest that admission writes."""
 FODC_INJECTION: Final = Kind(GROUP, VERSION, "fodcinjections", "FodcInjection")
 DIAGNOSTIC_REQUEST: Final = Kind(GROUP, VERSION, "diagnosticrequests", "DiagnosticRequest")

@@ -21,6 +21,7 @@ from fodc_kube.events import Events
 from fodc_kube.keeping import keep
 from fodc_protocol.metrics.samples import Sample
 from fodc_tls.serving import ServingCertificate, folder_source
+from fodc_webhook import audit
 from fodc_webhook.figures import Figures
 from fodc_webhook.handlers.running import Handlers
 from fodc_webhook.listener import Listener
@@ -52,7 +53,9 @@ class Program:
             source = folder_source(Path(settings.cert_dir))
         self._certificate = ServingCertificate(source, self.figures.certificate_loads)
         tell = self._events.tell_seldom
-        self._admission = Admission(self.figures, tell, lambda: self.memory.missing)
+        self._admission = Admission(
+            self.figures, tell, lambda: self.memory.missing, audit=audit.to_stdout
+        )
         self.listener = Listener(self._admission.handle)
         self.probes = Probes(self._checks, self._samples)
         self._asked = asyncio.Event()

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from fodc_webhook.kinds import DIAGNOSTIC_REQUEST
+from fodc_webhook.kinds import CANCELLED_BY, DIAGNOSTIC_REQUEST
 
 MOST_WARNINGS: Final = 4
 WARNING_LENGTH: Final = 256
@@ -56,9 +57,20 @@ class Review:
         return UNSEEN_POD
 
 
+class Operation(StrEnum):
+    """What somebody is about to do to an object, in the words of the API server."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A DiagnosticRequest that somebody is about to create; `user` is who, as the server knows."""
+    """A DiagnosticRequest that is created, changed or deleted; `user` is who, as the server knows.
+
+    `cancel` is how it is to end early, `…_before` what was there; empty for nothing.
+    """
 
     uid: str
     namespace: str
@@ -67,6 +79,10 @@ class Asking:
     is_dry_run: bool
     annotations: Mapping[str, Any] | None = field(default=None, repr=False)
     """None where the object has no such field."""
+    operation: Operation = Operation.CREATE
+    cancel: str = ""
+    cancel_before: str = ""
+    cancelled_by_before: str = ""
 
     def __str__(self) -> str:
         return f"{DIAGNOSTIC_REQUEST.kind} {self.name}"
@@ -78,10 +94,11 @@ class Asking:
 
 
 Reviewed: TypeAlias = Review | Asking
+_KNOWN: Final = frozenset(Operation)
 
 
 def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
-    """Read a review; None for one that is not about the creation of a pod or of a request.
+    """Read a review; None for one that is not about a new pod, or not about a request.
 
     Raises ReviewError.
     """
@@ -91,13 +108,15 @@ def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
     uid = str(request.get("uid", ""))
     if whole.get("apiVersion") != "admission.k8s.io/v1" or not uid:
         raise ReviewError(f"the AdmissionReview is of {whole.get('apiVersion')!s:.40}, not v1", uid)
-    if request.get("operation") != "CREATE" or request.get("subResource"):
+    operation = request.get("operation")
+    if request.get("subResource"):
         return None
     kind = request.get("kind")
     about = (kind.get("group"), kind.get("kind")) if isinstance(kind, dict) else None
     if about == (DIAGNOSTIC_REQUEST.group, DIAGNOSTIC_REQUEST.kind):
-        return _of_request(uid, request)
-    return _of_pod(uid, request) if about in {("", "Pod"), (None, "Pod")} else None
+        return _of_request(uid, Operation(operation), request) if operation in _KNOWN else None
+    is_new_pod = operation == Operation.CREATE and about in {("", "Pod"), (None, "Pod")}
+    return _of_pod(uid, request) if is_new_pod else None
 
 
 def _of_pod(uid: str, request: Mapping[str, Any]) -> Review:
@@ -107,8 +126,10 @@ def _of_pod(uid: str, request: Mapping[str, Any]) -> Review:
     return Review(uid, namespace, pod, is_dry_run=request.get("dryRun") is True)
 
 
-def _of_request(uid: str, request: Mapping[str, Any]) -> Asking:
-    metadata = _child(_child(request, "object"), "metadata")
+def _of_request(uid: str, operation: Operation, request: Mapping[str, Any]) -> Asking:
+    before = _child(request, "oldObject")
+    whole = before if operation is Operation.DELETE else _child(request, "object")
+    metadata = _child(whole, "metadata")
     user, namespace = _child(request, "userInfo").get("username"), request.get("namespace")
     if not isinstance(user, str) or not user or not isinstance(namespace, str) or not namespace:
         raise ReviewError("the AdmissionReview has no user, or no namespace", uid)
@@ -120,7 +141,16 @@ def _of_request(uid: str, request: Mapping[str, Any]) -> Asking:
         user,
         request.get("dryRun") is True,
         known if isinstance(known, dict) else None,
+        operation,
+        _text(_child(whole, "spec"), "cancel"),
+        _text(_child(before, "spec"), "cancel"),
+        _text(_child(_child(before, "metadata"), "annotations"), CANCELLED_BY),
     )
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    found = data.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def _child(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

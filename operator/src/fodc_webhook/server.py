@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from fodc_kube.conditions import Happened
+from fodc_webhook.audit import line_of
 from fodc_webhook.decide import Decision
 from fodc_webhook.figures import Figures
 from fodc_webhook.review import (
@@ -132,6 +133,7 @@ class Admission:
         *,
         bounds: Bounds | None = None,
         budget_s: float = BUDGET_S,
+        audit: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         """Excuse pods while `missing` says what has not been read yet."""
         self.is_draining = False
@@ -141,6 +143,7 @@ class Admission:
         self._missing = missing
         self._bounds = bounds or Bounds()
         self._budget_s = budget_s
+        self._audit = audit
         self._fn: Fn | None = None
         self._bytes = 0
         self._logged: dict[str, float] = {}
@@ -231,13 +234,15 @@ class Admission:
         asked = Asked(review)
         token = _CURRENT.set(asked)
         try:
-            said = await fn(whole)
+            said = await fn(_forgettable(whole))
         finally:
             _CURRENT.reset(token)
         decision, response = asked.decision, said["response"]
         if decision is None or response["allowed"] is bool(decision.refusal):
             _log.error("kopf's handlers gave no answer about %s", review)
             raise _ExcusedError(Excuse.FAILED, _FAULT)
+        if decision.deed is not None:
+            self._audit(line_of(decision.deed, round(time.time() * 1000)))
         if decision.steps:
             response |= encoded_patch(decision.steps)
         body = json.dumps(said).encode()
@@ -284,3 +289,14 @@ def json_of(body: bytes) -> Mapping[str, Any]:
     if not isinstance(whole, dict):
         raise ReviewError("the body is no AdmissionReview with a request")
     return whole
+
+
+def _forgettable(whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the review with objects without their ids: by these kopf would keep each for ever."""
+    request = dict(whole["request"])
+    for name in ("object", "oldObject"):
+        if isinstance(found := request.get(name), dict):
+            metadata = found.get("metadata")
+            known = metadata if isinstance(metadata, dict) else {}
+            request[name] = {**found, "metadata": {k: v for k, v in known.items() if k != "uid"}}
+    return {**whole, "request": request}

@@ -338,12 +338,13 @@ def test_events_tell_each_transition_once():
         finished_at_ms=START_MS,
     )
     ended = status.of_request(IDENTITY, SPEC, failed)
-    assert transitions.between({}, running, "jane") == (
+    jane = transitions.People("jane")
+    assert transitions.between({}, running, jane) == (
         Happened("Accepted", "the request of jane is understood"),
         Happened("Started", "captures for jane have started: CPUProfile"),
     )
-    assert transitions.between(running, running, "jane") == ()
-    assert transitions.between(running, ended, "jane") == (
+    assert transitions.between(running, running, jane) == ()
+    assert transitions.between(running, ended, jane) == (
         Happened("Failed", "asked by jane: AllTargetsFailed: 1 NodeError", is_warning=True),
     )
-    assert transitions.between(status.remembered(ended), status.remembered(ended), "jane") == ()
+    assert transitions.between(status.remembered(ended), status.remembered(ended), jane) == ()

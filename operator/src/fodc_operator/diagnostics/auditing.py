@@ -29,7 +29,7 @@ def who(identity: Identity) -> str:
 def caller_of(identity: Identity) -> str:
     """Return as whom the proxy counts a request: those that nobody signed are one per namespace."""
     if identity.requested_by:
-        return str(_caller(identity))
+        return str(_caller(identity.requested_by))
     return f"namespace {identity.key.namespace}"
 
 
@@ -45,8 +45,8 @@ def refused(identity: Identity, spec: RequestSpec, now_ms: int) -> Deed:
 
 
 def cancelled(identity: Identity, mode: CancelMode, now_ms: int) -> Deed:
-    """Return what is told of one that was ended early; who changed the object, nobody says."""
-    caller = Caller(UNKNOWN, Method.NOTHING)
+    """Return what is told of one that was ended early, of who did that by the object."""
+    caller = _caller(identity.cancelled_by)
     return _deed(identity, caller, "cancelDiagnosticRequest", _ACCEPTED, now_ms, mode=str(mode))
 
 
@@ -60,7 +60,7 @@ def _asked(
     profiles = [str(one.profile) for one in captures]
     return _deed(
         identity,
-        _caller(identity),
+        _caller(identity.requested_by),
         "createDiagnosticRequest",
         status,
         now_ms,
@@ -81,7 +81,7 @@ def _deed(
     return Deed(now_ms, identity.uid, caller, _PEER, action, status, {**named, **about})
 
 
-def _caller(identity: Identity) -> Caller:
-    if identity.requested_by:
-        return Caller(identity.requested_by, Method.KUBERNETES)
+def _caller(name: str) -> Caller:
+    if name:
+        return Caller(name, Method.KUBERNETES)
     return Caller(UNKNOWN, Method.NOTHING)

@@ -94,7 +94,8 @@ class Writer:
     ) -> None:
         key = identity.key
         about = reference(KIND, key.namespace, key.name, identity.uid)
-        for happened in transitions.between(before, after, auditing.who(identity)):
+        people = transitions.People(auditing.who(identity), identity.cancelled_by)
+        for happened in transitions.between(before, after, people):
             self._events.tell(about, happened)
 
     async def delete(self, identity: Identity) -> Outcome:

@@ -19,8 +19,8 @@ from fodc_protocol.profiles import Profile, parse_profile
 from fodc_protocol.times import TimeError, parse_rfc3339_ms
 from fodc_proxy.access.callers import MAX_NAME_LENGTH
 from fodc_proxy.captures.model import Capture, Execution
+from fodc_webhook.kinds import CANCELLED_BY, REQUESTED_BY
 from fodc_webhook.resources.label_selector import LabelSelector, label_selector
-from fodc_webhook.stamp import REQUESTED_BY
 
 KIND: Final = "DiagnosticRequest"
 MAX_NAMES: Final = 256
@@ -58,6 +58,8 @@ class Identity:
     is_deleting: bool = False
     requested_by: str = ""
     """Who created it, as admission stamped it; empty when nobody wrote that down."""
+    cancelled_by: str = ""
+    """Who ended it early, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,15 @@ def identity_of(body: Mapping[str, object]) -> Identity:
         generation=metadata.integer("generation", low=0, high=2**63 - 1, default=0),
         created_at_ms=_time_ms(metadata.path("creationTimestamp"), created),
         is_deleting=metadata.has("deletionTimestamp"),
-        requested_by=_requested_by(body),
+        requested_by=_stamped(body, REQUESTED_BY),
+        cancelled_by=_stamped(body, CANCELLED_BY),
     )
 
 
-def _requested_by(body: Mapping[str, object]) -> str:
+def _stamped(body: Mapping[str, object], annotation: str) -> str:
     metadata = body.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
-    name = annotations.get(REQUESTED_BY) if isinstance(annotations, Mapping) else None
+    name = annotations.get(annotation) if isinstance(annotations, Mapping) else None
     return name[:MAX_NAME_LENGTH] if isinstance(name, str) else ""
 
 
