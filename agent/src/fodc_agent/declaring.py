@@ -69,9 +69,9 @@ def choice(name: str, default: str, about: str, *words: str) -> str:
     return declared(Option(name, Kind.ENUM, default, about, choices=words), Resolved.text)
 
 
-def seconds(name: str, default: str, about: str) -> float:
+def seconds(name: str, default: str, about: str, *, check: Check = positive) -> float:
     """Declare a duration above 0."""
-    return declared(Option(name, Kind.DURATION, default, about, check=positive), Resolved.number)
+    return declared(Option(name, Kind.DURATION, default, about, check=check), Resolved.number)
 
 
 def size(name: str, default: str, about: str, *, check: Check = positive) -> int:

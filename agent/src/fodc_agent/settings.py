@@ -247,7 +247,8 @@ class Settings(NodeSettings):
     lifecycle_cache_ttl_s: float = seconds(
         "lifecycle-cache-ttl",
         "10m",
-        "How long groups are told as they were.",
+        "How long groups are told as they were; 0 asks the liaison each time.",
+        check=not_negative,
     )
     node_pid: int = number(
         "node-pid", "0", "Process id of the node; 0 finds it by its name.", check=not_negative

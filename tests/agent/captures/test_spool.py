@@ -94,6 +94,7 @@ def test_recover_returns_ends_oldest_first(spool):
 
 
 def test_recover_makes_a_running_capture_failed_and_drops_its_bytes(spool):
+    """T-PP-08: what was not finished is listed nowhere."""
     part = spool.part_of(order())
     spool.begin(part, order(), 1000)
     part.write(b"half")

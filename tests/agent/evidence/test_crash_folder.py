@@ -46,7 +46,7 @@ def watched(folder):
 
 
 def test_t_cr_01_recorded_crash_reads_as_the_go_agent_reads_it(folder, watched):
-    """Field by field, in the message of the existing contract."""
+    """Field by field, in the message of the existing contract; T-CR-08: its name as it is."""
     write(folder, deep_dump="{}")
     (told,) = read(watched)
 
@@ -84,12 +84,19 @@ def test_t_cr_02_crash_is_read_once_and_told_each_time(folder, watched):
     assert read(watched) == [first]
 
 
-def test_w_32_file_that_comes_later_is_listed_too(folder, watched):
+def test_w_32_t_cr_11_file_that_comes_later_is_listed_too(folder, watched):
     write(folder)
     read(watched)
     write(folder, deep_dump="{}")
 
     assert list(read(watched)[0].files) == ["deep_dump.json", "panic.json"]
+
+
+def test_t_cr_03_two_crashes_are_two(folder, watched):
+    write(folder, "20261121T000000Z-a")
+    write(folder, "20261121T000001Z-b")
+
+    assert len(read(watched)) == 2
 
 
 def test_w_34_crash_that_is_half_written_hides_no_other_and_is_whole_the_next_time(folder, watched):
@@ -114,7 +121,8 @@ def test_t_cr_05_t_cr_12_folders_without_a_record_are_passed_over(folder, watche
     assert read(watched) == []
 
 
-def test_newest_are_told(folder, watched):
+def test_t_pd_15_t_cr_09_t_cr_13_the_newest_are_told_the_newest_first(folder, watched):
+    """Five of them, where a ring of the existing agent had as many as its memory allowed."""
     for number in range(NEWEST + 3):
         write(folder, f"2026112{number}T000000Z-a")
 

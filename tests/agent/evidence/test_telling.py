@@ -164,6 +164,8 @@ def test_t_cl_17_node_that_cannot_be_asked_is_a_failure_with_its_reason():
 
 @pytest.mark.parametrize("ask", ["topology", "lifecycle", "crashes"])
 def test_what_no_flag_names_is_unsupported(ask):
+    """T-CL-02: without a port nobody is asked, and it says so."""
+
     async def play(told, _node, _now):
         return await refused(getattr(told, ask)())
 
@@ -171,6 +173,15 @@ def test_what_no_flag_names_is_unsupported(ask):
 
     assert reason is Reason.UNSUPPORTED
     assert words.startswith(("--", "neither --"))
+
+
+def test_t_cl_16_each_port_is_asked_on_the_loopback_address_of_ipv4():
+    async def play(told, _served, _now):
+        return await refused(told.topology())
+
+    _, words = scene(play, "--cluster-state-ports=1,2,3")
+
+    assert [f"127.0.0.1:{port}" in words for port in (1, 2, 3)] == [True] * 3
 
 
 def group_names(data):
@@ -226,6 +237,26 @@ def test_t_lc_10_t_lc_11_t_lc_12_failure_is_told_and_never_kept():
 
     assert (told[0][0], told[2][0]) == (Reason.NODE_UNREACHABLE, Reason.NODE_UNREACHABLE)
     assert (told[1], told[3], told[4]) == (["g1"], ["g2"], 4)
+
+
+def test_t_lc_03_without_a_lifetime_groups_are_asked_for_each_time():
+    async def play(told, served, _now):
+        for _ in range(3):
+            await told.lifecycle()
+        return len(served.asked)
+
+    flags = ("--lifecycle-port={port}", "--lifecycle-cache-ttl=0s")
+    assert scene(play, *flags, InspectAll=groups("g1")) == 3
+
+
+def test_t_lc_08_a_node_without_a_group_has_answered():
+    async def play(told, _served, _now):
+        return pb.StreamLifecycleRequest.FromString(await told.lifecycle())
+
+    answer = scene(play, "--lifecycle-port={port}", InspectAll=groups())
+
+    assert answer.HasField("lifecycle_data")
+    assert list(answer.lifecycle_data.groups) == []
 
 
 def test_callers_at_the_same_time_ask_the_node_once():

@@ -191,6 +191,7 @@ def page_with(program, line):
 def test_an_agent_that_was_asked_counts_the_reads_of_its_node(
     telemetry, make_group, worker, tmp_path
 ):
+    """T-EXP-07: on the agent's own page."""
     telemetry("sys").close()
     group = make_group("unified")
     node = worker("reads", group)

@@ -68,7 +68,7 @@ def test_whatever_comes_there_are_few_firings_in_a_cool_down(readings):
     assert sum(fired) <= 1 + (120 - 50) / 5
 
 
-def test_what_is_not_armed_says_why():
+def test_t_pp_04_without_a_limit_nothing_fires_and_it_says_why():
     assert armed_problem(80, Memory(1, 2)) == ("", "")
     assert armed_problem(0, Memory(1, 2))[0] == "Disabled"
     assert armed_problem(80, None)[0] == "NoMemoryLimit"

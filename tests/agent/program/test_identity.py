@@ -222,7 +222,11 @@ def test_an_unchanged_answer_is_no_news():
     asyncio.run(scenario())
 
 
-def test_a_real_node_is_asked_over_a_socket():
+def test_t_cl_04_an_answer_without_a_node_has_neither_role_nor_labels():
+    assert codec.decode(b"") == NodeFacts(UNSPECIFIED, {}, "")
+
+
+def test_t_cl_04_a_real_node_is_asked_over_a_socket():
     async def scenario():
         async def current(request, context):
             node = database_pb2.Node(

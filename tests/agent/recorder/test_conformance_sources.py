@@ -155,6 +155,7 @@ def test_t_ds_09_values_and_time_move_together():
 
 
 def test_t_ds_10_reader_during_a_batch_sees_all_of_the_old_and_then_all_of_the_new():
+    """T-EXP-03: a page that is asked for while samples come in."""
     names = ("a", "b", "c")
     one = recorder()
     series = [Series(name, ()) for name in names]

@@ -63,6 +63,14 @@ def test_t_parse_page_becomes_samples(page, expected):
 
 
 @pytest.mark.parametrize(
+    "name", ["", "invalid{", "invalid}", '{label="value"}', "metric name", "metric-name"]
+)
+def test_t_exp_04_what_is_no_name_of_a_series_becomes_none(name):
+    """By the place where lines are read: the existing agent kept keys as texts and read them."""
+    assert values(f"{name} 1\ngood 2\n") == {"good": 2.0}
+
+
+@pytest.mark.parametrize(
     "value",
     ["/a/b", "two words", "a-b", "a_b", "k=v", "a:b", "a,b", "数据节点", "}", "{", "x} 5", "1 2"],
 )

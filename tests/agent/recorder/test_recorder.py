@@ -44,6 +44,7 @@ def history(one: Recorder, name: str) -> list[tuple[int, float]]:
 
 
 def test_t_fr_01_new_recorder_knows_nothing():
+    """T-EXP-01: nor has its page anything."""
     one = recorder()
     extent = one.extent()
     assert (one.latest().blocks, one.latest().at_ms, extent.rows, extent.bytes) == ([], 0, 0, 0)
@@ -133,6 +134,24 @@ def test_w61_latest_blocks_show_one_instant():
     one.record_page("node", page(a=1000, b=1000), 0)
     one.record_page("node", page(a=2000, b=2000), 1)
     assert [block.text for block in one.latest().blocks] == [b"a 2000\n", b"b 2000\n"]
+
+
+def test_t_exp_02_t_exp_06_a_page_shows_what_was_recorded_with_its_labels_and_help():
+    one = recorder()
+    help_ = "# HELP load Load of the machine\n# TYPE load gauge\n"
+    one.record_page("node", help_.encode() + b'load{cpu="0",kind="user"} 0.25\nload 1e6\n', 0)
+    text = render_page(one.latest().blocks).decode()
+    (family,) = text_string_to_metric_families(text)
+
+    assert (family.name, family.documentation, family.type) == (
+        "load",
+        "Load of the machine",
+        "gauge",
+    )
+    assert [(sample.labels, sample.value) for sample in family.samples] == [
+        ({"cpu": "0", "kind": "user"}, 0.25),
+        ({}, 1e6),
+    ]
 
 
 def test_blocks_carry_sorted_labels_identity_and_percent_signs():

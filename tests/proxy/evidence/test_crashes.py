@@ -75,7 +75,7 @@ async def names(proxy, query=""):
 
 
 def test_recorded_crashes_give_the_recorded_body_field_by_field(tmp_path):
-    """All three agents' crashes; ids of agents are the proxy's own."""
+    """All three agents' crashes; ids of agents are the proxy's own. T-CR-10: as JSON."""
 
     async def play(proxy):
         agents = [

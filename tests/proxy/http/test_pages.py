@@ -440,6 +440,35 @@ def test_cluster_shows_each_node_with_its_contract(tmp_path):
     assert [n["node_id"] for n in one["nodes"]] == ["pod-0"]
 
 
+def test_i15_a_hundred_and_ten_agents_are_collected_and_come_back(tmp_path):
+    """More than a moment, because it is the size that the existing proxy is tested with."""
+
+    async def play(proxy):
+        agents = [GoAgent(proxy, f"p{number}") for number in range(110)]
+        await asyncio.gather(*(agent.start() for agent in agents))
+        await asyncio.gather(*(agent.attached(proxy) for agent in agents))
+        before = json.loads((await fetch(proxy, "/metrics-windows")).text)
+        gone = agents[:8]
+        await asyncio.gather(*(agent.close() for agent in gone))
+        back = [GoAgent(proxy, agent.pod_name) for agent in gone]
+        for agent in back:
+            agent.value = 99.9
+        await asyncio.gather(*(agent.start() for agent in back))
+        await asyncio.gather(*(agent.attached(proxy) for agent in back))
+        after = json.loads((await fetch(proxy, "/metrics-windows")).text)
+        await asyncio.gather(*(agent.close() for agent in (*agents[8:], *back)))
+        return before, after, proxy.rounds.active
+
+    before, after, active = scene(tmp_path, play)
+
+    assert len({one["agent_id"] for one in before}) == 110
+    assert {one["labels"]["node_role"] for one in before} == {"ROLE_DATA"}
+    assert len({one["pod_name"] for one in after}) == 110
+    new = [one for one in after if one["data"][-1]["value"] == 99.9]
+    assert sorted(one["pod_name"] for one in new) == sorted(f"p{number}" for number in range(8))
+    assert active == 0
+
+
 def test_i10_five_scrapes_in_a_row_are_quick(tmp_path):
     async def play(proxy):
         async with LinkAgent(proxy, "pod-0"):
