@@ -6,6 +6,8 @@ import signal
 from collections import deque
 from contextlib import contextmanager
 
+import pytest
+
 from e2e.node.running import sample_node
 from e2e.programs import end, running, start_agent, start_proxy
 from fodc_protocol.pprof import inspect
@@ -114,9 +116,10 @@ def test_what_was_told_to_nobody_is_told_by_the_next_life_of_the_agent(tmp_path)
     assert again.kind == "node-gone"
 
 
-def test_t_pp_11_profiles_of_short_memory_are_listed_and_fetched_by_the_existing_contract(tmp_path):
-    """With a proxy of the existing contract, which is ours here, as with a Go proxy."""
-    flags = ("--node-memory-limit=20MiB", "--pressure-percent=1", "--contract=fodc")
+@pytest.mark.parametrize("contract", ["fodc", "link"])
+def test_t_pp_11_profiles_of_short_memory_are_listed_and_fetched(contract, tmp_path):
+    """By the existing contract as from a Go agent; by the link as captures that it took itself."""
+    flags = ("--node-memory-limit=20MiB", "--pressure-percent=1", f"--contract={contract}")
     with running(start_proxy(tmp_path)) as proxy, sample_node() as node:
         port = proxy.grpc.rpartition(":")[2]
         with agent(tmp_path, port, node, *flags):

@@ -5,7 +5,7 @@ The one idea: an occurrence is a fact and when it was so; what it means for the 
 belongs to it, is decided where occurrences of the whole fleet come together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -22,7 +22,10 @@ class OccurrenceKind(StrEnum):
     NODE_BACK = "node-back"
     """The node answers again: `pid`, `started_at_ms`."""
     MEMORY_PRESSURE = "memory-pressure"
-    """Memory is near the limit: `pid`, `rss_bytes`, `limit_bytes`, `percent`, `captures`."""
+    """Memory is near the limit: `pid`, `rss_bytes`, `limit_bytes`, `percent`, `captures`.
+
+    And `trigger_percent`, of the limit, at which profiles are taken.
+    """
     OOM_KILL = "oom-kill"
     """The kernel has killed in the node's cgroup: memory as above, `captures`."""
     CRASH = "crash"
@@ -41,6 +44,7 @@ class Field(StrEnum):
     RSS_BYTES = "rss_bytes"
     LIMIT_BYTES = "limit_bytes"
     PERCENT = "percent"
+    TRIGGER_PERCENT = "trigger_percent"
     CRASH = "crash"
     CAPTURES = "captures"
     """Captures that the agent started by itself: `profile=command_id`, by commas."""
@@ -54,7 +58,7 @@ FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
     OccurrenceKind.NODE_RESTARTED: _PROCESS,
     OccurrenceKind.NODE_UNREACHABLE: _PROCESS,
     OccurrenceKind.NODE_BACK: _PROCESS,
-    OccurrenceKind.MEMORY_PRESSURE: _MEMORY | {Field.PID, Field.CAPTURES},
+    OccurrenceKind.MEMORY_PRESSURE: _MEMORY | {Field.PID, Field.TRIGGER_PERCENT, Field.CAPTURES},
     OccurrenceKind.OOM_KILL: _MEMORY | {Field.PID, Field.CAPTURES},
     OccurrenceKind.CRASH: frozenset({Field.CRASH, Field.CAPTURES}),
     OccurrenceKind.TRIGGER: frozenset({Field.CAPTURES}),
@@ -63,6 +67,11 @@ FIELDS: Final[Mapping[OccurrenceKind, frozenset[Field]]] = {
 """Which fields an occurrence may carry; each may be missing where it is not known."""
 
 MOST_CAPTURES: Final = 8
+
+
+def captures_text(captures: Iterable[tuple[str, str]]) -> str:
+    """Return (profile, command id) of captures as field `captures` has them."""
+    return ",".join(f"{profile}={command}" for profile, command in captures)
 
 
 def captures_told(fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -151,6 +151,12 @@ def format_rfc3339_ms(time_ms: int) -> str:
     return format_rfc3339_ns(time_ms * 1_000_000)
 
 
+def pressure_profile_id(at_ms: int) -> str:
+    """Return how the existing contract calls what was captured at this time (11.3)."""
+    whole, _, fraction = format_rfc3339_ms(at_ms).rstrip("Z").partition(".")
+    return f"{whole.replace('-', '').replace(':', '')}.{fraction:0<9}Z"
+
+
 # ---- durations ------------------------------------------------------------------------------
 
 _UNIT_NS: Final = {

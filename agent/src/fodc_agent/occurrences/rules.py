@@ -10,7 +10,7 @@ from dataclasses import field, replace
 from typing import Final
 
 from fodc_protocol.lean import dataclass
-from fodc_protocol.occurrences import Field, OccurrenceKind
+from fodc_protocol.occurrences import Field, OccurrenceKind, captures_text
 
 FAILURES: Final = 2
 """How many readings of the node's page have to fail before it counts as unreachable."""
@@ -207,7 +207,12 @@ def _gone(life: Life | None) -> Happened:
 
 def with_captures(happened: Happened, captures: Iterable[tuple[str, str]]) -> Happened:
     """Return what happened with the captures that were begun for it, as profile and command id."""
-    told = ",".join(f"{profile}={command_id}" for profile, command_id in captures)
+    told = captures_text(captures)
     if not told:
         return happened
     return replace(happened, fields={**happened.fields, str(Field.CAPTURES): told})
+
+
+def triggered_at(happened: Happened, percent: int) -> Happened:
+    """Return what happened with the part of the limit at which profiles are taken."""
+    return replace(happened, fields={**happened.fields, str(Field.TRIGGER_PERCENT): str(percent)})

@@ -7,7 +7,6 @@ whoever notices it never waits for a disk.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -15,12 +14,13 @@ from typing import Final
 from fodc_agent.occurrences.keeping import Notes, PressureRecord
 from fodc_agent.occurrences.notebook import Notebook
 from fodc_agent.occurrences.own_captures import OwnCaptures
-from fodc_agent.occurrences.rules import Happened, Memory, Remembered, with_captures
+from fodc_agent.occurrences.rules import Happened, Memory, Remembered, triggered_at, with_captures
 from fodc_agent.occurrences.settings import PressureSettings
 from fodc_protocol.link.event_queue import EventQueue
 from fodc_protocol.link.frames import Event
 from fodc_protocol.occurrences import OccurrenceKind
 from fodc_protocol.profiles import Profile
+from fodc_protocol.times import pressure_profile_id
 
 _MOST_WAITING: Final = 64
 _log: Final = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Occurrences:
         begun = await self._own.begin(happened.kind, self._incarnation, sequence)
         if happened.kind is OccurrenceKind.MEMORY_PRESSURE and memory is not None:
             await self._note_pressure(memory, at_ms, begun)
+            happened = triggered_at(happened, self._settings.pressure_percent)
         happened = with_captures(happened, begun.items())
         event = self.queue.add(happened.kind, happened.message, happened.fields, at_ms)
         _log.warning("occurrence kind=%s message=%r", happened.kind, happened.message)
@@ -103,7 +104,7 @@ class Occurrences:
             return
         self.pressures_begun += 1
         record = PressureRecord(
-            profile_id(at_ms),
+            pressure_profile_id(at_ms),
             at_ms,
             memory.rss_bytes,
             memory.limit_bytes,
@@ -119,9 +120,3 @@ class Occurrences:
     def _notes(self) -> Notes:
         self.pressures = self._own.known(self.pressures)
         return Notes(self.queue.kept(), self.remembered(), self.pressures)
-
-
-def profile_id(at_ms: int) -> str:
-    """Return how the existing contract calls what was captured at this time (11.3)."""
-    seconds, rest_ms = divmod(at_ms, 1000)
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds)) + f".{rest_ms:03d}000000Z"

@@ -14,6 +14,7 @@ from fodc_api.findings import FindingsQuery
 from fodc_protocol.errors import BadRequestError
 from fodc_proxy.evidence.asking import Whole
 from fodc_proxy.evidence.findings import TYPES, KeptPressure
+from fodc_proxy.evidence.own_pressures import OwnPressures
 from fodc_proxy.http import artifacts
 from fodc_proxy.http.answers import Reply
 from fodc_proxy.http.routes import Call, Parts, PassedOver
@@ -33,8 +34,9 @@ async def crashes(parts: Parts, call: Call[FindingsQuery]) -> Reply:
 
 async def events(parts: Parts, call: Call[FindingsQuery]) -> Reply:
     """List the pressure events of all nodes, or of those that are asked for."""
-    found, whole = await parts.findings.pressures.listed(_selection(parts, call.asked))
-    return Reply(found, headers=_headers(whole))
+    selection = _selection(parts, call.asked)
+    found, whole = await parts.findings.pressures.listed(selection)
+    return Reply((*found, *_own(parts).known(selection)), headers=_headers(whole))
 
 
 async def profile(parts: Parts, call: Call[PassedOver]) -> web.StreamResponse:
@@ -43,13 +45,17 @@ async def profile(parts: Parts, call: Call[PassedOver]) -> web.StreamResponse:
     type_ = told["type"]
     if type_ not in TYPES:
         raise BadRequestError("Unknown profile type")
-    kept, stored = await parts.findings.pressures.profile(
-        told["pod_name"], told["profile_id"], type_
-    )
+    wanted = told["pod_name"], told["profile_id"], type_
+    own = _own(parts).profile(*wanted)
+    kept, stored = own or await parts.findings.pressures.profile(*wanted)
     call.entry.note(node=stored.manifest.node, profile=type_)
     name = f'attachment; filename="{_file_name(kept, type_)}"'
     headers = {"Content-Type": "application/octet-stream", "Content-Disposition": name}
     return await artifacts.sent(parts, call.request, stored, headers)
+
+
+def _own(parts: Parts) -> OwnPressures:
+    return OwnPressures(parts.incidents.book.all(), parts.store, parts.registry)
 
 
 def _selection(parts: Parts, asked: FindingsQuery) -> Selection:

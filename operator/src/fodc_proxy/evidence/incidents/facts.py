@@ -12,7 +12,14 @@ from typing import Final
 
 from fodc_api.words import IncidentCause
 from fodc_protocol.ids import is_id
-from fodc_protocol.occurrences import FIELDS, MOST_CAPTURES, Field, OccurrenceKind, captures_told
+from fodc_protocol.occurrences import (
+    FIELDS,
+    MOST_CAPTURES,
+    Field,
+    OccurrenceKind,
+    captures_text,
+    captures_told,
+)
 from fodc_protocol.redaction import redact_foreign
 from fodc_proxy.evidence.findings import KeptCrash, KeptPressure, Origin, occurred_ms, record_id
 from fodc_proxy.evidence.incidents.model import ContainerEnd, Held, Mark, Node, OwnCapture
@@ -78,7 +85,11 @@ def of_occurrence(told: Occurrence, machine: str = "") -> Fact:
     """Return what an agent has told."""
     known = FIELDS[told.kind]
     fields = {str(name): _field(told.fields[name]) for name in known if name in told.fields}
+    captures = _captures(told.fields)
     fields.pop(Field.CAPTURES, None)
+    if told.kind is OccurrenceKind.MEMORY_PRESSURE and captures:
+        # Which of several times at which memory was short the profiles are of.
+        fields[Field.CAPTURES] = captures_text((one.profile, one.command_id) for one in captures)
     return Fact(
         node_of(told.origin, machine),
         Mark(agent_source(told.incarnation), told.sequence),
@@ -88,7 +99,7 @@ def of_occurrence(told: Occurrence, machine: str = "") -> Fact:
         _CAUSES[told.kind],
         _message(told.message),
         fields,
-        captures=_captures(told.fields),
+        captures=captures,
         gap=told.gap,
     )
 

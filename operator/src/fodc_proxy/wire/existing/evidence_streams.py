@@ -116,7 +116,7 @@ class Linked(Protocol):
 
 
 class AllAgents(FodcAgents):
-    """Asks agents of both contracts; those of the link take no profiles under pressure yet."""
+    """Asks agents of both contracts; those of the link tell of pressure by themselves."""
 
     def __init__(self, existing: FodcAgents, linked: Linked) -> None:
         super().__init__(existing.command)
