@@ -76,6 +76,7 @@ def sources_of(
     uptime_s: Callable[[], float],
     counters: Iterable[Callable[[], Iterable[Sample]]],
     telemetry: "Telemetry | None" = None,
+    on_harm: Callable[[str], None] = lambda _sentence: None,
 ) -> tuple[Collected, ...]:
     """Return everything that is collected; the pages of the node come first.
 
@@ -87,7 +88,7 @@ def sources_of(
     configuration = ConfigurationSource(client, pprof_url(settings), process)
     return (
         *_pages(settings, client),
-        *(() if node is None else _machine(node, usual_s, settings, telemetry)),
+        *(() if node is None else _machine(node, usual_s, settings, telemetry, on_harm)),
         Collected(own, usual_s),
         Collected(configuration, _CONFIGURATION_EVERY_S),
     )
@@ -106,15 +107,22 @@ def kernel_telemetry(settings: Settings) -> "Telemetry | None":
 
 
 def _machine(
-    node: NodeProcess, usual_s: float, settings: Settings, telemetry: "Telemetry | None"
+    node: NodeProcess,
+    usual_s: float,
+    settings: Settings,
+    telemetry: "Telemetry | None",
+    on_harm: Callable[[str], None],
 ) -> Iterable[Collected]:
     cgroup = NodeCgroup(node)
     for source in (ProcessSource(node), CgroupSource(cgroup), PressureSource(cgroup)):
         yield Collected(source, usual_s)
     if telemetry is not None:
         from fodc_agent.ktm.source import KernelSource  # noqa: PLC0415 - costs memory
+        from fodc_agent.ktm.verdicts import Judge  # noqa: PLC0415 - costs memory
 
-        yield Collected(KernelSource(cgroup, telemetry), settings.ktm_interval_s)
+        judge = Judge(settings.ktm_slow_read_s)
+        kernel = KernelSource(cgroup, telemetry, judge=judge, on_harm=on_harm)
+        yield Collected(kernel, settings.ktm_interval_s)
 
 
 def _pages(settings: Settings, client: HttpClient) -> Iterable[Collected]:

@@ -102,6 +102,7 @@ class NodeAgent:
             uptime_s=lambda: time.monotonic() - self._started_s,
             counters=(self._own_samples,),
             telemetry=telemetry,
+            on_harm=lambda text: self._events.harm_seen(text),  # noqa: PLW0108 - made below
         )
         inspection = Lane("inspection", timeout_s=_INSPECTION_S)
         self._quota = quota_of(settings)

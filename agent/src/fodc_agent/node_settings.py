@@ -74,6 +74,12 @@ class NodeSettings(NodePorts):
         Resolved.list_of,
     )
 
+    ktm_slow_read_s: float = seconds(
+        "ktm-slow-read",
+        "8ms",
+        "From how long on a read of a file is slow: where one of a hundred is, captures are taken.",
+    )
+
     @property
     def counts_in_kernel(self) -> bool:
         """Whether kernel telemetry was asked for."""

@@ -16,7 +16,7 @@ from fodc_agent.occurrences.observing import NodeObserver, Parts, armed_problem
 from fodc_agent.occurrences.oom import OomCounter
 from fodc_agent.occurrences.own_captures import OwnCaptures
 from fodc_agent.occurrences.pressure_profiles import PressureProfiles
-from fodc_agent.occurrences.rules import NodeRules
+from fodc_agent.occurrences.rules import Happened, NodeRules
 from fodc_agent.occurrences.telling import Occurrences
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.self_metrics import occurrence_samples
@@ -26,6 +26,7 @@ from fodc_agent.sources.node_process import NodeProcess
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.occurrences import OccurrenceKind
 
 if TYPE_CHECKING:
     from fodc_agent.uplink.agent_link import AgentLink
@@ -107,6 +108,10 @@ class NodeEvents:
             self._seen_before[source] = problem
         else:
             self._observer.page_seen(source, problem)
+
+    def harm_seen(self, sentence: str) -> None:
+        """Take in that the kernel's figures mean harm; the sentence says which."""
+        self.told.post([Happened(OccurrenceKind.TRIGGER, sentence)])
 
     # ---- what is shown --------------------------------------------------------------------------
 

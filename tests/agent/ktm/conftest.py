@@ -76,6 +76,19 @@ def mount_of(hierarchy):
 
 
 @pytest.fixture
+def slow_disk(make_group):
+    """Return what makes a cgroup for which the disk of a file does so many reads a second."""
+
+    def make(file, requests_a_second):
+        group, device = make_group("blkio"), file.stat().st_dev
+        rule = f"{os.major(device)}:{os.minor(device)} {requests_a_second}"
+        (group / "blkio.throttle.read_iops_device").write_text(rule)
+        return group
+
+    return make
+
+
+@pytest.fixture
 def make_group():
     """Return what makes a cgroup of a hierarchy; it is removed at the end."""
     made = []
@@ -105,8 +118,11 @@ class Worker:
     def pid(self):
         return self.process.pid
 
-    def work(self):
+    def begin(self):
         self.process.send_signal(signal.SIGUSR1)
+
+    def work(self):
+        self.begin()
         assert self.process.wait(30) == 0
 
     def close(self):

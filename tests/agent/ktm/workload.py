@@ -78,6 +78,44 @@ def cold():
         os.lseek(file, 0, os.SEEK_SET)
 
 
+def blocks(file, places):
+    """Read blocks of 128 KiB, one after the other."""
+    for place in places:
+        os.pread(file, 128 << 10, place * (128 << 10))
+
+
+def scans():
+    """Read all of a file in blocks."""
+    file = os.open(path(), os.O_RDONLY)
+    blocks(file, range(os.fstat(file).st_size // (128 << 10)))
+
+
+def reads_some():
+    """Read 40 blocks in eight threads, without reading ahead."""
+    file = os.open(path(), os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+    threads = [threading.Thread(target=blocks, args=(file, range(n, 40, 8))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.close(file)
+
+
+def evicts():
+    """Give a file's pages up and read 40 blocks of it again."""
+    file = os.open(path(), os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(file)
+    reads_some()
+
+
+def suffers():
+    """Give a file's pages up and read them again until somebody ends it."""
+    while True:
+        evicts()
+
+
 def direct():
     """Read 64 blocks from the disk itself."""
     file = os.open(path(), os.O_RDONLY | os.O_DIRECT)
@@ -127,6 +165,10 @@ WORK = {
     "reads": reads,
     "advises": advises,
     "cold": cold,
+    "scans": scans,
+    "reads_some": reads_some,
+    "evicts": evicts,
+    "suffers": suffers,
     "direct": direct,
     "syncs": syncs,
     "shares": shares,

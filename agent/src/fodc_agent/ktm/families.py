@@ -19,6 +19,11 @@ STATUS: Final = gauge(
     "container, 2 counts all that was asked for.",
 )
 DEGRADED: Final = gauge("ktm_degraded", "1 where kernel telemetry has status 1.")
+VERDICT: Final = gauge(
+    "ktm_verdict",
+    "1 for what the node goes through: W1 scan, W2 memory is taken back, both harmless; slow reads "
+    "W3 of pages that it gave up, W4 of the disk, W5 while memory is taken back.",
+)
 
 _Read = tuple[str, str, Labels]
 """Name, meaning and labels of one kind of operation, in the order of its map."""

@@ -6,6 +6,7 @@ needs; every reading aims them at the node as it is now, so that a restarted con
 on (W-27) and nobody else ever is.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from fodc_agent.ktm.families import DEGRADED, STATUS
 from fodc_agent.ktm.finding import target_of
 from fodc_agent.ktm.target import NOBODY, Target
 from fodc_agent.ktm.telemetry import Telemetry, give_up_capabilities
+from fodc_agent.ktm.verdicts import Judge
 from fodc_agent.lanes import Lane
 from fodc_agent.self_check import kernel_facts
 from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
@@ -37,9 +39,16 @@ class KernelSource:
         cgroup: NodeCgroup,
         telemetry: Telemetry,
         *,
+        judge: Judge | None = None,
+        on_harm: Callable[[str], None] = lambda _sentence: None,
         system: Path = Path("/sys"),
         give_up: Callable[[int, int], None] = give_up_capabilities,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Take who judges what is read; `on_harm` is called with a sentence when reads are slow."""
+        self._judge = judge
+        self._on_harm = on_harm
+        self._clock_s = clock_s
         self._cgroup = cgroup
         self._telemetry = telemetry
         self._system = system
@@ -49,6 +58,15 @@ class KernelSource:
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature
         """Return all counters; a group or a node that is missing is a gap."""
+        reading = await self._collected()
+        if self._judge is None:
+            return reading
+        shown, sentence = self._judge.seen(reading.samples, self._clock_s())
+        if sentence:
+            self._on_harm(sentence)
+        return SourceReading((*reading.samples, *shown), reading.gaps)
+
+    async def _collected(self) -> SourceReading:
         if not self._has_loaded:
             effective = await self._lane.run(self._load)
             self._has_loaded = True

@@ -35,12 +35,14 @@ TAKES: Final[Mapping[OccurrenceKind, tuple[Profile, ...]]] = {
     OccurrenceKind.NODE_RESTARTED: (Profile.WINDOW,),
     OccurrenceKind.OOM_KILL: (Profile.WINDOW,),
     OccurrenceKind.CRASH: (Profile.WINDOW,),
+    OccurrenceKind.TRIGGER: (Profile.OFFCPU, Profile.GOROUTINE, Profile.WINDOW),
 }
 """What is taken when something of a kind happens; a node that is gone has no profiles."""
 APART_S: Final[Mapping[Profile, float]] = {
     Profile.GOROUTINE: 1.0,
     Profile.HEAP: 1.0,
     Profile.WINDOW: 60.0,
+    Profile.OFFCPU: 60.0,
 }
 """How long after a capture of a kind no other one is begun; what is taken for one serves both."""
 
