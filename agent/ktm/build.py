@@ -3,7 +3,8 @@
 
 The one idea: clang compiles, bpftool turns an object into a loader program with its data (a light
 skeleton), and here only these two are taken out of the C header that bpftool writes. What runs on a
-node is a file of bytes and needs neither compiler nor libbpf.
+node is a file of bytes and needs neither compiler nor libbpf. The object itself is kept beside it,
+for machines on which only libbpf can load it.
 
 Needs Debian's clang, llvm, bpftool and libbpf-dev.
 """
@@ -66,7 +67,9 @@ def built():
     for architecture, target in ARCHITECTURES.items():
         for source in sorted(HERE.glob("*.bpf.c")):
             name = source.name.removesuffix(".bpf.c")
-            yield BLOBS / architecture / f"{name}.blob", blob_of(source, name, target)
+            object_bytes, blob = made_of(source, name, target)
+            yield BLOBS / architecture / f"{name}.blob", blob
+            yield BLOBS / architecture / f"{name}.o", object_bytes
 
 
 def _settled(path: Path, blob: bytes, *, is_check: bool) -> bool:
@@ -78,8 +81,8 @@ def _settled(path: Path, blob: bytes, *, is_check: bool) -> bool:
     return True
 
 
-def blob_of(source: Path, name: str, target: str) -> bytes:
-    """Return the blob of one group: a line of JSON, then the data, then the instructions."""
+def made_of(source: Path, name: str, target: str) -> tuple[bytes, bytes]:
+    """Return the object of one group, and its blob: a line of JSON, data, instructions."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / f"{name}.o"
         _run(
@@ -100,7 +103,7 @@ def blob_of(source: Path, name: str, target: str) -> bytes:
         )
         _run("llvm-strip", "-g", str(made))
         header = _run("bpftool", "gen", "skeleton", "-L", str(made), "name", name)
-    return packed(header)
+        return made.read_bytes(), packed(header)
 
 
 def packed(header: str) -> bytes:

@@ -20,6 +20,8 @@ LOADING_CAPABILITIES: Final = _PERFMON | _BPF
 """What only the loading of programs needs."""
 _OLDEST_KERNEL: Final = (5, 17)
 """The first that relocates programs itself (CO-RE in the kernel)."""
+_OLDEST_WITH_LIBBPF: Final = (5, 11)
+"""The first with storage by task; libbpf relocates."""
 KERNEL: Final = SOURCE_KINDS[-1]
 TURN_ON: Final = "--ktm-enabled or flavor EBPF turns it on"
 
@@ -50,6 +52,8 @@ class Facts:
     standing: Standing = Standing()
     perf_event_paranoid: int | None = None
     btf: bool = False
+    libbpf: bool = False
+    """Whether libbpf.so.1 is here, with which older kernels are loaded into."""
     tracefs: str = "absent"
     release: tuple[int, int] | None = None
     """Version of the kernel, None where it has another form."""
@@ -156,9 +160,11 @@ def kernel_lacks(facts: Facts) -> Mapping[str, str]:
     ]
     if missing:
         lacks["NoCapability"] = _without(missing, facts.standing)
-    if facts.release is not None and facts.release < _OLDEST_KERNEL:
-        told, oldest = (".".join(map(str, one)) for one in (facts.release, _OLDEST_KERNEL))
-        lacks["KernelTooOld"] = f"the kernel is {told}, and {oldest} is the oldest that can"
+    wanted = _OLDEST_WITH_LIBBPF if facts.libbpf else _OLDEST_KERNEL
+    if facts.release is not None and facts.release < wanted:
+        told, oldest = (".".join(map(str, one)) for one in (facts.release, wanted))
+        advice = "" if facts.libbpf else ", or 5.11 where libbpf.so.1 is installed"
+        lacks["KernelTooOld"] = f"the kernel is {told}, and {oldest} is the oldest that can{advice}"
     if facts.lockdown == "confidentiality":
         lacks["Lockdown"] = "the kernel is locked down (confidentiality): no program may read it"
     if not facts.btf:

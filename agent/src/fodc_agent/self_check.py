@@ -19,6 +19,8 @@ _ANY_EVENT: Final = "kernel/tracing/events/sched/sched_switch/id"
 _BTF: Final = "kernel/btf/vmlinux"
 _RELEASE: Final = "sys/kernel/osrelease"
 _LOCKDOWN: Final = "kernel/security/lockdown"
+_LIBBPF: Final = ("usr/lib64/libbpf.so.1", "usr/lib/*-linux-gnu/libbpf.so.1")
+"""Where distributions have it, below the root."""
 
 
 def read_facts(node: NodeProcess, process: Process | Gap, *, system: Path = Path("/sys")) -> Facts:
@@ -42,6 +44,7 @@ def kernel_facts(proc: Path, system: Path) -> Facts:
         standing=_standing(proc),
         perf_event_paranoid=_number(proc / _PARANOID),
         btf=os.access(system / _BTF, os.R_OK),
+        libbpf=any(next(system.parent.glob(pattern), None) for pattern in _LIBBPF),
         tracefs=_tracefs(system),
         release=_release(_text(proc / _RELEASE) or ""),
         lockdown=_lockdown(_text(system / _LOCKDOWN) or ""),

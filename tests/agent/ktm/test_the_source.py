@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from e2e.programs import running, start_agent
+from fodc_agent.abilities import kernel_lacks
 from fodc_agent.ktm.source import KernelSource
 from fodc_agent.ktm.telemetry import Telemetry
+from fodc_agent.self_check import kernel_facts
 from fodc_agent.sources.cgroup_paths import NodeCgroup
 from fodc_agent.sources.node_process import NodeProcess
 from tests.agent.ktm.conftest import facts
@@ -74,7 +76,7 @@ def machine(tmp_path):
         ({"effective": 0}, "NoCapability", "CAP_BPF and CAP_PERFMON missing"),
         ({"effective": 1 << 39}, "NoCapability", "CAP_PERFMON missing"),
         ({"effective": 1 << 38}, "NoCapability", "CAP_BPF missing"),
-        ({"release": "5.10.0-8-amd64"}, "KernelTooOld", "5.17 is the oldest"),
+        ({"release": "5.15.0-8-amd64"}, "KernelTooOld", "or 5.11 where libbpf.so.1 is"),
         ({"lockdown": "none integrity [confidentiality]"}, "Lockdown", "confidentiality"),
         ({"btf": False}, "NoBTF", "/sys/kernel/btf/vmlinux"),
     ],
@@ -87,6 +89,19 @@ def test_what_a_machine_lacks_is_named_before_anything_is_loaded(machine, differ
     assert told(found)["ktm_status"] == 0
     assert told(found)["ktm_degraded"] == 0
     assert not any(name.startswith("ktm_sys") for name in told(found))
+
+
+@pytest.mark.parametrize(("release", "reasons"), [("5.10.0", ["KernelTooOld"]), ("5.15.0", [])])
+def test_with_libbpf_older_kernels_will_do(machine, tmp_path, release, reasons):
+    told_of = machine(release=release)
+    library = tmp_path / "usr" / "lib" / "x86_64-linux-gnu" / "libbpf.so.1"
+    library.parent.mkdir(parents=True)
+    library.touch()
+
+    lacks = kernel_lacks(kernel_facts(**told_of))
+
+    assert list(lacks) == reasons
+    assert "or 5.11" not in str(lacks)
 
 
 def test_a_node_that_is_not_there_counts_nobody_and_says_so(telemetry):

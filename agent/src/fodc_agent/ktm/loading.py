@@ -8,6 +8,7 @@ group the kernel refused, with its own words where it has some (W-28).
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 from typing import Final
@@ -69,13 +70,23 @@ class Loaded:
             kind.clear()
 
 
-def load(group: Group, blob: bytes, *, tracefs: Path = TRACEFS) -> Loaded:
+def load(
+    group: Group,
+    blob: bytes,
+    *,
+    tracefs: Path = TRACEFS,
+    spare: Callable[[], Descriptors] | None = None,
+) -> Loaded:
     """Load and attach a group; raises LoadError, and ValueError for a blob that is not whole.
 
-    A program whose tracepoint tracefs does not show is left out, as long as any is left.
+    A program whose tracepoint tracefs does not show is left out, as long as any is left. `spare`
+    loads the same group where the kernel refuses the blob for another reason than permission.
     """
     skeleton = parse_skeleton(blob)
-    made = _loaded(group, skeleton)
+    try:
+        made = _loaded(group, skeleton)
+    except LoadError as refused:
+        made = _by_spare(refused, spare)
     loaded = Loaded(group, dict(made.maps), dict(made.programs))
     if group.is_on_demand:
         return loaded
@@ -88,6 +99,17 @@ def load(group: Group, blob: bytes, *, tracefs: Path = TRACEFS) -> Loaded:
         loaded.close()
         raise
     return loaded
+
+
+def _by_spare(refused: LoadError, spare: Callable[[], Descriptors] | None) -> Descriptors:
+    if spare is None or refused.code in (errno.EPERM, errno.EACCES):
+        raise refused
+    try:
+        return spare()
+    except OSError as error:
+        told = f"{refused.log}; by libbpf neither: {error.strerror}".removeprefix("; ")
+        reason = OSError(refused.code, os.strerror(refused.code))
+        raise LoadError(refused.group, refused.step, reason, told) from error
 
 
 def _attach(loaded: Loaded, name: str, program: int, tracefs: Path) -> None:

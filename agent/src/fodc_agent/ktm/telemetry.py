@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from fodc_agent.ktm import bpf
 from fodc_agent.ktm.families import Counted, samples_of
 from fodc_agent.ktm.histograms import VALUE, Latency, latency_of, summed
 from fodc_agent.ktm.loading import TRACEFS, Loaded, LoadError, load
+from fodc_agent.ktm.skeleton import Descriptors
 from fodc_agent.ktm.target import NOBODY, Target
 from fodc_agent.sources.readings import Gap, GapReason
 from fodc_protocol.lean import dataclass
@@ -98,7 +100,8 @@ class Telemetry:
     def _load(self, group: Group) -> Iterator[Gap]:
         try:
             blob = (self._blobs / f"{group.name}.blob").read_bytes()
-            loaded = load(group, blob, tracefs=self._tracefs)
+            spare = partial(_by_libbpf, self._blobs / f"{group.name}.o")
+            loaded = load(group, blob, tracefs=self._tracefs, spare=spare)
         except LoadError as error:
             _log.warning("kernel_refused group=%s error=%r", group.name, str(error))
             yield Gap(group.name, refusal(error), f"{error}; missing: {group.about}")
@@ -149,6 +152,13 @@ class Telemetry:
         for name, loaded in self._loaded.items():
             if not loaded.group.is_on_demand:
                 yield from samples_of(name, self.counted(loaded))
+
+
+def _by_libbpf(path: Path) -> Descriptors:
+    from fodc_agent.ktm.libbpf import load_by_libbpf  # noqa: PLC0415 - hardly ever needed
+
+    _log.info("kernel_by_libbpf object=%s", path.name)
+    return load_by_libbpf(path)
 
 
 @dataclass(frozen=True, slots=True)
