@@ -6,6 +6,7 @@ The one idea: building is tried with a compiler of our own that writes a line in
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import cluster_demo
 from e2e.controlplane import build, marking
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.processes import ControlPlaneError, start, wait_until
@@ -109,6 +111,7 @@ def test_without_a_compiler_the_reason_names_the_other_way(
 def test_the_programs_of_a_named_folder_are_preferred_and_completed_from_the_cache(
     bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """K16: programs that a machine had were built all the same, for 39 minutes."""
     assets = bench / "assets"
     assets.mkdir()
     (assets / "etcd").touch(mode=0o755)
@@ -121,6 +124,43 @@ def test_the_programs_of_a_named_folder_are_preferred_and_completed_from_the_cac
     assert missing.reason.startswith(f"kubectl not in KUBEBUILDER_ASSETS={assets} nor in ")
     assert isinstance(found, build.Binaries)
     assert found.paths["etcd"] == assets / "etcd"
+
+
+@pytest.mark.usefixtures("bench")
+def test_each_program_that_is_built_is_named_as_it_begins_and_as_it_ends(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """K16: `make cluster` said nothing for minutes."""
+    build.binaries(build=True, names=("etcd", "kwok"))
+
+    assert re.sub(r"\d+ s$", "0 s", capsys.readouterr().err, flags=re.MULTILINE).splitlines() == [
+        "control plane: building etcd (1 of 2) …",
+        "control plane: built etcd in 0 s",
+        "control plane: building kwok (2 of 2) …",
+        "control plane: built kwok in 0 s",
+    ]
+
+
+def test_the_first_word_of_the_demo_comes_before_anything_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """K16: nothing was said until the environment was there."""
+    said: list[str] = []
+
+    def run(**_: object) -> int:
+        said.append(capsys.readouterr().err)
+        return 0
+
+    monkeypatch.setattr(cluster_demo, "run", run)
+    monkeypatch.setattr(cluster_demo, "heed_signals", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["cluster_demo", "--once"])
+    monkeypatch.setenv(build.PERMISSION_VARIABLE, "")
+
+    assert cluster_demo.main() == 0
+    (first,) = said
+    assert first.endswith("looking at what this machine has …\n")
+    recipe = (ROOT / "Makefile").read_text().partition("$(BIN)/.ready:")[2]
+    assert recipe.index("@echo") < recipe.index("-m venv")
 
 
 def test_two_runs_do_not_build_the_same_program(bench: Path) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images as they are built: nothing to install with inside, and a true list of what is.
 
+K12: no image was built or started by any test; e2e/kubelet starts these.
+
 Needs a builder of images (`make images` says which) and builds where that is allowed.
 """
 

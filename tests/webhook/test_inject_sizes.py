@@ -137,6 +137,7 @@ def test_a_shared_directory_counts_too() -> None:
     ],
 )
 def test_the_volume_is_a_quarter_larger_than_what_the_agent_writes(agent: Any, limit: str) -> None:
+    """K22: an emptyDir of ours over its limit evicts the database's pod."""
     made = injected(pod(), agent=agent)
     assert made.pod["spec"]["volumes"][0] == {
         "name": "fodc-agent-data",
