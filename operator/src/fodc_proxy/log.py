@@ -1,40 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of a program: one line per record, to standard error."""
+"""The log of a program, to standard error, in the form that all programs of ours have."""
 
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Final
 
-from fodc_protocol.log_lines import log_line
-from fodc_protocol.times import format_rfc3339_ms
-
-_LEVELS: Final = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+from fodc_protocol.log_lines import LogLines
 
 
-class _Lines(logging.Formatter):
-    """key=value pairs, or one JSON object per record."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        super().__init__()
-        self._as_json = as_json
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a traceback becomes one field."""
-        fields = {
-            "time": format_rfc3339_ms(int(record.created * 1000)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["error"] = self.formatException(record.exc_info)
-        return log_line(fields, as_json=self._as_json)
+class _Lines(LogLines, logging.Formatter):
+    """One of the library."""
 
 
 def set_up_log(level: str, form: str) -> None:
@@ -43,10 +18,10 @@ def set_up_log(level: str, form: str) -> None:
     handler.setFormatter(_Lines(as_json=form == "json"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(_LEVELS[level])
+    root.setLevel(level.upper())
 
 
 def log_settings(lines: Iterable[str]) -> None:
-    """Say once, at the start, what the proxy was told."""
+    """Say once, at the start, what the program was told."""
     for line in lines:
         logging.getLogger(__name__).info("setting %s", line)

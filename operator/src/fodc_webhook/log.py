@@ -1,29 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of the program: one line per record, to standard error."""
+"""The log of the program, to standard error, in the form that all programs of ours have."""
 
 import logging
 import sys
 
-from fodc_protocol.log_lines import log_line
-from fodc_protocol.times import format_rfc3339_ms
+from fodc_protocol.log_lines import LogLines
 
 
-class _Lines(logging.Formatter):
-    def __init__(self, *, as_json: bool) -> None:
-        super().__init__()
-        self._as_json = as_json
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a traceback becomes one field."""
-        fields = {
-            "time": format_rfc3339_ms(int(record.created * 1000)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["error"] = self.formatException(record.exc_info)
-        return log_line(fields, as_json=self._as_json)
+class _Lines(LogLines, logging.Formatter):
+    """One of the library."""
 
 
 def set_up_log(level: str, form: str) -> None:
