@@ -11,12 +11,15 @@ kustomize, and what differs between two of them, line by line, stands between `i
 import difflib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -79,7 +82,27 @@ def values_of(variant: Variant) -> dict[str, Any]:
 
 
 def rendered(variant: Variant, kustomize: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the objects of a variant; raises CalledProcessError with what kustomize says."""
+    """Return the objects of a variant; raises CalledProcessError with what kustomize says.
+
+    They are read only: variants share what is the same in them.
+    """
+    return parsed(_rendered(variant, tuple(kustomize)))
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """Return the objects of a text of several documents."""
+    return [one for one in map(_parsed, re.split(r"^---\n", text, flags=re.MULTILINE)) if one]
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """Return one object; nearly all are in every variant, and reading them is what takes long."""
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@cache
+def _rendered(variant: Variant, kustomize: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
         base = Path(os.path.relpath(MANIFESTS, folder))
@@ -98,7 +121,14 @@ def rendered(variant: Variant, kustomize: Sequence[str]) -> list[dict[str, Any]]
         answer = subprocess.run(  # noqa: S603 - kustomize on a folder that was just written
             [*kustomize, str(folder)], capture_output=True, text=True, check=True
         )
-    return [one for one in yaml.safe_load_all(answer.stdout) if one]
+    return answer.stdout
+
+
+def render_all(wanted: Iterable[Variant], kustomize: Sequence[str]) -> None:
+    """Render several at a time, for `rendered` to have them at once."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda one: _rendered(one, tuple(kustomize)), wanted):
+            pass
 
 
 # ---- values in place of words -----------------------------------------------------------------
@@ -120,6 +150,12 @@ _STORAGE_CLASS: Final = (
 
 def lines_of(document: dict[str, Any]) -> Tokens:
     """Return an object as lines of a template."""
+    return _lines_of(json.dumps(document))
+
+
+@cache
+def _lines_of(written: str) -> Tokens:
+    document: dict[str, Any] = json.loads(written)
     text = yaml.safe_dump(document, sort_keys=False, width=10_000, allow_unicode=True)
     # What is a template already is one of somebody else, such as of an alert.
     text = text.replace("{{", "\0").replace("}}", '{{ "}}" }}').replace("\0", '{{ "{{" }}')
@@ -149,6 +185,8 @@ def _said(lines: list[str], start: str, value: str) -> list[str]:
 
 def merged(yes: Tokens, no: Tokens, condition: str) -> Tokens:
     """Return tokens that are the first where the condition holds, else the second."""
+    if yes == no:
+        return yes
     found: list[str] = []
     matcher = difflib.SequenceMatcher(a=yes, b=no, autojunk=False)
     for what, yes_at, yes_end, no_at, no_end in matcher.get_opcodes():
@@ -279,6 +317,7 @@ def values_schema() -> dict[str, Any]:
 def templates(kustomize: Sequence[str]) -> dict[str, str]:
     """Return the templates by the name of their file."""
     offered = _changing()
+    render_all(offered, kustomize)
     every: dict[tuple[str, str], dict[Variant, Tokens]] = {}
     for variant in offered:
         for one in rendered(variant, kustomize):
