@@ -139,7 +139,7 @@ def measured_failover(folder: Path, plane: ControlPlane) -> Figure:
         "s",
         12,
         f"slowest of {KILLS}: kill -9 of the leading operator to /readyz of its standby, default "
-        f"lease of 15 s, real API server (all: {shown(found)})",
+        f"lease of 10 s, real API server (all: {shown(found)})",
     )
 
 

@@ -31,8 +31,8 @@ class LeaseSettings:
     name: str
     namespace: str
     identity: str
-    duration_s: float = 15.0
-    renew_s: float = 10.0
+    duration_s: float = 10.0
+    renew_s: float = 7.0
     retry_s: float = 2.0
 
     def __post_init__(self) -> None:

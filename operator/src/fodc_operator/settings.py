@@ -120,15 +120,15 @@ _OWN: Final = (
     Option(
         "lease-duration",
         Kind.DURATION,
-        "15s",
+        "10s",
         "After so long without renewal a standby takes over.",
         check=positive,
     ),
     Option(
         "lease-renew",
         Kind.DURATION,
-        "10s",
-        "A leader that cannot renew for so long gives up and exits.",
+        "7s",
+        "A leader that cannot renew for so long writes nothing until it can.",
         check=positive,
     ),
     Option("lease-retry", Kind.DURATION, "2s", "Pause between attempts.", check=positive),
@@ -143,7 +143,7 @@ _OWN: Final = (
         "status-refresh",
         Kind.DURATION,
         "60s",
-        "A FodcNode without news is refreshed at most so often.",
+        "A FodcNode without news is refreshed at most so often; less often beyond 240 nodes.",
         check=positive,
     ),
     Option(

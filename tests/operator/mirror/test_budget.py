@@ -43,6 +43,20 @@ def test_a_written_node_is_refreshed_after_the_interval_and_its_jitter() -> None
     assert one.take(66.0, 5) == [A]
 
 
+def test_beyond_240_nodes_each_is_refreshed_less_often_and_not_with_all_others() -> None:
+    assert [Rules().refresh_of_s(nodes) for nodes in (1, 240, 241, 1000)] == [60, 60, 60.25, 250]
+    chances = (number / 60 for number in range(60))
+    one = Budget(Rules(refresh_s=60.0, refreshes_per_s=0.5), lambda: next(chances))
+    for number in range(60):
+        one.note(("ns", f"node-{number}"), 0.0)
+    for key in one.take(0.0, 60):
+        one.done(key, Outcome.WRITTEN, 0.0)
+
+    # Of one written first 60 s later, of the others within the next 132 s.
+    assert len(one.take(60.0, 100)) == 1
+    assert [len(one.take(now_s, 100)) for now_s in (104.0, 148.0, 192.0)] == [20, 20, 19]
+
+
 def test_news_of_a_node_that_waits_for_its_refresh_is_due_at_once() -> None:
     one = budget()
     one.note(A, 0.0)
@@ -155,7 +169,9 @@ def test_a_thousand_nodes_cause_at_most_twenty_writes_per_second_for_long() -> N
 
     assert writes[0] <= 20 * 60 + 100
     assert max(count for minute, count in writes.items() if minute > 0) <= 20 * 60
-    assert sum(writes.values()) >= 1000 * 8  # nobody is forgotten
+    # Nobody is forgotten, and refreshes are four in a second.
+    assert 600 * 4 * 0.7 <= sum(writes.values()) <= 1000 + 600 * 4 * 1.3
+    assert max(count for minute, count in writes.items() if minute > 0) <= 60 * 4 * 1.6
 
 
 @pytest.mark.parametrize(

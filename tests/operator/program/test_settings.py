@@ -26,8 +26,8 @@ def test_the_defaults_are_those_that_the_manifests_count_on() -> None:
     found = read()
 
     assert (found.kubeconfig, found.namespaces, found.own_namespace) == ("", (), "default")
-    assert (found.lease.name, found.lease.duration_s) == ("fodc-operator", 15.0)
-    assert (found.lease.renew_s, found.lease.retry_s) == (10.0, 2.0)
+    assert (found.lease.name, found.lease.duration_s) == ("fodc-operator", 10.0)
+    assert (found.lease.renew_s, found.lease.retry_s) == (7.0, 2.0)
     assert found.leader_label == "fodc.banyandb.dev/leader"
     assert found.writes == Rules(refresh_s=60.0, writes_per_s=20.0, burst=100.0)
     assert found.patience == Patience(10_000, 90_000, 300_000, 86_400_000)
@@ -72,7 +72,7 @@ def test_variables_and_file_are_read_under_the_operators_names() -> None:
     [
         ("--startup-grace=20s", "--startup-grace must be at least 3 heartbeats (30s)"),
         (
-            "--lease-duration=9s",
+            "--lease-duration=7s",
             "--lease-duration must be greater than --lease-renew, and that greater than 1.2 times",
         ),
         ("--lease-retry=100ms", "--lease-retry must be at least 1s"),

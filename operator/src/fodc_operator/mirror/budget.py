@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which nodes to write now: news at once, a refresh per minute, all of it within a rate.
+"""Which nodes to write now: news at once, a refresh in turn, all of it within a rate.
 
 The one idea: a bucket of tokens fills at the permitted rate; refreshes leave a part of it alone,
 so that news never waits behind them. Time and chance are arguments; seconds on any clock.
@@ -33,6 +33,9 @@ class Rules:
     """Pace of the writes; raises BadRequestError by flag name."""
 
     refresh_s: float = 60.0
+    refreshes_per_s: float = 4.0
+    """Of all nodes together: more than 240 are refreshed less often than each minute, since one
+    costs the operator milliseconds and tells no more than that its node still lives."""
     writes_per_s: float = 20.0
     burst: float = 100.0
     jitter: float = 0.2
@@ -45,6 +48,18 @@ class Rules:
             raise BadRequestError("--status-refresh must be greater than 0")
         if self.writes_per_s <= 0:
             raise BadRequestError("--status-writes-per-s must be greater than 0")
+
+    def refresh_of_s(self, nodes: int) -> float:
+        """Return how long one of so many nodes goes without a refresh, in the mean."""
+        return max(self.refresh_s, nodes / self.refreshes_per_s)
+
+    def latest_s(self, nodes: int) -> float:
+        """Return by how much the refresh of one of so many may be later than `refresh_s`.
+
+        Many that were written together are spread, so that none of them comes with all others.
+        """
+        stretched_s = self.refresh_of_s(nodes) - self.refresh_s
+        return self.jitter * self.refresh_s + 2 * stretched_s
 
     @property
     def reserve(self) -> float:
@@ -105,7 +120,8 @@ class Budget:
         """There is such a node and nothing to tell of it: refresh it in its turn."""
         if key not in self._nodes:
             node = self._nodes[key] = _Node(now_s)
-            self._plan(key, node, now_s + self.chance() * self.rules.refresh_s, is_news=False)
+            refresh_s = self.rules.refresh_of_s(len(self._nodes))
+            self._plan(key, node, now_s + self.chance() * refresh_s, is_news=False)
 
     def forget(self, key: Key) -> None:
         """There is no such node any more."""
@@ -133,7 +149,7 @@ class Budget:
             self._plan(key, node, now_s + self._retry_s(node.failures), is_news=True)
             return
         node.failures = 0
-        late_s = self.chance() * self.rules.jitter * self.rules.refresh_s
+        late_s = self.chance() * self.rules.latest_s(len(self._nodes))
         due_s = now_s if node.again else now_s + self.rules.refresh_s + late_s
         self._plan(key, node, due_s, is_news=node.again)
         node.again = False
