@@ -9,10 +9,13 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from e2e import webhooks
-from e2e.controlplane import processes
+from e2e.controlplane import installing, processes
 from e2e.database_pods import Databases
 from e2e.operators import wait_for
+from e2e.simulated import simulated_agents
 
 
 def limit_containers_to_64_mib(databases: Databases) -> None:
@@ -92,67 +95,63 @@ def _without(databases: Databases, name: str) -> bool:
 REMOTE = "fodc-remote-agent"
 
 
-def test_a_remote_agent_reaches_missed_pods_and_goes_when_all_have_their_own(
-    tmp_path: Path, databases: Databases
+@pytest.fixture
+def home(databases: Databases) -> str:
+    """The operator's own namespace, with the file that the component brings."""
+    found = installing.new_namespace(databases.plane)
+    body = {"metadata": {"name": REMOTE}}
+    made = databases.plane.api().create(f"/api/v1/namespaces/{found}/configmaps", body)
+    assert made.status == 201, made.body
+    return found
+
+
+def test_missed_pods_are_told_to_the_remote_agent_until_all_have_their_own(
+    tmp_path: Path, databases: Databases, home: str
 ) -> None:
     databases.create_stateful_set(2)
     databases.tell()
-    api = databases.plane.api()
-    maps = f"{databases.path('configmaps')}/{REMOTE}"
-    deployments = f"{databases.path('deployments', '/apis/apps/v1')}/{REMOTE}"
-    with databases.operator(tmp_path):
+    with databases.operator(tmp_path, home) as site:
         databases.create_policy(attachRemotely=True)
-        wait_for("targets", lambda: _targets(databases) == ["data-0", "data-1"], 20)
-        wait_for("the agent", lambda: api.get(deployments).status == 200)
+        wait_for("targets", lambda: _targets(databases, home) == ["data-0", "data-1"], 20)
         wait_for("said", lambda: databases.condition("RemoteAttached") == ("Unknown", "Starting"))
-        made = api.get(deployments).body
-        # The pod of the remote agent runs.
-        wait_for(
-            "attached",
-            lambda: (
-                databases.tell() and databases.condition("RemoteAttached") == ("True", "Attached")
-            ),
-            20,
-        )
-        states = [one["state"] for one in databases.status()["pods"]]
+        before = [one["state"] for one in databases.status()["pods"]]
+        # The remote agent reaches them.
+        with simulated_agents(site.operator.grpc, databases.namespace, 2, prefix="data"):
+            attached = ("True", "Attached")
+            wait_for("attached", lambda: databases.condition("RemoteAttached") == attached, 40)
+            states = [one["state"] for one in databases.status()["pods"]]
         databases.delete_pod("data-0")
         databases.tell()
-        wait_for("one target", lambda: _targets(databases) == ["data-1"], 20)
+        wait_for("one target", lambda: _targets(databases, home) == ["data-1"], 20)
         databases.delete_pod("data-1")
         databases.tell()
-        wait_for("no map", lambda: api.get(maps).status == 404, 20)
-        wait_for("no deployment", lambda: api.get(deployments).status == 404)
-        wait_for(
-            "said", lambda: databases.condition("RemoteAttached") == ("True", "NothingToAttach")
-        )
+        wait_for("no target", lambda: _targets(databases, home) == [], 20)
+        idle = ("True", "NothingToAttach")
+        wait_for("said", lambda: databases.condition("RemoteAttached") == idle)
 
-    assert states == ["Remote", "Remote"]
-    owners = [one["name"] for one in made["metadata"]["ownerReferences"]]
-    container = made["spec"]["template"]["spec"]["containers"][0]
-    assert (owners, container["args"][1]) == (["banyandb"], "--attachment=remote")
+    assert (before, states) == (["Missing", "Missing"], ["Remote", "Remote"])
 
 
-def _targets(databases: Databases) -> list[str]:
-    answer = databases.plane.api().get(f"{databases.path('configmaps')}/{REMOTE}")
-    if answer.status != 200:
-        return []
-    found = json.loads(answer.body["data"]["targets.json"])
-    return [one["pod_name"] for one in found["targets"]]
+def _targets(databases: Databases, home: str) -> list[str]:
+    answer = databases.plane.api().get(f"/api/v1/namespaces/{home}/configmaps/{REMOTE}")
+    data = answer.body.get("data") or {"targets.json": '{"targets": []}'}
+    return [one["pod_name"] for one in json.loads(data["targets.json"])["targets"]]
 
 
-def test_the_remote_agent_goes_with_its_policy(tmp_path: Path, databases: Databases) -> None:
+def test_no_pod_is_told_to_the_remote_agent_without_a_policy_that_asks(
+    tmp_path: Path, databases: Databases, home: str
+) -> None:
     databases.create_stateful_set(1)
     databases.tell()
     api = databases.plane.api()
-    with databases.operator(tmp_path):
+    with databases.operator(tmp_path, home):
         databases.create_policy(attachRemotely=True)
-        wait_for("targets", lambda: _targets(databases) == ["data-0"], 20)
+        wait_for("targets", lambda: _targets(databases, home) == ["data-0"], 20)
         databases.change_policy(attachRemotely=False)
-        wait_for("no targets", lambda: _targets(databases) == [], 20)
+        wait_for("no targets", lambda: _targets(databases, home) == [], 20)
         wait_for("no word", lambda: databases.condition("RemoteAttached") == ("False", "NotAsked"))
         databases.change_policy(attachRemotely=True)
-        wait_for("targets", lambda: _targets(databases) == ["data-0"], 20)
+        wait_for("targets", lambda: _targets(databases, home) == ["data-0"], 20)
         policies = f"/apis/fodc.banyandb.dev/v1alpha1/namespaces/{databases.namespace}"
         api.delete(f"{policies}/fodcinjections/banyandb")
-        # The server's garbage collector does it.
-        wait_for("no targets", lambda: _targets(databases) == [], 30)
+        wait_for("no targets", lambda: _targets(databases, home) == [], 30)

@@ -183,14 +183,14 @@ def test_the_remote_agent_needs_its_component_of_the_manifests(
     with running_program(started) as one:
         wait_leads(one)
         databases.create_policy(attachRemotely=True)
-        forbidden = ("False", "Forbidden")
-        wait_for("refused", lambda: databases.condition("RemoteAttached") == forbidden, 20)
+        lacking = ("False", "NotInstalled")
+        wait_for("refused", lambda: databases.condition("RemoteAttached") == lacking, 20)
         message = databases.message("RemoteAttached")
         with _component(plane, tmp_path):
             starting = ("Unknown", "Starting")
             wait_for("allowed", lambda: databases.condition("RemoteAttached") == starting, 30)
-            path = f"{databases.path('deployments', '/apis/apps/v1')}/fodc-remote-agent"
-            assert plane.api().get(path).status == 200
+            path = f"/api/v1/namespaces/{HOME}/configmaps/fodc-remote-agent"
+            assert '"pod_name": "data-0"' in plane.api().get(path).body["data"]["targets.json"]
         one.stop()
 
     assert message.startswith("add the component remote-agent of the manifests: ")
@@ -199,15 +199,8 @@ def test_the_remote_agent_needs_its_component_of_the_manifests(
 @contextmanager
 def _component(plane: ControlPlane, folder: Path) -> Iterator[None]:
     """Own what the component adds; the server is other tests' too."""
-    wanted = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy"}
     documents = yaml.safe_load_all(render_with(plane, "remote-agent", folder))
-    found = [
-        one
-        for one in documents
-        if one
-        and one["kind"] in {*wanted, "ValidatingAdmissionPolicyBinding"}
-        and "remote-agent" in one["metadata"]["name"]
-    ]
+    found = [one for one in documents if one and "remote-agent" in one["metadata"]["name"]]
     text = yaml.safe_dump_all(found)
     plane.kubectl("apply", "-f", "-", stdin=text, check=True)
     try:

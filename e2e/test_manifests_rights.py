@@ -4,7 +4,7 @@
 The one idea: permissions are tried, not read: each user sends the request and the server answers.
 """
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +15,6 @@ from e2e.applied import ADMISSION, OPERATOR, SYSTEM, bind, create, render_with
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import GROUP, collection, new_namespace, resource
-from fodc_operator.policies import remote_targets
-from fodc_webhook.resources.fodc_injection import AgentTemplate, Policy
-from fodc_webhook.resources.label_selector import LabelSelector
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
@@ -426,113 +423,42 @@ def test_the_operator_creates_no_config_map_but_the_authority_of_the_proxy(
 
     assert operator.create(path, config_map("fodc-proxy-ca")).status == 201
     assert refused.message.endswith(
-        "denied request: the operator may create the ConfigMaps fodc-proxy-ca and "
-        "fodc-remote-agent only"
+        "denied request: the operator may create the ConfigMap fodc-proxy-ca only"
     )
-
-
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "runAsNonRoot": True,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
-
-def deployment(name: str = "fodc-remote-agent", **pod: Any) -> dict[str, Any]:
-    container = {"name": "fodc-agent", "image": "agent", "securityContext": RESTRICTED}
-    spec = {"automountServiceAccountToken": False, "containers": [container], **pod}
-    labels = {"app": "fodc-remote-agent"}
-    template = {"metadata": {"labels": labels}, "spec": spec}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {"selector": {"matchLabels": labels}, "template": template},
-    }
-
-
-AGENT = AgentTemplate("banyandb-fodc-agent:0.1.0", "proxy:17912", tls_secret="fodc-agent-tls")
-SELECTOR = LabelSelector(())
-POLICY = Policy("any", "db", "0b6bd2f3-1e6c-4f0b-9c8e-6a4cf3f0d001", 1, SELECTOR, "db", AGENT)
-MADE = remote_targets.deployment("", [POLICY])
 
 
 def config_map(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
 
 
-@pytest.fixture(scope="module")
-def remote(
-    installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Any], Answer]]:
-    """With the component of the remote agent, create something as the operator; dry."""
-    text = render_with(installed, "remote-agent", tmp_path_factory.mktemp("remote"))
-    added = [d for d in yaml.safe_load_all(text) if "remote-agent" in d["metadata"]["name"]]
-    assert len(added) == 4
-    document = yaml.safe_dump_all(added)
-    installed.kubectl("apply", "-f", "-", stdin=document, check=True)
-    namespace, operator = new_namespace(installed), installed.api().impersonating(OPERATOR)
-    paths = {"Deployment": "/apis/apps/v1", "ConfigMap": "/api/v1"}
-
-    def create_as_operator(body: Any) -> Answer:
-        plural = f"{body['kind'].lower()}s"
-        path = f"{paths[body['kind']]}/namespaces/{namespace}/{plural}?dryRun=All"
-        return operator.create(path, body)
-
-    in_force(installed, "fodc-operator-remote-agent")
-    installed.wait_until(
-        "the policy is in force",
-        lambda: "denied request" in str(create_as_operator(deployment("other")).body),
-    )
-    yield create_as_operator
-    # Other tests want the operator without these rights.
-    installed.kubectl("delete", "-f", "-", stdin=document, check=True)
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (deployment(), ""),
-        (MADE, ""),
-        (config_map("fodc-remote-agent"), ""),
-        (deployment("other"), "with the name fodc-remote-agent only"),
-        (deployment(automountServiceAccountToken=True), "must say automountServiceAccountToken"),
-        (deployment(automountServiceAccountToken=None), "must say automountServiceAccountToken"),
-        (deployment(hostNetwork=True), "must have neither hostNetwork"),
-        (
-            deployment(volumes=[{"name": "a", "hostPath": {"path": "/"}}]),
-            "must have neither hostNetwork, hostPID nor hostPath",
-        ),
-        (
-            deployment(containers=[{"name": "a", "image": "a"}]),
-            "must say allowPrivilegeEscalation false",
-        ),
-    ],
-    ids=[
-        *(
-            "as meant",
-            "as the operator makes it",
-            "its targets",
-            "another name",
-            "a token",
-            "a token by default",
-        ),
-        *("the machine's network", "the machine's files", "escalation"),
-    ],
-)
-def test_the_operator_creates_no_deployment_but_the_harmless_remote_agent(
-    remote: Callable[[Any], Answer], body: Any, words: str
-) -> None:
-    answer = remote(body)
-
-    assert answer.status == (403 if words else 201), answer.body
-    assert words in str(answer.body.get("message", ""))
-
-
 def test_the_policies_about_the_operator_do_not_ask_about_others(
-    remote: Callable[[Any], Answer], installed: ControlPlane, namespace: str
+    installed: ControlPlane, namespace: str
 ) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
 
     assert installed.api().create(path, config_map("other")).status == 201
+
+
+def test_the_component_of_the_remote_agent_lets_the_operator_write_its_file_and_make_nothing(
+    installed: ControlPlane, tmp_path: Path
+) -> None:
+    text = render_with(installed, "remote-agent", tmp_path)
+    added = [d for d in yaml.safe_load_all(text) if "remote-agent" in d["metadata"]["name"]]
+    operator, home = installed.api().impersonating(OPERATOR), "/api/v1/namespaces/fodc-system"
+    deployments = "/apis/apps/v1/namespaces/fodc-system/deployments?dryRun=All"
+    file, patch = f"{home}/configmaps/fodc-remote-agent", {"data": {"targets.json": "{}"}}
+
+    before = operator.merge(file, patch).status
+    installed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(added), check=True)
+    try:
+        installed.wait_until("the right", lambda: operator.merge(file, patch).status == 200)
+        # A file that is applied again keeps what the operator wrote.
+        installed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(added), check=True)
+        kept = operator.get(file).body["data"]
+        refused = operator.create(deployments, next(d for d in added if d["kind"] == "Deployment"))
+    finally:
+        # Other tests want the operator without these rights.
+        installed.kubectl("delete", "-f", "-", stdin=yaml.safe_dump_all(added), check=True)
+
+    assert {d["kind"] for d in added} == {"ConfigMap", "Deployment", "Role", "RoleBinding"}
+    assert (before, kept, refused.status) == (403, patch["data"], 403)

@@ -214,7 +214,6 @@ def own_overlay(folder: Path, registry_name: str, overlay: str, *components: str
     """Write the kustomization of a person who has the images elsewhere; returns its folder."""
     folder.mkdir(parents=True)
     base = Path(os.path.relpath(ROOT / "manifests", folder))
-    image = f"{registry_name}/{wanted.OPERATOR.name}"
     agent = f"{registry_name}/{wanted.AGENT.reference}"
     patches = [_with_agent(name, agent, name) for name in _PROGRAMS]
     if overlay == "small":
@@ -224,7 +223,10 @@ def own_overlay(folder: Path, registry_name: str, overlay: str, *components: str
         "kind": "Kustomization",
         "resources": [str(base / "overlays" / overlay)],
         "components": [str(base / "components" / name) for name in components],
-        "images": [{"name": wanted.OPERATOR.name, "newName": image, "newTag": wanted.VERSION}],
+        "images": [
+            {"name": one.name, "newName": f"{registry_name}/{one.name}", "newTag": wanted.VERSION}
+            for one in (wanted.OPERATOR, wanted.AGENT)
+        ],
         "patches": patches,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))

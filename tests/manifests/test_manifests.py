@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fodc_agent.settings import load
 from fodc_api.words import ArtifactState
 from fodc_client.arguments import DEFAULT_SERVICE
 from fodc_operator.policies import remote_targets
@@ -20,7 +21,9 @@ from fodc_protocol.profiles import Profile
 from fodc_webhook import settings as webhook_settings
 from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
+from fodc_webhook.inject.rendering import credentials, proxy_arguments
 from fodc_webhook.kinds import CANCELLED_BY, REQUESTED_BY
+from fodc_webhook.resources.fodc_injection import MIB, AgentTemplate
 from fodc_webhook.server import PATHS
 from tests.manifests.schemas import ROOT
 from tests.manifests.words import known_families
@@ -139,9 +142,9 @@ def test_one_secret_of_the_own_namespace_is_reached_and_none_is_listed() -> None
 
 def test_what_a_rule_about_create_cannot_name_a_policy_names() -> None:
     secret = one("ValidatingAdmissionPolicy", "fodc-operator-secret", among=added())
-    remote = one("ValidatingAdmissionPolicy", "fodc-operator-remote-agent", among=added())
+    ca = one("ValidatingAdmissionPolicy", "fodc-operator-config-map", among=added())
 
-    for policy, name in ((secret, "fodc-webhook-certificate"), (remote, "fodc-remote-agent")):
+    for policy, name in ((secret, "fodc-webhook-certificate"), (ca, "fodc-proxy-ca")):
         (condition,) = policy["spec"]["matchConditions"]
         assert f"object.metadata.name == '{name}'" in policy["spec"]["validations"][0]["expression"]
         assert "endsWith(':fodc-operator')" in condition["expression"]
@@ -385,8 +388,34 @@ def test_the_names_that_the_operator_expects_are_those_of_the_manifests() -> Non
         if "secrets" in rule.get("resources", ()) and "resourceNames" in rule
     ] == [[defaults["webhook-secret-name"]]] * 2
     assert one("Service", webhook_settings.GRPC_SERVICE)
-    assert remote_targets.NAME == "fodc-remote-agent"
-    assert remote_targets.COMPONENT == "remote-agent"
+    assert (MANIFESTS / "components" / remote_targets.COMPONENT).is_dir()
+    role = one("Role", "fodc-operator-remote-agent", among=added())
+    assert role["rules"][0]["resourceNames"] == [remote_targets.NAME]
+
+
+def test_the_remote_agent_shows_and_asks_of_the_proxy_what_an_agent_beside_a_database_does() -> (
+    None
+):
+    """The manifest is written by hand."""
+    deployment = one("Deployment", "fodc-remote-agent", among=added())
+    spec = deployment["spec"]["template"]["spec"]
+    (container,), volumes = spec["containers"], {v["name"]: v for v in spec["volumes"]}
+    beside = AgentTemplate("agent:1", "proxy:17912", is_secured=True)
+    told = load(container["args"], {})
+
+    assert volumes["token"]["projected"]["sources"] == credentials(beside)
+    for name, value in proxy_arguments(beside):
+        assert f"--{name}={value}" in container["args"]
+    assert volumes["targets"]["configMap"]["name"] == remote_targets.NAME
+    assert (told.attachment, told.targets_file) == (
+        "remote",
+        Path("/etc/fodc") / remote_targets.TARGETS,
+    )
+    host = f"{webhook_settings.GRPC_SERVICE}.fodc-system.svc"
+    assert told.proxy_endpoints == ((host, webhook_settings.GRPC_PORT),)
+    # The kubelet evicts a pod whose volume is over its limit.
+    written = told.capture_quota_bytes + told.recorder_max_bytes
+    assert volumes["data"]["emptyDir"] == {"sizeLimit": f"{written * 5 // 4 // MIB}Mi"}
 
 
 def test_the_services_lead_to_the_leader_only() -> None:
@@ -416,7 +445,7 @@ def test_no_pod_selector_of_ours_matches_the_pods_of_others() -> None:
     components = [s["matchLabels"]["app.kubernetes.io/component"] for s in selectors if s]
     names = {s["matchLabels"]["app.kubernetes.io/name"] for s in selectors if s}
 
-    assert set(components) == {"fodc-proxy", "fodc-webhook"}
+    assert set(components) == {"fodc-proxy", "fodc-webhook", "fodc-remote-agent"}
     assert names == {"banyandb-fodc"}
 
 
@@ -427,7 +456,7 @@ def test_no_image_floats() -> None:
         for image in yaml.safe_load(path.read_text()).get("images", [])
     ]
 
-    assert tags == ["0.1.0"] * 3
+    assert tags == ["0.1.0"] * 4
 
 
 # ---- the webhook -----------------------------------------------------------------------------

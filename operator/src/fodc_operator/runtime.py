@@ -109,7 +109,7 @@ class Operator:
             replace(
                 settings.policies,
                 authority=certificates.authority(server, settings),
-                authority_in=(settings.own_namespace,) if settings.is_http_sealed else (),
+                authority_in=(settings.own_namespace,),
             ),
             registered=self._is_registered,
         )
@@ -149,13 +149,13 @@ class Operator:
         return thread
 
     def _is_registered(self, namespace: str, pod: str) -> bool | None:
-        """Say whether the agent of a pod is known; not while agents come back to a new leader."""
-        grace_s = self._settings.patience.grace_ms / 1000
-        if time.monotonic() - self._leads_since_s < grace_s:
-            return None
+        """Say whether the agent of a pod is known; None while agents come back to a new leader."""
         home = self._settings.own_namespace
         found = (self.proxy.registry.find(name) for name in (f"{namespace}/{pod}", pod))
-        return any(one is not None and (one.namespace or home) == namespace for one in found)
+        if any(one is not None and (one.namespace or home) == namespace for one in found):
+            return True
+        grace_s = self._settings.patience.grace_ms / 1000
+        return None if time.monotonic() - self._leads_since_s < grace_s else False
 
     # ---- what it tells of itself --------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 """Pods as an API server gives them, and policies, for tests of how pods stand; around one noon."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from fodc_operator.policies.agent_state import Start
@@ -159,7 +158,3 @@ def unschedulable(name: str = "data-0", **more: Any) -> dict[str, Any]:
     }
     del found["spec"]["nodeName"]
     return {**found, "status": {"phase": "Pending", "conditions": [said]}}
-
-
-def with_agent(one: Policy, **changes: Any) -> Policy:
-    return replace(one, agent=replace(one.agent, **changes))

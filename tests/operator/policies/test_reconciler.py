@@ -37,6 +37,8 @@ class FakeCluster:
     events: list[str] = field(default_factory=list)
     changed: dict[Kind, asyncio.Queue[Watched]] = field(default_factory=dict)
     version: int = 10
+    status: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.policy: dict[str, Any] = {
@@ -49,6 +51,7 @@ class FakeCluster:
                 "creationTimestamp": at(-3600),
             },
             "spec": {"podSelector": SELECTOR, **self.spec},
+            "status": self.status,
         }
 
     def _refuse(self, verb: str) -> None:
@@ -98,8 +101,10 @@ class FakeCluster:
         self._refuse("event")
         self.events.append(reason)
 
-    async def get(self, *_more: object) -> None:
+    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         self._refuse("get")
+        self.asked.append(f"{kind.kind} {namespace}/{name}")
+        return None
 
 
 def run(
@@ -257,3 +262,52 @@ def test_a_pod_that_has_changed_since_is_not_released() -> None:
     reconciler = run(cluster, lambda: cluster.deleted, rules=AT_ONCE, now_ms=Later())
 
     assert reconciler.figures.releases["changed"] == 1
+
+
+# ---- a status is output only --------------------------------------------------------------------
+
+
+def said(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": "somebody wrote this",
+        "lastTransitionTime": at(-7200),
+        "observedGeneration": 1,
+    }
+
+
+def conditions(cluster: FakeCluster) -> dict[str, tuple[str, str]]:
+    found = cluster.statuses[-1]["conditions"] if cluster.statuses else []
+    return {one["type"]: (one["status"], one["reason"]) for one in found}
+
+
+def test_what_stands_in_a_status_decides_nothing() -> None:
+    """K7: AgentsStart and RemoteAttached were read back as what is known."""
+    written = {
+        "revision": revision_of(
+            policy_of(FakeCluster().policy, Defaults("agent:1", "proxy:17912"))
+        ),
+        "conditions": [
+            said("AgentsStart", "False", "Image"),
+            said("RemoteAttached", "True", "Attached"),
+        ],
+    }
+    held_up = stuck_now()
+    cluster = FakeCluster([held_up], status=written)
+    clock = Later()
+    run(cluster, lambda: clock.now_ms > NOON_MS + 60_000, rules=Rules(10**9), now_ms=clock)
+
+    assert conditions(cluster)["AgentsStart"] == ("Unknown", "NoAgentYet")
+    assert conditions(cluster)["RemoteAttached"] == ("False", "NotAsked")
+    # Its pod is not made anew by what was written, and no file of targets is looked for.
+    assert (cluster.deleted, cluster.asked) == ([], [])
+
+
+def test_a_new_leader_goes_on_with_a_suspension_that_the_pods_show() -> None:
+    left_out = pod("data-1", annotations={marks.SKIPPED: "Suspended: it does not start"})
+    cluster = FakeCluster([stuck_now(), left_out])
+    run(cluster, lambda: cluster.statuses)
+
+    assert conditions(cluster)["AgentsStart"] == ("False", "AgentImageUnavailable")

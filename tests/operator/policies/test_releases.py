@@ -20,19 +20,16 @@ from tests.operator.policies.standing_pods import (
     waiting,
 )
 
-SUSPENDED = {"type": "AgentsStart", "status": "False"}
-
 
 def due(
-    one: dict[str, Any], *, said: Any = None, since_s: float = 60, **more: Any
+    one: dict[str, Any], *, told_s: float | None = 10, since_s: float = 60, **more: Any
 ) -> Release | None:
     found = standings([one], scene(view(policy(**more))))["banyandb"]
     blocked = {one["metadata"]["uid"]: NOON_MS - round(since_s * 1000)}
     return next_release(
         found,
-        SUSPENDED if said is None else said,
         blocked,
-        is_known_since_ms=NOON_MS - 10_000,
+        suspended_since_ms=None if told_s is None else NOON_MS - round(told_s * 1000),
         now_ms=NOON_MS,
         patience_ms=30_000,
     )
@@ -75,10 +72,10 @@ def test_an_agent_is_given_some_time() -> None:
 
 def test_nothing_is_released_before_the_webhook_knows_that_it_gives_no_agent() -> None:
     """Else the pod would come back with the same agent."""
-    assert due(stuck(), said={}) is None
-    assert due(stuck(), said={"status": "True"}) is None
+    assert due(stuck(), told_s=None) is None
+    assert due(stuck(), told_s=2) is None
     # It comes back with another one.
-    assert due(stuck(revision="older"), said={"status": "True"}) is not None
+    assert due(stuck(revision="older"), told_s=None) is not None
 
 
 def test_a_policy_may_let_its_pods_wait() -> None:

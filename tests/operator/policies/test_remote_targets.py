@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the remote agent of a namespace is told, and the objects that run it."""
+"""What the remote agent is told."""
 
 import json
-from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from fodc_agent.remote.targets import Target, Targets, parse_targets
 from fodc_operator.policies.remote_targets import (
-    config_map,
-    deployment,
-    differs,
-    is_available,
-    is_ours,
+    first_of,
+    targets_in,
     targets_json,
     targets_of,
 )
 from fodc_operator.policies.standing import Standing, standings
 from fodc_webhook.inject import marks
-from fodc_webhook.resources.fodc_injection import Policy, PullPolicy
-from tests.operator.policies.standing_pods import injected, pod, policy, scene, view, with_agent
+from fodc_webhook.resources.fodc_injection import Policy
+from tests.operator.policies.standing_pods import injected, pod, policy, scene, view
 
 
 def remote(name: str = "banyandb", **more: Any) -> Policy:
@@ -130,179 +128,15 @@ def test_the_file_has_64_targets_at_most() -> None:
     assert len(json.loads(targets_json(found))["targets"]) == 64
 
 
-def test_the_config_map_is_owned_by_the_policies() -> None:
-    found = config_map("ns", [], [remote("b"), remote("a")])
+def test_who_has_no_room_is_the_last_by_namespace_and_name() -> None:
+    far = [{"namespace": "z", "pod_name": "data-0", "pod_uid": "u"}]
+    near = [{"namespace": "a", "pod_name": f"data-{n:02}", "pod_uid": "u"} for n in range(64)]
 
-    assert found["metadata"] == {
-        "name": "fodc-remote-agent",
-        "namespace": "ns",
-        "labels": {
-            "app.kubernetes.io/name": "banyandb-fodc",
-            "app.kubernetes.io/component": "fodc-remote-agent",
-        },
-        "ownerReferences": [
-            {
-                "apiVersion": "fodc.banyandb.dev/v1alpha1",
-                "kind": "FodcInjection",
-                "name": name,
-                "uid": f"uid-of-{name}",
-            }
-            for name in ("a", "b")
-        ],
-    }
-    assert found["data"] == {"targets.json": '{\n "targets": []\n}\n'}
+    assert first_of([*far, *near]) == near
 
 
-def field(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
-
-
-CONTAINER = {
-    "name": "fodc-agent",
-    "image": "agent:1",
-    "args": [
-        "--proxy-addr=proxy:17912",
-        "--attachment=remote",
-        "--targets-file=/etc/fodc/targets.json",
-        "--prometheus-listen-addr=:9090",
-        "--capture-dir=/var/lib/fodc/captures",
-        "--capture-quota=1073741824",
-        "--recorder-dir=/var/lib/fodc/window",
-        "--recorder-max-bytes=268435456",
-        "--log-level=info",
-    ],
-    "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],
-    "ports": [{"name": "http", "containerPort": 9090, "protocol": "TCP"}],
-    "livenessProbe": {
-        "httpGet": {"path": "/healthz", "port": 9090, "scheme": "HTTP"},
-        "periodSeconds": 20,
-        "timeoutSeconds": 5,
-        "failureThreshold": 6,
-    },
-    "resources": {
-        "requests": {"cpu": "50m", "memory": "96Mi"},
-        "limits": {"cpu": "1", "memory": "512Mi"},
-    },
-    "securityContext": {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    },
-    "volumeMounts": [
-        {"name": "targets", "mountPath": "/etc/fodc", "readOnly": True},
-        {"name": "data", "mountPath": "/var/lib/fodc"},
-        {
-            "name": "token",
-            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
-            "readOnly": True,
-        },
-    ],
-}
-TOKEN = {"audience": "fodc-proxy", "expirationSeconds": 3600, "path": "token"}
-VOLUMES = [
-    {"name": "targets", "configMap": {"name": "fodc-remote-agent", "defaultMode": 0o444}},
-    {"name": "data", "emptyDir": {"sizeLimit": "1600Mi"}},
-    {
-        "name": "token",
-        "projected": {"defaultMode": 0o444, "sources": [{"serviceAccountToken": TOKEN}]},
-    },
-]
-LABELS = {
-    "app.kubernetes.io/name": "banyandb-fodc",
-    "app.kubernetes.io/component": "fodc-remote-agent",
-}
-
-
-def test_the_deployment_in_full() -> None:
-    found = deployment("ns", [remote()])
-
-    assert found["spec"] == {
-        "replicas": 1,
-        "strategy": {"type": "Recreate", "rollingUpdate": None},
-        "selector": {"matchLabels": LABELS},
-        "template": {
-            "metadata": {"labels": {**LABELS, "fodc.banyandb.dev/inject": "disabled"}},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "terminationGracePeriodSeconds": 20,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 65532,
-                    "runAsGroup": 65532,
-                    "fsGroup": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [CONTAINER],
-                "volumes": VOLUMES,
-            },
-        },
-    }
-
-
-def test_a_secured_remote_agent_knows_the_proxy_by_the_authority_beside_its_token() -> None:
-    spec = deployment("ns", [with_agent(remote("a"), is_secured=True)])["spec"]["template"]["spec"]
-
-    assert spec["containers"][0]["args"][-2:] == [
-        "--proxy-tls-ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
-        "--proxy-token-file=/var/run/secrets/kubernetes.io/serviceaccount/token",
-    ]
-    [_, authority] = spec["volumes"][2]["projected"]["sources"]
-    assert authority == {
-        "configMap": {
-            "name": "fodc-proxy-ca",
-            "items": [{"key": "ca.crt", "path": "ca.crt"}],
-            "optional": True,
-        }
-    }
-
-
-def test_image_and_tls_are_those_of_the_first_policy_by_name() -> None:
-    first = with_agent(
-        remote("a"),
-        image="mirror/agent:2",
-        tls_secret="fodc-tls",
-        image_pull_policy=PullPolicy.ALWAYS,
-    )
-    spec = deployment("ns", [remote("b"), first])["spec"]["template"]["spec"]
-    container = spec["containers"][0]
-
-    assert (container["image"], container["imagePullPolicy"]) == ("mirror/agent:2", "Always")
-    assert container["args"][-4:] == [
-        "--proxy-tls-ca=/var/run/secrets/fodc-tls/ca.crt",
-        "--proxy-tls-cert=/var/run/secrets/fodc-tls/tls.crt",
-        "--proxy-tls-key=/var/run/secrets/fodc-tls/tls.key",
-        "--proxy-token-file=/var/run/secrets/kubernetes.io/serviceaccount/token",
-    ]
-    assert spec["volumes"][-1] == {
-        "name": "tls",
-        "secret": {"secretName": "fodc-tls", "defaultMode": 292, "optional": True},
-    }
-
-
-def test_defaults_of_the_server_are_no_difference_but_another_image_is() -> None:
-    wanted = deployment("ns", [remote()])
-    there = {**wanted, "spec": {**wanted["spec"], "revisionHistoryLimit": 10}}
-
-    assert not differs(wanted, there)
-    assert differs(deployment("ns", [with_agent(remote(), image="agent:2")]), there)
-
-
-def test_other_owners_or_targets_are_a_difference() -> None:
-    wanted = config_map("ns", [], [remote()])
-
-    assert not differs(wanted, {**wanted, "apiVersion": "v1"})
-    assert differs(wanted, config_map("ns", [], [remote("other")]))
-    assert differs(wanted, config_map("ns", [{"pod_name": "a"}], [remote()]))
-    assert differs(wanted, config_map("ns", [], [replace(remote(), uid="new")]))
-
-
-def test_an_object_of_somebody_else_is_not_ours() -> None:
-    assert is_ours(deployment("ns", [remote()]))
-    assert not is_ours({"metadata": {"name": "fodc-remote-agent"}})
-
-
-def test_the_agent_runs_when_a_replica_is_available() -> None:
-    assert is_available({"status": {"availableReplicas": 1}})
-    assert not is_available({"status": {}})
-    assert not is_available({})
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"targets": 5}', '{"targets": [5]}', "[" * 100_000]
+)
+def test_a_file_that_makes_no_sense_has_no_targets(content: str) -> None:
+    assert targets_in(content) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 from fodc_kube.conditions import Condition
 from fodc_operator.policies.agent_state import AgentState, Block, Start
-from fodc_operator.policies.suspension import Rules, Sighting, agents_start
+from fodc_operator.policies.suspension import Rules, Sighting, agents_start, shown_by_pods
 from fodc_webhook.inject.suspended import is_suspended
 from tests.operator.policies.standing_pods import NOON_MS, at
 
@@ -168,6 +168,34 @@ def test_a_trial_that_starts_before_it_is_seen_ends_the_suspension() -> None:
 
 def body(generation: int = 1, **told: Any) -> dict[str, Any]:
     return {"metadata": {"generation": generation}, "status": {"conditions": [condition(**told)]}}
+
+
+# ---- a new leader -------------------------------------------------------------------------------
+
+
+def begins(*seen: Sighting, left_out_s: float) -> tuple[str, str]:
+    found = shown_by_pods(seen, left_out_ms=ms(left_out_s), now_ms=ms(900), generation=1)
+    return found.get("status", ""), found.get("reason", "")
+
+
+def test_a_leader_that_sees_no_pod_left_out_knows_of_no_suspension() -> None:
+    assert shown_by_pods([blocked()], left_out_ms=0, now_ms=ms(900), generation=1) == {}
+
+
+def test_a_leader_that_sees_a_pod_left_out_and_one_held_up_goes_on_suspending() -> None:
+    assert begins(blocked(), started(at_s=-60), left_out_s=60) == ("False", "AgentImageUnavailable")
+
+
+def test_a_leader_that_sees_a_pod_left_out_and_none_held_up_tries_the_next_one() -> None:
+    assert begins(left_out_s=60) == ("Unknown", "Trial")
+    assert begins(starting(), started(at_s=-60), left_out_s=60) == ("Unknown", "Trial")
+
+
+def test_a_leader_that_sees_an_agent_that_started_since_knows_that_agents_start() -> None:
+    assert begins(started(at_s=120), left_out_s=60) == ("", "")
+
+
+# ---- the webhook --------------------------------------------------------------------------------
 
 
 def test_the_webhook_hears_why_a_policy_is_suspended() -> None:

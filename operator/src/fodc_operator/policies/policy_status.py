@@ -198,6 +198,8 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ha
             continue
         if now["reason"] == NOT_ASKED or (now["status"] == "True" and not then):
             continue
+        if kind == AGENTS_START and now["status"] == then.get("status") == "True":
+            continue  # a new leader knows only that they start
         if now["status"] == "Unknown" and now["reason"] not in {
             suspension.TRIAL,
             suspension.SPEC_CHANGED,

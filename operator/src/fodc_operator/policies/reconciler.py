@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from fodc_kube import kinds
 from fodc_kube.client import Cluster, Object
-from fodc_kube.conditions import Condition, Happened, condition_of
+from fodc_kube.conditions import Condition, Happened, stamped
 from fodc_kube.errors import ClusterError, ConflictError, NotFoundError
 from fodc_kube.events import Events
 from fodc_kube.informer import Informer, Selection
@@ -26,7 +26,7 @@ from fodc_kube.texts import time_ms
 from fodc_kube.work_queue import WorkQueue
 from fodc_operator import telemetry
 from fodc_operator.policies import policy_status, suspension
-from fodc_operator.policies.policy_status import REMOTE, Facts, Status
+from fodc_operator.policies.policy_status import Facts, Status
 from fodc_operator.policies.releases import Release, next_release
 from fodc_operator.policies.remote_agents import RemoteAgents
 from fodc_operator.policies.secret_looks import PullSecrets
@@ -40,13 +40,13 @@ from fodc_operator.policies.standing import (
     Scene,
     Standing,
     blocked_since,
+    left_out_ms,
     sightings,
 )
 from fodc_protocol.metrics.samples import Sample
 from fodc_webhook.inject.attempt import Book, attempt, book_of
 from fodc_webhook.inject.outcome import Injection
 from fodc_webhook.inject.revision import revision_of
-from fodc_webhook.inject.suspended import CONDITION as AGENTS_START
 from fodc_webhook.kinds import FODC_INJECTION
 from fodc_webhook.resources.fodc_injection import Defaults, Policy
 
@@ -78,6 +78,8 @@ class Surroundings:
     server_version: Callable[[], tuple[int, int]]
     registered: Callable[[str, str], bool | None] = lambda _namespace, _pod: None
     """Whether the agent of a pod is registered with the proxy; None where it cannot be known."""
+    home: str = ""
+    """The operator's own namespace."""
     excluded: frozenset[str] = frozenset()
     """Namespaces in which the webhook is never asked."""
 
@@ -92,7 +94,8 @@ class _Place:
     """How long after a change it is left alone, for what a look costs."""
     blocked: dict[str, int] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
-    suspended: set[str] = field(default_factory=set)
+    agents_start: dict[str, "_AgentsStart"] = field(default_factory=dict)
+    """By policy: what is known of its agents."""
     missed: set[tuple[str, str]] = field(default_factory=set)
     """Policy and pod UID of pods without a working agent that an Event has told of."""
 
@@ -132,7 +135,7 @@ class Reconciler:
         self._pace = pace or Pace()
         self._rules = rules or suspension.Rules()
         self._clock_ms = clock_ms
-        self.remote = RemoteAgents(cluster)
+        self.remote = RemoteAgents(cluster, around.home, around.registered)
         self._pull_secrets = PullSecrets(cluster)
         self._places: dict[str, _Place] = {}
         self._written: dict[str, Object] = {}
@@ -166,7 +169,7 @@ class Reconciler:
     async def _look_at(self, namespace: str) -> None:
         bodies = {_name(one): self._newest(one) for one in self._policies.of_namespace(namespace)}
         if not bodies:
-            self._leave(namespace)
+            await self._leave(namespace)
             return
         place = self._places.get(namespace) or self._enter(namespace)
         if not place.pods.synced:
@@ -186,14 +189,18 @@ class Reconciler:
     def _pod_changed(self, change: Change) -> None:
         self._soon(change.namespace)
 
-    def _leave(self, namespace: str) -> None:
+    async def _leave(self, namespace: str) -> None:
         place = self._places.pop(namespace, None)
         if place is not None:
             place.watching.cancel()
-            self.remote.forget(namespace)
+            await self.remote.forget(namespace, self._known(), self._clock_ms())
         known = {_uid(one) for one in self._policies.items()}
         for gone in self._written.keys() - known:
             del self._written[gone]
+
+    def _known(self) -> set[str]:
+        """Return the namespaces that have policies."""
+        return {str(one["metadata"]["namespace"]) for one in self._policies.items()}
 
     # ---- one look -----------------------------------------------------------------------------
 
@@ -205,12 +212,11 @@ class Reconciler:
         found = await self._judged(pods, self._scene(namespace, book, bodies, now_ms))
         place.rest_s = min(len(pods) * self._pace.rest_per_pod_s, self._pace.longest_rest_s)
         place.blocked = blocked_since(found.values(), place.blocked, now_ms)
-        was_there = any(_has_remote(one) for one in bodies.values())
-        remote = await self.remote.bring(
-            namespace, found.values(), was_there=was_there, now_ms=now_ms
-        )
+        remote = await self.remote.bring(namespace, found.values(), self._known(), now_ms)
         place.standings = {name: one.with_remote(remote.names) for name, one in found.items()}
-        place.suspended.clear()
+        place.agents_start = {
+            name: one for name, one in place.agents_start.items() if name in place.standings
+        }
         again_s = self._pace.settled_s
         for name, standing in place.standings.items():
             await asyncio.sleep(0)
@@ -259,17 +265,19 @@ class Reconciler:
             look.remote,
             pull_secrets,
         )
-        if facts.agents_start.status == "False":
-            place.suspended.add(policy.name)
         due = self._next_release(look, place)
         status = policy_status.status_of(look.standing, facts, before)
-        await self._send(look.body, before, status, self._newly_missed(look.standing, place))
+        is_told = await self._send(
+            look.body, before, status, self._newly_missed(look.standing, place)
+        )
+        if is_told:
+            place.agents_start[policy.name].told(look.now_ms)
         if due is not None:
             await self._release(look.body, due)
         is_unsettled = (
             due is not None
             or bool(place.blocked)
-            or policy.name in place.suspended
+            or facts.agents_start.status == "False"
             or look.standing.is_undecided
             or pull_secrets.status == "False"
             or (look.remote.status != "True" and look.remote.reason != NOT_ASKED)
@@ -277,30 +285,39 @@ class Reconciler:
         return self._pace.unsettled_s if is_unsettled else self._pace.settled_s
 
     def _agents_start(self, look: "_Look", place: _Place) -> Condition:
-        before, generation = _status(look.body), _generation(look.body)
-        said = condition_of(before, AGENTS_START)
-        is_changed = said.get("observedGeneration") != generation or (
-            before.get("revision") != look.standing.view.revision
+        """Decide by what this leader has seen; a status is never read back."""
+        name, now_ms, generation = _name(look.body), look.now_ms, _generation(look.body)
+        seen, revision = sightings(look.standing, place.blocked), look.standing.view.revision
+        known = place.agents_start.get(name) or _AgentsStart(
+            suspension.shown_by_pods(
+                seen,
+                left_out_ms=left_out_ms(look.standing),
+                now_ms=now_ms,
+                generation=generation,
+            ),
+            revision,
         )
-        return suspension.agents_start(
-            said,
-            sightings(look.standing, place.blocked),
-            is_changed=is_changed,
-            now_ms=look.now_ms,
-            rules=self._rules,
+        is_changed = bool(known.said) and (
+            known.said["observedGeneration"] != generation or known.revision != revision
         )
+        found = suspension.agents_start(
+            known.said, seen, is_changed=is_changed, now_ms=now_ms, rules=self._rules
+        )
+        (said,) = stamped(
+            [found], {"conditions": [known.said]}, generation=generation, now_ms=now_ms
+        )
+        told_since_ms = None if is_changed else known.told_since_ms
+        place.agents_start[name] = _AgentsStart(said, revision, told_since_ms)
+        return found
 
     # ---- pods that are made anew --------------------------------------------------------------
 
     def _next_release(self, look: "_Look", place: _Place) -> Release | None:
-        """Decide by what has been written, since the webhook knows no more than that."""
-        said = condition_of(_status(look.body), AGENTS_START)
-        is_of_now = said.get("observedGeneration") == _generation(look.body)
+        """Decide by what has been told, since the webhook knows no more than that."""
         return next_release(
             look.standing,
-            said if is_of_now else {},
             place.blocked,
-            is_known_since_ms=time_ms(said.get("lastTransitionTime")),
+            suspended_since_ms=place.agents_start[_name(look.body)].told_since_ms,
             now_ms=look.now_ms,
             patience_ms=self._rules.patience_ms,
         )
@@ -355,10 +372,13 @@ class Reconciler:
         before: Mapping[str, Any],
         status: Status,
         missed: Sequence[Entry] = (),
-    ) -> None:
-        """Write a status that differs, and the Events that the change is worth; never raises."""
+    ) -> bool:
+        """Write a status that differs, and the Events that the change is worth; never raises.
+
+        Returns whether the server has it now.
+        """
         if policy_status.known(before) == status:
-            return
+            return True
         key = (str(body["metadata"]["namespace"]), _name(body))
         patch = policy_status.patch_of(status)
         try:
@@ -369,15 +389,16 @@ class Reconciler:
             # It has changed meanwhile: its handler tells, and it is looked at again.
             self.figures.writes["changed"] += 1
             self._soon(key[0])
-            return
+            return False
         except ClusterError as error:
             _log.warning("status of FodcInjection %s/%s not written: %s", *key, error.message)
             self.figures.writes["failed"] += 1
             self._soon(key[0])
-            return
+            return False
         self.figures.writes["written"] += 1
         for happened in policy_status.between(before, status, missed):
             self._events.tell(body, happened)
+        return True
 
     # ---- figures ------------------------------------------------------------------------------
 
@@ -390,7 +411,7 @@ class Reconciler:
                 yield telemetry.gauge(
                     "injection_suspended",
                     "Whether a policy gives no agents because they do not start.",
-                    name in place.suspended,
+                    name in place.agents_start and place.agents_start[name].is_suspended,
                     **labels,
                 )
         for outcome, number in sorted(self.figures.releases.items()):
@@ -399,6 +420,29 @@ class Reconciler:
         for outcome, number in sorted(self.figures.writes.items()):
             told = {"kind": "FodcInjection", "outcome": outcome}
             yield telemetry.counter("status_writes", "Writes of a status.", number, **told)
+
+
+@dataclass(slots=True)
+class _AgentsStart:
+    """What is known of the agents of a policy."""
+
+    said: Mapping[str, Any]
+    """The condition as it was decided last, empty for none."""
+    revision: str
+    told_since_ms: int | None = None
+    """Since when the API server has it that the policy gives no agents; None while it has not."""
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the policy gives no agents."""
+        return self.said.get("status") == "False"
+
+    def told(self, now_ms: int) -> None:
+        """The API server has it now."""
+        if not self.is_suspended:
+            self.told_since_ms = None
+        elif self.told_since_ms is None:
+            self.told_since_ms = now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,11 +474,6 @@ def _view(policy: Policy, body: Object) -> PolicyView:
 def _remote_of(standing: Standing, remote: Remote) -> Remote:
     policy = standing.view.policy
     return remote if policy.attach_remotely and not policy.paused else Remote()
-
-
-def _has_remote(body: Object) -> bool:
-    said = condition_of(_status(body), REMOTE)
-    return bool(said) and said.get("reason") != NOT_ASKED
 
 
 def _status(body: Object) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ would make anew is left alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fodc_kube.pods import Pod, is_leaving
 from fodc_operator.policies.agent_state import Start, database_runs
@@ -32,22 +32,20 @@ class Release:
 
 def next_release(
     standing: Standing,
-    agents_start: Mapping[str, Any],
     blocked_since: Mapping[str, int],
     *,
-    is_known_since_ms: int,
+    suspended_since_ms: int | None,
     now_ms: int,
     patience_ms: int,
 ) -> Release | None:
     """Return the pod to release now, None when there is none.
 
-    `agents_start` is the condition as it has been written, and `is_known_since_ms` since when;
+    `suspended_since_ms` is when it was written that the policy gives no agents, None while it does;
     `blocked_since` has by pod UID since when its agent was seen not to start.
     """
     if standing.view.policy.on_agent_failure is not OnAgentFailure.RELEASE:
         return None
-    is_suspended = agents_start.get("status") == "False"
-    is_heard = is_suspended and now_ms - is_known_since_ms >= HEARD_MS
+    is_heard = suspended_since_ms is not None and now_ms - suspended_since_ms >= HEARD_MS
     for one in standing.entries:
         if not is_stuck(one) or now_ms - blocked_since.get(one.uid, now_ms) < patience_ms:
             continue

@@ -1,52 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one agent of a namespace that reaches pods without an agent over the network.
+"""What the remote agent is told: which pods without an agent it reaches over the network; pure.
 
-The one idea: a ConfigMap lists the pods, and the agent reads it anew when it changes; so pods come
-and go without a restart of anything. The Deployment changes only with the policies.
+The one idea: the agent is a component of the manifests that a person installs; the operator keeps
+one file of it, a list of pods, which the agent reads anew when it changes. So pods come and go
+without a restart of anything, and the operator makes no workload.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from fodc_kube.pods import Pod, mapping, text
 from fodc_operator.policies.standing import Entry, PodState, Standing
-from fodc_webhook.inject import marks
 from fodc_webhook.inject.outcome import SkipReason
 from fodc_webhook.inject.overrides import AnnotationError, database_told_by, overridden
-from fodc_webhook.inject.rendering import (
-    HOME,
-    TLS_DIRECTORY,
-    TOKEN_DIRECTORY,
-    credentials,
-    proxy_arguments,
-)
 from fodc_webhook.inject.shapes import Shape, ShapeError, shape_of
-from fodc_webhook.kinds import GROUP as LABEL_PREFIX
-from fodc_webhook.resources.fodc_injection import KIND, MIB, AgentTemplate, Policy
+from fodc_webhook.resources.fodc_injection import Policy
 
-Body: TypeAlias = dict[str, Any]
+Body: TypeAlias = Mapping[str, Any]
 NAME: Final = "fodc-remote-agent"
+"""Of the ConfigMap, and of the Deployment whose pods read it."""
 TARGETS: Final = "targets.json"
-TARGETS_DIR: Final = "/etc/fodc"
 COMPONENT: Final = "remote-agent"
-"""The component of the manifests that gives the operator the rights."""
+"""The component of the manifests that brings both."""
 MOST_TARGETS: Final = 64
-_HASH: Final = f"{LABEL_PREFIX}/template-hash"
-_USER: Final = 65532
-_LABELS: Final = {
-    "app.kubernetes.io/name": "banyandb-fodc",
-    "app.kubernetes.io/component": NAME,
-}
-_RESOURCES: Final = {
-    "requests": {"cpu": "50m", "memory": "96Mi"},
-    "limits": {"cpu": "1", "memory": "512Mi"},
-}
-"""One agent for many nodes; the policy's resources are those of one beside one node."""
-_CAPTURES_BYTES: Final = 1024 * MIB
-_WINDOWS_BYTES: Final = 256 * MIB
-"""All nodes share them; they do not depend on their number, so that no pod restarts the agent."""
 
 _REACHED: Final = frozenset(
     {SkipReason.NAME_TAKEN, SkipReason.TOO_MANY_CONTAINERS, SkipReason.TOO_OLD}
@@ -58,7 +35,7 @@ _REACHED: Final = frozenset(
 
 
 def targets_of(standing: Standing) -> list[Body]:
-    """Return what the remote agent is told of the pods of one policy."""
+    """Return what the remote agent is told of the pods of one policy, if it asks for one."""
     policy = standing.view.policy
     if not policy.attach_remotely or policy.paused:
         return []
@@ -107,172 +84,33 @@ def _shape(pod: Pod, policy: Policy) -> Shape:
     )
 
 
+# ---- the file ----------------------------------------------------------------------------------
+
+
+def first_of(targets: Iterable[Body]) -> list[Body]:
+    """Return the targets that there is room for, in the order of the file."""
+    return sorted(targets, key=_key)[:MOST_TARGETS]
+
+
 def targets_json(targets: Iterable[Body]) -> str:
-    """Return the content of the file, the same for the same targets; at most 64 of them."""
-    ordered = sorted(targets, key=lambda one: str(one["pod_name"]))
-    return json.dumps({"targets": ordered[:MOST_TARGETS]}, indent=1, sort_keys=True) + "\n"
+    """Return the content of the file, the same for the same targets."""
+    return json.dumps({"targets": first_of(targets)}, indent=1, sort_keys=True) + "\n"
 
 
-# ---- objects ----------------------------------------------------------------------------------
+def targets_in(content: str) -> list[Body]:
+    """Return the targets of a file; none of one that makes no sense, which is written anew."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return []
+    listed = found.get("targets") if isinstance(found, dict) else None
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
-def config_map(namespace: str, targets: Iterable[Body], owners: Sequence[Policy]) -> Body:
-    """Return the ConfigMap with the targets."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(namespace, owners),
-        "data": {TARGETS: targets_json(targets)},
-    }
+def identity_of(target: Body) -> tuple[str, str, str]:
+    """Return namespace, name and UID of the pod."""
+    return text(target.get("namespace")), text(target.get("pod_name")), text(target.get("pod_uid"))
 
 
-def deployment(namespace: str, owners: Sequence[Policy]) -> Body:
-    """Return the Deployment; image, proxy and TLS are those of the first policy by name."""
-    first = min(owners, key=lambda one: one.name)
-    spec = {
-        "replicas": 1,
-        # Two agents of the same nodes would take each other's place.
-        "strategy": {"type": "Recreate", "rollingUpdate": None},
-        "selector": {"matchLabels": dict(_LABELS)},
-        "template": {
-            "metadata": {"labels": {**_LABELS, marks.OPT_IN_LABEL: marks.DISABLED}},
-            "spec": _pod(first.agent),
-        },
-    }
-    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
-    metadata = {**_metadata(namespace, owners), "annotations": {_HASH: digest}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
-
-
-def _metadata(namespace: str, owners: Iterable[Policy]) -> Body:
-    references = [
-        {
-            "apiVersion": f"{LABEL_PREFIX}/v1alpha1",
-            "kind": KIND,
-            "name": one.name,
-            "uid": one.uid,
-        }
-        for one in sorted(owners, key=lambda one: one.name)
-    ]
-    return {
-        "name": NAME,
-        "namespace": namespace,
-        "labels": dict(_LABELS),
-        "ownerReferences": references,
-    }
-
-
-def _pod(agent: AgentTemplate) -> Body:
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 20,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(agent)],
-        "volumes": _volumes(agent),
-    }
-
-
-def _container(agent: AgentTemplate) -> Body:
-    mounts = [
-        {"name": "targets", "mountPath": TARGETS_DIR, "readOnly": True},
-        {"name": "data", "mountPath": HOME},
-        {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
-    ]
-    if agent.tls_secret:
-        mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
-    found: Body = {
-        "name": marks.AGENT_CONTAINER,
-        "image": agent.image,
-        "args": _args(agent),
-        "env": [_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace")],
-        "ports": [{"name": "http", "containerPort": 9090, "protocol": "TCP"}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": 9090, "scheme": "HTTP"},
-            "periodSeconds": 20,
-            "timeoutSeconds": 5,
-            "failureThreshold": 6,
-        },
-        "resources": _RESOURCES,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": mounts,
-    }
-    if agent.image_pull_policy is not None:
-        found["imagePullPolicy"] = str(agent.image_pull_policy)
-    return found
-
-
-def _args(agent: AgentTemplate) -> list[str]:
-    args = [
-        f"--proxy-addr={agent.proxy_address}",
-        "--attachment=remote",
-        f"--targets-file={TARGETS_DIR}/{TARGETS}",
-        "--prometheus-listen-addr=:9090",
-        f"--capture-dir={HOME}/captures",
-        f"--capture-quota={_CAPTURES_BYTES}",
-        f"--recorder-dir={HOME}/window",
-        f"--recorder-max-bytes={_WINDOWS_BYTES}",
-        f"--log-level={agent.log_level.lower()}",
-    ]
-    return [*args, *(f"--{name}={value}" for name, value in proxy_arguments(agent))]
-
-
-def _field(name: str, path: str) -> Body:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
-
-
-def _volumes(agent: AgentTemplate) -> list[Body]:
-    size_mib = (_CAPTURES_BYTES + _WINDOWS_BYTES) * 5 // 4 // MIB
-    volumes: list[Body] = [
-        {"name": "targets", "configMap": {"name": NAME, "defaultMode": 0o444}},
-        {"name": "data", "emptyDir": {"sizeLimit": f"{size_mib}Mi"}},
-        {
-            "name": "token",
-            "projected": {"defaultMode": 0o444, "sources": credentials(agent)},
-        },
-    ]
-    if agent.tls_secret:
-        secret = {"secretName": agent.tls_secret, "defaultMode": 0o444, "optional": True}
-        volumes.append({"name": "tls", "secret": secret})
-    return volumes
-
-
-# ---- what differs -----------------------------------------------------------------------------
-
-
-def differs(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """Say whether an object on the server is another than the wanted one.
-
-    The server adds defaults to a Deployment, so its annotation with the hash is compared.
-    """
-    metadata, found = wanted["metadata"], there.get("metadata") or {}
-    keys = ("name", "uid")
-    owners = [{key: one.get(key) for key in keys} for one in found.get("ownerReferences") or ()]
-    if owners != [{key: one[key] for key in keys} for one in metadata["ownerReferences"]]:
-        return True
-    if "data" in wanted:
-        return bool(there.get("data") != wanted["data"])
-    said = (found.get("annotations") or {}).get(_HASH)
-    return bool(said != metadata["annotations"][_HASH])
-
-
-def is_ours(there: Mapping[str, Any]) -> bool:
-    """Say whether an object of that name was made by the operator."""
-    labels = (there.get("metadata") or {}).get("labels") or {}
-    return labels.get("app.kubernetes.io/component") == NAME
-
-
-def is_available(deployment_: Mapping[str, Any]) -> bool:
-    """Say whether the remote agent runs."""
-    status = deployment_.get("status") or {}
-    return int(status.get("availableReplicas") or 0) > 0
+def _key(target: Body) -> tuple[str, str]:
+    return text(target.get("namespace")), text(target.get("pod_name"))

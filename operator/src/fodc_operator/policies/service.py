@@ -43,7 +43,8 @@ class PolicySettings:
     authority: Source | None = None
     """Who signs what agents are shown; None where agents ask for no certificate."""
     authority_in: tuple[str, ...] = ()
-    """Where else than beside FodcInjections it is handed out: for those who ask over HTTP."""
+    """Where else than beside FodcInjections it is handed out: for those who ask over HTTP, and for
+    the remote agent."""
 
 
 AGENTS: Final = "fodc.banyandb.dev/agents"
@@ -61,6 +62,7 @@ class Policies:
         *,
         registered: Callable[[str, str], bool | None],
     ) -> None:
+        self._home = settings.own_namespace
         self._store = Store()
         self._wanted: set[str] = set()
         self._list = Listing(cluster, FODC_INJECTION, self._store, settings.namespaces)
@@ -76,6 +78,7 @@ class Policies:
             settings.defaults,
             lambda: self._versions.oldest,
             registered,
+            settings.own_namespace,
             frozenset({"kube-system", settings.own_namespace}),
         )
         self._reconciler = Reconciler(cluster, self._store, self._namespaces, events, around)
@@ -91,17 +94,19 @@ class Policies:
         return "" if self._maps is None else self._maps.fault
 
     def reaches(self, who: PodIdentity, claim: frames.Identity) -> bool:
-        """Say whether a pod is the remote agent that reaches another of its namespace."""
-        pod = (claim.pod_name, claim.pod_uid)
-        is_near = who.namespace == claim.namespace
-        return is_near and self._reconciler.remote.reaches(who.name, who.namespace, pod)
+        """Say whether a pod is the remote agent, and told to reach another."""
+        pod = (claim.namespace, claim.pod_name, claim.pod_uid)
+        return self._reconciler.remote.reaches(who.namespace, who.name, pod)
 
     def admits(self, namespace: str) -> bool | None:
         """Say whether agents of a namespace are wanted: by a FodcInjection, or by its label.
 
-        One that had a policy goes on without: its agents run until their pods are made anew. None
-        while that is not known yet.
+        The operator's own has the remote agent, where that has something to reach. One that had a
+        policy goes on without: its agents run until their pods are made anew. None while that is
+        not known yet.
         """
+        if namespace == self._home and self._reconciler.remote.is_wanted:
+            return True
         if self._store.of_namespace(namespace) or self._is_labelled(namespace):
             self._wanted.add(namespace)
         if namespace in self._wanted:

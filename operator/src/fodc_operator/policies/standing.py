@@ -269,6 +269,17 @@ def sightings(standing: Standing, blocked_since: Mapping[str, int]) -> tuple[Sig
     )
 
 
+def left_out_ms(standing: Standing) -> int:
+    """Return when the last pod was made that was let in while the policy was suspended, or 0."""
+    said = f"{SkipReason.SUSPENDED}:"
+    left_out = (
+        one
+        for one in standing.entries
+        if _annotations(one.pod).get(marks.SKIPPED, "").startswith(said)
+    )
+    return max((one.created_ms for one in left_out), default=0)
+
+
 def blocked_since(
     standings_: Iterable[Standing], before: Mapping[str, int], now_ms: int
 ) -> dict[str, int]:
@@ -360,10 +371,10 @@ def _annotations(pod: Pod) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """How the remote agent of the namespace stands, as a condition says it."""
+    """How the remote agent stands to a policy, as a condition says it."""
 
     status: str = "False"
     reason: str = NOT_ASKED
     message: str = "spec.attachRemotely does not ask for it"
     names: frozenset[str] = field(default_factory=frozenset)
-    """Pods that it is told to reach."""
+    """Pods that it has reached."""

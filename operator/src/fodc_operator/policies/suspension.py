@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a policy stops giving pods an agent, because its agents do not start; and when it goes on.
 
-The one idea: the condition AgentsStart in the status of the policy is the whole memory, so every
-replica's webhook reads the same answer and a new leader goes on where the old one was. An agent
-whose image cannot be pulled keeps the database of its pod from starting (as a native sidecar) or
-from being ready (as a container), so the pods that come next must do without.
+The one idea: the operator decides and its status tells, which the webhooks read as anybody may; it
+is never read back. What a new leader knows is what the pods show: where some were let in without
+an agent for this reason, one that is still held up goes on suspending, and else the next pod is a
+trial. An agent whose image cannot be pulled keeps the database of its pod from starting (as a
+native sidecar) or from being ready (as a container), so the pods that come next must do without.
 
     nothing known ──▶ True ──────────▶ False (suspended) ──▶ Unknown/Trial ──▶ False/AgentOnTrial
                         ▲  blocked for      │  an agent starts      │  one pod gets an agent
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fodc_kube.conditions import Condition
+from fodc_kube.conditions import Condition, stamped_at
 from fodc_kube.texts import time_ms
 from fodc_operator.policies.agent_state import AgentState, Block, Start
 from fodc_webhook.inject.suspended import CONDITION
@@ -51,6 +52,20 @@ class Sighting:
     """Since when the operator has seen the agent not running; 0 for one that runs."""
     unready_since_ms: int = 0
     """Since when the pod is not ready, by its own status."""
+
+
+def shown_by_pods(
+    sightings: Sequence[Sighting], *, left_out_ms: int, now_ms: int, generation: int
+) -> Mapping[str, Any]:
+    """Return the condition that a new leader begins with, empty for none.
+
+    `left_out_ms` is when the last pod was made that was let in without an agent because its policy
+    was suspended, 0 for none.
+    """
+    if not left_out_ms or _started_since(sightings, left_out_ms):
+        return {}
+    blocked = [one for one in sightings if one.agent.start is Start.BLOCKED]
+    return stamped_at(_blocked(blocked) if blocked else _trial(), now_ms, generation=generation)
 
 
 def agents_start(
@@ -89,8 +104,7 @@ def _while_suspended(
     # A pod that still waits is itself the trial: its kubelet tries again and again.
     waits = any(one.agent.start is not Start.STARTED for one in sightings)
     if now_ms - since_ms >= rules.probe_ms and not waits:
-        text = "the next pod that is created gets an agent, to see whether agents start again"
-        return Condition(CONDITION, "Unknown", TRIAL, text)
+        return _trial()
     return _same(before)
 
 
@@ -149,6 +163,11 @@ def _named(names: Iterable[str]) -> str:
 
 def _start() -> Condition:
     return Condition(CONDITION, "True", "AgentsStart", "agents of this policy start")
+
+
+def _trial() -> Condition:
+    text = "the next pod that is created gets an agent, to see whether agents start again"
+    return Condition(CONDITION, "Unknown", TRIAL, text)
 
 
 def _again() -> Condition:

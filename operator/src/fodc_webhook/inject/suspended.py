@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a policy gives no agents now, as its status says.
 
-The one idea: the condition AgentsStart is the whole memory, so every replica reads the same answer.
+The one idea: the operator decides and tells it by the condition AgentsStart, so every replica reads
+the same answer.
 """
 
 from collections.abc import Mapping
