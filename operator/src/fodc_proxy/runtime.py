@@ -88,7 +88,8 @@ class Proxy:
         self.token_reviews = None if reviewer is None else TokenReviews(reviewer)
         decides = self._host.access_reviewer
         self.access_reviews = None if decides is None else AccessReviews(decides)
-        self.gate = gate_of(settings, self.token_reviews, self._host.pods)
+        self.audit = AuditLog(settings.access.audit_log)
+        self.gate = gate_of(settings, self.token_reviews, self._host.pods, self.audit.note)
         self.certificate = certificate_of(settings, self._host.certificate)
         self._tls: asyncio.Task[None] | None = None
         self.incarnation = secrets.token_hex(8)
@@ -132,7 +133,6 @@ class Proxy:
         self._grpc = self._grpc_server()
         told = settings.access
         self.door = access.assemble(told, fetching, self.token_reviews, self.access_reviews)
-        self.audit = AuditLog(told.audit_log)
         self.http_certificate = access.certificate_of(told, self._host.http_certificate)
         self._web = self._web_server()
 

@@ -108,7 +108,7 @@ def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
     uid = str(request.get("uid", ""))
     if whole.get("apiVersion") != "admission.k8s.io/v1" or not uid:
         raise ReviewError(f"the AdmissionReview is of {whole.get('apiVersion')!s:.40}, not v1", uid)
-    operation = request.get("operation")
+    operation = _text(request, "operation")
     if request.get("subResource"):
         return None
     kind = request.get("kind")

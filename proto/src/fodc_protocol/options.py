@@ -152,11 +152,19 @@ def _value_of(option: Option, where: str, text: str, problems: list[str]) -> Val
     except BadValueError as error:
         value, problem = None, f"{option.name} {error}"
     if problem is not None:
-        shown = MASK if option.secret else text
+        shown = MASK if option.secret else _without_secrets(text)
         if option.secret and text:
             problem = problem.replace(text, MASK)
         problems.append(f"{problem} ({where} is {shown!r})")
     return value
+
+
+def _without_secrets(text: str) -> str:
+    """Return a value that is no secret as a whole, such as a URL, without the password in it."""
+    # Only who makes a mistake pays for it.
+    from fodc_protocol.redaction import redact_text  # noqa: PLC0415 - see above
+
+    return redact_text(text).value
 
 
 def _read_argv(

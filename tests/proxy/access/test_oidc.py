@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 
+import aiohttp
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -139,6 +140,16 @@ def of_another_key(issuer):
     return jwt.encode(issuer.claims(roles=["fodc-admin"]), rsa_key(), "RS256", {"kid": "k1"})
 
 
+def endless(issuer):
+    """Signed as it should be; the number is longer than the reader of JSON takes."""
+    head = part({"alg": "RS256", "kid": "k1"})
+    claims = json.dumps(issuer.claims(exp=0)).replace('"exp": 0', '"exp": ' + "9" * 5_000)
+    body = base64.urlsafe_b64encode(claims.encode()).rstrip(b"=").decode()
+    signer = jwt.get_algorithm_by_name("RS256")
+    mac = signer.sign(f"{head}.{body}".encode(), issuer.private)
+    return f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
 NOW_S = int(time.time())
 REFUSED = {
     "none": (lambda one: unsigned(one, "none"), "its algorithm is not accepted"),
@@ -160,6 +171,14 @@ REFUSED = {
         "the token has no name in preferred_username or sub",
     ),
     "no token": (lambda _: "x.y.z", "it is none of http://127.0.0.1:"),
+    "no end ever": (lambda one: one.token(exp=float("inf")), "it is not valid"),
+    "ended before all time": (lambda one: one.token(exp=float("-inf")), "it is not valid"),
+    "an end that is no number": (lambda one: one.token(exp=float("nan")), "it is not valid"),
+    "an end in words": (lambda one: one.token(exp="tomorrow"), "it is not valid"),
+    "an end that is a list": (lambda one: one.token(exp=[NOW_S + 60]), "it is not valid"),
+    "begins never": (lambda one: one.token(nbf=float("inf")), "it is not valid"),
+    "made at no time": (lambda one: one.token(iat=float("nan")), "it is not valid"),
+    "an end of 5,000 digits": (endless, "it is none of http://127.0.0.1:"),
     "deep": (lambda _: "a." + "W1tb" * 2_000 + ".c", "it is none of http://127.0.0.1:"),
 }
 
@@ -177,6 +196,22 @@ def test_a_wrong_token_is_refused_with_the_reason_and_not_repeated(tmp_path, nam
     assert reason in answer.text
     assert token not in answer.text
     assert refused["WrongToken"] == 1
+
+
+@pytest.mark.parametrize("exp", [10**40, 1e300, 253_402_300_800])
+def test_an_end_that_is_far_is_an_end(tmp_path, exp):
+    """A session of such a token lasts as long as any session does."""
+
+    async def scene(proxy, issuer):
+        token = issuer.token(roles=["fodc-viewer"], exp=exp)
+        url = f"http://{proxy.http_address}/session"
+        headers = {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession() as session, session.post(url, headers=headers) as told:
+            return (await get(proxy, token)).status, told.status, told.headers["Set-Cookie"]
+
+    status, made, cookie = played(tmp_path, scene)
+    assert (status, made) == (200, 201)
+    assert "Max-Age=3600" in cookie
 
 
 def test_a_little_difference_of_clocks_is_forgiven(tmp_path):

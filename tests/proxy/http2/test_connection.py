@@ -311,6 +311,22 @@ def test_headers_that_are_no_request_cost_their_stream_alone(block):
     assert isinstance(core.hear(opened(3))[0], Opened)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(HEADERS, 0x24, 3, struct.pack(">IB", 3, 0) + CALL),
+        opened(3) + frame(PRIORITY, 0, 3, struct.pack(">IB", 3, 0)),
+    ],
+)
+def test_a_stream_that_depends_on_itself_costs_itself_alone(sent):
+    core = Core()
+    core.hear(opened(1))
+    core.hear(sent)
+
+    assert core.said() == [(RST, 0, 3, struct.pack(">I", PROTOCOL))]
+    assert isinstance(core.hear(opened(5))[0], Opened)
+
+
 def test_a_body_of_another_length_than_told_costs_its_stream():
     core = Core()
     core.hear(opened(1, CALL + field(b"content-length", b"3")))

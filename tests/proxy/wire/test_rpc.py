@@ -23,8 +23,11 @@ from fodc_proxy.wire.server import GrpcServer
 
 from ..http2.clients import (  # noqa: TID252 - one folder's tests
     DATA,
+    GOAWAY,
     GREETING,
+    HEADERS,
     PING,
+    RST,
     SETTINGS,
     WINDOW,
     field,
@@ -42,6 +45,7 @@ class Service:
     def __init__(self) -> None:
         self.seen: list[object] = []
         self.contexts: list[object] = []
+        self.may_end = asyncio.Event()
 
     async def echo(self, _requests: object, context: object) -> None:
         self.contexts.append(context)
@@ -56,6 +60,14 @@ class Service:
         except asyncio.CancelledError:
             self.seen.append("cancelled")
             raise
+
+    async def stubborn(self, _requests: object, context: object) -> None:
+        """End late, as one that cleans up."""
+        self.contexts.append(context)
+        while not self.may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.may_end.wait()
+        self.seen.append("ended")
 
     async def refuse(self, _requests: object, context: object) -> None:
         await context.abort(Status.ABORTED, "no: 100 % of “it”\n")
@@ -91,6 +103,7 @@ class Service:
         named = (
             "echo",
             "wait",
+            "stubborn",
             "refuse",
             "answer_and_refuse",
             "fail",
@@ -451,6 +464,45 @@ def test_connections_that_say_nothing_are_closed_after_a_while(said, monkeypatch
                     pass
 
     scene(play)
+
+
+def test_a_client_at_rest_hears_goodbye_with_its_last_call_before_it_is_closed(monkeypatch):
+    """So that it opens another connection instead of losing a call to a closed one."""
+    monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(pulse, "IDLE_TIMEOUT_S", 0.2)
+
+    async def play(server, _service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/refuse")
+            return await client.next_of(GOAWAY), await client.reader.read()
+
+    assert scene(play) == (struct.pack(">II", 1, 0), b"")
+
+
+def test_p26_no_more_than_128_handlers_run_for_a_client_that_resets_its_calls():
+    """Rapid reset: what a handler still does when its stream is gone counts as a stream."""
+
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            for stream in range(1, 257, 2):
+                client.call(stream, "/t.T/stubborn")
+            await until(lambda: len(service.contexts) == 128)
+            for stream in range(1, 257, 2):
+                client.writer.write(frame(RST, 0, stream, struct.pack(">I", 8)))
+            for stream in range(257, 601, 2):
+                client.call(stream, "/t.T/stubborn")
+                client.writer.write(frame(RST, 0, stream, struct.pack(">I", 8)))
+            refused = [await client.next_of(RST) for _ in range(172)]
+            running = len(service.contexts)
+            service.may_end.set()
+            await until(lambda: len(service.seen) == running)
+            client.call(601, "/t.T/refuse")
+            await client.next_of(HEADERS)
+            return running, set(refused)
+
+    assert scene(play) == (128, {struct.pack(">I", 7)})
 
 
 def test_a_silent_client_is_asked_and_stays_while_it_answers(monkeypatch):

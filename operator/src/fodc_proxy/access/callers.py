@@ -25,6 +25,8 @@ class Method(StrEnum):
     TOKEN_FILE = "token-file"  # noqa: S105 - a word, no password
     OIDC = "oidc"
     KUBERNETES = "kubernetes"
+    CERTIFICATE = "certificate"
+    """Of an agent; people have none."""
     LINK = "link"
     """They have a signed link to one artifact."""
     INSECURE = "insecure"

@@ -18,12 +18,12 @@ from aiohttp.typedefs import Middleware
 
 from fodc_protocol.errors import FieldError, FodcError, Reason, shown
 from fodc_proxy.access.audit import Deed
-from fodc_proxy.access.callers import UnauthenticatedError
+from fodc_proxy.access.callers import NOBODY, UnauthenticatedError
 from fodc_proxy.access.door import Door
 from fodc_proxy.captures.refusals import ConflictError, TooManyError
 from fodc_proxy.http import openapi
 from fodc_proxy.http.answers import Reply, problem, send_json, text_error
-from fodc_proxy.http.guard import ENTRY, Wanted, challenge, let_in
+from fodc_proxy.http.guard import ENTRY, Entry, Wanted, challenge, let_in
 from fodc_proxy.http.headers import REQUEST_ID, add_headers, numbered
 from fodc_proxy.http.hosts import OPTION, AllowedHosts
 from fodc_proxy.http.routes import Parts, Route
@@ -83,7 +83,7 @@ def application(table: Iterable[Route], parts: Parts, edge: Edge | None = None) 
     """Return the application that serves these routes."""
     edge = edge or Edge()
     rows = tuple(table)
-    middlewares = [numbered, _timing(edge), _errors, _gate(edge)]
+    middlewares = [numbered, _timing(edge), _errors, _gate(edge, parts, rows)]
     app = web.Application(middlewares=middlewares, client_max_size=edge.max_body_bytes)
     app.on_response_prepare.append(add_headers)
     app[openapi.DOCUMENT] = openapi.Document(rows, parts.version)
@@ -257,11 +257,19 @@ def _timing(edge: Edge) -> Middleware:
 # ---- who is answered ------------------------------------------------------------------------
 
 
-def _gate(edge: Edge) -> Middleware:
+def _gate(edge: Edge, parts: Parts, rows: Iterable[Route]) -> Middleware:
+    audited = {(row.method, row.path): row for row in rows if row.is_audited}
+
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         wrong = _wrong_host(request, edge.hosts)
         if wrong is not None:
+            edge.door.refused["ForeignHost"] += 1
+            resource = request.match_info.route.resource
+            name = "" if resource is None else resource.canonical
+            if row := audited.get((request.method, name)):
+                request[ENTRY] = Entry(NOBODY, edge.door)
+                edge.audit(_deed(row, parts, request, wrong.status))
             return wrong
         if edge.is_open() or request.path in _ALWAYS_OPEN:
             return await handler(request)

@@ -75,8 +75,12 @@ async def let_in(door: Door, request: web.Request, wanted: Wanted, now_ms: int) 
         caller = door.by_link(link, wanted.artifact_id, now_ms, uses=uses)
         request[ENTRY] = Entry(caller, door)
         return
-    session = _session_of(door, request, now_ms)
-    caller = await door.enter(_knock_of(request)) if session is None else session.caller
+    try:
+        session, knock = _session_of(door, request, now_ms), _knock_of(request)
+    except UnauthenticatedError:
+        door.refused["WrongToken"] += 1
+        raise
+    caller = await door.enter(knock) if session is None else session.caller
     request[ENTRY] = entry = Entry(caller, door, session)
     await entry.require(wanted.right, wanted.namespace)
 
@@ -112,6 +116,8 @@ def _session_of(door: Door, request: web.Request, now_ms: int) -> Session | None
         return session
     if not session.permits_change(request.headers.get(CSRF_HEADER, "")):
         door.refused["NoCsrfToken"] += 1
+        # The audit is told in whose name.
+        request[ENTRY] = Entry(session.caller, door)
         raise ForbiddenError(f"{CSRF_HEADER} is missing or wrong: GET /session tells it")
     return session
 

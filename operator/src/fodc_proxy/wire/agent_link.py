@@ -15,6 +15,7 @@ from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_protocol.link.proxy_side import agreed_protocol
 from fodc_proxy.access.agents.gate import Gate
+from fodc_proxy.access.agents.refusals import Asked
 from fodc_proxy.access.agents.rules import Refused, Who
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
@@ -191,7 +192,7 @@ class AgentLinkService:
             return
         first = b""  # the stream lives for long; let go of what was read
         who = await self._gate.identify(shown_by(context))
-        greeted = self._admit(hello, who)
+        greeted = self._admit(hello, who, context.peer.host)
         if isinstance(greeted, frames.Refusal):
             await outbox.write(encode_proxy_frame(greeted))
             return
@@ -205,11 +206,11 @@ class AgentLinkService:
         refusal = frames.Refusal(Reason.BAD_REQUEST, error.message, _RETRY_AFTER_BAD_HELLO_MS)
         await outbox.write(encode_proxy_frame(refusal))
 
-    def _admit(self, hello: frames.Hello, who: Who | Refused) -> Member | frames.Refusal:
+    def _admit(self, hello: frames.Hello, who: Who | Refused, peer: str) -> Member | frames.Refusal:
         agreed = agreed_protocol(hello)
         if isinstance(agreed, frames.Refusal):
             return agreed
-        admitted = self._gate.admit(who, hello.identity, Contract.LINK)
+        admitted = self._gate.admit(who, hello.identity, Contract.LINK, peer)
         if isinstance(admitted, Refused):
             return frames.Refusal(admitted.reason, admitted.message, admitted.retry_ms)
         registration = Registration(
@@ -223,14 +224,14 @@ class AgentLinkService:
         try:
             return self._registry.register(registration).member
         except RegistrationError as error:
-            return self._not_registered(error, hello)
+            return self._not_registered(error, Asked(who, peer, hello.identity.pod_name))
 
-    def _not_registered(self, error: RegistrationError, hello: frames.Hello) -> frames.Refusal:
+    def _not_registered(self, error: RegistrationError, asked: Asked) -> frames.Refusal:
         retry_ms = _RETRY_AFTER_REFUSAL_MS
         if error.reason is Reason.SUPERSEDED:
             retry_ms = self._registry.limits.heartbeat_timeout_ms
         if error.reason is Reason.UNAUTHENTICATED:
-            retry_ms = self._gate.claimed(error.message, hello.identity.pod_name).retry_ms
+            retry_ms = self._gate.claimed(error.message, asked).retry_ms
         return frames.Refusal(error.reason, error.message, retry_ms)
 
     async def _serve(

@@ -14,17 +14,18 @@ class Head:
     stream_id: int
     fields: Fields
     ended: bool
+    depends_on_itself: bool = False
 
 
 class Blocks:
     """The block of one connection that is not complete yet; there is at most one."""
 
-    __slots__ = ("_data", "_ended", "_reader", "stream_id")
+    __slots__ = ("_data", "_ended", "_is_circular", "_reader", "stream_id")
 
     def __init__(self) -> None:
         self.stream_id = 0  # whose block is not complete, 0 for none
         self._data = b""
-        self._ended = False
+        self._ended = self._is_circular = False
         self._reader = HeaderReader()
 
     def forbid_table(self) -> None:
@@ -34,11 +35,11 @@ class Blocks:
     def begin(self, flags: int, stream_id: int, payload: bytes) -> Head | None:
         """Take a HEADERS frame; raises BrokenConnectionError."""
         data = frames.unpadded(flags, payload)
+        self._is_circular = False
         if flags & frames.PRIORITIZED:
             if len(data) < frames.PRIORITY_BYTES:
                 raise BrokenConnectionError(Code.FRAME_SIZE_ERROR, "HEADERS without a priority")
-            if frames.number_of(data) == stream_id:
-                raise wrong("a stream that depends on itself")
+            self._is_circular = frames.number_of(data) == stream_id
             data = data[frames.PRIORITY_BYTES :]
         self.stream_id, self._data = stream_id, data
         self._ended = bool(flags & frames.END_STREAM)
@@ -59,4 +60,4 @@ class Blocks:
             return None
         stream_id, self.stream_id = self.stream_id, 0
         data, self._data = self._data, b""
-        return Head(stream_id, self._reader.read(data), self._ended)
+        return Head(stream_id, self._reader.read(data), self._ended, self._is_circular)

@@ -210,7 +210,7 @@ class Side(Generic[_T]):
         self._bothered()
         frames.exactly(payload, frames.PRIORITY_BYTES, Kind.PRIORITY)
         if frames.number_of(payload) == stream_id:
-            raise wrong("a stream that depends on itself")
+            raise BrokenStreamError(Code.PROTOCOL_ERROR)
 
     def _rst_stream(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._bothered()

@@ -2,6 +2,7 @@
 """Builds the gate for agents and its certificate from settings."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from fodc_proxy.access.agents.gate import Gate
 from fodc_proxy.access.agents.paces import Pace, Paces
 from fodc_proxy.access.agents.rules import PodRules, Rules
 from fodc_proxy.access.agents.token_lines import OPTION, parse_tokens
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.settings import AgentAccess, Settings
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
     from fodc_tls.serving import ServingCertificate, Source
 
 
-def gate_of(settings: Settings, reviews: TokenReviews | None, pods: PodRules) -> Gate:
+def gate_of(
+    settings: Settings,
+    reviews: TokenReviews | None,
+    pods: PodRules,
+    audit: Callable[[Deed], None],
+) -> Gate:
     """Return the gate on the gRPC port; raises OptionError for a file that cannot be used."""
     access = settings.agents
     tokens = None
@@ -27,7 +34,8 @@ def gate_of(settings: Settings, reviews: TokenReviews | None, pods: PodRules) ->
     rules = rules_of(access, is_loopback=settings.grpc_listen.is_loopback)
     # All of them come back at once when the proxy is restarted.
     whole = Pace(settings.limits.max_agents, access.registrations_per_s)
-    return Gate(rules, reviews=reviews, tokens=tokens, pods=pods, paces=Paces(whole))
+    paces = Paces(whole)
+    return Gate(rules, reviews=reviews, tokens=tokens, pods=pods, paces=paces, audit=audit)
 
 
 def certificate_of(settings: Settings, kept: "Source | None") -> "ServingCertificate | None":

@@ -13,6 +13,7 @@ from typing import Final
 
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.paces import Paces
+from fodc_proxy.access.agents.refusals import Asked, Refusals
 from fodc_proxy.access.agents.rules import (
     AUDIENCE,
     Fault,
@@ -29,6 +30,7 @@ from fodc_proxy.access.agents.rules import (
 )
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.asking import moment
+from fodc_proxy.access.audit import Deed
 from fodc_proxy.access.kept_file import KeptFile
 from fodc_proxy.access.token_reviews import TokenReviews
 from fodc_proxy.fleet.membership import Contract
@@ -65,6 +67,7 @@ class Gate:
         tokens: KeptFile[NamedIdentity] | None = None,
         pods: PodRules = PodRules(),  # noqa: B008 - frozen
         paces: Paces,
+        audit: Callable[[Deed], None] = lambda _: None,
         now: Callable[[], Moment] = moment,
     ) -> None:
         self.rules: Final = rules
@@ -77,6 +80,8 @@ class Gate:
         self._tokens = tokens
         self._pods = pods
         self._paces = paces
+        self._audit = audit
+        self._refusals = Refusals()
         self._refused_ms: dict[Fault, int] = {}
         self._untold: Counter[Fault] = Counter()  # since the last line of the log
         self._told_until_ms: dict[Fault, int] = {}
@@ -136,15 +141,16 @@ class Gate:
                 return found
 
     def admit(
-        self, who: Who | Refused, claim: frames.Identity, contract: Contract
+        self, who: Who | Refused, claim: frames.Identity, contract: Contract, peer: str
     ) -> Granted | Refused:
         """Decide about a registration."""
+        asked = Asked(who, peer, claim.pod_name)
         if isinstance(who, Refused):
-            return self.refuse(who, claim.pod_name)
+            return self.refuse(who, asked)
         outcome = granted(who, claim, contract, self.rules, self._pods)
         if isinstance(outcome, Granted):
             outcome = self._in_time(outcome) or outcome
-        return self.refuse(outcome, claim.pod_name) if isinstance(outcome, Refused) else outcome
+        return self.refuse(outcome, asked) if isinstance(outcome, Refused) else outcome
 
     def _in_time(self, admitted: Granted) -> Refused | None:
         """Refuse who comes too often; who has shown nothing has no limit of its own to use up."""
@@ -164,13 +170,16 @@ class Gate:
         message = f"{limit}: come back in {wait_ms / 1000:g} s"
         return Refused(Fault.TOO_OFTEN, message, wait_ms)
 
-    def claimed(self, message: str, pod_name: str) -> Refused:
+    def claimed(self, message: str, asked: Asked) -> Refused:
         """Note somebody who has shown nothing and wants the pod of one that has."""
-        return self.refuse(Refused(Fault.CLAIMED, message), pod_name)
+        return self.refuse(Refused(Fault.CLAIMED, message), asked)
 
-    def refuse(self, refused: Refused, pod_name: str) -> Refused:
-        """Count and log somebody who is not let in."""
-        fault, now_ms = refused.fault, self._now().steady_ms
+    def refuse(self, refused: Refused, asked: Asked) -> Refused:
+        """Count and log somebody who is not let in, and tell the audit."""
+        now = self._now()
+        fault, now_ms = refused.fault, now.steady_ms
+        if (deed := self._refusals.deed(refused, asked, now)) is not None:
+            self._audit(deed)
         self.refused[fault] += 1
         self._refused_ms[fault] = now_ms
         self._untold[fault] += 1
@@ -179,6 +188,10 @@ class Gate:
             count = self._untold.pop(fault)
             more = f" ({count} of this reason since the last line)" if count > 1 else ""
             _log.warning(
-                "agent refused: reason=%s claims=%s: %s%s", fault, pod_name, refused.message, more
+                "agent refused: reason=%s claims=%s: %s%s",
+                fault,
+                asked.pod_name,
+                refused.message,
+                more,
             )
         return refused

@@ -22,6 +22,7 @@ from fodc_protocol.errors import FodcError, Reason
 from fodc_protocol.grpc_status import Status
 from fodc_protocol.link import frames
 from fodc_proxy.access.agents.gate import Gate
+from fodc_proxy.access.agents.refusals import Asked
 from fodc_proxy.access.agents.rules import Fault, Refused, Who, stranger
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.membership import Change, Contract, Member, Registration, Transition
@@ -182,7 +183,8 @@ class FodcService:
             return
         who = await self._gate.identify(shown_by(context))
         try:
-            member = self._register(codec.decode_register_request(first), who)
+            request = codec.decode_register_request(first)
+            member = self._register(request, who, context.peer.host)
         except RegistrationError as error:
             reply = codec.encode_register_reply(success=False, message=error.message)
             await context.write(reply)
@@ -198,9 +200,9 @@ class FodcService:
         finally:
             self._registration_ended(member.agent_id)
 
-    def _register(self, request: codec.RegisterRequest, who: Who | Refused) -> Member:
+    def _register(self, request: codec.RegisterRequest, who: Who | Refused, peer: str) -> Member:
         claim = frames.Identity(request.pod_name, container_names=request.container_names)
-        admitted = self._gate.admit(who, claim, Contract.FODC)
+        admitted = self._gate.admit(who, claim, Contract.FODC, peer)
         if isinstance(admitted, Refused):
             raise _NotAdmittedError(admitted)
         state = frames.NodeState(request.node_role, request.labels)
@@ -212,7 +214,7 @@ class FodcService:
         except RegistrationError as error:
             if error.reason is not Reason.UNAUTHENTICATED:
                 raise
-            claimed = self._gate.claimed(error.message, request.pod_name)
+            claimed = self._gate.claimed(error.message, Asked(who, peer, request.pod_name))
             raise _NotAdmittedError(claimed) from error
         self._connections[member.agent_id] = _Connection(member)
         return member
@@ -296,7 +298,7 @@ class FodcService:
             await context.abort(Status.UNAUTHENTICATED, NO_AGENT_ID)
         who = await self._gate.identify(shown_by(context))
         connection = self._connections.get(agent_id)
-        not_its_own = self._not_its_own(who, connection)
+        not_its_own = self._not_its_own(who, connection, context.peer.host)
         if not_its_own is not None:
             await context.abort(status_of(not_its_own.fault), not_its_own.message)
         outbox = Outbox(context, self._writers)
@@ -319,18 +321,22 @@ class FodcService:
                 del connection.streams[method]
                 self._data_stream_ended(agent_id, method)
 
-    def _not_its_own(self, who: Who | Refused, connection: _Connection | None) -> Refused | None:
+    def _not_its_own(
+        self, who: Who | Refused, connection: _Connection | None, peer: str
+    ) -> Refused | None:
         """Return why a stream may not attach to a registration: another has made it."""
         if isinstance(who, Refused):
-            return self._gate.refuse(who, "")
+            return self._gate.refuse(who, Asked(who, peer))
         if connection is None:
             refused = stranger(who, self._gate.rules)
-            return None if refused is None else self._gate.refuse(refused, "")
+            return None if refused is None else self._gate.refuse(refused, Asked(who, peer))
         member = connection.member
         if who.principal == member.authority.principal:
             return None
         message = "the agent ID is of a registration with another token or certificate"
-        return self._gate.refuse(Refused(Fault.OTHER_AGENT, message), member.pod_name)
+        return self._gate.refuse(
+            Refused(Fault.OTHER_AGENT, message), Asked(who, peer, member.pod_name)
+        )
 
     def _data_stream_ended(self, agent_id: str, method: str) -> None:
         if method == "StreamMetrics":

@@ -49,6 +49,8 @@ class Connection(Side[Opened]):
 
     def _open(self, head: Head) -> None:
         self._bothered()  # whether a stream is of use is seen later
+        if head.depends_on_itself:
+            raise BrokenStreamError(Code.PROTOCOL_ERROR)
         if len(self.streams) >= MOST_STREAMS:
             raise BrokenStreamError(Code.REFUSED_STREAM)
         request = request_of(head.fields)
