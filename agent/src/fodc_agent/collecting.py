@@ -22,6 +22,7 @@ from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
 
 if TYPE_CHECKING:
+    from fodc_agent.ktm.bcc.backend import BccTelemetry
     from fodc_agent.ktm.telemetry import Telemetry
 
 CONFIGURATION: Final = ConfigurationSource.name
@@ -75,7 +76,7 @@ def sources_of(
     *,
     uptime_s: Callable[[], float],
     counters: Iterable[Callable[[], Iterable[Sample]]],
-    telemetry: "Telemetry | None" = None,
+    telemetry: "Telemetry | BccTelemetry | None" = None,
     on_harm: Callable[[str], None] = lambda _sentence: None,
 ) -> tuple[Collected, ...]:
     """Return everything that is collected; the pages of the node come first.
@@ -94,13 +95,17 @@ def sources_of(
     )
 
 
-def kernel_telemetry(settings: Settings) -> "Telemetry | None":
+def kernel_telemetry(settings: Settings) -> "Telemetry | BccTelemetry | None":
     """Return what counts in the kernel, not loaded, where it was asked for.
 
     Its modules cost memory, so they are imported only there.
     """
     if settings.is_remote or not settings.counts_in_kernel:
         return None
+    if settings.ktm_backend == "bcc":
+        from fodc_agent.ktm.bcc.backend import BccTelemetry  # noqa: PLC0415 - see above
+
+        return BccTelemetry(settings.ktm_groups)
     from fodc_agent.ktm.telemetry import Telemetry  # noqa: PLC0415 - see above
 
     return Telemetry(settings.ktm_groups)
@@ -110,7 +115,7 @@ def _machine(
     node: NodeProcess,
     usual_s: float,
     settings: Settings,
-    telemetry: "Telemetry | None",
+    telemetry: "Telemetry | BccTelemetry | None",
     on_harm: Callable[[str], None],
 ) -> Iterable[Collected]:
     cgroup = NodeCgroup(node)

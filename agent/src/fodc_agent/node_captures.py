@@ -18,6 +18,7 @@ from fodc_agent.sources.node_process import NodeProcess
 from fodc_protocol.errors import Reason, advice
 
 if TYPE_CHECKING:
+    from fodc_agent.ktm.bcc.backend import BccTelemetry
     from fodc_agent.ktm.telemetry import Telemetry
 
 _log: Final = logging.getLogger(__name__)
@@ -39,9 +40,11 @@ class NoKernel:
         return Failed(Reason.UNSUPPORTED, f"{text}. {advice(Reason.UNSUPPORTED)}")
 
 
-def kernel_taker(telemetry: "Telemetry | None", node: NodeProcess | None) -> Profiler:
+def kernel_taker(
+    telemetry: "Telemetry | BccTelemetry | None", node: NodeProcess | None
+) -> Profiler:
     """Return what takes profiles in the kernel, imported where it was asked for only."""
-    if telemetry is None or node is None:
+    if telemetry is None or node is None or telemetry.takes_captures is False:
         return NoKernel()
     from fodc_agent.ktm.profiling import KernelProfiler  # noqa: PLC0415 - costs memory
 

@@ -124,6 +124,8 @@ class NodeReport:
             return "Remote", REMOTE_MESSAGE
         if not self.settings.counts_in_kernel:
             return "NotEnabled", f"this agent does not look into the kernel; {TURN_ON}"
+        if self.settings.ktm_backend == "bcc":
+            return "NotEnabled", "--ktm-backend bcc takes no captures in the kernel, core does"
         if STACKS not in self.settings.ktm_groups:
             return "NotEnabled", f"--ktm-groups does not name {STACKS}"
         return None

@@ -74,6 +74,14 @@ class NodeSettings(NodePorts):
         Resolved.list_of,
     )
 
+    ktm_backend: str = text(
+        "ktm-backend",
+        "core",
+        "What counts: core, programs that are built ahead of time; bcc, which compiles on this "
+        "machine and needs the kernel's headers and Debian's python3-bpfcc.",
+        metavar="core|bcc",
+        check=one_of("core", "bcc"),
+    )
     ktm_slow_read_s: float = seconds(
         "ktm-slow-read",
         "8ms",

@@ -27,6 +27,7 @@ _OF_AGENTS: Final = {
     "--ktm-enabled.",
     "KernelTooOld": "Kernel telemetry needs a newer kernel; all else works without.",
     "Lockdown": "A kernel that is locked down lets nobody read it; all else works without.",
+    "NoHeaders": "Install the headers of the running kernel, or leave --ktm-backend at core.",
     "NoTracepoint": "This kernel has no such tracepoint; the other groups count.",
     "Refused": "The kernel refused the program; the message says what it said. All else works.",
     "NotRead": "Wait for the next round; if it stays, read the agent's log.",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fodc_agent.abilities import LOADING_CAPABILITIES
 from fodc_agent.ktm.families import DEGRADED, STATUS
@@ -24,7 +24,10 @@ from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
 from fodc_agent.sources.node_process import Process
 from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading
 
-_LOAD_S: Final = 20.0
+if TYPE_CHECKING:
+    from fodc_agent.ktm.bcc.backend import BccTelemetry
+
+_SLACK_S: Final = 5.0
 
 
 class KernelSource:
@@ -32,12 +35,11 @@ class KernelSource:
 
     name: Final = "kernel"
     ttl_s: Final = 5.0
-    timeout_s: Final = _LOAD_S + 5.0
 
     def __init__(
         self,
         cgroup: NodeCgroup,
-        telemetry: Telemetry,
+        telemetry: "Telemetry | BccTelemetry",
         *,
         judge: Judge | None = None,
         on_harm: Callable[[str], None] = lambda _sentence: None,
@@ -53,7 +55,8 @@ class KernelSource:
         self._telemetry = telemetry
         self._system = system
         self._give_up = give_up
-        self._lane = Lane(self.name, timeout_s=_LOAD_S)
+        self.timeout_s: Final = telemetry.load_s + _SLACK_S
+        self._lane = Lane(self.name, timeout_s=telemetry.load_s)
         self._has_loaded = False
 
     async def collect(self, at_ms: int) -> SourceReading:  # noqa: ARG002 - the bus's signature

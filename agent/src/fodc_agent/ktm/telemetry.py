@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from fodc_agent.abilities import Facts, kernel_lacks
 from fodc_agent.kernel_groups import STACKS, Group, groups_to_load
@@ -47,6 +47,10 @@ def possible_cpus(text: str) -> int:
 
 class Telemetry:
     """All groups that were asked for; its methods block for a moment."""
+
+    takes_captures: Literal[True] = True
+    load_s: Final = 20.0
+    """How long a load may take, in seconds: nothing but a machine that stands still takes so."""
 
     def __init__(
         self,

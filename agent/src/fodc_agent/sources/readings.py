@@ -42,6 +42,7 @@ class GapReason(StrEnum):
     NO_TRACEPOINT = "NoTracepoint"
     KERNEL_TOO_OLD = "KernelTooOld"
     LOCKDOWN = "Lockdown"
+    NO_HEADERS = "NoHeaders"
     REFUSED = "Refused"
 
 
