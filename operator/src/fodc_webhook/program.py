@@ -54,7 +54,7 @@ class Program:
         self._certificate = ServingCertificate(source, self.figures.certificate_loads)
         tell = self._events.tell_seldom
         self._admission = Admission(
-            self.figures, tell, lambda: self.memory.missing, audit=audit.to_stdout
+            self.figures, tell, lambda: self.memory.missing, audit=audit.Lines(audit.to_stdout).note
         )
         self.listener = Listener(self._admission.handle)
         self.probes = Probes(self._checks, self._samples)

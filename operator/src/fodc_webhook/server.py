@@ -18,7 +18,6 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from fodc_kube.conditions import Happened
-from fodc_webhook.audit import line_of
 from fodc_webhook.decide import Decision
 from fodc_webhook.figures import Figures
 from fodc_webhook.review import (
@@ -133,7 +132,7 @@ class Admission:
         *,
         bounds: Bounds | None = None,
         budget_s: float = BUDGET_S,
-        audit: Callable[[bytes], None] = lambda _: None,
+        audit: Callable[[Mapping[str, str | int]], None] = lambda _: None,
     ) -> None:
         """Excuse pods while `missing` says what has not been read yet."""
         self.is_draining = False
@@ -242,7 +241,7 @@ class Admission:
             _log.error("kopf's handlers gave no answer about %s", review)
             raise _ExcusedError(Excuse.FAILED, _FAULT)
         if decision.deed is not None:
-            self._audit(line_of(decision.deed, round(time.time() * 1000)))
+            self._audit(decision.deed)
         if decision.steps:
             response |= encoded_patch(decision.steps)
         body = json.dumps(said).encode()

@@ -61,7 +61,8 @@ def _deletion(asked: Asking) -> Mapping[str, str | int]:
     return {
         "audit": "deleteDiagnosticRequest",
         "caller": asked.user,
-        "authenticated": "kubernetes",
+        # The API server's word, as far as whoever asked is one.
+        "authenticated": "admission",
         "peer": "api-server",
         "status": _ACCEPTED,
         "request_id": asked.uid,

@@ -15,6 +15,7 @@ from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Address
 from fodc_proxy.access.settings import AccessSettings
 from fodc_proxy.hosting import Host
+from fodc_proxy.http.handshakes import MOST
 from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import Settings, resolved, settings_of
 from fodc_tls.parts import LEAF_CERTIFICATE, LEAF_KEY
@@ -86,6 +87,28 @@ def test_who_trusts_the_authority_asks_by_tls_and_a_cookie_is_secure(tmp_path):
     assert cookie.endswith("; HttpOnly; SameSite=Strict; Secure")
     (line,) = (one for one in page.splitlines() if 'listener="http"' in one)
     assert float(line.rpartition(" ")[2]) > 1.7e9
+
+
+def test_handshakes_that_nobody_goes_on_with_are_bounded_and_cost_others_nothing(tmp_path):
+    """Each costs a quarter of a megabyte; the one that takes longest makes room."""
+
+    async def play(proxy, files):
+        host, _, port = proxy.http_address.rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(MOST + 40)]
+        try:
+            first = await asyncio.wait_for(silent[0][0].read(), 5)
+            begun = len(proxy._web._handshakes)
+            async with asking(files) as session:
+                told = {"server_hostname": NAME, "headers": {"Host": "localhost"}}
+                async with session.get(f"https://{proxy.http_address}/healthz", **told) as answer:
+                    return first, begun, answer.status
+        finally:
+            for _, writer in silent:
+                writer.close()
+
+    first, begun, status = scene(tmp_path, play)
+    assert (first, status) == (b"", 200)
+    assert begun <= MOST
 
 
 def test_the_host_may_bring_the_certificate_of_its_other_listeners(tmp_path):

@@ -12,16 +12,15 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from fodc_proxy.http.handshakes import Handshakes
 from fodc_proxy.listening import address_of, bound, descriptors
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from fodc_tls.serving import ServingCertificate
 
 _WATCH_EVERY_S: Final = 0.5
@@ -57,13 +56,6 @@ def _is_worth_telling(record: logging.LogRecord) -> bool:
 
 
 _requests_log.addFilter(_is_worth_telling)
-
-
-class _Tls(TypedDict, total=False):
-    """What the loop takes for a listener with TLS."""
-
-    ssl: "SSLContext"
-    ssl_handshake_timeout: float
 
 
 class _Watched(asyncio.Protocol):
@@ -228,6 +220,7 @@ class WebServer:
         self._watch: _Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
+        self._handshakes: Handshakes | None = None
         self.address = ""
 
     @property
@@ -248,25 +241,27 @@ class WebServer:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         self._watch = _Watch(self._bounds, loop)
-        tls = await self._tls()
+        self._handshakes = await self._sealing()
         listening = bound(host, port)
-        self._server = await loop.create_server(
-            self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE, **tls
-        )
+        if self._handshakes is None:
+            self._server = await loop.create_server(
+                self._connection, sock=listening, backlog=_ACCEPT_AT_ONCE
+            )
         # As many are accepted in one turn of the loop as its backlog says; more may wait.
         listening.listen(_BACKLOG)
+        if self._handshakes is not None:
+            self._handshakes.start(listening)
         self.address = address_of(listening)
         self._watching = asyncio.create_task(self._keep_watch(self._watch))
 
-    async def _tls(self) -> _Tls:
-        """Return what a TLS listener is made with; nothing for one in the clear."""
+    async def _sealing(self) -> Handshakes | None:
+        """Return what accepts connections by TLS, None for a listener in the clear."""
         if self._certificate is None:
-            return _Tls()
+            return None
         await self._certificate.refresh()
         self._renewing = asyncio.create_task(self._certificate.run(), name="http-certificate")
-        return _Tls(
-            ssl=self._certificate.context, ssl_handshake_timeout=self._bounds.read_timeout_s
-        )
+        timeout_s = self._bounds.read_timeout_s
+        return Handshakes(self._connection, self._certificate.context, timeout_s=timeout_s)
 
     def _connection(self) -> _Watched:
         make: Callable[[], asyncio.Protocol] | None = self._runner.server
@@ -300,6 +295,8 @@ class WebServer:
         """Stop listening, give requests in flight a moment, then end them."""
         if self._server is not None:
             self._server.close()
+        if self._handshakes is not None:
+            await self._handshakes.stop()
         for task in (self._watching, self._renewing):
             if task is not None:
                 task.cancel()
