@@ -116,6 +116,7 @@ struct task_struct {
 	struct css_set *cgroups;
 	struct signal_struct *signal;
 	struct files_struct *files;
+	void *bpf_storage;
 } READ_THROUGH;
 
 struct blkcg {

@@ -102,6 +102,7 @@ int sys_exit(u64 *context)
 	struct pt_regs *registers = (void *)context[0];
 	long result = context[1];
 	long number = SYSCALL_OF(registers);
+	struct task_struct *task;
 	struct begun *begins;
 	struct latency *one;
 	u64 at_ns;
@@ -109,7 +110,11 @@ int sys_exit(u64 *context)
 
 	if (number != NR_PREAD64 && number != NR_READ)
 		return 0;
-	begins = bpf_task_storage_get(&begun, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
+	task = (struct task_struct *)bpf_get_current_task_btf();
+	/* Most tasks have no storage at all: to see that costs less than to ask for it. */
+	if (bpf_core_field_exists(task->bpf_storage) && !task->bpf_storage)
+		return 0;
+	begins = bpf_task_storage_get(&begun, task, 0, 0);
 	if (!begins || !begins->at_ns)
 		return 0;
 	at_ns = begins->at_ns;

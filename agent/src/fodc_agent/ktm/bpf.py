@@ -111,6 +111,16 @@ def delete(map_descriptor: int, key: bytes) -> None:
 # ---- programs ---------------------------------------------------------------------------------
 
 
+def load_program(kind: int, instructions: bytes) -> int:
+    """Load a program that has no map; raises OSError."""
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    license_text = ctypes.create_string_buffer(_LICENSE)
+    attributes = struct.pack(
+        "=IIQQ", kind, len(instructions) // 8, _address(code), _address(license_text)
+    )
+    return _bpf(_PROGRAM_LOAD, bytearray(attributes))
+
+
 def load_loader(instructions: bytes, data_map: int) -> int:
     """Load the loader program of a light skeleton; raises OSError."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
@@ -142,6 +152,12 @@ def run(program: int, context: bytearray) -> int:
 def attach_typed(program: int) -> int:
     """Attach a program that knows its tracepoint (`tp_btf`); return its link; raises OSError."""
     return _bpf(_RAW_TRACEPOINT_OPEN, bytearray(struct.pack("=QII", 0, program, 0)))
+
+
+def attach_raw(program: int, tracepoint: bytes) -> int:
+    """Attach a program to a tracepoint by its name; return its link; raises OSError."""
+    name = ctypes.create_string_buffer(tracepoint)
+    return _bpf(_RAW_TRACEPOINT_OPEN, bytearray(struct.pack("=QII", _address(name), program, 0)))
 
 
 def attach_tracepoint(program: int, tracepoint_id: int) -> int:
