@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both variants of the sample node, started once for all tests that leave them as they were."""
+"""Both variants of the sample node, started once a module for tests that leave them as they were."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def variant(request, running) -> str:
     return request.param
 
 
-@pytest.fixture(scope="session")
+# Not longer than a module: its load would take from what is tested next.
+@pytest.fixture(scope="module")
 def shared_node(running, variant) -> Iterator[object]:
     """A loaded data node; a test that sets a fault or load has to undo it."""
     with running.sample_node(load=4, prefer=variant) as node:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from fodc_kube.client import Cluster
 from fodc_operator.policies.certificate_keeper import CertificateKeeper, Keeping
 from fodc_webhook import certificates
 from fodc_webhook import settings as own
+from fodc_webhook.__main__ import main
 from fodc_webhook.program import Program
 from tests.operator.memory_api.server import MemoryApi, serving
 from tests.operator.servers import HOOKS, INJECTIONS, NAMESPACES, SECRETS, api_client, memory_api
@@ -274,12 +276,21 @@ def program(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_and_version_are_told_and_wrong_settings_end_with_two() -> None:
-    helped, versioned, wrong = program("--help"), program("--version"), program("--drian=1s")
+def test_help_and_version_are_told_and_wrong_settings_end_with_two(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    helped = program("--help")
+    versioned, wrong = [(main([one]), *capsys.readouterr()) for one in ("--version", "--drian=1s")]
 
     assert (helped.returncode, "--cert-dir" in helped.stdout) == (0, True)
-    assert (versioned.returncode, versioned.stdout.split()[0]) == (0, "fodc-webhook")
-    assert (wrong.returncode, wrong.stderr) == (
-        2,
-        "fodc-webhook: unknown flag --drian; did you mean --drain?\n",
-    )
+    assert (versioned[0], versioned[1].split()[0]) == (0, "fodc-webhook")
+    assert wrong == (2, "", "fodc-webhook: unknown flag --drian; did you mean --drain?\n")
+
+
+def test_help_loads_no_client_of_a_cluster_and_no_kopf() -> None:
+    code = "import sys, fodc_webhook.__main__; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    ).stdout.split()
+
+    assert {"kubernetes", "kopf", "aiohttp"} & set(loaded) == set()

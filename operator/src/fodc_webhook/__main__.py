@@ -10,12 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from fodc_kube.access import api_client
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
 from fodc_webhook import settings as own
 from fodc_webhook.log import set_up_log
-from fodc_webhook.program import Program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: own.Settings, values: Resolved) -> int:
+    # Most of a start, which help, version and wrong settings do without.
+    from fodc_kube.access import api_client  # noqa: PLC0415 - see above
+    from fodc_webhook.program import Program  # noqa: PLC0415 - see above
+
     for line in describe(values):
         logging.getLogger(__name__).info("setting %s", line)
     try:

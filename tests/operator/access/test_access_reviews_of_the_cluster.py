@@ -9,6 +9,7 @@ from aiohttp import web
 
 from fodc_api.words import Right
 from fodc_kube.client import Cluster
+from fodc_operator.access import access_reviews
 from fodc_operator.access.access_reviews import VERBS, ClusterAccessReviews
 from fodc_proxy.access.access_reviews import Allowed, Decision
 from fodc_proxy.access.answers import Away, Denied
@@ -104,5 +105,6 @@ def test_what_is_not_clearly_a_yes_is_a_no(allowed: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [403, 500, 503])
-def test_a_server_that_does_not_answer_is_away(code: int) -> None:
+def test_a_server_that_does_not_answer_is_away(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_reviews, "DEADLINE_S", 0.1)
     assert isinstance(review(Right.VIEW, code=code)[0], Away)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from fodc_kube.client import Cluster
+from fodc_operator.access import token_reviews
 from fodc_operator.access.token_reviews import ClusterTokenReviews
 from fodc_proxy.access.answers import Away, Denied
 from fodc_proxy.access.token_reviews import Review, Reviewed
@@ -104,8 +105,9 @@ def test_what_is_not_clearly_a_yes_is_a_no(status: Any, reason: str) -> None:
 
 @pytest.mark.parametrize("code", [403, 500])
 def test_a_server_that_cannot_answer_is_away_and_its_words_do_not_repeat_the_token(
-    code: int,
+    code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(token_reviews, "DEADLINE_S", 0.1)
     found, _ = review(None, code=code)
 
     assert isinstance(found, Away)

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fodc_kube import kinds
+import pytest
+
+from fodc_kube import kinds, work_queue
 from fodc_kube.client import Cluster, EventType, Listed, Watched
 from fodc_kube.errors import ClusterError, ConflictError
 from fodc_kube.events import Events
@@ -170,7 +172,8 @@ def test_a_status_that_is_not_taken_is_written_again() -> None:
     assert reconciler.figures.writes == {"changed": 1, "failed": 2, "written": 1}
 
 
-def test_a_fault_of_our_own_costs_one_look_only() -> None:
+def test_a_fault_of_our_own_costs_one_look_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "FAILED_S", 0.05)
     cluster = FakeCluster([pod()], refusals={"patch_status": [RuntimeError("a fault of ours")]})
     run(cluster, lambda: cluster.statuses)
 

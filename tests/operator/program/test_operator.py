@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from fodc_operator import settings as own
+from fodc_operator.__main__ import main
 from fodc_operator.runtime import Operator
 from tests.operator.memory_api.server import NODES, MemoryApi, serving
 from tests.operator.mirror.fleet import registration
@@ -215,30 +217,27 @@ def test_a_standby_ends_when_asked(tmp_path: Path) -> None:
 # ---- command line -------------------------------------------------------------------------------
 
 
-def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fodc_operator", *arguments],
+def test_help_and_version_are_told_and_wrong_settings_end_with_two(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = [(main([one]), *capsys.readouterr()) for one in ("--help", "--version", "--retntion=1h")]
+    helped, versioned, wrong = told
+
+    assert (helped[0], "--lease-duration" in helped[1]) == (0, True)
+    assert (versioned[0], versioned[1].split()[0]) == (0, "fodc-operator")
+    assert wrong == (2, "", "fodc-operator: unknown flag --retntion; did you mean --retention?\n")
+
+
+def test_outside_of_a_cluster_it_says_what_it_needs() -> None:
+    program = [sys.executable, "-m", "fodc_operator"]
+    answer = subprocess.run(
+        [*program, "--http-listen-addr=127.0.0.1:0", "--log-level=error"],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
         env={"PATH": "/usr/bin:/bin"},
     )
-
-
-def test_help_and_version_are_told_and_wrong_settings_end_with_two() -> None:
-    helped, versioned, wrong = program("--help"), program("--version"), program("--retntion=1h")
-
-    assert (helped.returncode, "--lease-duration" in helped.stdout) == (0, True)
-    assert (versioned.returncode, versioned.stdout.split()[0]) == (0, "fodc-operator")
-    assert (wrong.returncode, wrong.stderr) == (
-        2,
-        "fodc-operator: unknown flag --retntion; did you mean --retention?\n",
-    )
-
-
-def test_outside_of_a_cluster_it_says_what_it_needs() -> None:
-    answer = program("--http-listen-addr=127.0.0.1:0", "--log-level=error")
 
     assert answer.returncode == 2
     assert answer.stderr == (
