@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CRD files and their examples as tests read them, without a server."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,18 @@ class Kind:
 
     def examples(self) -> list[tuple[Path, dict[str, Any]]]:
         """The example files of this kind, and how it is read back."""
-        files = [(path, yaml.safe_load(path.read_text())) for path in (*EXAMPLES, *READ_BACK)]
-        return [(path, document) for path, document in files if document["kind"] == self.name]
+        return [(path, document) for path, document in read() if document["kind"] == self.name]
 
 
+@functools.cache
+def read() -> list[tuple[Path, dict[str, Any]]]:
+    """All examples; nobody changes what is told."""
+    return [(path, yaml.safe_load(path.read_text())) for path in (*EXAMPLES, *READ_BACK)]
+
+
+@functools.cache
 def kinds() -> list[Kind]:
-    """Every CRD of the folder."""
+    """Every CRD of the folder; nobody changes what is told."""
     documents = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))]
     return [Kind(d) for d in documents if d["kind"] == "CustomResourceDefinition"]
 

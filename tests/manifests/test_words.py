@@ -5,6 +5,7 @@ The one idea: such a word is in CamelCase, so it is one that stands in the sourc
 of the few names of other people's things below.
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -45,12 +46,13 @@ FOREIGN = {
 }
 
 
-def ours() -> set[str]:
+@functools.cache
+def ours() -> frozenset[str]:
     """Kinds and alerts."""
     names = {kind.name for kind in kinds()}
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"]}
-    return names | {f"{name}List" for name in names} | alerts
+    return frozenset(names | {f"{name}List" for name in names} | alerts)
 
 
 def unknown_words(text: str) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both variants of the sample node, started once a module for tests that leave them as they were."""
+"""Both variants of the sample node, started once for a module that leaves them as they were."""
 
 from __future__ import annotations
 

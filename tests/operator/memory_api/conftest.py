@@ -12,7 +12,8 @@ from e2e.controlplane.cluster import ControlPlane, control_plane
 from tests.operator.memory_api.peers import Peer, hosted_in_a_thread
 
 
-@pytest.fixture(scope="session")
+# Not longer than a module: an idle control plane takes a tenth of a core from what comes next.
+@pytest.fixture(scope="module")
 def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     found = build.binaries(build=False)
     if isinstance(found, build.Unavailable):

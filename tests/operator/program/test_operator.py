@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from fodc_kube.keeping import keep
 from fodc_operator import settings as own
 from fodc_operator.__main__ import main
 from fodc_operator.runtime import Operator
@@ -182,8 +183,11 @@ def test_an_api_server_that_is_away_costs_status_writes_and_nothing_else(tmp_pat
     asyncio.run(run())
 
 
-def test_a_part_that_fails_is_begun_again_and_counted(tmp_path: Path) -> None:
+def test_a_part_that_fails_is_begun_again_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """K4: what ends is seen, told and begun again."""
+    monkeypatch.setitem(keep.__kwdefaults__, "again_s", 0.05)
 
     async def run() -> None:
         async with one_replica(tmp_path) as (_, one):
