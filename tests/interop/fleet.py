@@ -27,7 +27,7 @@ def until(what: str, ask: Callable[[], T], deadline_s: float = 20.0) -> T:
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"{what}: still {answer!r} after {deadline_s:.0f} s")
-        time.sleep(0.05)
+        time.sleep(0.03)
 
 
 @dataclass
@@ -132,12 +132,12 @@ class Fleet:
     def agent(
         self, proxy: str, node: PageNode, pod_name: str, role: str, *arguments: str
     ) -> programs.Program:
-        """Start an agent that scrapes every half second."""
+        """Start an agent that scrapes five times a second."""
         started = programs.start_agent(
             self.folder / f"{pod_name}-{role}",
             f"--contract={self.contract}",
-            "--poll-metrics-interval=500ms",
-            "--reconnect-interval=500ms",
+            "--poll-metrics-interval=200ms",
+            "--reconnect-interval=200ms",
             *arguments,
             pod_name=pod_name,
             proxy=proxy,

@@ -51,7 +51,7 @@ class Asking(Proxy):
 
 @contextmanager
 def agent(tmp_path, port, node, *flags):
-    flags = (f"--node-pid={node.pid}", "--poll-metrics-interval=1s", *flags)
+    flags = (f"--node-pid={node.pid}", "--poll-metrics-interval=200ms", *flags)
     ports = {"metrics_port": node.metrics_port, "pprof_port": node.pprof_port}
     started = start_agent(tmp_path, *flags, pod_name="data-0", proxy=f"127.0.0.1:{port}", **ports)
     try:
@@ -91,10 +91,11 @@ def test_a_node_that_hangs_is_told_with_its_goroutines_asked_for_and_that_it_is_
     proxy = Asking()
     with serving(proxy) as port, sample_node() as node, agent(tmp_path, port, node):
         proxy.wait_for_page()
-        node.fault("error500", for_s=8)
+        node.fault("error500", for_s=60)
         event = proxy.occurrence()
         captures = dict(one.split("=") for one in event.fields["captures"].split(","))
         update = proxy.adopted(captures["goroutine"], "goroutine")
+        node.fault("none")
         back = proxy.occurrence()
     assert (event.kind, event.fields["pid"]) == ("node-unreachable", str(node.pid))
     assert (set(captures), update.artifact.profile) == ({"goroutine", "window"}, "goroutine")

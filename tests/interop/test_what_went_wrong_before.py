@@ -15,7 +15,7 @@ from e2e import programs
 from e2e.node import running
 from tests.interop.fleet import Fleet, get, phases, until
 
-DEADLINE_S = 2.0
+DEADLINE_S = 1.0
 
 
 @pytest.fixture(params=["link", "fodc"])
@@ -140,7 +140,7 @@ def test_a_node_that_sends_200_mb_costs_the_agent_neither_its_memory_nor_its_lif
         proxy = fleet.proxy()
         started = programs.start_agent(
             tmp_path,
-            "--poll-metrics-interval=500ms",
+            "--poll-metrics-interval=200ms",
             pod_name="pod-0",
             proxy=proxy.grpc,
             metrics_port=node.metrics_port,
