@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo check fix proto ktm test shipped images chart e2e kind bench cluster clean
+.PHONY: help dev demo check fix proto ktm test fuzz shipped images chart e2e kind bench cluster clean
 
 # Tests on a real API server that are quick enough for every run; they skip where its binaries are
 # not built yet (`make e2e` builds them).
@@ -62,6 +62,9 @@ ktm: $(BIN)/.ready ## build what kernel telemetry loads into the kernel (clang, 
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(QUICK_SERVER_TESTS) tests/interop tests
+
+fuzz: $(BIN)/.ready ## a minute of odd input for each thing that reads some (FODC_FUZZ_S: other seconds)
+	FODC_FUZZ_S=$${FODC_FUZZ_S:-60} $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/fuzz
 
 shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without asserts (-OO)
 	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
