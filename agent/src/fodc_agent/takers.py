@@ -10,7 +10,8 @@ from functools import partial
 
 from fodc_agent.captures.kept import ByKind, ConfigurationTaker, Told, WindowTaker
 from fodc_agent.captures.orders import Profiler
-from fodc_agent.recorder.openmetrics import History, window_text
+from fodc_agent.recorder.openmetrics import window_text
+from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.sources.configuration import ConfigurationReading
 from fodc_protocol.profiles import TakenFrom
 from fodc_protocol.times import format_rfc3339_ms
@@ -21,7 +22,7 @@ VERSION = 1
 
 def takers_of(
     pprof: Profiler,
-    history: History,
+    history: Recorder,
     read: Callable[[], Awaitable[tuple[ConfigurationReading | None, str]]],
     kernel: Profiler,
 ) -> ByKind:

@@ -12,11 +12,14 @@ stand series after series; so is a counter whose name without `_total` is anothe
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.grammar import escape_value, format_value, metric_name, sample_prefix
-from fodc_protocol.metrics.samples import Labels, MetricType, Series, is_absent
+from fodc_protocol.metrics.samples import Labels, MetricType, is_absent
+
+if TYPE_CHECKING:
+    from fodc_agent.recorder.recorder import Recorder, WindowColumns
 
 BATCH_SERIES: Final = 256
 EOF: Final = b"# EOF\n"
@@ -39,32 +42,6 @@ class NameFacts:
         )
 
 
-class Piece(Protocol):
-    """Some series of one source over their rows; as the recorder's `WindowColumns`."""
-
-    @property
-    def series(self) -> tuple[Series, ...]:
-        """The series, identity labels included."""
-
-    @property
-    def timestamps_ms(self) -> "array[int]":
-        """Times of the rows, ascending."""
-
-    @property
-    def values(self) -> "array[float]":
-        """Cells, series after series; ABSENT where there is none."""
-
-
-class History(Protocol):
-    """The flight recorder, as far as it is needed here."""
-
-    def names(self) -> list[NameFacts]:
-        """Return every sample name that has a series, in order of appearance."""
-
-    def window(self, start_ms: int, end_ms: int, names: frozenset[str]) -> Iterable[Piece]:
-        """Yield the history of some names with start <= time <= end."""
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """One step of the text: whole lines, and how many samples are among them."""
@@ -73,7 +50,7 @@ class Text:
     samples: int
 
 
-def window_text(history: History, start_ms: int, end_ms: int) -> Iterator[Text]:
+def window_text(history: "Recorder", start_ms: int, end_ms: int) -> Iterator[Text]:
     """Yield the window with start <= time <= end, a series or less at a time, `# EOF` last."""
     names = history.names()
     taken = {metric_name(one.name) for one in names}
@@ -128,7 +105,7 @@ def _head(one: NameFacts, taken: set[str]) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _family(head: bytes, name: str, pieces: Iterable[Piece]) -> Iterator[Text]:
+def _family(head: bytes, name: str, pieces: Iterable["WindowColumns"]) -> Iterator[Text]:
     """Yield the samples of one name; of two equal series the first source's stays."""
     seen: set[Labels] = set()
     for piece in pieces:

@@ -103,7 +103,33 @@ class PageParser:
 
     def _read(self, lines: list[bytes], page: "_Page") -> None:
         """Read lines that are mostly "known prefix, blank, value"."""
-        column_of, comments, row = self._prefixes.get, self._declarations.lines, page.row
+        comments = self._declarations.lines
+        for line in self._unknown(iter(lines), page):
+            if line and line not in comments:
+                self._unknown_line(line, line.rpartition(b" ")[0], page)
+
+    def _read_stamped(self, chunk: bytes, stamp: bytes, page: "_Page") -> bytes:
+        """Read lines whose samples all end with this time; return the rest from the first other on.
+
+        The time is taken for a part of the line's end, so what is left reads as any other line.
+        """
+        end = b" " + stamp + b"\n"
+        *lines, tail = chunk.split(end)
+        left = iter(lines)
+        for line in self._unknown(left, page):
+            *comments, sample = line.split(b"\n")
+            if not all(map(_is_comment, comments)):
+                return end.join([line, *left, tail])
+            self._read([*comments, sample + end[:-1]], page)
+        comments = tail.split(b"\n")
+        if not all(map(_is_comment, comments)):
+            return tail
+        self._read(comments, page)
+        return b""
+
+    def _unknown(self, lines: Iterator[bytes], page: "_Page") -> Iterator[bytes]:
+        """Take the known lines and yield the others."""
+        column_of, row = self._prefixes.get, page.row
         known = 0
         for line in lines:
             prefix, _, text = line.rpartition(b" ")
@@ -116,41 +142,10 @@ class PageParser:
                 else:
                     known += 1
                     continue
-            if line and line not in comments:
-                self._unknown_line(line, prefix, page)
+            page.samples += known
+            known = 0
+            yield line
         page.samples += known
-
-    def _read_stamped(self, chunk: bytes, stamp: bytes, page: "_Page") -> bytes:
-        """Read lines whose samples all end with this time; return the rest from the first other on.
-
-        The time is taken for a part of the line's end, so what is left reads as any other line.
-        """
-        end = b" " + stamp + b"\n"
-        *lines, tail = chunk.split(end)
-        column_of, row = self._prefixes.get, page.row
-        known = 0
-        for place, line in enumerate(lines):
-            prefix, _, text = line.rpartition(b" ")
-            column = column_of(prefix)
-            if column is not None:
-                try:
-                    row[column] = float(text)
-                except ValueError:
-                    pass
-                else:
-                    known += 1
-                    continue
-            *comments, sample = line.split(b"\n")
-            if not all(map(_is_comment, comments)):
-                page.samples += known
-                return end.join([*lines[place:], tail])
-            self._read([*comments, sample + end[:-1]], page)
-        page.samples += known
-        comments = tail.split(b"\n")
-        if not all(map(_is_comment, comments)):
-            return tail
-        self._read(comments, page)
-        return b""
 
     def _first_stamp(self, body: bytes) -> bytes:
         """Return the time at the end of the first sample, empty if it has none or is not known."""

@@ -11,8 +11,9 @@ import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
+from fodc_agent.recorder.recorder import Recorder, WindowColumns
 from fodc_protocol.errors import Reason
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
@@ -22,48 +23,6 @@ from fodc_protocol.metrics.samples import Series
 PAGE_BYTES: Final = 128 * 1024
 PART_BYTES: Final = 128 * 1024
 _FAMILY_OVERHEAD_BYTES: Final = 64
-
-
-class Latest(Protocol):
-    """Newest values as the recorder gives them."""
-
-    @property
-    def blocks(self) -> list[FamilyBlock]:
-        """One block per family."""
-
-    @property
-    def at_ms(self) -> int:
-        """Time of the newest row."""
-
-
-class Columns(Protocol):
-    """A piece of history as the recorder gives it: series by series over its timestamps."""
-
-    @property
-    def source(self) -> str:
-        """Who reported these series."""
-
-    @property
-    def series(self) -> tuple[Series, ...]:
-        """The series, in the order of their values."""
-
-    @property
-    def timestamps_ms(self) -> "array[int]":
-        """The times of the rows, ascending."""
-
-    @property
-    def values(self) -> "array[float]":
-        """Doubles, series-major."""
-
-
-class History(Protocol):
-    """What of the recorder an answer needs."""
-
-    def latest(self) -> Latest:
-        """Return one coherent snapshot."""
-
-    def window(self, start_ms: int, end_ms: int) -> Iterable[Columns]:
-        """Yield history in bounded pieces."""
 
 
 class NoAnswerError(Exception):
@@ -84,7 +43,7 @@ ReadConfiguration = Callable[[int], Awaitable[frames.Configuration]]
 class Answers:
     """Answers queries from the recorder and the node's configuration."""
 
-    history: History
+    history: Recorder
     configuration: ReadConfiguration
     evidence: ReadEvidence | None = None
 
@@ -189,7 +148,7 @@ def _divided(text: bytes, limit_bytes: int) -> Iterator[bytes]:
 
 
 def window_parts(
-    query_id: int, piece: Columns, limit_bytes: int = PART_BYTES
+    query_id: int, piece: WindowColumns, limit_bytes: int = PART_BYTES
 ) -> Iterator[frames.WindowPart]:
     """Yield a piece of history as parts whose values are at most about `limit_bytes`.
 

@@ -67,18 +67,11 @@ class LineStatus:
         return self.phase in {LinePhase.LINKED, LinePhase.REGISTERED}
 
 
-class Link(Protocol):
-    """Our contract on one connection."""
+class Conversation(Protocol):
+    """One of the two contracts on one connection."""
 
     async def run(self, channel: RpcChannel, stop: asyncio.Event) -> effects.Hangup:
         """Hold it until it ends; raise RpcError."""
-
-
-class ExistingStreams(Protocol):
-    """The existing contract on one connection."""
-
-    async def run(self, channel: RpcChannel, stop: asyncio.Event) -> effects.Hangup:
-        """Hold it until the registration ends; raise RpcError."""
 
 
 Dial = Callable[[Endpoint], Awaitable[RpcChannel]]
@@ -90,8 +83,8 @@ class Caller:
 
     endpoints: tuple[Endpoint, ...]
     contract: Contract
-    link: Link
-    make_existing: Callable[[], ExistingStreams]
+    link: Conversation
+    make_existing: Callable[[], Conversation]
     dial: Dial = RpcChannel.connect
     pace: Pace = field(default_factory=Pace)
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -19,7 +19,7 @@ class Fleet(Protocol):
 
 
 class Link(Protocol):
-    """Sends frames to agents (`wire.ports.LinkPort`)."""
+    """Sends frames to agents."""
 
     def send(self, address: str, frame: frames.ProxyFrame) -> bool:
         """Queue a frame without waiting; False when it cannot be."""

@@ -97,7 +97,7 @@ class _Link:
 
 
 class AgentLinkService:
-    """All links; also the LinkPort and the AskPort of our contract."""
+    """All links; also the AskPort of our contract."""
 
     def __init__(
         self,

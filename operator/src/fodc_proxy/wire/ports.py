@@ -11,16 +11,6 @@ from fodc_protocol.link import frames
 HeardFrame: TypeAlias = frames.CommandUpdate | frames.ArtifactChunk
 
 
-class LinkPort(Protocol):
-    """Sends frames to the agents that speak our own contract."""
-
-    def send(self, address: str, frame: frames.ProxyFrame) -> bool:
-        """Queue a frame without waiting; False without a link or with a full queue (dropped)."""
-
-    def is_linked(self, address: str) -> bool:
-        """Say whether an agent of this pod has a link now."""
-
-
 class LinkListener(Protocol):
     """Is told of links and of frames that belong to commands."""
 

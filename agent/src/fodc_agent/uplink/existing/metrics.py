@@ -7,12 +7,12 @@ a process that is meant to stay small; it exists once, in one buffer.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from fodc_agent.uplink.answers import Columns
+from fodc_agent.recorder.recorder import Recorder, WindowColumns
 from fodc_agent.uplink.existing import codec
-from fodc_protocol.metrics.samples import Sample, Series, is_absent
+from fodc_protocol.metrics.samples import Series, is_absent
 
 ANSWER_BYTES: Final = 8 * 1024 * 1024
 _FOREVER_MS: Final = 1 << 62
@@ -20,21 +20,11 @@ _YIELD_EVERY: Final = 512
 _SAMPLE_OVERHEAD_BYTES: Final = 32  # value, time and lengths around a metric, from above
 
 
-class Samples(Protocol):
-    """What of the recorder these answers need."""
-
-    def latest_samples(self) -> Iterator[Sample]:
-        """Yield the newest values one by one."""
-
-    def window(self, start_ms: int, end_ms: int) -> Iterable[Columns]:
-        """Yield history in bounded pieces."""
-
-
 class MetricsAnswers:
     """Encodes answers; `trimmed` counts those that had to leave older rows out."""
 
     def __init__(
-        self, samples: Samples, now_ms: Callable[[], int], *, limit_bytes: int = ANSWER_BYTES
+        self, samples: Recorder, now_ms: Callable[[], int], *, limit_bytes: int = ANSWER_BYTES
     ) -> None:
         self._samples = samples
         self._now_ms = now_ms
@@ -91,7 +81,7 @@ def _row_cost(series: Series) -> int:
     return len(codec.metric_of(series)) + _SAMPLE_OVERHEAD_BYTES
 
 
-def _samples_of(piece: Columns, rows: int) -> Iterator[bytes]:
+def _samples_of(piece: WindowColumns, rows: int) -> Iterator[bytes]:
     """Yield the samples of the newest rows of a piece of history."""
     points = len(piece.timestamps_ms)
     first = max(0, points - rows)
