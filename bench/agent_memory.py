@@ -33,7 +33,7 @@ from pathlib import Path
 import h11
 
 from bench.agent_peers import Page
-from bench.figures import Figure
+from bench.figures import MALLOC, Figure
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.recorder import Recorder
 
@@ -45,11 +45,6 @@ SETTLE_S = 20.0
 RESTING_READINGS = 12
 MOST_READINGS = 240
 PAGE_MIB = 1.0
-MALLOC = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ held against a number.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
+
+MALLOC: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
+"""Of the C library, as the images set it: memory is measured as it is in a container."""
 
 
 @dataclass(frozen=True, slots=True)

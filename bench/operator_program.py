@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
-from bench.figures import Figure
+from bench.figures import MALLOC, Figure
 from e2e import operators, programs
 from e2e.controlplane import installing, processes
 from e2e.controlplane.cluster import ControlPlane, control_plane
@@ -197,6 +198,7 @@ MEASURED: dict[str, Callable[[Path, ControlPlane], dict[str, Figure]]] = {
 
 def run(names: Sequence[str] = ()) -> dict[str, Figure]:
     with (
+        patch.dict(os.environ, MALLOC),
         tempfile.TemporaryDirectory(prefix="fodc-bench-") as folder,
         control_plane(Path(folder) / "run") as plane,
     ):

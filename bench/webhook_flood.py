@@ -8,6 +8,7 @@ real API server, which asks the same webhook.
 
 import asyncio
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
-from bench.figures import Figure
+from bench.figures import MALLOC, Figure
 from bench.webhook_latency import new_namespace, pod, policies
 from e2e import operators, webhooks
 from e2e.controlplane import installing
@@ -126,6 +128,7 @@ def run(names: Sequence[str] = ()) -> dict[str, Figure]:
     """Measure the one figure of this file."""
     del names
     with (
+        patch.dict(os.environ, MALLOC),
         tempfile.TemporaryDirectory(prefix="fodc-bench-") as folder,
         control_plane(Path(folder) / "run") as plane,
     ):

@@ -9,6 +9,7 @@ now, and idle connections of API servers go last.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import ssl
@@ -27,6 +28,8 @@ READ_BYTES: Final = 16 * 1024
 """Of a body that is not read yet, for each connection."""
 # The library gives each connection 256 KiB for what TLS hands over at once, which is 16 KiB.
 sslproto.SSLProtocol.max_size = 32 * 1024
+SEALED_BYTES: Final = 32 * 1024
+"""Of what came by TLS and is not read yet, for each connection; the library takes 256 KiB."""
 LINGER_S: Final = 0.5
 """How long the rest of a body is let pass that was answered before its end."""
 ACCEPT_AGAIN_S: Final = 0.1
@@ -52,6 +55,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._since_s: dict[_Place, float] = {}
         self._places: dict[object, _Place] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         """How many connections there are."""
@@ -82,6 +86,8 @@ class Listener:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._socket.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await self._server.shutdown(within_s)
 
     # ---- connections --------------------------------------------------------------------------
@@ -116,7 +122,20 @@ class Listener:
         del self._since_s[oldest]
         self.dropped += 1
         oldest.drop()
+        self._sweep_soon()
         return True
+
+    def _sweep_soon(self) -> None:
+        """Free what dropped connections held: each holds itself until the collector looks.
+
+        Where a program has frozen what was there at its start, that takes a millisecond or two.
+        """
+        if gc.get_freeze_count() and self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(GRACE_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        gc.collect()
 
     async def _connect(self, place: "_Place", context: ssl.SSLContext | None) -> None:
         loop, server = asyncio.get_running_loop(), self._server
@@ -153,6 +172,8 @@ class Listener:
             return
         place.transport = transport
         self._places[handler] = place
+        if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001 - has no other name
+            transport.set_read_buffer_limits(SEALED_BYTES)
 
     def _lost(self, handler: object) -> None:
         place = self._places.pop(handler, None)
