@@ -2,6 +2,7 @@
 """The only place that wires: settings in, a running proxy out; embedded by other programs too."""
 
 import asyncio
+import functools
 import logging
 import secrets
 import shutil
@@ -57,8 +58,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@functools.cache
 def version() -> str:
-    """Return the version of the distribution."""
+    """Return the version of the distribution, for which its metadata are read once."""
     try:
         return metadata.version("banyandb-fodc")
     except metadata.PackageNotFoundError:
