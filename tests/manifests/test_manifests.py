@@ -4,6 +4,8 @@
 The one idea: what a server would not notice is checked here, what it would notice is left to it.
 """
 
+import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,14 @@ COMPONENT = {
 WEBHOOK = {**COMPONENT, "app.kubernetes.io/component": "fodc-webhook"}
 
 
+@functools.cache
+def parsed(path: Path) -> list[dict[str, Any]]:
+    return [d for d in yaml.safe_load_all(path.read_text()) if d]
+
+
 def documents(*paths: Path) -> list[dict[str, Any]]:
-    return [d for path in paths for d in yaml.safe_load_all(path.read_text()) if d]
+    """What files hold, each parsed once; a caller may change its own copy."""
+    return [copy.deepcopy(d) for path in paths for d in parsed(path)]
 
 
 def everything() -> list[dict[str, Any]]:
