@@ -2,9 +2,11 @@
 """The API server in memory with more kinds than ours, and our client of it."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
+import trustme
 from kubernetes.aio.client import ApiClient, Configuration
 
 from fodc_kube.client import Cluster
@@ -42,10 +44,25 @@ def memory_api() -> MemoryApi:
     return api
 
 
+@functools.cache
+def _an_authority() -> str:
+    return trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.bytes().decode()
+
+
+def configuration_of(url: str) -> Configuration:
+    """Settings of the library's client, which trusts nobody of this machine.
+
+    Those whom it trusts are hundreds, and it reads them all for each client: most of a short test.
+    """
+    found = Configuration(host=url)
+    found.ca_cert_data = _an_authority()
+    return found
+
+
 @contextlib.asynccontextmanager
 async def api_client(url: str) -> AsyncIterator[ApiClient]:
     """The library's client of a server without TLS."""
-    client = ApiClient(configuration=Configuration(host=url))
+    client = ApiClient(configuration=configuration_of(url))
     try:
         yield client
     finally:

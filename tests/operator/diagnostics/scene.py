@@ -29,6 +29,7 @@ from fodc_proxy.captures.table import Limits
 from fodc_proxy.fleet.membership import Contract, Registration
 from fodc_proxy.fleet.registry import Registry
 from tests.operator.memory_api.server import EVENTS, NODES, REQUESTS, MemoryApi, serving
+from tests.operator.servers import configuration_of
 from tests.proxy.captures.world import SimulatedAgent, World
 
 NAMESPACE = "banyandb"
@@ -251,6 +252,6 @@ class Play:
 
 
 def _configuration(url: str) -> Configuration:
-    found = Configuration(host=url)
+    found = configuration_of(url)
     found.retries = None
     return found
