@@ -70,7 +70,7 @@ def test_every_row_refuses_who_has_no_token_or_a_wrong_one(tmp_path):
 
     refused = asked(tmp_path, scene)
     assert refused["NoToken"] == len(GUARDED)
-    assert refused["WrongToken"] == len(GUARDED)
+    assert refused["WrongToken"] == 2 * len(GUARDED)  # no bearer is a wrong one as well
 
 
 def test_every_row_answers_exactly_the_roles_that_have_its_right(tmp_path):
