@@ -201,7 +201,7 @@ class _Named(urllib.request.HTTPSHandler):
         self._trust = trust
 
     def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        """Send it; raises URLError for a certificate of another name or authority."""
+        """Send it; raises SSLCertVerificationError for another name or authority."""
         return self.do_open(self._connection, request)
 
     def _connection(self, host: str, *, timeout: float) -> HTTPConnection:

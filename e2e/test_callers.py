@@ -4,21 +4,23 @@
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 import yaml
 
-from e2e import applied, people, programs
+from e2e import applied, people, programs, webhooks
 from e2e.controlplane import installing
 from e2e.controlplane.cluster import ControlPlane
 from e2e.operators import start_operator, wait_for, wait_leads
+from fodc_webhook.inject.rendering import AUTHORITY, AUTHORITY_MAP
 
 ROLES = ("fodc-scraper", "fodc-viewer", "fodc-profiler", "fodc-admin")
 # A route that asks for the right and no more, with what it answers to who has it.
@@ -149,6 +151,55 @@ def test_the_token_of_a_deleted_account_is_void(
 
     # Known tokens are asked about again within seconds.
     wait_for("the token is void", lambda: asked(operator, "/cluster", token)[0] == 401, 40)
+
+
+# ---- by TLS, as the manifests say -------------------------------------------------------------
+
+
+def test_prometheus_knows_the_proxy_by_the_authority_that_the_leader_hands_out(
+    control_plane: ControlPlane, namespace: str, roles: Path, tmp_path: Path
+) -> None:
+    """One certificate, which the leader keeps, for agents, webhook and people."""
+    configuration = f"fodc-{namespace}"
+    options = (f"--webhook-config-name={configuration}", "--http-tls")
+    started = start_operator(tmp_path, control_plane, namespace, *options, keeps_certificate=True)
+    made = webhooks.rendered(configuration, "127.0.0.1:9443", only_namespace=namespace)
+    with programs.running(started) as one, webhooks.applied(control_plane, made):
+        path = f"/api/v1/namespaces/{namespace}/configmaps/{AUTHORITY_MAP}"
+        told = wait_for("the authority", lambda: authority_at(control_plane, path), 30)
+        trust = programs.Trust(f"fodc-proxy-http.{namespace}.svc", told)
+        short = programs.Trust(f"fodc-proxy-http.{namespace}", told)
+        people.bind(control_plane, "prometheus", "fodc-scraper", namespace=namespace)
+        token = people.token_of(control_plane, "prometheus", namespace=namespace)
+        url = one.http.replace("http://", "https://")
+
+        def scraped() -> str:
+            with programs.opened(f"{url}/metrics", token=token, trust=trust) as answer:
+                return str(answer.read().decode())
+
+        page = wait_for("the page", lambda: unless_refused(scraped), 30)
+        with programs.opened(f"{url}/readyz", trust=short) as answer:
+            ready = json.load(answer)
+        stranger = programs.Trust(trust.name, trustme.CA().cert_pem.bytes().decode())
+        with pytest.raises(ssl.SSLCertVerificationError):
+            programs.opened(f"{url}/healthz", trust=stranger)
+
+    assert 'fodc_proxy_certificate_expiry_seconds{listener="http"}' in page
+    (callers,) = (check["message"] for check in ready["checks"] if check["name"] == "callers")
+    assert "WITHOUT TLS" not in callers
+
+
+def authority_at(plane: ControlPlane, path: str) -> str:
+    answer = plane.api().get(path)
+    return str(answer.body["data"][AUTHORITY]) if answer.status == 200 else ""
+
+
+def unless_refused(ask: Callable[[], str]) -> str:
+    """Return the answer, empty while there is no certificate yet or the role is not known."""
+    try:
+        return ask()
+    except OSError:
+        return ""
 
 
 # ---- through the API server -------------------------------------------------------------------
