@@ -64,6 +64,7 @@ CATALOG: dict[str, tuple[str, ...]] = {
     "authorized": ("authorized_request_added_ms",),
     "capture": ("capture_overhead_s",),
     "incidents": ("incident_visible_s",),
+    "evidence": ("schema_check_s", "large_profile_growth_mib"),
     "durable": ("requests_per_s", "power_cut_lost"),
     "client_start": ("client_start_s",),
     "operator_program": (

@@ -146,8 +146,7 @@ class NodeAgent:
         await asyncio.sleep(0)
         if self._node is not None:
             await self._watch.check_first(self._node)
-        held = await recovered(self._report)
-        await self._events.open(self.incarnation)
+        held = await self._events.open(self.incarnation, await recovered(self._report))
         if self._keeper is not None:
             # Who asks at once is to find the history of the life before.
             with contextlib.suppress(TimeoutError):
@@ -231,7 +230,7 @@ class NodeAgent:
             on_taken=self._events.told.taken,
             held=[update_of(one.command_id, one.outcome) for one in held],
         )
-        self._events.link = uplink.link
+        self._events.linked(uplink.link)
         return uplink
 
     async def _call(self) -> None:

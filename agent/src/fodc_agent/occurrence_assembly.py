@@ -2,11 +2,12 @@
 """Builds what notices and tells occurrences of a node; a part of the node's agent of its own."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.captures.orders import Captures
+from fodc_agent.captures.spool import Held
 from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import node_port, pprof_url
 from fodc_agent.crew import Crew
@@ -76,17 +77,30 @@ class NodeEvents:
         )
         self._observer: NodeObserver | None = None
         self._seen_before: dict[str, str] = {}
+        self._lost: dict[str, int] = {}
 
-    async def open(self, incarnation: str) -> None:
-        """Take over what an earlier life has left, for this one."""
+    async def open(self, incarnation: str, held: Sequence[Held]) -> list[Held]:
+        """Take over what an earlier life has left; return what of `held` is not taken again."""
         rules = NodeRules(await self.told.open(incarnation), time.monotonic())
         self.told.remembered = lambda: rules.remembered
         self._observer = NodeObserver(self._parts, rules, self.told)
         for source, problem in self._seen_before.items():
             self._observer.page_seen(source, problem)
+        self._lost = self.told.lost_windows()
+        for command_id in self._lost:
+            await self.own.let_go(command_id)
+        return [one for one in held if one.command_id not in self._lost]
+
+    def linked(self, link: "AgentLink") -> None:
+        """Tell from now on over this link, and of what is taken again."""
+        self.link = link
+        for command_id in self._lost:
+            link.begun(command_id)
 
     def start(self, crew: Crew) -> None:
-        """Begin to notice and to tell; after `open`."""
+        """Begin to notice and to tell, once the window of the life before is there again."""
+        for command_id, at_ms in self._lost.items():
+            self.own.take_again(command_id, at_ms)
         observer = self._observer
         assert observer is not None
         crew.start("occurrences", self.told.run)

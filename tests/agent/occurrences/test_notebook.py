@@ -22,7 +22,8 @@ def some_notes(*texts):
     for text in texts:
         queue.add("crash", text, {"crash": text}, 5)
     record = PressureRecord("20260101T000000.000000000Z", 5, 800, 1000, 75, {"heap": "own-1"})
-    return Notes(queue.kept(), Remembered(Life(7, 100, 5_000), "a"), (record,))
+    remembered = Remembered(Life(7, 100, 5_000), "a", is_gone=True, is_away=True)
+    return Notes(queue.kept(), remembered, (record,), {"own-2": 7})
 
 
 @given(st.lists(TEXT, max_size=4))
@@ -49,6 +50,13 @@ def test_a_document_with_any_other_value_in_it_is_notes_or_a_named_error(data):
     )
     with contextlib.suppress(BrokenNotesError):
         read(json.dumps(document).encode())
+
+
+def test_notes_of_an_agent_that_did_not_note_what_it_had_told_are_read():
+    document = json.loads(written(some_notes("x")))
+    del document["gone"], document["away"]
+
+    assert read(json.dumps(document).encode()).remembered == Remembered(Life(7, 100, 5_000), "a")
 
 
 def test_a_count_that_cannot_be_is_refused():

@@ -49,6 +49,30 @@ def test_an_agent_that_begins_anew_knows_the_process_of_the_life_before():
     assert kinds(rules(remembered.remembered).process_seen(None, 1)) == ["node-gone"]
 
 
+def test_what_was_told_in_the_life_before_is_not_told_again():
+    before = rules()
+    before.process_seen(FIRST, 1)
+    before.process_seen(None, 2)
+    again = rules(before.remembered)
+
+    assert again.process_seen(None, 3) == []
+    assert kinds(again.process_seen(SECOND, 4)) == ["node-restarted"]
+
+
+def test_a_node_that_was_away_in_the_life_before_is_told_when_it_is_back():
+    before = rules()
+    before.process_seen(FIRST, 0)
+    before.page_answered(None, 1)
+    before.page_failed("timed out", 2)
+    assert kinds(before.page_failed("timed out", 3)) == ["node-unreachable"]
+    again = NodeRules(before.remembered, 100.0)
+    again.process_seen(FIRST, 101)
+
+    assert [again.page_failed("timed out", 200 + second) for second in range(4)] == [[]] * 4
+    assert kinds(again.page_answered(None, 210)) == ["node-back"]
+    assert again.remembered.is_away is False
+
+
 def test_where_nothing_was_ever_seen_nothing_is_gone():
     assert rules().process_seen(None, 1) == []
 

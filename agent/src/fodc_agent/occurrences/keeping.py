@@ -48,6 +48,8 @@ class Notes:
     events: KeptEvents = field(default_factory=KeptEvents)
     remembered: Remembered = field(default_factory=Remembered)
     pressures: tuple[PressureRecord, ...] = ()
+    windows: Mapping[str, int] = field(default_factory=dict)
+    """Command ids of windows that are taken, and when what they are of happened (Unix ms)."""
 
 
 def written(notes: Notes) -> bytes:
@@ -63,7 +65,10 @@ def written(notes: Notes) -> bytes:
         "waiting": [_event_row(one) for one in events.waiting],
         "life": None if life is None else [life.pid, life.start_ticks, life.started_at_ms],
         "last_crash": remembered.last_crash,
+        "gone": remembered.is_gone,
+        "away": remembered.is_away,
         "pressures": [_pressure_row(one) for one in notes.pressures],
+        "windows": dict(notes.windows),
     }
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
@@ -106,10 +111,14 @@ def read(text: bytes) -> Notes:
         )
         life = None if told["life"] is None else Life(*map(int, told["life"]))
         crash = None if told["last_crash"] is None else str(told["last_crash"])
+        remembered = Remembered(
+            life, crash, bool(told.get("gone", False)), bool(told.get("away", False))
+        )
         pressures = tuple(_pressure(row) for row in told["pressures"])
+        windows = {str(name): _int(at_ms) for name, at_ms in told.get("windows", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BrokenNotesError(f"{type(error).__name__}: {error}") from error
-    return Notes(events, Remembered(life, crash), pressures)
+    return Notes(events, remembered, pressures, windows)
 
 
 def _event(row: list[object]) -> Event:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from fodc_agent.captures.orders import Captures
-from fodc_agent.captures.outcomes import Captured, Order
+from fodc_agent.captures.outcomes import Captured, Failed, Order
 from fodc_agent.captures.spool import Held
 from fodc_agent.lanes import Lane
 from fodc_agent.occurrences.keeping import PressureRecord
 from fodc_agent.occurrences.retention import evicted
+from fodc_protocol.errors import Reason
 from fodc_protocol.ids import own_command_id
 from fodc_protocol.occurrences import OccurrenceKind
 from fodc_protocol.profiles import Profile
@@ -109,13 +110,38 @@ class OwnCaptures:
             return f"--capture-dir {self._folder} has {free_bytes} bytes left"
         return ""
 
+    async def let_go(self, command_id: str) -> None:
+        """Forget what an earlier life did not finish, so that it can be taken again."""
+        await self._captures.forget(command_id)
+
+    def take_again(self, command_id: str, at_ms: int) -> None:
+        """Take a window of then; what it shows is kept in a journal."""
+        self._hold(command_id)
+        self._captures.start(
+            Order(command_id, Profile.WINDOW, 0.0, _TIMEOUT_S, end_ms=at_ms, span_ms=_SPAN_MS)
+        )
+
     # ---- what is held ---------------------------------------------------------------------------
 
     def known(self, records: tuple[PressureRecord, ...]) -> tuple[PressureRecord, ...]:
         """Return those of which anything is here still."""
-        here = {command_id for command_id, _ in self._captures.active()}
-        here |= {held.command_id for held in self._captures.held}
+        here = self._ids_here()
         return tuple(one for one in records if here & set(one.captures.values()))
+
+    def has(self, command_id: str) -> bool:
+        """Say whether a capture runs or is held."""
+        return command_id in self._ids_here()
+
+    def was_cut(self, command_id: str) -> bool:
+        """Say whether the agent ended while this capture ran."""
+        found = (one.outcome for one in self._captures.held if one.command_id == command_id)
+        return any(
+            isinstance(one, Failed) and one.reason is Reason.AGENT_RESTARTED for one in found
+        )
+
+    def _ids_here(self) -> set[str]:
+        here = {command_id for command_id, _ in self._captures.active()}
+        return here | {held.command_id for held in self._captures.held}
 
     def results(self, record: PressureRecord) -> dict[str, Held]:
         """Return what was captured for a record, by kind of profile."""

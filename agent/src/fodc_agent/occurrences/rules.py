@@ -79,6 +79,10 @@ class Remembered:
 
     life: Life | None = None
     last_crash: str | None = None
+    is_gone: bool = False
+    """That this process is no more has been told."""
+    is_away: bool = False
+    """That the node answers nobody has been told, and it has not come back."""
 
 
 class NodeRules:
@@ -86,20 +90,21 @@ class NodeRules:
 
     def __init__(self, remembered: Remembered, now_s: float) -> None:
         self._last = remembered.life
-        self._is_there = remembered.life is not None
+        self._is_there = remembered.life is not None and not remembered.is_gone
         self._last_crash = remembered.last_crash
         self._began_s = now_s
         self._has_answered = False
         self._failures = 0
-        self._away_since_s: float | None = None
-        self._is_told_away = False
+        self._away_since_s = now_s if remembered.is_away else None
+        self._is_told_away = remembered.is_away
         self._start_time_s: float | None = None
         self._oom_kills: int | None = None
 
     @property
     def remembered(self) -> Remembered:
         """What has to be kept over a restart of the agent."""
-        return Remembered(self._last, self._last_crash)
+        is_gone = self._last is not None and not self._is_there
+        return Remembered(self._last, self._last_crash, is_gone, self._is_told_away)
 
     # ---- process --------------------------------------------------------------------------------
 

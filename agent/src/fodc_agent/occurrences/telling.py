@@ -43,13 +43,19 @@ class Occurrences:
         """Set by whoever knows the node."""
         self.pressures: tuple[PressureRecord, ...] = ()
         self.pressures_begun = 0
+        self._windows: dict[str, int] = {}
         self._notebook = notebook
         self._own = own
         self._settings = settings
         self._incarnation = ""
         self._tell = tell
         self._now_ms = now_ms
-        self._inbox: deque[tuple[Happened, int, Memory | None]] = deque(maxlen=_MOST_WAITING)
+        # What is written of the node is never ahead of what was told of it: a kill between would
+        # lose what happened.
+        self._known = Remembered()
+        self._inbox: deque[tuple[Happened, int, Memory | None, Remembered | None]] = deque(
+            maxlen=_MOST_WAITING
+        )
         self._woken = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -59,12 +65,19 @@ class Occurrences:
         self._incarnation = incarnation
         self.queue = EventQueue(incarnation, notes.events)
         self.pressures = self._own.known(notes.pressures)
+        self._known = notes.remembered
+        self._windows = dict(notes.windows)
         return notes.remembered
+
+    def lost_windows(self) -> dict[str, int]:
+        """Return windows that an earlier life did not finish, and when they are of (Unix ms)."""
+        return {one: at_ms for one, at_ms in self._windows.items() if self._own.was_cut(one)}
 
     def post(self, happened: list[Happened], memory: Memory | None = None) -> None:
         """Take in what was noticed just now; `memory` belongs to memory pressure."""
-        for one in happened:
-            self._inbox.append((one, self._now_ms(), memory))
+        for place, one in enumerate(happened, start=1):
+            known = self.remembered() if place == len(happened) else None
+            self._inbox.append((one, self._now_ms(), memory, known))
         if happened:
             self._woken.set()
 
@@ -82,18 +95,24 @@ class Occurrences:
             await self._woken.wait()
             self._woken.clear()
             while self._inbox:
-                happened, at_ms, memory = self._inbox.popleft()
-                await self._one(happened, at_ms, memory)
+                happened, at_ms, memory, known = self._inbox.popleft()
+                await self._one(happened, at_ms, memory, known)
+            self._known = self.remembered()
             await self._notebook.write(self._notes)
 
-    async def _one(self, happened: Happened, at_ms: int, memory: Memory | None) -> None:
+    async def _one(
+        self, happened: Happened, at_ms: int, memory: Memory | None, known: Remembered | None
+    ) -> None:
         sequence = self.queue.next_sequence
         begun = await self._own.begin(happened.kind, self._incarnation, sequence)
         if happened.kind is OccurrenceKind.MEMORY_PRESSURE and memory is not None:
             await self._note_pressure(memory, at_ms, begun)
             happened = triggered_at(happened, self._settings.pressure_percent)
+        if Profile.WINDOW in begun:
+            self._windows[begun[Profile.WINDOW]] = at_ms
         happened = with_captures(happened, begun.items())
         event = self.queue.add(happened.kind, happened.message, happened.fields, at_ms)
+        self._known = known or self._known
         _log.warning("occurrence kind=%s message=%r", happened.kind, happened.message)
         await self._notebook.write(self._notes)
         if event is not None:
@@ -119,4 +138,5 @@ class Occurrences:
 
     def _notes(self) -> Notes:
         self.pressures = self._own.known(self.pressures)
-        return Notes(self.queue.kept(), self.remembered(), self.pressures)
+        self._windows = {one: at_ms for one, at_ms in self._windows.items() if self._own.has(one)}
+        return Notes(self.queue.kept(), self._known, self.pressures, self._windows)

@@ -103,6 +103,13 @@ class Roster:
         return len(frozenset().union(*self._nodes.values()))
 
 
+def _tells(groups: Iterable[Group]) -> bool:
+    """Say whether any node of these groups tells its schema."""
+    schemas = (one.schema_consistency for one in groups)
+    objects = (one for schema in schemas if schema is not None for one in schema.objects)
+    return any(one.node_fingerprints for one in objects)
+
+
 def _nodes_of(groups: Iterable[Group]) -> frozenset[str]:
     found: set[str] = set()
     for group in groups:
@@ -138,7 +145,7 @@ def schemas_of(told: Iterable[Told], roster: Roster) -> Schemas:
     torn: set[tuple[str, str]] = set()
     complete: dict[str, int] = {}
     for one in told:
-        if not one.is_fresh or not _nodes_of(one.part.groups):
+        if not one.is_fresh or not _tells(one.part.groups):
             continue
         nodes = roster.of(one.address)
         complete.update(dict.fromkeys(nodes, one.taken_ms))

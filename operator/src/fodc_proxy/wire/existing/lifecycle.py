@@ -6,7 +6,8 @@ times as long for the ten thousand parts that a large cluster has.
 """
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,7 +32,6 @@ MOST_SEGMENTS: Final = 16_384
 MOST_SHARDS: Final = 4096
 MOST_ERRORS: Final = 256
 _NAME_CHARACTERS: Final = 512
-_Nodes: TypeAlias = dict[bytes, api.DataNode]
 _MOST_STAGES: Final = 64
 _UNITS: Final = common.IntervalRule.Unit.DESCRIPTOR
 _ROLES: Final = database.Role.DESCRIPTOR
@@ -39,11 +39,34 @@ _ISSUES: Final = pb.SchemaIssueType.DESCRIPTOR
 _STATUSES: Final = pb.ConsistencyStatus.DESCRIPTOR
 
 
+@dataclass(slots=True)
+class _Known:
+    """What of one message was looked at already: the same names come in it by the thousand."""
+
+    nodes: dict[bytes, api.DataNode] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    numbers: dict[int, str] = field(default_factory=dict)
+
+    def name(self, field: str, value: str) -> str:
+        """Return `name` of this module."""
+        found = self.names.get(value)
+        if found is None:
+            found = self.names[value] = name(field, value)
+        return found
+
+    def number(self, value: int) -> str:
+        """Return a fingerprint as the API has it."""
+        found = self.numbers.get(value)
+        if found is None:
+            found = self.numbers[value] = shared(str(value))
+        return found
+
+
 def decode_lifecycle(data: bytes) -> parts.Lifecycle:
     """Return what an agent tells of groups and reports; raises WireError."""
     m = parsed(pb.StreamLifecycleRequest, data)
     told = m.lifecycle_data
-    known: _Nodes = {}
+    known = _Known()
     groups = few("lifecycle_data.groups", told.groups, MOST_GROUPS)
     return parts.Lifecycle(
         dns_name("pod_name", m.pod_name),
@@ -59,14 +82,14 @@ def _report(m: pb.LifecycleReport) -> api.Report:
     return api.Report(word("report.filename", m.filename), m.report_json)
 
 
-def _group(m: pb.GroupLifecycleInfo, known: _Nodes) -> api.Group:
+def _group(m: pb.GroupLifecycleInfo, known: _Known) -> api.Group:
     return api.Group(
         name("group.name", m.name),
         word("group.catalog", m.catalog),
         _options(m.resource_opts) if m.HasField("resource_opts") else None,
         tuple(_data(one, known) for one in few("group.data_info", m.data_info, MOST_NODES)),
         tuple(said(one) for one in few("group.errors", m.errors, MOST_ERRORS)),
-        _schema(m.schema_consistency) if m.HasField("schema_consistency") else None,
+        _schema(m.schema_consistency, known) if m.HasField("schema_consistency") else None,
     )
 
 
@@ -112,16 +135,16 @@ def _words(field: str, values: Iterable[str]) -> tuple[str, ...]:
 # ---- where its data is --------------------------------------------------------------------------
 
 
-def _data(m: figures.DataInfo, known: _Nodes) -> api.DataInfo:
+def _data(m: figures.DataInfo, known: _Known) -> api.DataInfo:
     segments = few("data_info.segment_info", m.segment_info, MOST_SEGMENTS)
     return api.DataInfo(
-        _known_node(m.node, known) if m.HasField("node") else None,
+        _known_node(m.node, known.nodes) if m.HasField("node") else None,
         tuple(map(_segment, segments)),
         str(m.data_size_bytes),
     )
 
 
-def _known_node(m: database.Node, known: _Nodes) -> api.DataNode:
+def _known_node(m: database.Node, known: dict[bytes, api.DataNode]) -> api.DataNode:
     """Return a node; every group tells of the same ones, which are read once."""
     data = m.SerializeToString()
     node = known.get(data)
@@ -187,29 +210,33 @@ def _sidx(m: figures.SIDXInfo) -> api.SidxInfo:
 # ---- its schema ---------------------------------------------------------------------------------
 
 
-def _schema(m: pb.SchemaConsistency) -> api.SchemaConsistency:
+def _schema(m: pb.SchemaConsistency, known: _Known) -> api.SchemaConsistency:
+    objects = few("schema_consistency.objects", m.objects, MOST_OBJECTS)
     return api.SchemaConsistency(
         _enum(_STATUSES, m.status),
-        tuple(map(_object, few("schema_consistency.objects", m.objects, MOST_OBJECTS))),
+        tuple([_object(one, known) for one in objects]),
         tuple(map(_issue, few("schema_consistency.issues", m.issues, MOST_OBJECTS))),
     )
 
 
-def _object(m: pb.ObjectConsistency) -> api.ObjectConsistency:
+def _object(m: pb.ObjectConsistency, known: _Known) -> api.ObjectConsistency:
+    # Looked up here and not in a call: a large fleet has a hundred thousand of them.
+    names = known.names
     nodes = few("object.node_fingerprints", m.node_fingerprints, MOST_NODES)
     return api.ObjectConsistency(
-        name("object.kind", m.kind),
-        name("object.name", m.name),
-        str(m.registry_fingerprint),
-        tuple(map(_fingerprint, nodes)),
+        names.get(m.kind) or known.name("object.kind", m.kind),
+        names.get(m.name) or known.name("object.name", m.name),
+        known.number(m.registry_fingerprint),
+        tuple([_fingerprint(one, known) for one in nodes]),
     )
 
 
-def _fingerprint(m: pb.NodeFingerprint) -> api.NodeFingerprint:
+def _fingerprint(m: pb.NodeFingerprint, known: _Known) -> api.NodeFingerprint:
+    numbers, cache, runtime = known.numbers, m.cache_fingerprint, m.runtime_fingerprint
     return api.NodeFingerprint(
-        name("node_fingerprint.node", m.node),
-        shared(str(m.cache_fingerprint)),
-        shared(str(m.runtime_fingerprint)),
+        known.names.get(m.node) or known.name("node_fingerprint.node", m.node),
+        numbers.get(cache) or known.number(cache),
+        numbers.get(runtime) or known.number(runtime),
     )
 
 
