@@ -5,6 +5,10 @@ import json
 
 import pytest
 
+from fodc_api.configuration import Change
+from fodc_api.values import time_of
+from fodc_client.commands.config import changes_table
+
 SETTINGS = [
     ("logging-level", "info", "flag"),
     ("etcd-password", "hunter2", "environment"),
@@ -176,3 +180,71 @@ def test_diff_json_is_the_proxys_document(fodc, drifted):
 
     assert document["asked"] == document["answered"] == 3
     assert document["roles"][0]["differences"][0]["majority"] == "1GiB"
+
+
+# ---- other comparisons, and other times ----------------------------------------------------------
+
+
+def test_all_nodes_are_compared_whatever_their_role(fodc, stage):
+    stage.agent("data-0", settings=[("logging-level", "info", "flag")])
+    stage.agent("liaison-0", "ROLE_LIAISON", settings=[("logging-level", "debug", "flag")])
+
+    ran = fodc("config", "diff", "--by", "node")
+
+    assert ran.out.splitlines()[0] == "all: 2 nodes"
+    assert "logging-level" in ran.out
+    assert ran.err.startswith("all: 2 nodes, 1 difference")
+
+
+def test_nodes_of_a_tier_are_compared_with_each_other_alone(fodc, stage):
+    for name, tier, level in (("a", "hot", "info"), ("b", "hot", "warn"), ("c", "warm", "debug")):
+        stage.agent(name, tier=tier, settings=[("logging-level", level, "flag")])
+
+    ran = fodc("config", "diff", "--by", "tier")
+
+    assert ran.out.splitlines()[0] == "ROLE_DATA hot: 2 nodes"
+    assert "ROLE_DATA warm: one node, nothing to compare it to" in ran.err
+
+
+def test_without_a_change_there_is_no_table(fodc, configured):
+    ran = fodc("config", "diff", "--by", "time", "--span", "2h")
+
+    assert ran.out == ""
+    assert ran.err.startswith("0 changes within 2h\n")
+
+
+def test_a_change_stands_with_both_values():
+    at = time_of(1_800_000_000_000)
+    changes = [
+        Change("data-0", at, "cache-max-size", None, "1GiB"),
+        Change("data-0", at, "logging-level", "info", None),
+    ]
+
+    table = changes_table(changes)
+
+    assert [row[1:] for row in table.rows] == [
+        ("data-0", "cache-max-size", "(not set)", "1GiB"),
+        ("data-0", "logging-level", "info", "(not set)"),
+    ]
+
+
+def test_a_node_of_whom_nothing_is_kept_of_a_time_says_so(fodc, configured):
+    ran = fodc("config", "show", "data-0", "--at", "2020-01-01T00:00:00Z")
+
+    assert (ran.out, ran.code) == ("", 1)
+    assert "data-0" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--span", "1h"], "--span needs --by time"),
+        (["--by", "time", "--span", "999h"], "--span: from 1s to 744h"),
+        (["--at", "yesterday"], "--at"),
+    ],
+)
+def test_a_comparison_that_means_nothing_is_wrong_usage(fodc, configured, words, said):
+    ran = fodc("config", "diff", *words)
+
+    assert ran.code == 2
+    assert said in ran.err

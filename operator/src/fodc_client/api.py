@@ -19,6 +19,7 @@ import msgspec
 from fodc_api.artifacts import Artifact, Artifacts, ArtifactsQuery
 from fodc_api.cluster import Cluster, ClusterQuery
 from fodc_api.configuration import ConfigurationQuery, Configurations
+from fodc_api.flows import Flows
 from fodc_api.incidents import IncidentRecord, Incidents, IncidentsQuery
 from fodc_api.proxy import Readiness, Version
 from fodc_api.requests import (
@@ -122,15 +123,13 @@ class ProxyClient:
         """GET /cluster, the whole fleet or one role or node of it."""
         return await self._read("GET", "/cluster", Cluster, ClusterQuery(role, node))
 
-    async def configurations(self, *, node: str = "", role: str = "") -> Answer[Configurations]:
-        """GET /cluster/config: what the nodes were told."""
-        query = ConfigurationQuery(node, role)
+    async def configurations(self, query: ConfigurationQuery) -> Answer[Configurations]:
+        """GET /cluster/config: what the nodes were told, as it was, or compared."""
         return await self._read("GET", "/cluster/config", Configurations, query)
 
-    async def drift(self, *, role: str = "") -> Answer[Configurations]:
-        """GET /cluster/config, compared within each role."""
-        query = ConfigurationQuery(role=role, diff="role")
-        return await self._read("GET", "/cluster/config", Configurations, query)
+    async def flows(self) -> Answer[Flows]:
+        """GET /cluster/flows: who writes to and queries whom."""
+        return await self._read("GET", "/cluster/flows", Flows, Query())
 
     async def windows(self, node: str, *, start: str = "") -> Windows:
         """GET /metrics-windows of one node, from an RFC 3339 time on or the whole of it."""

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fodc config`: what a node was told, and in what nodes of a role differ."""
+"""`fodc config`: what a node was told now and then, and in what nodes differ."""
 
 import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fodc_api.configuration import (
+    MAX_SPAN_S,
+    Change,
+    ConfigurationQuery,
     Configurations,
     Difference,
     Missing,
@@ -15,10 +18,11 @@ from fodc_api.configuration import (
 from fodc_api.words import DifferenceKind
 from fodc_client import completing
 from fodc_client.api import ProxyClient
-from fodc_client.arguments import Settings, add_verb, completed
+from fodc_client.arguments import Settings, add_verb, completed, duration
 from fodc_client.commands import SUMMARIES
-from fodc_client.errors import ExitCode
-from fodc_client.formats import counted, moment, or_nothing
+from fodc_client.commands.capture import instant
+from fodc_client.errors import BadUsageError, ExitCode
+from fodc_client.formats import counted, moment, or_nothing, span
 from fodc_client.output import Format, Output
 from fodc_client.reasons import advice_for, because
 from fodc_client.tables import Column, Table
@@ -45,10 +49,11 @@ def add(verbs: "Subparsers") -> None:
         summary="show what a node was told by flags, environment and files; secrets are masked",
         examples="""
             fodc config show banyandb-data-0
-            fodc config show banyandb-data-0 -o yaml""",
+            fodc config show banyandb-data-0 --at 2026-11-29T03:00:00Z -o yaml""",
         run=run_show,
     )
     completed(show.add_argument("node", metavar="NODE", help="the node"), completing.nodes)
+    _add_at(show)
     _add_diff(inner)
 
 
@@ -56,12 +61,29 @@ def _add_diff(verbs: "Subparsers") -> None:
     parser = add_verb(
         verbs,
         "diff",
-        summary="show settings in which the nodes of one role differ",
+        summary="show settings in which nodes differ, from each other or from what they were",
         examples="""
             fodc config diff
-            fodc config diff --role data --all
+            fodc config diff --by tier --role data --all
+            fodc config diff --by time --span 24h --node banyandb-data-0
             fodc config diff --check || echo 'the nodes have drifted'""",
         run=run_diff,
+    )
+    parser.add_argument(
+        "--by",
+        choices=("role", "tier", "node", "time"),
+        default="role",
+        help="compare nodes of one role (the default), of one role and tier, all nodes, or each "
+        "node with itself over time",
+    )
+    node = parser.add_argument("--node", default="", metavar="NODE", help="only this node")
+    completed(node, completing.nodes)
+    _add_at(parser)
+    parser.add_argument(
+        "--span",
+        type=duration,
+        metavar="TIME",
+        help="with --by time: how long before --at, or before now (default: 1h)",
     )
     role = parser.add_argument(
         "--role", default="", metavar="ROLE", help="only this role, tier or both (datanode-hot)"
@@ -75,12 +97,24 @@ def _add_diff(verbs: "Subparsers") -> None:
     parser.add_argument("--check", action="store_true", help="exit with 1 when there is drift")
 
 
+def _add_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--at",
+        type=instant,
+        metavar="TIME",
+        help="as it was then, from what the proxy kept; nobody is asked",
+    )
+
+
 async def run_show(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show the configuration of one node."""
+    query = ConfigurationQuery(node_id=args.node, at=args.at or "")
     async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.configurations(node=args.node)
+        answer = await client.configurations(query)
     _tell_missing(answer.value.missing, output)
     if not answer.value.nodes:
+        if args.at and not answer.value.missing:
+            output.message(f"{args.node}: nothing is kept of that time")
         return ExitCode.FAILED
     if not output.format.is_table:
         output.document(answer.document)
@@ -103,18 +137,39 @@ def _show_all(nodes: Sequence[NodeConfiguration], output: Output) -> None:
 
 
 async def run_diff(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
-    """Show in what nodes of one role differ."""
+    """Show in what nodes differ."""
+    query = query_of(args)
     async with ProxyClient(way_of(settings), timeout_s=settings.answer_timeout_s) as client:
-        answer = await client.drift(role=args.role)
+        answer = await client.configurations(query)
     drift = answer.value
     if not output.format.is_table:
         output.document(answer.document)
+    elif query.diff == "time":
+        _show_changes(drift.changes, query.span_seconds, output)
     else:
         _show_drift(drift, output, whole=args.all or output.format is Format.WIDE)
     _tell_missing(drift.missing, output)
-    if args.check and any(differences_of(role, whole=False) for role in drift.roles):
+    if args.check and (
+        drift.changes or any(differences_of(role, whole=False) for role in drift.roles)
+    ):
         return ExitCode.FAILED
     return ExitCode.PARTIAL if drift.missing else ExitCode.OK
+
+
+def query_of(args: argparse.Namespace) -> ConfigurationQuery:
+    """Return the question; raises BadUsageError for a span that means nothing."""
+    if args.span and args.by != "time":
+        raise BadUsageError("--span needs --by time")
+    span_s = round(args.span) if args.span else ConfigurationQuery().span_seconds
+    if not 1 <= span_s <= MAX_SPAN_S:
+        raise BadUsageError("--span: from 1s to 744h")
+    return ConfigurationQuery(args.node, args.role, args.by, args.at or "", span_s)
+
+
+def _show_changes(changes: Sequence[Change], span_s: int, output: Output) -> None:
+    if changes:
+        output.table(changes_table(changes))
+    output.message(f"{counted(len(changes), 'change')} within {span(span_s)}")
 
 
 def _show_drift(drift: Configurations, output: Output, *, whole: bool) -> None:
@@ -155,6 +210,33 @@ def entries_table(node: NodeConfiguration) -> Table:
     return Table(columns, tuple(rows))
 
 
+def changes_table(changes: Sequence[Change]) -> Table:
+    """Return one row per setting that changed."""
+    columns = (
+        Column("TIME"),
+        Column("NODE", whole=True),
+        Column("SETTING"),
+        Column("BEFORE", wraps=True),
+        Column("AFTER", wraps=True),
+    )
+    rows = (
+        (
+            moment(one.at),
+            one.node_id,
+            one.name,
+            _value(one.before, is_majority=False),
+            _value(one.after, is_majority=False),
+        )
+        for one in changes
+    )
+    return Table(columns, tuple(rows))
+
+
+def title_of(role: RoleDrift) -> str:
+    """Return how a group of nodes is called."""
+    return f"{role.role or 'all'} {role.tier}".rstrip()
+
+
 def differences_of(role: RoleDrift, *, whole: bool) -> tuple[Difference, ...]:
     """Return the drift of a role, with `whole` also what is expected to differ."""
     return tuple(each for each in role.differences if whole or each.kind is DifferenceKind.DRIFT)
@@ -163,7 +245,7 @@ def differences_of(role: RoleDrift, *, whole: bool) -> tuple[Difference, ...]:
 def summary_of(role: RoleDrift, shown: int) -> str:
     """Return the line under a role's table: what there is beside what is shown."""
     hidden = len(role.differences) - shown
-    said = f"{role.role}: {_found(len(role.nodes), shown)}"
+    said = f"{title_of(role)}: {_found(len(role.nodes), shown)}"
     if role.stale_nodes:
         said += f"; of {', '.join(role.stale_nodes)} only what was told earlier"
     if hidden:
@@ -187,7 +269,7 @@ def differences_table(role: RoleDrift, differences: Sequence[Difference]) -> Tab
         Column("NODES", wraps=True, whole=True),
     )
     rows = [row for difference in differences for row in _difference_rows(difference)]
-    return Table(columns, tuple(rows), f"{role.role}: {counted(len(role.nodes), 'node')}")
+    return Table(columns, tuple(rows), f"{title_of(role)}: {counted(len(role.nodes), 'node')}")
 
 
 def _difference_rows(difference: Difference) -> list[tuple[str, ...]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fodc_api.configuration import ConfigurationQuery
 from fodc_api.values import time_of
 from fodc_client import checkup
 from fodc_client.api import ProxyClient
@@ -92,7 +93,9 @@ async def _of_cluster(client: ProxyClient) -> list[Finding]:
 
 async def _of_configuration(client: ProxyClient) -> list[Finding]:
     try:
-        return list(checkup.of_configuration((await client.configurations()).value))
+        return list(
+            checkup.of_configuration((await client.configurations(ConfigurationQuery())).value)
+        )
     except ClientError as error:
         return [_unexpected("configuration", error)]
 
