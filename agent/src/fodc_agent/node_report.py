@@ -81,12 +81,22 @@ class NodeReport:
         conditions = conditions_of(self._health(self.recorder.extent()))
         window = [one.message for one in conditions if one.type in WINDOW]
         checks.append(Check("window", ok=True, message="; ".join(window)))
+        if self.settings.counts_in_kernel:
+            checks.append(self._kernel_check())
         known = self._role_known
         checks.append(Check("role-known", known, "" if known else self.role_problem()))
         if line is not None:
             told = "" if line.up else line.problem or f"{line.phase} {line.endpoint}".strip()
             checks.append(Check("proxy-linked", line.up, told))
         return checks
+
+    def _kernel_check(self) -> Check:
+        """Say what is not counted in the kernel: it shows, and everything else works without."""
+        gaps = self._kernel_gaps()
+        if gaps is None:
+            return Check("kernel", ok=True, message="the programs were not loaded yet")
+        why = "; ".join(f"{part}: {reason}: {message}" for part, reason, message in gaps)
+        return Check("kernel", ok=True, message=why)
 
     def role_problem(self) -> str:
         """Return why the role of the node is not known."""

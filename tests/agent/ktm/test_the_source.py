@@ -6,11 +6,13 @@ Degrade matrix of `ebpf-feasibility.md` §10; rows that need another kernel are 
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -222,9 +224,33 @@ def test_an_agent_that_was_asked_counts_the_reads_of_its_node(
         page_with(program, 'ktm_sys_pread_bytes_total{node_role="ROLE_DATA",pod_name="node-0"} 1')
 
 
+def checks_of(program):
+    """Return the messages of /readyz by check; an agent without a node's page is not ready."""
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(f"{program.http}/readyz", timeout=5)
+    with raised.value as answer:
+        return {one["name"]: one for one in json.loads(answer.read())["checks"]}
+
+
+def test_what_is_not_counted_is_said_by_readyz_and_takes_nothing_out_of_service(
+    telemetry, tmp_path, monkeypatch
+):
+    telemetry("sys").close()
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(tmp_path))  # where there are no headers
+    asked = ("--ktm-enabled", "--ktm-backend=bcc", "--ktm-groups=sys,blk")
+    with agent_of(tmp_path, os.getpid(), *asked) as program:
+        page_with(program, 'ktm_status{node_role="ROLE_DATA",pod_name="node-0"} ')
+
+        found = checks_of(program)["kernel"]
+
+    assert found["ok"] is True
+    assert "NoHeaders: --ktm-backend bcc: " in found["message"]
+
+
 def test_an_agent_that_was_not_asked_has_nothing_of_it_in_memory(tmp_path):
     with agent_of(tmp_path, os.getpid()) as program:
         page_with(program, "fodc_agent_")
+        assert "kernel" not in checks_of(program)
         mapped = Path(f"/proc/{program.pid}/maps").read_text()
         with urllib.request.urlopen(f"{program.http}/metrics", timeout=5) as answer:
             assert b"ktm_" not in answer.read()
