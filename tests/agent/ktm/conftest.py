@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from fodc_agent.kernel_groups import KERNEL_GROUPS
 from fodc_agent.ktm.telemetry import Telemetry
 from fodc_agent.self_check import kernel_facts
 
+ON_DISK = "/var/tmp"
 WORKLOAD = Path(__file__).with_name("workload.py")
 HIERARCHIES = {
     "unified": ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"),
@@ -49,22 +52,35 @@ def telemetry():
         one.close()
 
 
+def file_system_of(path):
+    """Return the kind of file system that a folder is on: tmpfs, ext4."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    above = {where: kind for _, where, kind, *_ in mounts if path.is_relative_to(where)}
+    return above[max(above, key=len)]
+
+
 @pytest.fixture
-def on_disk(tmp_path):
-    """Return what makes a file of some MiB on a disk, all of it written there."""
+def on_disk():
+    """Return what makes a file of some MiB on a disk, all of it written there.
 
-    def make(size_mib):
-        path = tmp_path / "data"
-        path.write_bytes(os.urandom(1 << 20) * size_mib)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            try:
-                os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
-            except OSError:
-                pytest.skip("NO DISK BELOW THE TEMPORARY FOLDER: its pages are never read")
-        return path
+    Not below tmp_path, which is in memory where there is room.
+    """
+    with tempfile.TemporaryDirectory(prefix="fodc-", dir=ON_DISK) as folder:
+        yield partial(file_on_disk, Path(folder))
 
-    return make
+
+def file_on_disk(folder, size_mib):
+    if file_system_of(folder) == "tmpfs":
+        pytest.skip(f"NO DISK BELOW {ON_DISK}: its pages are never read")
+    path = folder / "data"
+    path.write_bytes(os.urandom(1 << 20) * size_mib)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+        except OSError:
+            pytest.skip(f"NO DISK BELOW {ON_DISK}: its pages are never read")
+    return path
 
 
 def mount_of(hierarchy):
