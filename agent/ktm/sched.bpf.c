@@ -5,6 +5,7 @@
  * The one idea: the wait begins when a thread is woken, or loses its processor while it still could
  * run, and ends when it is switched in. Both are about a task that is not the current one.
  */
+#define OFTEN
 #include "kernel.h"
 #include "latency.h"
 #include "target.h"

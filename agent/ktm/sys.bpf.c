@@ -6,6 +6,7 @@
  * itself, so that a call of anybody else costs one comparison at its end. Per-CPU counters need no
  * atomic operation, because a program is not interrupted by itself on its CPU.
  */
+#define OFTEN
 #include "kernel.h"
 #include "latency.h"
 #include "target.h"

@@ -38,14 +38,57 @@ struct {
 #define DEEPEST_NAMESPACE 4
 #define GROUP_LEADER 1 /* PIDTYPE_TGID */
 
+/*
+ * Two ways to follow the same pointers. Programs that run at every call or switch (OFTEN) follow
+ * them directly, which is quickest, and for which a kernel looks through all of its types at the
+ * load, 10 ms for a program. The others ask a helper for each, some nanoseconds more.
+ */
+#ifdef OFTEN
+static __always_inline struct cgroup *unified_group(struct task_struct *task)
+{
+	return task->cgroups->dfl_cgrp;
+}
+
+static __always_inline u64 id_of(struct cgroup *group)
+{
+	return group->kn->id;
+}
+
+static __always_inline u64 memory_group_id(struct task_struct *task, u32 controller)
+{
+	return task->cgroups->subsys[controller]->cgroup->kn->id;
+}
+#else
+static __always_inline struct cgroup *unified_group(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp);
+}
+
+static __always_inline u64 id_of(struct cgroup *group)
+{
+	return BPF_CORE_READ(group, kn, id);
+}
+
+static __always_inline u64 memory_group_id(struct task_struct *task, u32 controller)
+{
+	struct css_set *groups = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state *state = 0;
+
+	bpf_probe_read_kernel(&state, sizeof(state),
+			      (void *)__builtin_preserve_access_index(&groups->subsys[0]) +
+				      controller * sizeof(state));
+	return BPF_CORE_READ(state, cgroup, kn, id);
+}
+#endif
+
 static __noinline bool is_below(struct cgroup *group, const struct target *wanted)
 {
 	struct cgroup *above = 0;
 	u64 id = 0;
 
-	if (group->kn->id == wanted->cgroup_id)
+	if (id_of(group) == wanted->cgroup_id)
 		return true;
-	if (group->level <= (int)wanted->level || !bpf_core_field_exists(group->ancestors))
+	if (BPF_CORE_READ(group, level) <= (int)wanted->level || !bpf_core_field_exists(group->ancestors))
 		return false;
 	bpf_probe_read_kernel(&above, sizeof(above),
 			      (void *)__builtin_preserve_access_index(&group->ancestors[0]) +
@@ -60,9 +103,9 @@ static __noinline bool is_process(struct task_struct *task, const struct target 
 	int level;
 
 	if (!wanted->pid_namespace)
-		return task->tgid == (int)wanted->tgid;
+		return BPF_CORE_READ(task, tgid) == (int)wanted->tgid;
 	leader = BPF_CORE_READ(task, signal, pids[GROUP_LEADER]);
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (level = 0; level < DEEPEST_NAMESPACE; level++) {
 		struct upid *number = (void *)__builtin_preserve_access_index(&leader->numbers[0]) +
 				      level * size;
@@ -84,13 +127,13 @@ static __always_inline bool is_wanted(struct task_struct *task)
 		return false;
 	switch (wanted->kind) {
 	case TARGET_UNIFIED:
-		return task->cgroups->dfl_cgrp->kn->id == wanted->cgroup_id;
+		return id_of(unified_group(task)) == wanted->cgroup_id;
 	case TARGET_UNIFIED_BELOW:
-		return is_below(task->cgroups->dfl_cgrp, wanted);
+		return is_below(unified_group(task), wanted);
 	case TARGET_MEMORY:
-		return task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id,
-								 memory_cgrp_id)]
-			       ->cgroup->kn->id == wanted->cgroup_id;
+		return memory_group_id(task, bpf_core_enum_value(enum cgroup_subsys_id,
+								 memory_cgrp_id)) ==
+		       wanted->cgroup_id;
 	case TARGET_PROCESS:
 		return is_process(task, wanted);
 	default:
