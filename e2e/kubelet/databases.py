@@ -31,6 +31,7 @@ def stateful_set(
     instance: str = "",
     memory: str = "256Mi",
     load: int = 1,
+    series: int = 0,
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def stateful_set(
     metadata = {"labels": {**selector, **own}, "annotations": dict(annotations or {})}
     pod = {
         "terminationGracePeriodSeconds": 10,
-        "containers": [container(memory, load, role)],
+        "containers": [container(memory, load, role, series)],
     }
     return {
         "apiVersion": "apps/v1",
@@ -70,8 +71,8 @@ def trial_pod(instance: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def container(memory: str, load: int, role: str) -> dict[str, Any]:
-    """Return the database container."""
+def container(memory: str, load: int, role: str, series: int = 0) -> dict[str, Any]:
+    """Return the database container; so many series are on its page beside the usual ones."""
     ports = {"grpc": 17912, "pprof": PPROF_PORT, "observability": METRICS_PORT}
     return {
         "name": CONTAINER,
@@ -81,6 +82,7 @@ def container(memory: str, load: int, role: str) -> dict[str, Any]:
             f"--observability-listener-addr=:{METRICS_PORT}",
             f"--pprof-listener-addr=:{PPROF_PORT}",
             f"--load={load}",
+            f"--series={series}",
         ],
         "env": [{"name": "BYDB_NODE_LABELS", "value": "type=hot"}] if role == "data" else [],
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],

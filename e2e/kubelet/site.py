@@ -192,6 +192,14 @@ def eat(pod: Pod) -> None:
         pass
 
 
+def misbehave(pod: Pod, kind: str, where: str, for_s: int) -> None:
+    """Have the sample node answer wrongly at one of its ports, for a while."""
+    query = f"kind={kind}&where={where}&for={for_s}s"
+    url = f"http://{pod.ip}:{databases.METRICS_PORT}/sample/fault?{query}"
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
+        pass
+
+
 def kill(pid: int) -> None:
     """End a process at once."""
     os.kill(pid, signal.SIGKILL)

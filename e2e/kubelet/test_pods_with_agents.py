@@ -6,6 +6,7 @@ the window of the flight recorder outlives both. All pods are made at once; each
 """
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -43,6 +44,11 @@ USED_FLAVOR = "fodc.banyandb.dev/used-flavor"
 NOT_INJECTED = "fodc.banyandb.dev/not-injected"
 NOTE = "fodc.banyandb.dev/note"
 CRASHES = "/tmp/crash"
+LEAST_DISK = {"captureQuota": "64Mi", "windowSize": "4Mi"}
+LEAST_LIMIT_BYTES = 85 * 1024 * 1024
+"""The size limit of the volume that comes of it."""
+EVICTION_LOOKS_S = 25
+"""A kubelet looks every ten seconds what volumes hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class Sites:
     privileged: Site
     broken: Site
     """Where the policy names an image that no machine has."""
+    small: Site
+    """Where agents have the least disk that a policy may give."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +78,8 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             "baseline",
             agent={"image": "fodc.test/missing:1", "imagePullPolicy": "Never"},
         )
+        small = site.new_site(machine, operator, "restricted", agent=LEAST_DISK)
+        small.apply(databases.stateful_set("full", series=20_000))
         restricted.apply(
             databases.stateful_set("proc"),
             databases.stateful_set("basic", annotations={FLAVOR: "Basic"}),
@@ -82,7 +92,8 @@ def sites(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for name in ("proc", "basic", "modest", "brief", "spared", "hungry"):
             restricted.wait_ready(f"{name}-0")
         privileged.wait_ready("ebpf-0")
-        yield Sites(restricted, privileged, broken)
+        small.wait_ready("full-0")
+        yield Sites(restricted, privileged, broken, small)
 
 
 @pytest.fixture
@@ -351,6 +362,52 @@ def test_an_agent_that_cannot_start_holds_up_the_first_pod_only(sites: Sites) ->
         lambda pod: pod.body["metadata"]["uid"] != blocked.body["metadata"]["uid"] and pod.is_ready,
     )
     assert first.status(AGENT) == {}
+
+
+def test_an_agent_whose_node_fills_its_disk_stays_below_the_limit_of_its_volume(
+    sites: Sites,
+) -> None:
+    """K22: beyond the limit of an emptyDir the kubelet evicts the pod, and the database with it."""
+    here, limit = sites.small, {"emptyDir": {"sizeLimit": "85Mi"}}
+    before = here.pod("full-0")
+    # Its window has not room for all of these series, which makes it Degraded.
+    living = {"Online", "Degraded"}
+    operators.wait_for("it is there", lambda: here.phase("full-0") in living, 60)
+    data = Path("/proc", str(before.process(AGENT)), "root", "var/lib/fodc")
+    for where in ("metrics", "pprof"):
+        site.misbehave(before, "huge", where, 60)
+    captures = [{"type": kind} for kind in ("HeapSnapshot", "GoroutineDump", "AllocationProfile")]
+    spec = {"target": {"all": True}, "captures": captures}
+    here.apply(installing.resource("DiagnosticRequest", "huge", spec=spec))
+    most_bytes, ends_s = 0, time.monotonic() + EVICTION_LOOKS_S
+    while time.monotonic() < ends_s or not has_finished(here, "huge"):
+        most_bytes = max(most_bytes, held_bytes(data))
+        time.sleep(0.05)
+
+    after = here.pod("full-0")
+    (volume,) = [v for v in after.body["spec"]["volumes"] if v["name"] == "fodc-agent-data"]
+    assert {"emptyDir": volume["emptyDir"]} == limit
+    assert 4 * MIB < most_bytes < LEAST_LIMIT_BYTES
+    assert after.body["metadata"]["uid"] == before.body["metadata"]["uid"]
+    assert after.is_ready
+    assert after.status(AGENT)["restartCount"] == before.status(AGENT)["restartCount"]
+
+
+def has_finished(here: Site, request: str) -> bool:
+    status = here.read("diagnosticrequests", request).get("status", {})
+    return any(
+        (one["type"], one["status"]) == ("Finished", "True") for one in status.get("conditions", [])
+    )
+
+
+def held_bytes(folder: Path) -> int:
+    """What the files of a folder hold on the disk; they come and go while it is asked."""
+    held = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                held += (Path(place) / name).lstat().st_blocks * 512
+    return held
 
 
 def is_blocked(pod: Pod) -> bool:
