@@ -30,6 +30,7 @@ def test_the_words_of_the_wire_are_these() -> None:
         "rss_bytes",
         "limit_bytes",
         "percent",
+        "trigger_percent",
         "crash",
         "captures",
     ]
