@@ -145,3 +145,26 @@ def test_a_new_leader_knows_what_was_told_and_tells_nothing_twice(
         (found,) = read(second, "/incidents")["incidents"]
 
     assert (found["cause"], found["count"]) == ("Killed", 2)
+
+
+def test_what_ends_while_no_operator_runs_is_told_by_the_next_one_once(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Kill -9 before it could see anything; the kubelet tells only how it ended last."""
+    started = start_operator(tmp_path, control_plane, namespace)
+    with programs.running(started) as first:
+        wait_leads(first)
+        with simulated_agents(first.grpc, namespace, 1):
+            wait_for("online", lambda: phases(control_plane, namespace) == {"pod-0": "Online"})
+            path = make_pod(control_plane, namespace, "pod-0")
+        first.process.kill()
+    status = {"status": restarted("OOMKilled", 137, 1)}
+    assert control_plane.api().merge(f"{path}/status", status).status == 200
+    again = start_operator(tmp_path, control_plane, namespace, name="again")
+    with programs.running(again) as second:
+        wait_leads(second)
+        with simulated_agents(second.grpc, namespace, 1):
+            wait_for("it", lambda: last_incident(control_plane, namespace, "pod-0").get("cause"))
+        (found,) = read(second, "/incidents")["incidents"]
+
+    assert (found["cause"], found["count"]) == ("OOMKilled", 1)
