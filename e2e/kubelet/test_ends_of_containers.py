@@ -4,6 +4,7 @@
 Issue 14: the pod is the one that goes, so what is known of the end is read after it has gone.
 """
 
+import gzip
 import io
 import json
 import tarfile
@@ -18,23 +19,25 @@ from e2e import operators, programs
 from e2e.kubelet import databases, site
 from e2e.kubelet.databases import CONTAINER
 from e2e.kubelet.node import Node
-from e2e.kubelet.site import Pod, Site, eat, kill
+from e2e.kubelet.site import Pod, Site, eat, kill, misbehave
+from fodc_protocol.pprof import inspect
 
 pytestmark = pytest.mark.timeout(600)
 VISIBLE_S = 10.0
+STORED_S = 45.0
+NAMES = ("hungry", "killed", "hanging")
 
 
 @pytest.fixture(scope="module")
 def here(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A namespace with two databases that are ready, each with its agent."""
+    """A namespace with databases that are ready, each with its agent."""
     with site.running_operator(tmp_path_factory.mktemp("operator"), machine) as operator:
         made = site.new_site(machine, operator, "restricted", flavor="Process")
-        made.apply(
-            databases.stateful_set("hungry", memory="48Mi"), databases.stateful_set("killed")
-        )
-        for name in ("hungry-0", "killed-0"):
-            made.wait_ready(name)
-            operators.wait_for(name, lambda name=name: made.phase(name) == "Online", 20)
+        limits = {"hungry": "48Mi"}
+        made.apply(*(databases.stateful_set(one, memory=limits.get(one, "256Mi")) for one in NAMES))
+        for name in NAMES:
+            made.wait_ready(f"{name}-0")
+            operators.wait_for(name, lambda name=name: made.phase(f"{name}-0") == "Online", 20)
         yield made
 
 
@@ -44,9 +47,12 @@ def last_incident(here: Site, name: str, cause: str) -> dict[str, Any]:
     return dict(found) if found.get("cause") == cause else {}
 
 
-def ended_again(here: Site, name: str) -> Pod:
+def ended_again(here: Site, name: str, deadline_s: float = 30) -> Pod:
     return here.wait_pod(
-        name, "runs again", lambda pod: pod.status(CONTAINER).get("restartCount", 0) >= 1
+        name,
+        "runs again",
+        lambda pod: pod.status(CONTAINER).get("restartCount", 0) >= 1,
+        deadline_s,
     )
 
 
@@ -68,9 +74,9 @@ def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
         "the incident", lambda: last_incident(here, "hungry-0", "OOMKilled"), VISIBLE_S
     )
     took_s = time.monotonic() - told_s
-    log = operators.wait_for("the log", lambda: logs_of(here, seen["id"]), VISIBLE_S)
-    here.kubectl("delete", "statefulset", "hungry")
-    operators.wait_for("the pod has gone", lambda: not here.pod("hungry-0").body, 60)
+    kept = stored(here, seen["id"], "log")
+    log = here.get(kept["log"]["download_path"]).decode()
+    gone(here, "hungry")
     record = json.loads(here.get(f"/incidents/{seen['id']}"))
     members = bundle(here, seen["id"])
 
@@ -92,12 +98,43 @@ def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
     assert "exit code 137 (OOMKilled)" in shown
 
 
-def logs_of(here: Site, incident_id: str) -> str:
-    """The end of what the container wrote, empty while it is not there."""
-    record = json.loads(here.get(f"/incidents/{incident_id}"))
-    held = [one["artifact"] for one in record["artifacts"] if one["profile"] == "log"]
-    stored = [one for one in held if one is not None]
-    return here.get(stored[0]["download_path"]).decode() if stored else ""
+def stored(here: Site, incident_id: str, *kinds: str) -> dict[str, Any]:
+    """Artifacts of an incident by their kind, once these are among them."""
+    states: list[tuple[str, str, str]] = []
+
+    def look() -> dict[str, Any]:
+        record = json.loads(here.get(f"/incidents/{incident_id}"))
+        told = record["artifacts"]
+        states[:] = [(one["profile"], one["state"], one["message"]) for one in told]
+        held = {one["profile"]: one["artifact"] for one in record["artifacts"] if one["artifact"]}
+        return held if set(kinds) <= set(held) else {}
+
+    try:
+        return operators.wait_for(f"stored: {', '.join(kinds)}", look, STORED_S)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {states}") from None
+
+
+def gone(here: Site, name: str) -> None:
+    """Delete a StatefulSet and wait until its pod has gone."""
+    here.kubectl("delete", "statefulset", name)
+    operators.wait_for(f"{name}-0 has gone", lambda: not here.pod(f"{name}-0").body, 60)
+
+
+def test_a_node_that_hangs_is_seen_in_time_with_its_goroutines(here: Site) -> None:
+    began_s = time.monotonic()
+    misbehave(here.pod("hanging-0"), "hang", "metrics", 120)
+    seen = operators.wait_for(
+        "the incident", lambda: last_incident(here, "hanging-0", "Unreachable"), 4 * VISIBLE_S
+    )
+    took_s = time.monotonic() - began_s
+    kept = stored(here, seen["id"], "goroutine", "window")
+    gone(here, "hanging")
+    goroutines = inspect(here.get(kept["goroutine"]["download_path"]))
+
+    print(f"a hang is an incident after {took_s:.1f} s")
+    assert seen["phase"] == "Open"
+    assert "goroutine" in {one.kind for one in goroutines.value_types}
 
 
 def test_a_signal_is_told_as_what_it_was_and_a_second_one_is_counted(here: Site) -> None:
@@ -119,8 +156,11 @@ def test_a_signal_is_told_as_what_it_was_and_a_second_one_is_counted(here: Site)
         ),
         60,
     )
+    kept = stored(here, seen["id"], "log", "window")
+    gone(here, "killed")
     record = json.loads(here.get(f"/incidents/{seen['id']}"))
 
+    assert "process_" in gzip.decompress(here.get(kept["window"]["download_path"])).decode()
     assert record["container_end"]["exit_code"] == 137
     assert "signal 9" in record["incident"]["message"]
     assert seen["phase"] == "Open"
