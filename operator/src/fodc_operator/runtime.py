@@ -19,6 +19,7 @@ from kubernetes.aio.client import ApiClient
 from fodc_api.proxy import Check
 from fodc_kube.access import access_of
 from fodc_kube.client import Cluster
+from fodc_kube.conditions import Condition
 from fodc_kube.events import Events, reference
 from fodc_kube.keeping import keep
 from fodc_kube.leader_label import LeaderLabel
@@ -36,6 +37,7 @@ from fodc_operator.incidents import showing
 from fodc_operator.incidents.watcher import PodWatcher
 from fodc_operator.mirror.captures import Captures
 from fodc_operator.mirror.writer import Mirror, MirrorSettings
+from fodc_operator.policies import certificate_state
 from fodc_operator.policies.certificate_keeper import Fault
 from fodc_operator.policies.service import Policies
 from fodc_operator.resources.kinds import FODC_NODE
@@ -112,6 +114,7 @@ class Operator:
                 authority_in=(settings.own_namespace,),
             ),
             registered=self._is_registered,
+            certificate=self._certificate_state,
         )
         self._bridge = Bridge(asyncio.get_running_loop())
         self._handlers = self._handlers_thread()
@@ -134,6 +137,12 @@ class Operator:
             admits_namespace=self._admits,
             namespace=self._settings.own_namespace,
         )
+
+    def _certificate_state(self, now_ms: int) -> Condition:
+        shown = self.proxy.certificate
+        if shown is None:
+            return certificate_state.NO_TLS
+        return certificate_state.condition(shown.expires_at, now_ms)
 
     def _admits(self, namespace: str) -> bool | None:
         return self.policies.admits(namespace)

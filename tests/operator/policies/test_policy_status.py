@@ -95,6 +95,7 @@ def test_the_status_of_a_policy_all_well_in_full() -> None:
                     "NotAsked",
                     "spec.attachRemotely does not ask for it",
                 ),
+                ("CertificateValid", "Unknown", "NoTLS", "agents reach the proxy without TLS"),
             )
         ],
     }
@@ -255,6 +256,7 @@ def test_a_policy_that_cannot_be_read_says_which_field() -> None:
                 ("AgentsStart", "Unknown"),
                 ("PullSecretsFound", "Unknown"),
                 ("RemoteAttached", "Unknown"),
+                ("CertificateValid", "Unknown"),
             )
         ],
     }

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 from fodc_kube.conditions import Condition, Happened, condition_of, stamped
 from fodc_kube.texts import cut
 from fodc_operator.policies import suspension
+from fodc_operator.policies.certificate_state import CONDITION as CERTIFICATE
+from fodc_operator.policies.certificate_state import NO_TLS
 from fodc_operator.policies.pull_secrets import CONDITION as PULL_SECRETS
 from fodc_operator.policies.standing import (
     MAX_MESSAGE,
@@ -26,7 +28,7 @@ from fodc_webhook.inject.suspended import CONDITION as AGENTS_START
 Status: TypeAlias = dict[str, Any]
 MOST_PODS: Final = 20
 REMOTE: Final = "RemoteAttached"
-CONDITIONS: Final = ("AllInjected", "AllUpToDate", AGENTS_START, PULL_SECRETS, REMOTE)
+CONDITIONS: Final = ("AllInjected", "AllUpToDate", AGENTS_START, PULL_SECRETS, REMOTE, CERTIFICATE)
 """Besides Ready. They flip and never vanish."""
 _MOST_NAMED: Final = 3
 FIELDS: Final = (
@@ -51,6 +53,7 @@ class Facts:
     agents_start: Condition
     remote: Remote
     pull_secrets: Condition
+    certificate: Condition = NO_TLS
 
 
 def status_of(standing: Standing, facts: Facts, before: Mapping[str, Any]) -> Status:
@@ -125,6 +128,7 @@ def _conditions(standing: Standing, facts: Facts) -> Iterator[Condition]:
     yield facts.pull_secrets
     remote = facts.remote
     yield Condition(REMOTE, remote.status, remote.reason, cut(remote.message, 1024))
+    yield facts.certificate
 
 
 def _ready(standing: Standing, facts: Facts) -> Condition:
@@ -177,7 +181,7 @@ def _counted(entries: Sequence[Entry]) -> str:
 # ---- Events -----------------------------------------------------------------------------------
 
 
-_SELDOM: Final = ("Ready", AGENTS_START, PULL_SECRETS, REMOTE)
+_SELDOM: Final = ("Ready", AGENTS_START, PULL_SECRETS, REMOTE, CERTIFICATE)
 
 
 def between(

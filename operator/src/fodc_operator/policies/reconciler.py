@@ -26,6 +26,7 @@ from fodc_kube.texts import time_ms
 from fodc_kube.work_queue import WorkQueue
 from fodc_operator import telemetry
 from fodc_operator.policies import policy_status, suspension
+from fodc_operator.policies.certificate_state import NO_TLS
 from fodc_operator.policies.policy_status import Facts, Status
 from fodc_operator.policies.releases import Release, next_release
 from fodc_operator.policies.remote_agents import RemoteAgents
@@ -82,6 +83,8 @@ class Surroundings:
     """The operator's own namespace."""
     excluded: frozenset[str] = frozenset()
     """Namespaces in which the webhook is never asked."""
+    certificate: Callable[[int], Condition] = lambda _now_ms: NO_TLS
+    """Until when agents can know the proxy; told Unix time in ms."""
 
 
 @dataclass(slots=True)
@@ -264,6 +267,7 @@ class Reconciler:
             self._agents_start(look, place),
             look.remote,
             pull_secrets,
+            self._around.certificate(look.now_ms),
         )
         due = self._next_release(look, place)
         status = policy_status.status_of(look.standing, facts, before)
@@ -279,7 +283,7 @@ class Reconciler:
             or bool(place.blocked)
             or facts.agents_start.status == "False"
             or look.standing.is_undecided
-            or pull_secrets.status == "False"
+            or "False" in {pull_secrets.status, facts.certificate.status}
             or (look.remote.status != "True" and look.remote.reason != NOT_ASKED)
         )
         return self._pace.unsettled_s if is_unsettled else self._pace.settled_s

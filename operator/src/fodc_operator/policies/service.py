@@ -8,12 +8,14 @@ from typing import Final
 
 from fodc_kube import kinds
 from fodc_kube.client import Cluster
+from fodc_kube.conditions import Condition
 from fodc_kube.events import Events
 from fodc_kube.informer import Informer
 from fodc_kube.listing import Listing
 from fodc_kube.store import Object, Store
 from fodc_operator.policies.authority_maps import AuthorityMaps
 from fodc_operator.policies.certificate_keeper import CertificateKeeper, Fault, Keeping
+from fodc_operator.policies.certificate_state import NO_TLS
 from fodc_operator.policies.reconciler import Reconciler, Surroundings
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
@@ -61,6 +63,7 @@ class Policies:
         settings: PolicySettings,
         *,
         registered: Callable[[str, str], bool | None],
+        certificate: Callable[[int], Condition] = lambda _: NO_TLS,
     ) -> None:
         self._home = settings.own_namespace
         self._store = Store()
@@ -80,6 +83,7 @@ class Policies:
             registered,
             settings.own_namespace,
             frozenset({"kube-system", settings.own_namespace}),
+            certificate,
         )
         self._reconciler = Reconciler(cluster, self._store, self._namespaces, events, around)
 
