@@ -3,7 +3,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_api.requests import Request
@@ -72,7 +72,6 @@ def test_state_is_colored_and_keeps_its_place():
 cells = st.text(max_size=30)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells, cells), max_size=4), st.integers(1, 120))
 def test_table_never_leaves_the_width_where_its_columns_fit(rows, width):
     columns = (Column("A", rank=1), Column("BBB", wraps=True, rank=2), Column("C"))
@@ -85,7 +84,6 @@ def test_table_never_leaves_the_width_where_its_columns_fit(rows, width):
     assert [column.heading for column in kept.table.columns if column.heading not in drawn[0]] == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=3))
 def test_table_never_lets_a_control_character_through(rows):
     columns = (Column("A"), Column("B", wraps=True), Column("C", toned=True))
@@ -134,7 +132,6 @@ def test_times_of_the_api_are_shown_to_the_second():
     assert formats.passed_s("2026-11-21T07:06:39.000Z", "2026-11-21T07:07:00.500Z") == 21.5
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_printable_never_lets_a_control_character_through(text):
     assert formats.printable(text).isprintable()

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_client.charts import Area, chart, rates, segments, time_axis
@@ -205,7 +205,6 @@ def test_time_axis_spreads_three_times():
 finite_or_not = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1e9), finite_or_not), max_size=40),
     st.integers(20, 90),

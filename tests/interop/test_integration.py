@@ -125,7 +125,7 @@ def test_i03_reconnection(fleet: Fleet) -> None:
     fleet.agent(proxy.grpc, node, "pod-0", "ROLE_DATA")
     until("the new metric", lambda: sample(metrics(proxy), "after").get("value") == "99.9")
 
-    assert [node["phase"] for node in nodes(proxy)] == ["Online"]
+    until("online again", lambda: phases(proxy) == {"pod-0": "Online"})
     assert nodes(proxy)[0]["agent_id"] != first_id
 
 

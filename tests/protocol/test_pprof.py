@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.errors import CorruptProfileError, ProfileTooLargeError, Reason
@@ -436,7 +436,6 @@ def test_truncated_plain_profile_is_a_typed_error_or_a_prefix(size):
         assert len(hottest(SMALL[:size])) <= 3
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_truncated_recorded_profile_is_a_typed_error_or_a_prefix(choose):
     name = choose.draw(st.sampled_from(["goroutine", "profile-5s"]))

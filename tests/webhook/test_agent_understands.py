@@ -68,7 +68,7 @@ def test_the_agent_starts_with_the_arguments_of_every_shape(path: Path) -> None:
         load(agent_in(shape["expected"]["pod"])["args"], ENVIRON)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pods(), policies())
 def test_the_agent_starts_with_whatever_it_is_told(given_: Any, chosen: Policy) -> None:
     made = inject(given_, chosen, SERVER, PRIVILEGED)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_webhook import certificates as certs
@@ -160,7 +160,6 @@ def test_rubbish_in_the_secret_is_as_nothing(data: dict[str, bytes]) -> None:
 
 
 # It makes keys, which a busy machine does at its leisure.
-@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=5_000_000), min_size=1, max_size=12))
 def test_at_any_time_whoever_trusts_what_was_published_reaches_what_is_served(
     minutes: list[int],

@@ -44,7 +44,7 @@ def without_what_a_policy_may_ask(container: Any) -> Any:
 # ---- nobody is hurt ---------------------------------------------------------------------------
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_no_other_container_changes_but_for_what_the_policy_asks(
     pod: Any, policy: Policy, server: Any, namespace: Any
@@ -65,7 +65,7 @@ def test_no_other_container_changes_but_for_what_the_policy_asks(
     assert len(changed) <= 1
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_of_the_pod_itself_nothing_else_changes(
     pod: Any, policy: Policy, server: Any, namespace: Any
@@ -80,7 +80,7 @@ def test_of_the_pod_itself_nothing_else_changes(
         assert volume["name"].startswith("fodc-agent-") or kept[volume["name"]] == volume
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_twice_is_as_good_as_once(pod: Any, policy: Policy, server: Any, namespace: Any) -> None:
     once = inject(pod, policy, server, namespace)
@@ -91,7 +91,7 @@ def test_twice_is_as_good_as_once(pod: Any, policy: Policy, server: Any, namespa
     assert json_patch(once.pod, twice.pod) == []
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), policies(), servers, namespaces)
 def test_an_agent_of_another_revision_is_renewed_where_it_stands(
     pod: Any, old: Policy, new: Policy, server: Any, namespace: Any
@@ -111,7 +111,7 @@ def test_an_agent_of_another_revision_is_renewed_where_it_stands(
 # ---- the pod that comes out can be created ----------------------------------------------------
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_the_pod_that_comes_out_is_consistent(
     pod: Any, policy: Policy, server: Any, namespace: Any
@@ -167,7 +167,7 @@ def quality(pod: Any) -> str:
     return "Guaranteed" if even else "Burstable"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_the_class_of_a_pod_never_gets_worse(
     pod: Any, policy: Policy, server: Any, namespace: Any
@@ -197,7 +197,7 @@ def disk_limit(pod: Any) -> Fraction | None:
     return max(running + natives, peak)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces)
 def test_the_databases_share_of_local_disk_stays_what_it_was(
     pod: Any, policy: Policy, server: Any, namespace: Any
@@ -219,7 +219,7 @@ def test_the_databases_share_of_local_disk_stays_what_it_was(
     assert after - before >= sum(ours)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(pods(), policies(), servers, namespaces, st.booleans())
 def test_the_patch_of_an_injection_gives_the_pod(
     pod: Any, policy: Policy, server: Any, namespace: Any, again: bool

@@ -354,7 +354,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.lists(
         st.binary(max_size=200)

@@ -163,7 +163,7 @@ def test_one_who_takes_slowly_delays_its_own_source_alone():
     st.integers(1, 20),
     st.lists(st.floats(0.0, 70.0), min_size=1, max_size=30),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_collection_begins_on_the_grid(interval, costs):
     source = Fake(script=tuple(costs), timeout_s=1000.0)
 

@@ -193,5 +193,5 @@ class QuotaUnderUse(RuleBasedStateMachine):
         assert self.quota.used_bytes == sum(self.running.values()) + sum(self.done.values())
 
 
-QuotaUnderUse.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+QuotaUnderUse.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 test_quota_never_exceeds_its_limits = QuotaUnderUse.TestCase

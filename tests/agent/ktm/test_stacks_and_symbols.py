@@ -175,7 +175,7 @@ def test_a_stripped_program_of_go_has_the_names_of_its_own_table(go_program):
     assert {"main.waitsForTheLock", "main.burns", "runtime.main"} <= names
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     cut=st.integers(0, 1 << 22),
     changes=st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=8),

@@ -5,7 +5,7 @@ import struct
 from array import array
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.recorder import compression
@@ -18,13 +18,11 @@ rows = st.lists(
 ).map(lambda values: array("d", values))
 
 
-@settings(deadline=None)
 @given(rows)
 def test_row_comes_back_with_every_bit(row):
     assert compression.decode(compression.encode(row)).tobytes() == row.tobytes()
 
 
-@settings(deadline=None)
 @given(rows, rows)
 def test_row_comes_back_against_a_reference_of_any_width(row, reference):
     blob = compression.encode(row, reference)
@@ -59,7 +57,6 @@ def test_row_larger_than_allowed_is_refused():
         compression.decode(blob, max_cells=100)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_noise_is_a_row_or_a_corrupt_row(noise):
     try:

@@ -133,7 +133,7 @@ def recorded(tmp_path_factory):
     return segment.read_bytes(), states
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_kill_at_any_byte_leaves_a_prefix_of_the_rows(recorded, tmp_path_factory, data):
     whole, states = recorded
@@ -154,7 +154,7 @@ def test_kill_loses_at_most_the_row_that_was_being_written(recorded, tmp_path):
     assert content(start(tmp_path)) == states[7]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_damage_leaves_a_prefix_and_a_reason(recorded, tmp_path_factory, data):
     whole, states = recorded

@@ -66,14 +66,14 @@ def theirs(page: str):
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(samples, max_size=12), st.integers(1, 3))
 def test_generated_page_reads_as_prometheus_client_reads_it(rows, scrapes):
     page = "".join(render(one) + "\n" for one in rows)
     assert ours(page, scrapes) == theirs(page)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(samples, min_size=1, max_size=6), st.lists(samples, max_size=6))
 def test_second_page_reads_as_if_it_were_the_first(first, second):
     recorder = Recorder(budget_bytes=1 << 22, interval_s=10, stale_after=1)
@@ -105,7 +105,7 @@ def test_real_page_comes_out_again_with_the_same_families(path):
     assert families(again) == families(page)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.binary(max_size=400))
 def test_noise_never_raises_and_never_hides_the_line_after_it(noise, more):
     recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
@@ -143,13 +143,13 @@ fragments = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(fragments, max_size=60).map("".join))
 def test_almost_valid_text_gives_the_same_samples_warm_as_cold(page):
     assert ours(page, 3) == ours(page, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([path.read_bytes() for path in PAGES]), st.data())
 def test_damaged_real_page_loses_only_damaged_lines(body, data):
     start = data.draw(st.integers(0, len(body) - 1))
@@ -171,7 +171,7 @@ stamped_lines = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(stamped_lines, max_size=40), st.sampled_from(["\n", "", "\r\n", "\n# EOF\n"]))
 def test_page_of_stamped_lines_gives_the_same_samples_warm_as_cold(lines, end):
     known = 'a 0 7\nb 0 7\nc{x="1 7"} 0 7\nc{x="2"} 0 7\n'

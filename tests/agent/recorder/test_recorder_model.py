@@ -114,5 +114,5 @@ class Model(RuleBasedStateMachine):
             assert extent.rows == kept
 
 
-Model.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Model.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestModel = Model.TestCase

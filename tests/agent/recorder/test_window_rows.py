@@ -97,7 +97,7 @@ def test_picks_survive_rows_that_leave_meanwhile():
 row_values = st.floats(width=64, allow_nan=False) | st.just(ABSENT) | st.just(float("nan"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(st.integers(-100, 100), st.lists(row_values, max_size=6), st.integers(0, 2)),

@@ -7,7 +7,7 @@ import struct
 import h2.config
 import h2.connection
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.rpc.connection import Connection, Leaving, Told
@@ -97,7 +97,6 @@ def test_what_a_server_says_is_told_in_its_order():
     assert (PING, 1, 0, b"12345678") in said
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), max_size=12))
 def test_frames_may_be_cut_at_any_byte(cuts):
     assert heard_in_pieces(a_conversation(), cuts) == WHOLE
@@ -112,7 +111,6 @@ FRAMES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(FRAMES, max_size=60))
 def test_no_frames_make_it_fail_or_grow(sent):
     core = Core()
@@ -124,7 +122,6 @@ def test_no_frames_make_it_fail_or_grow(sent):
     assert closed == events[-1:] if core.is_closed else closed == []
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_no_bytes_make_it_fail(data):
     Core(b"").hear(data)

@@ -40,7 +40,7 @@ def cut(data: bytes, places: set[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(ends) if a < b]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     answer=st.sampled_from([CHUNKED, PLAIN]),
     places=st.sets(st.integers(1, len(CHUNKED) - 1), max_size=12),

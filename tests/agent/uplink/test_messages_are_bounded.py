@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.rpc.answer import Answer
@@ -95,7 +95,6 @@ def test_messages_are_read_one_by_one_and_none_is_the_end():
     assert answer.is_ended
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(0, 400), max_size=9))
 def test_messages_may_be_cut_at_any_byte(messages, cuts):
     data = b"".join(map(framed, messages))

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_agent.occurrences.keeping import PressureRecord
@@ -33,7 +33,6 @@ def stamp(at_ms: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest_ms * 1_000_000)
 
 
-@settings(deadline=None)
 @given(TEXT, LABELS, TEXT, st.lists(TEXT, max_size=3))
 def test_a_registration(role, labels, pod_name, containers):
     data = codec.registration(role, labels, pod_name, containers)
@@ -42,7 +41,6 @@ def test_a_registration(role, labels, pod_name, containers):
     )
 
 
-@settings(deadline=None)
 @given(st.booleans(), TEXT, st.integers(-(2**63), 2**63 - 1), TEXT)
 def test_a_reply_to_it(success, message, interval_s, agent_id):
     reply = pb.RegisterAgentResponse(
@@ -56,7 +54,6 @@ def test_a_reply_to_it(success, message, interval_s, agent_id):
     )
 
 
-@settings(deadline=None)
 @given(st.none() | TIMES_MS, st.none() | TIMES_MS)
 def test_a_command_for_metrics(start_ms, end_ms):
     command = pb.StreamMetricsResponse(
@@ -67,7 +64,6 @@ def test_a_command_for_metrics(start_ms, end_ms):
     assert read == codec.MetricsCommand(start_ms, end_ms)
 
 
-@settings(deadline=None)
 @given(TEXT, LABELS, st.sampled_from(MetricType), TEXT, st.floats(allow_nan=False), TIMES_MS)
 def test_samples_and_the_time_of_their_answer(name, labels, kind, help_text, value, at_ms):
     metric = codec.metric_of(Series(name, tuple(labels.items()), kind, help_text))
@@ -145,7 +141,6 @@ def test_pressure_profiles_that_are_listed_and_fetched():
         assert pb.StreamPressureProfilesRequest.FromString(data).chunk == expected
 
 
-@settings(deadline=None)
 @given(st.sampled_from(READERS), st.binary(max_size=80))
 def test_any_bytes_are_read_or_the_one_error(reader, data):
     with contextlib.suppress(codec.MalformedMessageError):

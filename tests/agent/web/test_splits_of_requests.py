@@ -35,7 +35,7 @@ async def answers_to(pieces: list[bytes]) -> list[bytes]:
     return re.findall(rb"HTTP/1\.1 (\d+)", answer)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(places=st.sets(st.integers(1, len(REQUESTS) - 1), max_size=15))
 def test_any_split_of_the_requests_gives_the_same_answers(places):
     ends = [0, *sorted(places), len(REQUESTS)]

@@ -200,7 +200,7 @@ steps = st.lists(
 
 
 @given(steps, st.floats(0.0, 0.999))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_node_is_in_flight_twice_and_the_rate_holds_whatever_happens(
     course: list[tuple[str, int, float, Outcome]], chance: float
 ) -> None:

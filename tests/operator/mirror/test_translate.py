@@ -350,7 +350,7 @@ members = st.builds(
 
 
 @given(members, st.lists(st.builds(Running, texts, texts, numbers), max_size=12))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_whatever_an_agent_says_the_object_fits_its_schema(
     one: Member, running: list[Running]
 ) -> None:

@@ -5,7 +5,7 @@ import contextlib
 
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.http2.frames import BrokenConnectionError
@@ -15,7 +15,6 @@ NAMES = st.sampled_from([b"k", b"te", b"agent_id", b"authorization", b"x" * 70, 
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=200)), max_size=8)
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.lists(FIELDS, max_size=6), st.booleans(), st.integers(0, 6))
 def test_blocks_read_as_they_were_meant(blocks, is_coded, shrinks_at):
     encoder, reader = hpack.Encoder(), HeaderReader()
@@ -26,7 +25,6 @@ def test_blocks_read_as_they_were_meant(blocks, is_coded, shrinks_at):
         assert reader.read(encoder.encode(fields, huffman=is_coded)) == fields
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_bytes_are_fields_or_the_one_error(first, second):
     reader = HeaderReader()
@@ -35,7 +33,6 @@ def test_any_bytes_are_fields_or_the_one_error(first, second):
         reader.read(second)
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.binary(min_size=1, max_size=400), st.binary(max_size=400))
 def test_what_we_write_is_read_by_others(name, value):
     assert hpack.Decoder().decode(literal(name, value), raw=True) == [(name, value)]

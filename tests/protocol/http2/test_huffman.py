@@ -7,7 +7,7 @@ from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.http2.frames import BrokenConnectionError
@@ -26,13 +26,11 @@ def code_of(text: bytes) -> bytes:
     return HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_what_was_coded_is_read_back(text):
     assert decoded(code_of(text)) == text
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=3))
 def test_any_bytes_are_read_or_refused_as_by_others(text, behind):
     assert outcome(decoded, text) == outcome(decode_huffman, text)

@@ -315,5 +315,5 @@ class TwoEnds(RuleBasedStateMachine):
         assert self.world.commands == {}
 
 
-TwoEnds.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TwoEnds.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestTwoEnds = TwoEnds.TestCase

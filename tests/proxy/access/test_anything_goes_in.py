@@ -17,7 +17,7 @@ from fodc_proxy.access.oidc.source import OidcCallers
 from fodc_proxy.access.people import audiences_of
 from fodc_proxy.access.tokens import callers_by_digest
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 LINK = Link("art-1", "anna", 2_000, "n1", is_for_once=False)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

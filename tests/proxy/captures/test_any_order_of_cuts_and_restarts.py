@@ -91,7 +91,7 @@ def check_truth(world: World) -> None:
     assert claimed == set(by_id)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(st.tuples(STEPS, st.sampled_from(PODS)), max_size=40))
 def test_every_command_ends_once_and_true(play, steps):
     ended: dict[str, Phase] = {}

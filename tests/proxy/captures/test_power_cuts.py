@@ -73,7 +73,7 @@ async def check_artifacts(world: World) -> None:
 MOMENTS = st.tuples(st.just("power"), st.integers(1, 40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     steps=st.lists(st.tuples(STEPS | MOMENTS, st.sampled_from(PODS)), max_size=30), data=st.data()
 )

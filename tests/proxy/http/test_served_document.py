@@ -214,7 +214,7 @@ def test_every_call_is_answered_as_documented(document):
     }
     for operation in operations:
 
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def call(case):
             excluded = [positive_data_acceptance] if case.path in BEYOND_SCHEMAS else []

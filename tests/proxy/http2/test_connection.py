@@ -9,7 +9,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.http2.events import Closed, Received, Reset, Room
@@ -92,7 +92,6 @@ def test_what_a_client_says_is_told_in_its_order():
     assert (PING, 1, 0, b"12345678") in said
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.lists(st.integers(0, 10_000), max_size=12))
 def test_frames_may_be_cut_at_any_byte(cuts):
     assert heard_in_pieces(a_conversation(), cuts) == WHOLE
@@ -107,7 +106,6 @@ FRAMES = st.builds(
 )
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.lists(FRAMES, max_size=60))
 def test_no_frames_make_it_fail_or_grow(sent):
     core = Core()
@@ -120,7 +118,6 @@ def test_no_frames_make_it_fail_or_grow(sent):
     assert core.hear(b"anything") == [] or not core.is_closed
 
 
-@settings(deadline=None)  # chance decides what is tried, not how busy the machine is
 @given(st.binary(max_size=600))
 def test_no_bytes_make_it_fail(data):
     core = Core(b"")

@@ -119,7 +119,7 @@ class Life:
         assert not self.disk.sizes(self.disk.root / "s" / "staged")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=STEPS, dies_at=st.integers(1, 120), data=st.data())
 def test_whatever_was_acknowledged_before_a_power_cut_is_there_after_it(
     tmp_path_factory, steps, dies_at, data

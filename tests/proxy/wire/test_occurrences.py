@@ -159,7 +159,7 @@ class Cuts(RuleBasedStateMachine):
         assert len(world.stored) + world.gapped == world.queue.produced
 
 
-Cuts.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Cuts.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
 TestCuts = Cuts.TestCase
 
 
