@@ -17,7 +17,19 @@ from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
 from e2e.database_pods import Databases
 
+HERE: Final = Path(__file__).parent
 KUBELET: Final = "kubelet"
+ONE_SERVER: Final = "api-server"
+ASK_A_SERVER_ONLY: Final = frozenset(
+    {
+        "test_controlplane",
+        "test_crds",
+        "test_injection_crd",
+        "test_manifests",
+        "test_manifests_rights",
+    }
+)
+"""What `make test` runs as well: together they take less time than a server of their own each."""
 BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
 
@@ -28,11 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A machine takes one kubelet at a time. What looks back on all others comes behind them.
     """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
     items.sort(key=lambda item: _place_of(item.path))
 
 
 def _group_of(path: Path) -> str:
+    if path.stem in ASK_A_SERVER_ONLY:
+        return ONE_SERVER
     return KUBELET if path.parent.name == KUBELET else path.stem
 
 
