@@ -16,7 +16,7 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
@@ -295,6 +295,18 @@ class LinkPeer:
             self.say(window_part=part)
 
 
+def told_of(latencies_s: Sequence[float], sent: int) -> dict[str, object]:
+    """Return what so many beats came to: one without an answer took the whole deadline."""
+    missing = sent - len(latencies_s)
+    got = sorted([*latencies_s, *[BEAT_DEADLINE_S] * missing])
+    return {
+        "sent": sent,
+        "missing": missing,
+        "p50_ms": got[len(got) // 2] * 1000,
+        "p99_ms": got[min(len(got) - 1, int(len(got) * 0.99))] * 1000,
+    }
+
+
 class FodcPeer:
     """One agent of the existing contract with its seven streams."""
 
@@ -425,14 +437,7 @@ class Fleet:
                 await asyncio.sleep(pause_s)
             self.peers[number % len(self.peers)].beat(due)
         await self._answered(total)
-        missing = total - len(self.latencies)
-        got = sorted([*self.latencies, *[BEAT_DEADLINE_S] * missing])
-        return {
-            "sent": total,
-            "missing": missing,
-            "p50_ms": got[len(got) // 2] * 1000,
-            "p99_ms": got[min(len(got) - 1, int(len(got) * 0.99))] * 1000,
-        }
+        return told_of(self.latencies, total)
 
     async def _answered(self, total: int) -> None:
         ends = time.perf_counter() + BEAT_DEADLINE_S

@@ -295,6 +295,7 @@ def test_a_killed_agent_leaves_the_database_alone_and_keeps_its_window(here: Sit
 
 
 def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> None:
+    """T6: how the container ended was read before the kubelet had told it."""
     name = "hungry-0"
     before = here.pod(name)
     first = wait_points(here, name, STARTED)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every defect that was found in the first version has a test that names it (A1, K2, …).
 
-The letters are the rooms that were looked at: A agent and protocol, K operator, webhook and
-manifests, P proxy.
+The letters are the rooms that were looked at: A agent and protocol, C command, K operator, webhook
+and manifests, P proxy, T truth of tests and figures.
 """
 
 import re
@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOUND = {"A": 32, "K": 22, "P": 30}
+FOUND = {"A": 32, "C": 9, "K": 22, "P": 30, "T": 8}
 """How many were found, by room."""
 FOLDERS = {
     "A": ("tests/agent", "tests/protocol", "tests/meta"),
+    "C": ("tests/client", "e2e"),
     "K": ("tests/kube", "tests/manifests", "tests/operator", "tests/webhook", "e2e"),
     "P": ("tests/api", "tests/interop", "tests/protocol", "tests/proxy", "e2e"),
+    "T": ("tests", "e2e"),
 }
 
 

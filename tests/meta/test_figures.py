@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Figure, held_against
+from bench.peers import told_of
 from bench.readme import BEGIN, END, README, ROWS, table
 from bench.run import CATALOG
 
@@ -30,6 +31,14 @@ def test_readme_has_the_place_of_the_table() -> None:
     assert text.index(BEGIN) < text.index(END)
 
 
+def test_a_beat_without_an_answer_took_the_whole_deadline() -> None:
+    """T1: such beats left the sample, and none at all was a pass."""
+    told = told_of([0.001] * 97, 100)
+
+    assert (told["sent"], told["missing"], told["p50_ms"]) == (100, 3, 1.0)
+    assert told["p99_ms"] == told_of([], 1)["p99_ms"] == 10_000.0
+
+
 def test_a_figure_is_judged_by_its_ratio_where_it_has_one() -> None:
     slow = held_against(0.5, "s", 10, "how", base=0.04, of="a join")
     fast = Figure(1.3, "ms", 40, "how", 72.0, "its speed", at_least=True)
@@ -39,6 +48,7 @@ def test_a_figure_is_judged_by_its_ratio_where_it_has_one() -> None:
 
 
 def test_the_table_says_what_was_missed_and_when_it_was_taken() -> None:
+    """T7: figures stood without their machine, their load and their day."""
     slow = held_against(0.5, "s", 10, "how", base=0.04, of="a join")
     found = {"metrics_page_link_s": {**slow.as_json(), "day": "2026-11-29", "load": 1.5}}
 

@@ -87,6 +87,7 @@ def test_the_walk_finds_what_git_finds() -> None:
 def test_the_files_are_found_on_a_machine_without_git(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """T8: eight tests of this folder failed for want of git."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert Path(__file__) in tracked.__wrapped__()

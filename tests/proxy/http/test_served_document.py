@@ -205,7 +205,7 @@ EXAMPLES = int(os.environ.get("FODC_FUZZ_EXAMPLES", "12"))
 @pytest.mark.slow
 @pytest.mark.timeout(2 * EXAMPLES + 120)
 def test_every_call_is_answered_as_documented(document):
-    """Defects P14, P15: error bodies that were not listed, a null where a text was promised."""
+    """Defects P14, P15, T4: error bodies that were not listed, a null where a text was promised."""
     operations = [found.ok() for found in document.get_all_operations()]
     methods = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
     # The tool leaves out where it has the document from.
