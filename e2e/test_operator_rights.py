@@ -381,36 +381,3 @@ def test_pull_secrets_are_looked_for_with_their_component_and_not_without(
             wait_for("what is there", lambda: told() == ("True", "Found"))
         finally:
             control_plane.kubectl("delete", f"--filename={component}", check=True)
-
-
-def test_the_remote_agent_needs_its_component_and_no_more(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
-    databases = Databases(control_plane, namespace)
-    component = str(ROOT / "manifests" / "components" / "remote-agent")
-    files = [f"--filename={component}/{name}.yaml" for name in ("permissions", "policy")]
-    agent = f"/apis/apps/v1/namespaces/{namespace}/deployments/fodc-remote-agent"
-    n = itertools.count()
-
-    def reason() -> str:
-        # A change of a pod makes the operator look again before its minute is over.
-        control_plane.api().merge(
-            databases.pod, {"metadata": {"annotations": {"seen": str(next(n))}}}
-        )
-        return databases.condition("RemoteAttached").get("reason", "")
-
-    with injecting(control_plane, namespace, tmp_path):
-        databases.ask(attachRemotely=True)
-        wait_for("the refusal", lambda: reason() == "Forbidden")
-        told = databases.condition("RemoteAttached")["message"]
-        assert told.startswith("add the component remote-agent of the manifests: ")
-        control_plane.kubectl("apply", *files, check=True)
-        try:
-            # Nobody starts the agent here.
-            wait_for("the agent", lambda: reason() != "Forbidden", 30)
-            assert databases.condition("RemoteAttached")["reason"] == "Starting"
-            assert control_plane.api().get(agent).status == 200, databases.condition(
-                "RemoteAttached"
-            )
-        finally:
-            control_plane.kubectl("delete", *files, check=True)
