@@ -60,14 +60,14 @@ ktm: $(BIN)/.ready ## build what kernel telemetry loads into the kernel (clang, 
 	$(BIN)/python agent/ktm/build.py
 
 test: $(BIN)/.ready ## all tests that need no cluster, on all cores
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(QUICK_SERVER_TESTS) tests/interop tests
 
 fuzz: $(BIN)/.ready ## a minute of odd input for each thing that reads some (FODC_FUZZ_S: other seconds)
 	FODC_FUZZ_S=$${FODC_FUZZ_S:-60} $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/fuzz
 
 shipped: $(BIN)/.ready ## the tests of the agent as its image runs it, without asserts (-OO)
-	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup \
+	PYTHONOPTIMIZE=2 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
 		-W ignore::pytest.PytestConfigWarning tests/agent tests/protocol
 
 images: $(BIN)/.ready ## build both images; PUSH=host/team also brings them into a registry

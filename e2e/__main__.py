@@ -21,7 +21,7 @@ from e2e.commands import end_with
 from e2e.controlplane import auditing, build
 
 PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
-ON_ALL_CORES: Final = ("-n", "auto", "--dist", "loadgroup", "--no-loadscope-reorder")
+ON_ALL_CORES: Final = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 SLOWEST: Final = "--durations=25"
 LAST: Final = "e2e/test_rights_are_used.py"
 BUILDS: Final = (

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from e2e import webhooks
 from e2e.controlplane import auditing, build, installing, marking
@@ -17,7 +19,6 @@ from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
 from e2e.database_pods import Databases
 
-HERE: Final = Path(__file__).parent
 KUBELET: Final = "kubelet"
 ONE_SERVER: Final = "api-server"
 ASK_A_SERVER_ONLY: Final = frozenset(
@@ -33,22 +34,33 @@ ASK_A_SERVER_ONLY: Final = frozenset(
 BUILT = pytest.StashKey[build.Binaries | build.Unavailable]()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have a file, or all files on a real kubelet, and those first.
+class Scheduling(LoadFileScheduling):
+    """One process has a file, or all files of one group."""
 
-    A machine takes one kubelet at a time. What looks back on all others comes behind them.
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(Path(nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Make of `--dist loadfile` one that knows which files belong together.
+
+    pytest-xdist's own groups are not seen by pytest 9.2.
     """
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those on a kubelet first, which take longest, and what looks back on all others last."""
     items.sort(key=lambda item: _place_of(item.path))
 
 
 def _group_of(path: Path) -> str:
-    if path.stem in ASK_A_SERVER_ONLY:
+    if path.parent.name == KUBELET:
+        return KUBELET  # a machine takes one at a time
+    if path.parent.name == "e2e" and path.stem in ASK_A_SERVER_ONLY:
         return ONE_SERVER
-    return KUBELET if path.parent.name == KUBELET else path.stem
+    return str(path)
 
 
 def _place_of(path: Path) -> int:

@@ -19,7 +19,6 @@ settings.load_profile("any machine")
 # gRPC's clients say on standard error that a server has ended, which many tests mean to see.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-_HERE: Final = Path(__file__).parent
 _BUILT_WITHIN_S: Final = 900.0
 _IN_MEMORY: Final = Path("/dev/shm")
 _ROOM_BYTES: Final = 4 << 30
@@ -45,14 +44,6 @@ def go_pprof() -> list[str]:
     if go is None:
         pytest.skip("NO GO TOOL HERE: nothing is compared with `go tool pprof`")
     return [go, "tool", "pprof"]
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have all tests of a file, as e2e/conftest.py does for its files."""
-    for item in items:
-        if item.path.is_relative_to(_HERE):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE))))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
