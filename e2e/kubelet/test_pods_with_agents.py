@@ -391,7 +391,8 @@ def test_an_agent_whose_node_fills_its_disk_stays_below_the_limit_of_its_volume(
     assert 4 * MIB < most_bytes < LEAST_LIMIT_BYTES
     assert after.body["metadata"]["uid"] == before.body["metadata"]["uid"]
     assert after.is_ready
-    assert after.status(AGENT)["restartCount"] == before.status(AGENT)["restartCount"]
+    ended = after.status(AGENT)["lastState"]
+    assert ended == before.status(AGENT)["lastState"]
 
 
 def has_finished(here: Site, request: str) -> bool:
