@@ -65,6 +65,12 @@ def restarted(reason: str, code: int, restarts: int) -> dict[str, Any]:
     }
 
 
+def tell(plane: ControlPlane, path: str, status: dict[str, Any]) -> None:
+    """Be the kubelet that says how a pod is."""
+    told = plane.api().merge(f"{path}/status", {"status": status})
+    assert told.status == 200, told.body
+
+
 def last_incident(plane: ControlPlane, namespace: str, name: str) -> dict[str, Any]:
     found = nodes(plane, namespace).get(name, {})
     return dict(found.get("status", {}).get("lastIncident", {}))
@@ -83,11 +89,10 @@ def test_an_oom_kill_is_seen_in_the_cluster_and_stays_when_the_pod_has_gone(
         wait_for("online", lambda: phases(control_plane, namespace) == {"pod-0": "Online"})
         path = make_pod(control_plane, namespace, "pod-0")
         began = time.monotonic()
-        told = api.merge(f"{path}/status", {"status": restarted("OOMKilled", 137, 1)})
-        assert told.status == 200, told.body
+        tell(control_plane, path, restarted("OOMKilled", 137, 1))
         seen = wait_for("the incident", lambda: last_incident(control_plane, namespace, "pod-0"))
         took_s = time.monotonic() - began
-        api.merge(f"{path}/status", {"status": restarted("OOMKilled", 137, 2)})
+        tell(control_plane, path, restarted("OOMKilled", 137, 2))
         wait_for(
             "its second time",
             lambda: last_incident(control_plane, namespace, "pod-0").get("count") == 2,
@@ -123,8 +128,7 @@ def test_a_new_leader_knows_what_was_told_and_tells_nothing_twice(
         with simulated_agents(first.grpc, namespace, 1):
             wait_for("online", lambda: phases(control_plane, namespace) == {"pod-0": "Online"})
             path = make_pod(control_plane, namespace, "pod-0")
-            status = {"status": restarted("Error", 137, 1)}
-            assert control_plane.api().merge(f"{path}/status", status).status == 200
+            tell(control_plane, path, restarted("Error", 137, 1))
             wait_for("the incident", lambda: last_incident(control_plane, namespace, "pod-0"))
         first.process.kill()
     again = start_operator(tmp_path, control_plane, namespace, name="again")
@@ -132,12 +136,7 @@ def test_a_new_leader_knows_what_was_told_and_tells_nothing_twice(
         wait_leads(second)
         with simulated_agents(second.grpc, namespace, 1):
             wait_for("online", lambda: phases(control_plane, namespace) == {"pod-0": "Online"})
-            assert (
-                control_plane.api()
-                .merge(f"{path}/status", {"status": restarted("Error", 137, 2)})
-                .status
-                == 200
-            )
+            tell(control_plane, path, restarted("Error", 137, 2))
             wait_for(
                 "its second time",
                 lambda: last_incident(control_plane, namespace, "pod-0").get("count") == 2,
@@ -158,8 +157,7 @@ def test_what_ends_while_no_operator_runs_is_told_by_the_next_one_once(
             wait_for("online", lambda: phases(control_plane, namespace) == {"pod-0": "Online"})
             path = make_pod(control_plane, namespace, "pod-0")
         first.process.kill()
-    status = {"status": restarted("OOMKilled", 137, 1)}
-    assert control_plane.api().merge(f"{path}/status", status).status == 200
+    tell(control_plane, path, restarted("OOMKilled", 137, 1))
     again = start_operator(tmp_path, control_plane, namespace, name="again")
     with programs.running(again) as second:
         wait_leads(second)

@@ -3,6 +3,8 @@
 
 import json
 
+import msgspec
+
 from fodc_api.flows import Flow, FlowKind, FlowNode, Flows
 from fodc_api.values import time_of
 from fodc_client.commands.flows import flows_table, nodes_table, summary_of
@@ -41,15 +43,8 @@ FLOW = Flow(
 
 def flows(*, over: float | None = 10.0) -> Flows:
     now = time_of(1_800_000_000_000)
-    unknown = Flow(
-        **{
-            **{name: getattr(FLOW, name) for name in FLOW.__struct_fields__},
-            "target": "10.0.0.9:18912",
-            "target_node_id": None,
-            "per_second": None,
-            "p99_seconds": None,
-        }
-    )
+    nothing = {"target_node_id": None, "per_second": None, "p99_seconds": None}
+    unknown = msgspec.structs.replace(FLOW, target="10.0.0.9:18912", **nothing)
     return Flows(now, 2, 2, (), over, (NODE,), (FLOW, unknown))
 
 

@@ -11,28 +11,12 @@ import pytest
 from fodc_webhook.decide import Decision
 from fodc_webhook.handlers import pods, requests
 from fodc_webhook.server import current
-from tests.webhook.asking import NS, Asking, asking, review
+from tests.webhook.asking import Asking, asking, review
 from tests.webhook.pods import pod
+from tests.webhook.requests import review as request_review
 
 POD = review(pod())
-REQUEST = {
-    "kind": "AdmissionReview",
-    "apiVersion": "admission.k8s.io/v1",
-    "request": {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "fodc.banyandb.dev", "version": "v1alpha1", "kind": "DiagnosticRequest"},
-        "resource": {
-            "group": "fodc.banyandb.dev",
-            "version": "v1alpha1",
-            "resource": "diagnosticrequests",
-        },
-        "userInfo": {"username": "jane"},
-        "operation": "CREATE",
-        "namespace": NS,
-        "object": {"metadata": {"name": "slow"}},
-        "dryRun": False,
-    },
-}
+REQUEST = request_review({"name": "slow"})
 UNDECIDED = "a fault of the webhook; its log has the cause"
 by_kind = pytest.mark.parametrize(
     ("module", "asked_about", "plural"),

@@ -11,48 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fodc_protocol.audit_lines import audit_line as line_of
 from fodc_proxy.access.audit import Deed
 from fodc_proxy.access.audit import line_of as proxys_line_of
 from fodc_proxy.access.callers import Caller, Method
-from fodc_webhook.audit import Lines, line_of
+from fodc_webhook.audit import Lines
 from fodc_webhook.kinds import CANCELLED_BY, REQUESTED_BY
 from fodc_webhook.review import Asking as Review
 from fodc_webhook.review import Operation
 from fodc_webhook.stamp import stamp
 from tests.webhook.asking import NS, Asking, asking
 from tests.webhook.patching import applied
-
-SPEC = {"target": {"all": True}, "captures": [{"type": "CPUProfile"}]}
-
-
-def review(
-    metadata: dict[str, Any],
-    user: str = "jane",
-    operation: str = "CREATE",
-    cancel: tuple[str, str] = ("", ""),
-) -> dict[str, Any]:
-    """`cancel` is before and after."""
-    old, new = ({"metadata": metadata, "spec": SPEC | said(one)} for one in cancel)
-    request = {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "fodc.banyandb.dev", "version": "v1alpha1", "kind": "DiagnosticRequest"},
-        "resource": {
-            "group": "fodc.banyandb.dev",
-            "version": "v1alpha1",
-            "resource": "diagnosticrequests",
-        },
-        "userInfo": {"username": user, "groups": ["system:authenticated"]},
-        "operation": operation,
-        "namespace": NS,
-        "object": None if operation == "DELETE" else new,
-        "oldObject": None if operation == "CREATE" else old,
-        "dryRun": False,
-    }
-    return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
-
-
-def said(cancel: str) -> dict[str, str]:
-    return {"cancel": cancel} if cancel else {}
+from tests.webhook.requests import SPEC, review
 
 
 def with_webhook(run: Callable[[Asking], Awaitable[None]], **more: Any) -> None:

@@ -6,15 +6,13 @@ Whoever reaches the port may pretend to be an API server, so a line says that it
 admission, and there are only so many a second.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fodc_protocol.times import format_rfc3339_ms
+from fodc_protocol.audit_lines import audit_line
 
-MAX_WORD_LENGTH: Final = 256
 AT_ONCE: Final = 100.0
 PER_S: Final = 10.0
 
@@ -43,14 +41,7 @@ class Lines:
         told = f"{self._passed_over} since the last line"
         more = {"more": told} if self._passed_over else {}
         self._passed_over = 0
-        self._write(line_of({**deed, **more}, round(time.time() * 1000)))
-
-
-def line_of(deed: Mapping[str, str | int], time_ms: int) -> bytes:
-    """Return the line with its end; what is too long is cut. Time in Unix milliseconds."""
-    said = {name: _cut(value) if isinstance(value, str) else value for name, value in deed.items()}
-    whole = {"time": format_rfc3339_ms(time_ms), **said}
-    return json.dumps(whole, ensure_ascii=True).encode() + b"\n"
+        self._write(audit_line({**deed, **more}, round(time.time() * 1000)))
 
 
 def to_stdout(line: bytes) -> None:
@@ -60,7 +51,3 @@ def to_stdout(line: bytes) -> None:
         sys.stdout.buffer.flush()
     except OSError:
         return
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_WORD_LENGTH else text[:MAX_WORD_LENGTH] + "…"

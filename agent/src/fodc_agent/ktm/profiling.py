@@ -94,12 +94,7 @@ class KernelProfiler:
     async def _taken(self, order: Order, part: PartFile, loaded: Loaded) -> Taken | Failed:
         began_at_ms, lost_before = wall_ms(), self._telemetry.lost()
         session = Session(loaded, self._telemetry.clocks, order.profile)
-        try:
-            await self._lane.run(session.begin)
-            await self._pause(order.duration_s)
-        finally:
-            # Also when somebody cancels: in the lane, so that it is done whoever waits for it.
-            self._lane.soon(session.end)
+        await self._run_for(order.duration_s, session.begin, session.end)
         stacks = await self._lane.run(session.stacks)
         if not stacks:
             reason = Reason.EMPTY_PROFILE
@@ -117,16 +112,22 @@ class KernelProfiler:
             warnings.append(f"{lost} events had no room: the profile shows less than there was")
         return Taken(len(stacks), tuple(warnings), began_at_ms)
 
+    async def _run_for(
+        self, duration_s: float, begin: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        try:
+            await self._lane.run(begin)
+            await self._pause(duration_s)
+        finally:
+            # Also when somebody cancels: in the lane, so that it is done whoever waits for it.
+            self._lane.soon(end)
+
     # ---- latencies -------------------------------------------------------------------------
 
     async def _measured(self, order: Order, part: PartFile, loaded: Loaded) -> Taken | Failed:
         watch = Watch(loaded, self._telemetry.counted(loaded))
         began_at_ms = wall_ms()
-        try:
-            await self._lane.run(watch.begin)
-            await self._pause(order.duration_s)
-        finally:
-            self._lane.soon(watch.end)
+        await self._run_for(order.duration_s, watch.begin, watch.end)
         stretch = await self._lane.run(watch.seen)
         if not stretch.calls:
             reason = Reason.EMPTY_PROFILE
