@@ -205,6 +205,20 @@ def test_a_new_operator_waits_before_it_calls_a_silent_node_offline(
         assert time.monotonic() - began > 2.0
 
 
+def test_a_node_that_left_is_lost_and_then_removed_after_the_retention(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    soon = ("--agent-heartbeat-timeout=1s", "--agent-cleanup-timeout=2s", "--retention=3s")
+    started = start_operator(tmp_path, control_plane, namespace, *QUICK, *soon)
+    with programs.running(started) as one:
+        wait_leads(one)
+        with simulated_agents(one.grpc, namespace, 1):
+            wait_for("online", lambda: all_are(control_plane, namespace, "Online", 1))
+        wait_for("lost", lambda: all_are(control_plane, namespace, "Lost", 1))
+
+        wait_for("removed", lambda: not nodes(control_plane, namespace))
+
+
 def test_the_operator_stops_at_once_with_agents_attached(
     namespace: str, operator: programs.Program
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from fodc_agent.abilities import kernel_lacks
 from fodc_agent.kernel_groups import KERNEL_GROUPS
+from fodc_agent.ktm.loading import TRACEFS
 from fodc_agent.ktm.telemetry import Telemetry
 from fodc_agent.self_check import kernel_facts
 
@@ -27,6 +28,15 @@ HIERARCHIES = {
     "memory": ("/sys/fs/cgroup/memory",),
     "blkio": ("/sys/fs/cgroup/blkio",),
 }
+
+
+NEED_TRACEFS = {"mm", "fs"}
+
+
+def need_tracefs():
+    """Skip where the events of the kernel have no names."""
+    if not (TRACEFS / "events").is_dir():
+        pytest.skip(f"NO TRACEFS: mount -t tracefs tracefs {TRACEFS}")
 
 
 def facts():
@@ -42,6 +52,8 @@ def telemetry():
     made = []
 
     def load(*groups):
+        if NEED_TRACEFS & set(groups or KERNEL_GROUPS):
+            need_tracefs()
         made.append(Telemetry(groups or KERNEL_GROUPS))
         made[-1].load(facts())
         assert made[-1].gaps == ()

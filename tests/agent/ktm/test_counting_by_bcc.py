@@ -18,7 +18,7 @@ from fodc_agent.ktm.bcc.backend import BccTelemetry, headers_problem
 from fodc_agent.ktm.target import Target, TargetKind
 from fodc_agent.node_captures import NoKernel, kernel_taker
 from fodc_agent.sources.node_process import NodeProcess
-from tests.agent.ktm.conftest import facts
+from tests.agent.ktm.conftest import facts, need_tracefs
 from tests.agent.ktm.test_reads_in_this_kernel import counted
 
 RELEASE = os.uname().release
@@ -175,6 +175,7 @@ def by_bcc(bcc):
     """Return what counts by BCC, told that its headers are the kernel's; it compiles once."""
     if lacks := kernel_lacks(facts()):
         pytest.skip(f"THE KERNEL IS NOT ASKED: {'; '.join(lacks.values())}")
+    need_tracefs()
     kernel = BccTelemetry(["sys", "mm"])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in bcc.items():

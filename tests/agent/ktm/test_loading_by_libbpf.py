@@ -15,7 +15,7 @@ from fodc_agent.ktm.loading import LoadError, load
 from fodc_agent.ktm.target import Target, TargetKind
 from fodc_agent.ktm.telemetry import BLOBS, Telemetry, refusal
 from fodc_agent.sources.readings import GapReason
-from tests.agent.ktm.conftest import facts
+from tests.agent.ktm.conftest import facts, need_tracefs
 from tests.agent.ktm.test_reads_in_this_kernel import READS, counted
 
 OBJECT = BLOBS / platform.machine() / "sys.o"
@@ -59,6 +59,7 @@ def test_what_the_kernel_refuses_is_loaded_by_libbpf_and_counts_the_same(
 
 @pytest.mark.usefixtures("libbpf")
 def test_groups_of_all_kinds_are_loaded_by_libbpf_and_nothing_of_it_stays_in_the_agent(tmp_path):
+    need_tracefs()
     kernel = Telemetry(["mm", "fs", "cpu"], blobs=broken_blobs(tmp_path))
     try:
         kernel.load(facts())
