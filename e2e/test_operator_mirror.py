@@ -208,7 +208,7 @@ def test_a_new_operator_waits_before_it_calls_a_silent_node_offline(
 def test_a_node_that_left_is_lost_and_then_removed_after_the_retention(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    soon = ("--agent-heartbeat-timeout=1s", "--agent-cleanup-timeout=2s", "--retention=3s")
+    soon = ("--agent-heartbeat-timeout=1s", "--agent-cleanup-timeout=2s", "--retention=10s")
     started = start_operator(tmp_path, control_plane, namespace, *QUICK, *soon)
     with programs.running(started) as one:
         wait_leads(one)
@@ -216,7 +216,7 @@ def test_a_node_that_left_is_lost_and_then_removed_after_the_retention(
             wait_for("online", lambda: all_are(control_plane, namespace, "Online", 1))
         wait_for("lost", lambda: all_are(control_plane, namespace, "Lost", 1))
 
-        wait_for("removed", lambda: not nodes(control_plane, namespace))
+        wait_for("removed", lambda: not nodes(control_plane, namespace), 30)
 
 
 def test_the_operator_stops_at_once_with_agents_attached(
