@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nobody calls is not there: public names of the agent and of the shared meaning.
+"""What nobody calls is not there: public names of all programs and of the shared meaning.
 
 By name alone, so that a namesake may hide one; what it finds is dead for certain.
 """
@@ -11,9 +11,12 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-JUDGED = ("agent/src/fodc_agent", "proto/src/fodc_protocol")
+JUDGED = ("agent/src", "proto/src", "operator/src")
+HELD_IN_MIND = ("agent/src", "proto/src")
 CALLERS = ("agent/src", "proto/src", "proto", "operator/src", "bench", "e2e")
 LONGEST_CLASS = 250
+AWAITED_BY_TESTS = {"has_stream", "is_linked"}
+"""What a test of the wire waits for, where its peer is told nothing."""
 
 
 def files(*roots: str) -> Iterator[Path]:
@@ -54,7 +57,7 @@ def test_every_public_name_has_a_caller_outside_the_tests():
         f"{path.relative_to(ROOT)}: {shown}"
         for path in files(*JUDGED)
         for shown, name in public(tree_of(path).body)
-        if not counted[name]
+        if not counted[name] and name not in AWAITED_BY_TESTS
     ]
     assert dead == []
 
@@ -62,7 +65,7 @@ def test_every_public_name_has_a_caller_outside_the_tests():
 def test_no_class_of_the_agent_is_longer_than_it_can_be_held_in_mind():
     long = [
         f"{path.relative_to(ROOT)}: {node.name}"
-        for path in files(*JUDGED)
+        for path in files(*HELD_IN_MIND)
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ClassDef)
         and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_CLASS

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.link import frames
+from fodc_protocol.roles import role_filter
 from fodc_proxy.fleet.errors import RegistrationError, UnknownAgentError
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Change, Contract, Membership, Phase, Registration
@@ -117,12 +118,12 @@ def test_r09_heartbeat_of_an_unknown_agent_is_an_error():
         Membership(LIMITS).heartbeat("x", at(START))
 
 
-def test_r10_r11_r12_identity_is_found_by_exact_role_pod_and_labels():
-    fleet = fleet_of(registration(labels={"zone": "a"}))
+def test_r10_r11_a_member_is_found_by_namespace_and_pod_whatever_its_labels():
+    fleet = fleet_of(registration(namespace="db", labels={"zone": "a"}))
 
-    assert fleet.with_identity("ROLE_DATA", "pod-0", {"zone": "a"}).agent_id == "id-0"
-    assert fleet.with_identity("ROLE_DATA", "pod-1", {"zone": "a"}) is None
-    assert fleet.with_identity("ROLE_DATA", "pod-0", {"zone": "b"}) is None
+    assert fleet.find("db/pod-0").agent_id == "id-0"
+    assert fleet.find("db/pod-1") is None
+    assert fleet.find("other/pod-0") is None
 
 
 def test_r13_r14_member_is_found_by_id_or_not():
@@ -138,11 +139,15 @@ def test_r15_r16_members_are_listed_in_order_of_registration():
     assert [m.pod_name for m in fleet.members()] == ["b", "a"]
 
 
-def test_r17_r18_list_by_role_is_exact():
+def test_r17_r18_a_filter_by_role_fits_members_of_that_role_and_no_other():
     fleet = fleet_of(registration("a"), registration("b", "ROLE_LIAISON"))
 
-    assert [m.pod_name for m in fleet.with_role("ROLE_LIAISON")] == ["b"]
-    assert fleet.with_role("role_data") == ()
+    def fitting(text):
+        wanted = role_filter(text)
+        return [m.pod_name for m in fleet.members() if wanted.fits(m.role, m.tier)]
+
+    assert fitting("ROLE_LIAISON") == ["b"]
+    assert fitting("meta") == []
 
 
 def test_r19_silence_strictly_beyond_the_timeout_is_offline():

@@ -219,18 +219,6 @@ class Membership:
         """Return the member with this agent id, `namespace/pod`, or pod name of one namespace."""
         return self._members.get(node_id) or newest_of(node_id, self.members())
 
-    def with_role(self, role: str) -> tuple[Member, ...]:
-        """Return the members of exactly this role (R17, R18)."""
-        return tuple(m for m in self._members.values() if m.role == role)
-
-    def with_identity(self, role: str, pod_name: str, labels: Mapping[str, str]) -> Member | None:
-        """Return the member of exactly this role, pod name and labels (R10 to R12)."""
-        wanted = (role, pod_name, dict(labels))
-        for member in self._members.values():
-            if (member.role, member.pod_name, dict(member.labels)) == wanted:
-                return member
-        return None
-
     def living(self) -> int:
         """Count the members that are not Offline."""
         return sum(m.is_living for m in self._members.values())
