@@ -15,7 +15,8 @@ from fodc_kube.client import MERGE_PATCH as MERGE
 from fodc_kube.client import Cluster
 from fodc_kube.errors import UnavailableError
 from fodc_kube.leader_label import LeaderLabel
-from fodc_kube.lease import Leadership, LeaseSettings
+from fodc_kube.lease import Leadership
+from fodc_kube.lease_settings import LeaseSettings
 from fodc_protocol.errors import BadRequestError
 from tests.agent.bus import virtual_time
 from tests.operator.memory_api.server import Fault, MemoryApi

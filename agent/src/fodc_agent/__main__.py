@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from fodc_agent.budget import window_bytes
 from fodc_agent.settings import Settings, help_text, load, wants_help
-from fodc_agent.version import VERSION
 from fodc_protocol.errors import FodcError, OptionError
+from fodc_protocol.version import VERSION
 
 if TYPE_CHECKING:
     from fodc_agent.web.server import WebServer

@@ -17,9 +17,9 @@ from fodc_agent.sources.pressure import PressureSource
 from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.readings import Gap, GapReason
 from fodc_agent.sources.self_health import SelfHealthSource
-from fodc_agent.version import VERSION
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.samples import Labels, Sample, with_node_labels
+from fodc_protocol.version import VERSION
 
 if TYPE_CHECKING:
     from fodc_agent.ktm.bcc.backend import BccTelemetry

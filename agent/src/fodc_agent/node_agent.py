@@ -54,12 +54,12 @@ from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.uplink.pace import chance
 from fodc_agent.uplink_assembly import Uplink, build_uplink
-from fodc_agent.version import VERSION
 from fodc_agent.web.routes import Check
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.version import VERSION
 
 _log: Final = logging.getLogger(__name__)
 

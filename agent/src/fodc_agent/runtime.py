@@ -16,12 +16,12 @@ from typing import Final, Protocol
 from fodc_agent.node_agent import NodeAgent
 from fodc_agent.settings import Settings
 from fodc_agent.uplink_assembly import token_warning
-from fodc_agent.version import VERSION
 from fodc_agent.web.replies import Route
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.page import render_page
+from fodc_protocol.version import VERSION
 
 _log: Final = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from fodc_agent.uplink.answers import Answers
 from fodc_agent.uplink.caller import PING_S, Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace
 from fodc_agent.uplink.transfers import CaptureJobs
-from fodc_agent.version import VERSION
 from fodc_protocol.lean import dataclass
 from fodc_protocol.link import frames
 from fodc_protocol.link.agent_side import AgentSession
 from fodc_protocol.link.event_queue import EventQueue
+from fodc_protocol.version import VERSION
 
 if TYPE_CHECKING:
     from fodc_agent.occurrences.pressure_profiles import PressureProfiles

@@ -79,7 +79,7 @@ def of_proxy(readiness: Readiness, *, proxy_version: str, own_version: str) -> I
             )  # fmt: skip
     if not readiness.ready and all(check.ok for check in readiness.checks):
         yield problem("proxy", "readiness", "it says that it is not ready", "Read the proxy's log.")
-    if proxy_version not in {own_version, "unknown"} and own_version != "unknown":
+    if proxy_version != own_version:
         yield note(
             "proxy", "version", f"the proxy is {proxy_version}, this program {own_version}",
             "Use the same version if an answer is not understood.",

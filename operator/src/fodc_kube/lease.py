@@ -18,36 +18,10 @@ from typing import Any, Final
 from fodc_kube import kinds
 from fodc_kube.client import Cluster, Object
 from fodc_kube.errors import ClusterError
-from fodc_protocol.errors import BadRequestError
+from fodc_kube.lease_settings import LeaseSettings
 
 RELEASE_S: Final = 2.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseSettings:
-    """Which lease and its times in seconds; raises BadRequestError by flag name."""
-
-    name: str
-    namespace: str
-    identity: str
-    duration_s: float = 10.0
-    renew_s: float = 7.0
-    retry_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not self.duration_s > self.renew_s > 1.2 * self.retry_s:
-            raise BadRequestError(
-                "--lease-duration must be greater than --lease-renew, and that greater than 1.2 "
-                f"times --lease-retry ({self.duration_s:g}s, {self.renew_s:g}s, {self.retry_s:g}s)"
-            )
-        if self.retry_s < 1:
-            raise BadRequestError("--lease-retry must be at least 1s")
-
-    @property
-    def attempt_s(self) -> float:
-        """How long one attempt may take, its reading and its writing together."""
-        return min(2 * self.retry_s, self.duration_s - self.renew_s)
 
 
 @dataclass(frozen=True, slots=True)

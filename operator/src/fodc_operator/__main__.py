@@ -7,16 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from fodc_kube.access import api_client
 from fodc_operator import settings as own
-from fodc_operator.runtime import Operator
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.options import Address, Resolved, describe, wants_help
+from fodc_protocol.version import VERSION
 from fodc_proxy import log
-from fodc_proxy.runtime import version
 from fodc_proxy.settings_file import settings_file
+
+if TYPE_CHECKING:
+    from fodc_operator.runtime import Operator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"{own.PROGRAM}: {error.message}\n", sys.stderr)
         return 2
     if values.flag("version"):
-        _say(f"{own.PROGRAM} {version()}\n")
+        _say(f"{own.PROGRAM} {VERSION}\n")
         return 0
     log.set_up_log(settings.proxy.log_level, settings.proxy.log_format)
     return asyncio.run(_run(settings, values))
@@ -46,6 +47,10 @@ def _values(arguments: Sequence[str], environ: Mapping[str, str]) -> Resolved:
 
 
 async def _run(settings: own.Settings, values: Resolved) -> int:
+    # Most of a start, which help, version and wrong settings do without.
+    from fodc_kube.access import api_client  # noqa: PLC0415 - see above
+    from fodc_operator.runtime import Operator  # noqa: PLC0415 - see above
+
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,7 +71,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
         return 1
 
 
-def _print_addresses(operator: Operator, grpc: Address) -> None:
+def _print_addresses(operator: "Operator", grpc: Address) -> None:
     """Tell where it listens; agents are let in there only while this replica leads."""
     addresses = {
         "grpc": f"{grpc.host or '127.0.0.1'}:{grpc.port}",

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fodc_kube.lease import LeaseSettings
+from fodc_kube.lease_settings import LeaseSettings
 from fodc_operator.mirror.budget import Rules
 from fodc_operator.mirror.leaving import Patience
-from fodc_operator.policies.service import PolicySettings
+from fodc_operator.policies.settings import PolicySettings
 from fodc_protocol.errors import BadRequestError, OptionError
 from fodc_protocol.options import (
     Kind,

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
+from fodc_protocol.version import VERSION
 from fodc_proxy import log
 from fodc_proxy import settings as own
 from fodc_proxy.settings_file import settings_file
@@ -33,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         print(f"{own.PROGRAM}: {error.message}", file=sys.stderr)
         return 2
+    if values.flag("version"):
+        print(f"{own.PROGRAM} {VERSION}")
+        return 0
     if settings.uses_tls:
         doors.unlock()
     from fodc_proxy import program  # noqa: PLC0415 - what it imports looks for `ssl`
 
-    if values.flag("version"):
-        print(f"{own.PROGRAM} {program.version()}")
-        return 0
     log.set_up_log(settings.log_level, settings.log_format)
     log.log_settings(describe(values))
     return program.run(settings)

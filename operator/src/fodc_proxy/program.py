@@ -7,10 +7,8 @@ import signal
 import sys
 
 from fodc_protocol.errors import FodcError
-from fodc_proxy.runtime import Proxy, version
+from fodc_proxy.runtime import Proxy
 from fodc_proxy.settings import PROGRAM, Settings
-
-__all__ = ["run", "version"]
 
 
 def run(settings: Settings) -> int:

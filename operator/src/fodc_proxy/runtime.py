@@ -2,7 +2,6 @@
 """The only place that wires: settings in, a running proxy out; embedded by other programs too."""
 
 import asyncio
-import functools
 import logging
 import secrets
 import shutil
@@ -10,12 +9,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fodc_api.proxy import Check
 from fodc_protocol.metrics.samples import Sample
+from fodc_protocol.version import VERSION
 from fodc_proxy import telemetry
 from fodc_proxy.access import assembly as access
 from fodc_proxy.access.access_reviews import AccessReviews
@@ -56,15 +55,6 @@ if TYPE_CHECKING:
     from fodc_tls.serving import ServingCertificate
 
 _log = logging.getLogger(__name__)
-
-
-@functools.cache
-def version() -> str:
-    """Return the version of the distribution, for which its metadata are read once."""
-    try:
-        return metadata.version("banyandb-fodc")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _unix_ms() -> int:
@@ -160,7 +150,7 @@ class Proxy:
 
     def _services(self) -> tuple[AgentLinkService, FodcService]:
         interval_s = self.settings.heartbeat_interval_s
-        greeting = Greeting(round(interval_s * 1000), version(), self.incarnation)
+        greeting = Greeting(round(interval_s * 1000), VERSION, self.incarnation)
         turns, ramp = Turns(), Ramp()
         link = AgentLinkService(
             self.registry,
@@ -203,7 +193,7 @@ class Proxy:
 
     def _parts(self) -> Parts:
         return Parts(
-            version=version(),
+            version=VERSION,
             incarnation=self.incarnation,
             started_at_ms=self.started_at_ms,
             clock_ms=_unix_ms,
@@ -324,7 +314,7 @@ class Proxy:
         late = [(("late",), rounds.late_answers), (("unasked",), rounds.unasked_answers)]
         useless = [(("unknown_agent",), dropped.unknown_agent), (("garbage",), garbage)]
         yield telemetry.fleet_figures(self.registry.members())
-        yield gauge("build_info", "Version of the proxy.", [((version(),), 1)], "version")
+        yield gauge("build_info", "Version of the proxy.", [((VERSION,), 1)], "version")
         yield gauge("uptime_seconds", "Seconds since the start.", uptime_s)
         yield gauge("resident_memory_bytes", "Resident memory.", telemetry.resident_bytes())
         yield gauge("streams", "Agents with a stream.", streams, "contract")

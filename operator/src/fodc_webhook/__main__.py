@@ -12,6 +12,7 @@ from typing import TextIO
 
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
+from fodc_protocol.version import VERSION
 from fodc_webhook import settings as own
 from fodc_webhook.log import set_up_log
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"{own.PROGRAM}: {error.message}\n", sys.stderr)
         return 2
     if values.flag("version"):
-        _say(f"{own.PROGRAM} {own.version()}\n")
+        _say(f"{own.PROGRAM} {VERSION}\n")
         return 0
     set_up_log(settings.log_level, settings.log_format)
     return asyncio.run(_run(settings, values))

@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Final
 
 from fodc_protocol.errors import OptionError
@@ -17,6 +16,7 @@ from fodc_protocol.options import (
     resolve,
     usage,
 )
+from fodc_protocol.version import VERSION
 from fodc_webhook.resources.fodc_injection import Defaults
 
 ENV_PREFIX: Final = "FODC_WEBHOOK"
@@ -154,14 +154,6 @@ class Settings:
     print_addresses: bool
 
 
-def version() -> str:
-    """Return the version of the distribution."""
-    try:
-        return metadata.version("banyandb-fodc")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
 def resolved(argv: Sequence[str], environ: Mapping[str, str]) -> Resolved:
     """Return every option's value; raises OptionError that lists all problems."""
     return resolve(OPTIONS, argv, {**pod_of(environ, ENV_PREFIX), **environ}, ENV_PREFIX)
@@ -203,7 +195,7 @@ def _address(values: Resolved, name: str) -> Address:
 def defaults_of(values: Resolved, namespace: str) -> Defaults:
     """Return what a FodcInjection gets where it says nothing."""
     return Defaults(
-        values.text("agent-image") or f"{AGENT_IMAGE}:{version()}",
+        values.text("agent-image") or f"{AGENT_IMAGE}:{VERSION}",
         values.text("agent-proxy-addr") or f"{GRPC_SERVICE}.{namespace}.svc:{GRPC_PORT}",
         # Both programs have this option, and must be told the same.
         is_secured=not values.flag("insecure-agents"),

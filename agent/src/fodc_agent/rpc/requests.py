@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from fodc_agent.version import VERSION
 from fodc_protocol.http2.headers import literal
+from fodc_protocol.version import VERSION
 
 _POST: Final = b"\x83"
 _HTTP: Final = b"\x86"

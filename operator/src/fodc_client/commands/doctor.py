@@ -13,11 +13,11 @@ from fodc_client.api import ProxyClient
 from fodc_client.arguments import Settings, add_verb
 from fodc_client.checkup import Finding, Level
 from fodc_client.commands import SUMMARIES
-from fodc_client.commands.version import own_version
 from fodc_client.errors import ClientError, ExitCode, UnreachableError
 from fodc_client.formats import passed_s
 from fodc_client.output import Output
 from fodc_client.ways import way_of
+from fodc_protocol.version import VERSION
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -63,7 +63,7 @@ async def _of_proxy(client: ProxyClient) -> list[Finding]:
         raise
     except ClientError as error:
         return [_unexpected("readiness", error)]
-    found = checkup.of_proxy(readiness, proxy_version=theirs, own_version=own_version())
+    found = checkup.of_proxy(readiness, proxy_version=theirs, own_version=VERSION)
     return list(found)
 
 

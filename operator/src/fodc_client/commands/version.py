@@ -7,7 +7,6 @@ one GET of the standard library is enough.
 
 import argparse
 import json
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from fodc_client import plain_http
@@ -16,6 +15,7 @@ from fodc_client.commands import SUMMARIES
 from fodc_client.errors import BadAnswerError, ClientError, ExitCode
 from fodc_client.output import Output
 from fodc_client.ways import way_of
+from fodc_protocol.version import VERSION
 
 if TYPE_CHECKING:
     from fodc_client.arguments import Subparsers
@@ -39,7 +39,7 @@ def add(verbs: "Subparsers") -> None:
 
 def run(args: argparse.Namespace, settings: Settings, output: Output) -> ExitCode:
     """Show versions; a proxy that cannot be reached is told but is no failure of this command."""
-    ours, theirs = own_version(), None if args.client else _proxy_version(settings, output)
+    ours, theirs = VERSION, None if args.client else _proxy_version(settings, output)
     if output.format.is_table:
         output.lines(
             [f"fodc {ours}"] + ([f"proxy {theirs} at {settings.proxy_url}"] if theirs else [])
@@ -68,11 +68,3 @@ def _version_in(data: bytes, url: str) -> str:
     if not isinstance(found, str):
         raise BadAnswerError(f"what answers at {url} tells no version: is it a FODC proxy?")
     return found
-
-
-def own_version() -> str:
-    """Return the version of the installed distribution, "unknown" when it is not installed."""
-    try:
-        return version("banyandb-fodc")
-    except PackageNotFoundError:
-        return "unknown"

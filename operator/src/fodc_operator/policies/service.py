@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from fodc_kube import kinds
@@ -17,37 +16,15 @@ from fodc_operator.policies.authority_maps import AuthorityMaps
 from fodc_operator.policies.certificate_keeper import CertificateKeeper, Fault, Keeping
 from fodc_operator.policies.certificate_state import NO_TLS
 from fodc_operator.policies.reconciler import Reconciler, Surroundings
+from fodc_operator.policies.settings import PolicySettings
 from fodc_protocol.link import frames
 from fodc_protocol.metrics.samples import Sample
 from fodc_proxy.access.agents.rules import PodIdentity
-from fodc_tls.serving import Source
 from fodc_webhook.certificates import names_of
 from fodc_webhook.kinds import FODC_INJECTION
 from fodc_webhook.memory import name_and_labels
-from fodc_webhook.resources.fodc_injection import Defaults
 from fodc_webhook.settings import GRPC_SERVICE, HTTP_SERVICE
 from fodc_webhook.versions import Versions
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """What can be told about FodcInjections and the webhook's certificate."""
-
-    own_namespace: str
-    namespaces: tuple[str, ...]
-    """Where policies are watched; none means everywhere."""
-    defaults: Defaults
-    config_name: str
-    """MutatingWebhookConfiguration; empty when somebody else keeps the certificate."""
-    secret_name: str
-    service_name: str
-    extra_sans: tuple[str, ...] = ()
-    authority: Source | None = None
-    """Who signs what agents are shown; None where agents ask for no certificate."""
-    authority_in: tuple[str, ...] = ()
-    """Where else than beside FodcInjections it is handed out: for those who ask over HTTP, and for
-    the remote agent."""
-
 
 AGENTS: Final = "fodc.banyandb.dev/agents"
 """Label of a namespace whose agents are let in without a FodcInjection, as by the NetworkPolicy."""
