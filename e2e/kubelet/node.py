@@ -76,17 +76,29 @@ def node(folder: Path, images: Sequence[Path]) -> Iterator[Node]:
         authority = configuration.write_kubelet_authority(folder)
         _write_node(folder, taken, images)
         serving = Serving(taken.host_ip, 443, configuration.apiserver_flags(taken, authority))
-        plane = stack.enter_context(
-            control_plane(
-                folder / "plane", scheduler=True, users=(*USERS, NODE_USER), serving=serving
-            )
+        servers = control_plane(
+            folder / "plane", scheduler=True, users=(*USERS, NODE_USER), serving=serving
         )
+        plane = _beside(child, stack, servers)
         # The node ends before its control plane does: clients that live would hold that up.
         stack.callback(end.now)
         stack.enter_context(names.answering(plane, taken.host_ip))
         one = Node(folder, taken, plane, child)
         _join(one)
         yield one
+
+
+def _beside(
+    child: Child,
+    stack: contextlib.ExitStack,
+    servers: contextlib.AbstractContextManager[ControlPlane],
+) -> ControlPlane:
+    """Start the servers; where the node has ended, that is told, not what fails without it."""
+    try:
+        return stack.enter_context(servers)
+    except ControlPlaneError:
+        child.check()
+        raise
 
 
 def _command(folder: Path) -> list[str]:

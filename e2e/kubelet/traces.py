@@ -19,6 +19,8 @@ FOLDERS: Final = ("/run", "/run/netns", "/var/lib", "/var/lib/cni", "/var/log", 
 BUILDERS: Final = "/var/lib/containers/"
 """Where images are built, which other tests do at the same time."""
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
+KERNELS: Final = "/fodc-test-"
+"""Cgroups that the tests of kernel telemetry make, which may run at the same time."""
 _NAMESPACES: Final = ("mnt", "net", "pid", "ipc", "uts")
 
 
@@ -29,7 +31,8 @@ def of_host() -> set[str]:
     lines = {f"link {path.name}" for path in Path("/sys/class/net").iterdir()}
     lines |= {f"route {line}" for line in place.ip("route", "show").stdout.splitlines()}
     lines |= {f"mount {line.split()[4]}" for line in mounts}
-    lines |= {f"cgroup {path}" for top in place.hierarchies() for path in _folders(top)}
+    groups = (f"cgroup {path}" for top in place.hierarchies() for path in _folders(top))
+    lines |= {line for line in groups if KERNELS not in line}
     lines |= {f"file {path}" for folder in FOLDERS for path in _entries(Path(folder))}
     return lines | {f"forwarding {FORWARDING.read_text().strip()}"}
 
