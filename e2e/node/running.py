@@ -91,6 +91,10 @@ class RunningNode:
         """Let it hold more and more memory, until it is killed."""
         self._control("/sample/grow", mib_per_s=mib_per_s)
 
+    def panic(self) -> None:
+        """Let it panic: it writes a crash down where its environment says so, and ends."""
+        self._control("/sample/panic")
+
     def _control(self, path: str, **query: str | int) -> None:
         url = f"{self.base_url}{path}?{urllib.parse.urlencode(query)}"
         request = urllib.request.Request(url, method="POST")  # loopback, our own node

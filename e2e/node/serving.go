@@ -30,6 +30,7 @@ func (n *node) metricsHandler() http.Handler {
 	mux.HandleFunc("/sample/load", n.loadControl)
 	mux.HandleFunc("/sample/fault", n.faults.control)
 	mux.HandleFunc("/sample/grow", growControl)
+	mux.HandleFunc("/sample/panic", panicControl)
 	return mux
 }
 

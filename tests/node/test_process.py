@@ -2,6 +2,7 @@
 """Start, load, end and command line of the sample node."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -147,6 +148,17 @@ def test_node_holds_more_and_more_memory_when_it_is_told_to(running, variant):
             time.sleep(0.05)
         with pytest.raises(running.NodeError, match="from 1 to 1024"):
             node.grow(0)
+
+
+def test_node_that_panics_writes_its_crash_down_and_ends(running, variant, monkeypatch, tmp_path):
+    monkeypatch.setenv("BYDB_PANIC_DIAGNOSTICS_DIR", str(tmp_path / "crash"))
+    with running.sample_node(prefer=variant) as node:
+        node.panic()
+        assert node.process.wait(10) == 2
+    (record,) = (tmp_path / "crash").glob("2*Z-banyandb-*/panic.json")
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert told["panicValue"] == "the sample node was asked to panic"
+    assert "panic" in told["goroutineStack"]
 
 
 def resident_mib(node):

@@ -31,12 +31,13 @@ from faults import (
 from growing import MAX_GROWTH, grow
 from live_values import measured
 from page import Page
+from panicking import panic_soon
 from work import MAX_LOAD, Workload
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 TEXT_TYPE = "text/plain; charset=utf-8"
 BYTES_TYPE = "application/octet-stream"
-CONTROLS = ("/sample/load", "/sample/fault", "/sample/grow")
+CONTROLS = ("/sample/load", "/sample/fault", "/sample/grow", "/sample/panic")
 PROFILES = ("allocs", "block", "goroutine", "heap", "mutex", "threadcreate")
 DEFAULT_PROFILE_S = 30
 
@@ -115,6 +116,7 @@ class Handler(BaseHTTPRequestHandler):
                 "/sample/load": self._set_load,
                 "/sample/fault": self._set_fault,
                 "/sample/grow": self._set_growth,
+                "/sample/panic": self._panic,
             }[path](query)
         except ValueError as error:
             return refused(str(error), 400)
@@ -126,6 +128,10 @@ class Handler(BaseHTTPRequestHandler):
             raise ValueError("mib_per_s: want a whole number from 1 to 1024")
         grow(int(text))
         return {"mib_per_s": int(text)}
+
+    def _panic(self, _query: dict[str, str]) -> dict[str, object]:
+        panic_soon()
+        return {"panics": True}
 
     def _set_load(self, query: dict[str, str]) -> dict[str, object]:
         text = query.get("n", "")

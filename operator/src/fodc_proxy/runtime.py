@@ -187,6 +187,7 @@ class Proxy:
         told = self.settings.incidents
         made = incidents.assemble(self.diagnostics, self.registry, told, clock_ms=_unix_ms)
         self.link.occurrences.inbox = made
+        made.crash_told = self.findings.crashed
         self.findings.on_kept(made.found)
         self.views.on_judged(made.judged)
         return made

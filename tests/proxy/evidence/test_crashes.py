@@ -3,11 +3,15 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fodc_protocol.occurrences import OccurrenceKind
 from fodc_proxy.evidence import crashes as rules
+from fodc_proxy.evidence.findings import Origin
+from fodc_proxy.evidence.incidents.occurrence import Occurrence
 from fodc_proxy.evidence.index import Index
 from fodc_proxy.wire.bounds import WireError
 from fodc_proxy.wire.existing import findings as codec
@@ -16,6 +20,7 @@ from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from ..evident import (  # noqa: TID252 - one folder's tests
     CRASHES,
     DATA,
+    PRESSURE,
     EvidentAgent,
     always,
     recorded,
@@ -196,6 +201,41 @@ def test_crash_is_kept_before_anybody_asks_and_outlives_agent_and_proxy(tmp_path
     }
     assert listed[0]["file_name"].endswith(".json")
     assert after == ["a1", "a2"]
+
+
+def test_a_crash_that_an_agent_speaks_of_is_asked_for_at_once(tmp_path):
+    """Not with the next round, half a minute later: its pod may have gone by then."""
+
+    async def play(proxy):
+        async with EvidentAgent(proxy, "p1", **{CRASHES: silence}) as agent:
+            await agent.asked(CRASHES)
+            agent.gives[CRASHES] = always(crash("a1"))
+            origin = Origin("", "p1", "ROLE_DATA", agent.agent_id)
+            kind = OccurrenceKind.CRASH
+            told = Occurrence(origin, "i1", 1, time.time_ns() // 1_000_000, kind, "a crash", {})
+            await proxy.incidents.take(told)
+            await until(lambda: len(proxy.diagnostics.store) == 1)
+            (stored,) = proxy.diagnostics.store.select()
+            held = proxy.incidents.artifact_ids
+            await until(lambda: stored.manifest.artifact_id in held())
+
+    scene(tmp_path, play)
+
+
+def test_no_crash_waits_for_an_agent_that_never_ends_its_list_of_pressure(tmp_path, monkeypatch):
+    monkeypatch.setattr("fodc_proxy.evidence.pressures.LIST_S", 600)
+
+    async def play(proxy):
+        async with (
+            EvidentAgent(proxy, "p1", **{PRESSURE: silence}) as slow,
+            EvidentAgent(proxy, "p2", **{CRASHES: silence}) as agent,
+        ):
+            await slow.asked(PRESSURE)
+            await names(proxy)
+            await agent.say(CRASHES, crash("a1"))
+            await until(lambda: len(proxy.diagnostics.store) == 1)
+
+    scene(tmp_path, play)
 
 
 def test_crash_that_is_told_again_is_stored_once_and_one_that_changed_anew(tmp_path):

@@ -2,7 +2,9 @@
 """Gathers what nodes left behind before anybody asks for it.
 
 The one idea: the pod that crashed is the one that goes, so everything that an agent can tell is
-asked for when its stream opens, and every half minute, and is kept.
+asked for when its stream opens, every half minute, and at once when it says that there is a crash.
+Crashes are kept by a task of their own: a list of pressure events may be waited for ten seconds,
+and profiles for longer.
 """
 
 import asyncio
@@ -36,7 +38,8 @@ class Findings:
         self._is_loaded = False
         self._woken = asyncio.Event()
         self._fresh: set[str] = set()
-        self._gathering: asyncio.Task[None] | None = None
+        self._crash_told = asyncio.Event()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def on_kept(self, callback: Callable[[Kept], Awaitable[None]]) -> None:
         """Tell `callback` of each finding once it is stored, and after a start of all of them."""
@@ -49,11 +52,15 @@ class Findings:
         self._fresh.add(agent_id)
         self._woken.set()
 
+    def crashed(self, agent_id: str) -> None:
+        """An agent says that its node has written a crash down: ask for it now."""
+        self.crashes.ask(agent_id)
+
     def crash(self, agent_id: str, told: CrashTold) -> None:
         """An agent has told of a crash."""
         self.crashes.told(agent_id, told)
         if self.crashes.unkept:
-            self._woken.set()
+            self._crash_told.set()
 
     async def pressure(self, agent_id: str, told: PressureEvent | ListEnd | Chunk) -> None:
         """An agent has said something of pressure."""
@@ -88,13 +95,25 @@ class Findings:
 
     def start(self) -> None:
         """Begin to gather."""
-        self._gathering = asyncio.create_task(self._gather(), name="findings")
+        parts = {"findings": self._gather(), "crashes": self._keep_crashes()}
+        self._tasks = tuple(asyncio.create_task(part, name=name) for name, part in parts.items())
 
     async def stop(self) -> None:
         """End all work and wait for it."""
-        if self._gathering is not None:
-            self._gathering.cancel()
-            await asyncio.gather(self._gathering, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_crashes(self) -> None:
+        """Store crashes as they are told; what cannot be stored now is tried with each turn."""
+        while True:
+            await self._crash_told.wait()
+            self._crash_told.clear()
+            try:
+                if self._is_loaded:
+                    await self.crashes.keep()
+            except Exception:  # noqa: BLE001 - logged; the next turn may do better
+                _log.exception("crashes could not be kept")
 
     async def _gather(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,6 +133,7 @@ class Findings:
 
     async def _turn(self) -> None:
         await self.open()
+        self._crash_told.set()
         fresh, self._fresh = self._fresh, set()
         members = [m for m in self._registry.members() if m.is_living and m.agent_id in fresh]
         for number, member in enumerate(members, start=1):
@@ -123,5 +143,4 @@ class Findings:
         if members:
             await self.pressures.ask(members)
         if self._keeper.is_open:
-            await self.crashes.keep()
             await self.pressures.keep()

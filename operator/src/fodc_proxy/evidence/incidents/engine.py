@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fodc_protocol.errors import FodcError
+from fodc_protocol.occurrences import OccurrenceKind
 from fodc_proxy.captures.engine import Engine, UnknownRequestError
 from fodc_proxy.captures.model import Request
 from fodc_proxy.evidence.findings import (
@@ -44,6 +45,10 @@ def _nothing(_address: str, _at_ms: int, _span_ms: int) -> tuple[()]:
     return ()
 
 
+def _nobody(_agent_id: str) -> None:
+    return
+
+
 class Incidents:
     """All incidents; the `Inbox` of occurrences. Belongs to the event loop's thread."""
 
@@ -60,6 +65,8 @@ class Incidents:
     ) -> None:
         self.changes_before: ChangesBefore = _nothing
         """Who knows which settings of a node changed."""
+        self.crash_told: Callable[[str], None] = _nobody
+        """Who asks an agent (by its id) for the crash that it says its node has written down."""
         self._registry = registry
         self._engine = engine
         self._store = store
@@ -124,6 +131,8 @@ class Incidents:
         member = self._registry.get(origin.agent_id) or self._registry.find(origin.address)
         machine = "" if member is None else member.identity.kubernetes_node
         await self._note(facts.of_occurrence(told, machine))
+        if told.kind is OccurrenceKind.CRASH:
+            self.crash_told(origin.agent_id)
 
     async def pod_ended(self, told: PodTold) -> None:
         """Take in how the process of a container ended; as `take`."""
