@@ -7,6 +7,7 @@ host knows.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -183,20 +184,33 @@ def start_ticks(pid: int) -> int:
 
 
 def eat(pod: Pod) -> None:
-    """Load the sample node with more than its memory holds; it may die before it answers."""
-    url = f"http://{pod.ip}:{databases.METRICS_PORT}/sample/load?n=1000"
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
-            pass
-    except OSError:
-        pass
+    """Load the sample node with more than its memory holds."""
+    order(pod, "load", n=1000)
+
+
+def grow(pod: Pod, mib_per_s: int) -> None:
+    """Let the sample node hold more and more memory, until it is killed."""
+    order(pod, "grow", mib_per_s=mib_per_s)
+
+
+def panic(pod: Pod) -> None:
+    """Let the sample node panic: it writes the crash down and ends."""
+    order(pod, "panic")
 
 
 def misbehave(pod: Pod, kind: str, where: str, for_s: int) -> None:
     """Have the sample node answer wrongly at one of its ports, for a while."""
-    query = f"kind={kind}&where={where}&for={for_s}s"
-    url = f"http://{pod.ip}:{databases.METRICS_PORT}/sample/fault?{query}"
-    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):
+    order(pod, "fault", kind=kind, where=where, **{"for": f"{for_s}s"})
+
+
+def order(pod: Pod, what: str, **query: str | int) -> None:
+    """Tell the sample node to do something; it may end before it answers."""
+    told = urllib.parse.urlencode(query)
+    url = f"http://{pod.ip}:{databases.METRICS_PORT}/sample/{what}?{told}"
+    with (
+        contextlib.suppress(ConnectionError, http.client.HTTPException, TimeoutError),
+        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5),
+    ):
         pass
 
 

@@ -10,6 +10,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,24 @@ from e2e import operators, programs
 from e2e.kubelet import databases, site
 from e2e.kubelet.databases import CONTAINER
 from e2e.kubelet.node import Node
-from e2e.kubelet.site import Pod, Site, eat, kill, misbehave
+from e2e.kubelet.site import Pod, Site, grow, kill, misbehave, panic
 from fodc_protocol.pprof import inspect
 
 pytestmark = pytest.mark.timeout(600)
 VISIBLE_S = 10.0
-STORED_S = 45.0
-NAMES = ("hungry", "killed", "hanging")
+STORED_S = 20.0
+NAMES = ("hungry", "panicking", "killed", "hanging")
+CRASHES = {"name": "crash", "mountPath": "/tmp/crash", "sizeLimit": "16Mi"}
 
 
 @pytest.fixture(scope="module")
 def here(machine: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A namespace with databases that are ready, each with its agent."""
     with site.running_operator(tmp_path_factory.mktemp("operator"), machine) as operator:
-        made = site.new_site(machine, operator, "restricted", flavor="Process")
-        limits = {"hungry": "48Mi"}
+        made = site.new_site(
+            machine, operator, "restricted", flavor="Process", sharedDirectories=[CRASHES]
+        )
+        limits = {"hungry": "64Mi"}
         made.apply(*(databases.stateful_set(one, memory=limits.get(one, "256Mi")) for one in NAMES))
         for name in NAMES:
             made.wait_ready(f"{name}-0")
@@ -63,24 +67,46 @@ def bundle(here: Site, incident_id: str) -> dict[str, bytes]:
         return {name.rpartition("/")[2]: file.read() for name, file in files if file is not None}
 
 
+def shown(here: Site, incident_id: str, tmp_path: Path) -> str:
+    """What `fodc incidents show` tells a person."""
+    token = tmp_path / "token"
+    token.write_text(programs.TOKEN)
+    token.chmod(0o600)
+    words = ("incidents", "show", incident_id, f"--token-file={token}")
+    return programs.fodc(here.operator, *words).stdout
+
+
+def times_s(window: bytes) -> list[float]:
+    """Unix times of the samples in the text of a window."""
+    lines = gzip.decompress(window).decode().splitlines()
+    return [float(line.rpartition(" ")[2]) for line in lines if line[:1] not in ("#", "")]
+
+
 def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
     here: Site, tmp_path: Path
 ) -> None:
+    """Also the heap of a node that has grown from nothing to its limit in a few seconds."""
     before = here.pod("hungry-0")
-    eat(before)
-    ended_again(here, "hungry-0")
+    grow(before, 4)
+    ended_again(here, "hungry-0", 60)
     told_s = time.monotonic()
     seen = operators.wait_for(
         "the incident", lambda: last_incident(here, "hungry-0", "OOMKilled"), VISIBLE_S
     )
     took_s = time.monotonic() - told_s
-    kept = stored(here, seen["id"], "log")
-    log = here.get(kept["log"]["download_path"]).decode()
+    kept = stored(here, seen["id"], "log", "window", "heap", "goroutine")
+    stored_s = time.monotonic() - told_s
+    table = here.kubectl("get", "fodcnodes", "hungry-0")
     gone(here, "hungry")
     record = json.loads(here.get(f"/incidents/{seen['id']}"))
     members = bundle(here, seen["id"])
+    log = here.get(kept["log"]["download_path"]).decode()
+    heap = inspect(here.get(kept["heap"]["download_path"]))
+    window_s = times_s(here.get(kept["window"]["download_path"]))
 
+    print(f"an OOM kill is an incident after {took_s:.1f} s, whole after {stored_s:.1f} s")
     assert took_s < VISIBLE_S
+    assert "OOMKilled" in table
     assert (record["container_end"]["reason"], record["container_end"]["exit_code"]) == (
         "OOMKilled",
         137,
@@ -88,14 +114,40 @@ def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
     assert record["machine"] == before.body["spec"]["nodeName"]
     assert f"{here.namespace}/killed-0" in record["neighbours"]
     assert log.strip()
-    assert [name for name in members if name.endswith(".log")] != []
+    ended_s = datetime.fromisoformat(record["container_end"]["finished_at"]).timestamp()
+    assert min(window_s) < ended_s - 5
+    assert heap.nonzero_samples > 0
+    assert "inuse_space" in {one.kind for one in heap.value_types}
+    taken = next(one["artifact"] for one in record["artifacts"] if one["profile"] == "heap")
+    assert datetime.fromisoformat(taken["finished_at"]).timestamp() < ended_s + 1
+    endings = {name.rpartition(".")[2] for name in members}
+    assert {"log", "gz", "json"} <= endings
     assert json.loads(members["incident.json"])["incident"]["incident_id"] == seen["id"]
-    token = tmp_path / "token"
-    token.write_text(programs.TOKEN)
-    token.chmod(0o600)
-    words = ("incidents", "show", seen["id"], f"--token-file={token}")
-    shown = programs.fodc(here.operator, *words).stdout
-    assert "exit code 137 (OOMKilled)" in shown
+    assert "exit code 137 (OOMKilled)" in shown(here, seen["id"], tmp_path)
+
+
+def test_a_panic_is_seen_in_time_with_the_crash_that_the_node_wrote_down(
+    here: Site, tmp_path: Path
+) -> None:
+    panic(here.pod("panicking-0"))
+    ended_again(here, "panicking-0")
+    told_s = time.monotonic()
+    seen = operators.wait_for(
+        "the incident", lambda: last_incident(here, "panicking-0", "Crashed"), VISIBLE_S
+    )
+    took_s = time.monotonic() - told_s
+    kept = stored(here, seen["id"], "log", "window", "crash")
+    stored_s = time.monotonic() - told_s
+    gone(here, "panicking")
+    record = json.loads(here.get(f"/incidents/{seen['id']}"))
+    crash = json.loads(here.get(kept["crash"]["download_path"]))
+
+    print(f"a panic is an incident after {took_s:.1f} s, whole after {stored_s:.1f} s")
+    assert (record["container_end"]["reason"], record["container_end"]["exit_code"]) == ("Error", 2)
+    assert crash["panic_record"]["panic_value"] == "the sample node was asked to panic"
+    assert "panic" in here.get(kept["log"]["download_path"]).decode()
+    assert times_s(here.get(kept["window"]["download_path"])) != []
+    assert "exit code 2 (Error)" in shown(here, seen["id"], tmp_path)
 
 
 def stored(here: Site, incident_id: str, *kinds: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fodc_agent.clocks import wall_ms
 from fodc_agent.collecting import node_port, pprof_url
 from fodc_agent.crew import Crew
 from fodc_agent.evidence.telling import crash_folder
+from fodc_agent.occurrences.memory import NodeMemory
 from fodc_agent.occurrences.notebook import Notebook
 from fodc_agent.occurrences.observing import NodeObserver, Parts, armed_problem
 from fodc_agent.occurrences.oom import OomCounter
@@ -66,11 +67,12 @@ class NodeEvents:
             lambda: self.told.pressures, self.own, captures, f"{pprof_url(settings)}/debug/pprof"
         )
         folder = crash_folder(settings.crash_dir, time.time_ns)
+        page = f"metrics:{node_port(settings)}"
         self._parts = Parts(
             settings,
             recorder,
-            coordinator,
-            f"metrics:{node_port(settings)}",
+            NodeMemory(settings, recorder, coordinator, page, node),
+            page,
             node,
             None if node is None else OomCounter(NodeCgroup(node)),
             None if folder is None else folder.newest,

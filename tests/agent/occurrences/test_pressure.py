@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fodc_agent.occurrences.keeping import PressureRecord
 from fodc_agent.occurrences.observing import armed_problem
-from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
+from fodc_agent.occurrences.pressure import STEEP_PERCENT, PressureRule, Thresholds, Verdict
 from fodc_agent.occurrences.retention import evicted
 from fodc_agent.occurrences.rules import Memory
 
@@ -52,13 +52,23 @@ def test_at_zero_percent_it_never_fires():
     assert judged(99, *[40] * 10, 99, percent=0) == [CALM] * 12
 
 
-def test_it_looks_soon_only_where_the_threshold_is_close():
+def test_it_looks_the_sooner_the_closer_the_threshold_is():
     rule = PressureRule(Thresholds())
-    assert rule.pace_s() == 10.0
-    rule.judge(Memory(590, 1000), 0.0)
-    assert rule.pace_s() == 10.0
-    rule.judge(Memory(600, 1000), 10.0)
-    assert rule.pace_s() == 2.0
+    assert rule.pace_s() == 8.0
+    for percent, pace_s in ((20, 6.0), (60, 2.0), (79, 1.0), (95, 1.0)):
+        rule.judge(Memory(percent, 100), 0.0)
+        assert rule.pace_s() == pace_s
+    assert PressureRule(Thresholds(percent=0)).pace_s() == 10.0
+
+
+@given(start=st.floats(0, 100), speed=st.floats(0.5, STEEP_PERCENT))
+def test_whatever_rises_within_ten_seconds_is_caught_with_a_second_left(start, speed):
+    rule = PressureRule(Thresholds())
+    at_s, percent = 0.0, start / 2
+    while rule.judge(Memory(round(percent * 1000), 100_000), at_s) is not FIRES:
+        pace_s = rule.pace_s()
+        at_s, percent = at_s + pace_s, percent + pace_s * speed
+        assert percent <= 100 - speed
 
 
 @given(st.lists(st.integers(0, 1200), max_size=200))

@@ -2,7 +2,7 @@
 """Looks at the node for what happens to it: its process, its page, its memory, its crashes.
 
 The one idea: the end of a process is told by the kernel in the moment it comes; everything else is
-taken from what is read anyway, and looked at more often only where memory is close to its limit.
+taken from what is read anyway, but for memory, which is looked at the sooner the less is left.
 """
 
 import asyncio
@@ -14,19 +14,17 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
-from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.lanes import Lane
 from fodc_agent.occurrences import probe
+from fodc_agent.occurrences.memory import NodeMemory
 from fodc_agent.occurrences.oom import OomCounter
 from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
 from fodc_agent.occurrences.rules import Crash, Happened, Life, Memory, NodeRules
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.settings import Settings
-from fodc_agent.sources.cgroup import LIMIT
 from fodc_agent.sources.node_process import NodeProcess, Process
-from fodc_agent.sources.process import RESIDENT, ProcessSource
 from fodc_agent.sources.procfs import parse_boot_time_s
-from fodc_agent.sources.readings import GapReason, SourceReading, read_small
+from fodc_agent.sources.readings import GapReason, read_small
 from fodc_protocol.lean import dataclass
 from fodc_protocol.occurrences import OccurrenceKind
 
@@ -39,9 +37,6 @@ _SOON_FOR_S: Final = 120.0
 _SELDOM_S: Final = 10.0
 _CRASHES_S: Final = 5.0
 _PROBE_PAUSE_S: Final = 0.5
-_CGROUP: Final = "cgroup"
-_PAGE_RSS: Final = "process_resident_memory_bytes"
-_PAGE_LIMIT: Final = "banyandb_memory_protector_cgroup_limit_bytes"
 _PAGE_START: Final = "process_start_time_seconds"
 
 
@@ -65,7 +60,7 @@ class Parts:
 
     settings: Settings
     recorder: Recorder
-    coordinator: Coordinator
+    reading: NodeMemory
     page: str
     """The source whose page is the node's own."""
     node: NodeProcess | None = None
@@ -99,6 +94,7 @@ class NodeObserver:
         self._answered_s = clock_s()
         self._life: Life | None = None
         self._looked_for_crashes = asyncio.Event()
+        self._has_begun = asyncio.Event()
         self.memory: Memory | None = None
         """As it was read last; None while memory or its limit is not known."""
         self.cooled = 0
@@ -144,6 +140,8 @@ class NodeObserver:
         if self._parts.oom is not None:
             count = await self._parts.oom.follow(process)
             self._rules.oom_counter_is(count)
+        await self._parts.reading.begins()
+        self._has_begun.set()
 
     async def _process_gone(self) -> None:
         was_known, self._life = self._life is not None, None
@@ -216,13 +214,19 @@ class NodeObserver:
 
     async def watch_memory(self) -> None:
         """Tell when memory is close to its limit and when the kernel has killed, for ever."""
+        looked_s = self._clock_s()
         while True:
-            pace_s = self._pressure.pace_s()
-            await asyncio.sleep(pace_s)
-            self.memory = memory = await self._read_memory(is_close=pace_s < _SELDOM_S)
-            await self._look_at_oom_kills()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pressure.pace_s()):
+                    await self._has_begun.wait()
+            self._has_begun.clear()
+            self.memory = memory = await self._parts.reading.read()
             if memory is not None:
                 self._judge(memory)
+            # That of the node itself is asked for when it has gone.
+            if self._clock_s() - looked_s >= _SELDOM_S:
+                looked_s = self._clock_s()
+                await self._look_at_oom_kills()
 
     def _judge(self, memory: Memory) -> None:
         match self._pressure.judge(memory, self._clock_s()):
@@ -236,33 +240,6 @@ class NodeObserver:
                 self.cooled += 1
             case Verdict.CALM:
                 pass
-
-    async def _read_memory(self, *, is_close: bool) -> Memory | None:
-        rss = await self._resident_bytes(is_close=is_close)
-        limit = self._limit_bytes()
-        if rss is None or limit is None or limit <= 0:
-            return None
-        return Memory(round(rss), round(limit))
-
-    async def _resident_bytes(self, *, is_close: bool) -> float | None:
-        parts = self._parts
-        if parts.node is None or self._life is None:
-            return parts.recorder.value(_PAGE_RSS, source=parts.page)
-        if not is_close:
-            return parts.recorder.value(RESIDENT.name, source=ProcessSource.name)
-        reading = await parts.coordinator.demand(ProcessSource.name, max_age_s=1.0)
-        if not isinstance(reading.payload, SourceReading):
-            return None
-        named = (one for one in reading.payload.samples if one.series.name == RESIDENT.name)
-        return next((one.value for one in named), None)
-
-    def _limit_bytes(self) -> float | None:
-        recorder, told = self._parts.recorder, self._parts.settings.node_memory_limit_bytes
-        if told:
-            return told
-        if limit := recorder.value(LIMIT.name, source=_CGROUP):
-            return limit
-        return recorder.value(_PAGE_LIMIT, source=self._parts.page)
 
     async def _look_at_oom_kills(self) -> None:
         if self._parts.oom is None:

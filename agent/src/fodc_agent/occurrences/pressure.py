@@ -22,9 +22,10 @@ RISE_PERCENT: Final = 40.0
 LEAST_PERCENT: Final = 50.0
 """Below this nothing counts, however fast it rises."""
 _READINGS: Final = 10
-_CLOSE_PERCENT: Final = 20.0
+STEEP_PERCENT: Final = 10.0
+"""How much of its limit a node may come to need in a second and is still caught before the end."""
 _SLOW_S: Final = 10.0
-_FAST_S: Final = 2.0
+_FAST_S: Final = 1.0
 
 
 class Verdict(StrEnum):
@@ -78,7 +79,9 @@ class PressureRule:
         return percent >= average * (1 + RISE_PERCENT / 100)
 
     def pace_s(self) -> float:
-        """Return when to look again: soon only where the threshold is close."""
-        percent = self._recent[-1] if self._recent else 0.0
+        """Return when to look again: when a steep rise from here has reached the threshold."""
         wanted = self._thresholds.percent
-        return _FAST_S if wanted and percent >= wanted - _CLOSE_PERCENT else _SLOW_S
+        if not wanted:
+            return _SLOW_S
+        percent = self._recent[-1] if self._recent else 0.0
+        return min(max((wanted - percent) / STEEP_PERCENT, _FAST_S), _SLOW_S)

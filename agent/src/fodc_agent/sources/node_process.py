@@ -29,6 +29,7 @@ _CONFIRM_S: Final = 60.0
 _SEARCH_S: Final = 3.0
 _ENDED: Final = frozenset("ZX")
 _PAUSE: Final = "pause"
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,13 @@ class NodeProcess:
     def lives(self, process: Process) -> bool:
         """Say whether this process is still there, in the same life."""
         return _process_at(self.proc, process.pid) == process
+
+    def resident_bytes(self, process: Process) -> int | None:
+        """Return the resident memory of a process, None when it has ended. Blocks."""
+        stat = _stat_at(self.proc, process.pid)
+        if stat is None or _process_of(process.pid, stat) != process:
+            return None
+        return stat.resident_pages * _PAGE_BYTES
 
     def reading_of_one_life(self, sheet: Sheet, process: Process) -> SourceReading:
         """Return the reading, or only a gap when the process has ended while it was read.
@@ -270,8 +278,18 @@ def _text(path: Path) -> str:
 
 
 def _process_at(proc: Path, pid: int) -> Process | None:
+    stat = _stat_at(proc, pid)
+    return None if stat is None else _process_of(pid, stat)
+
+
+def _stat_at(proc: Path, pid: int) -> Stat | None:
+    """Return what the kernel says of a process that has not ended."""
     try:
-        stat: Stat = parse_stat(read_small(proc / str(pid) / "stat"))
+        stat = parse_stat(read_small(proc / str(pid) / "stat"))
     except (OSError, ValueError, IndexError):
         return None
-    return None if stat.state in _ENDED else Process(pid, stat.start_ticks, stat.command)
+    return None if stat.state in _ENDED else stat
+
+
+def _process_of(pid: int, stat: Stat) -> Process:
+    return Process(pid, stat.start_ticks, stat.command)
