@@ -27,6 +27,7 @@ type node struct {
 func (n *node) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", n.faults.guard("metrics", http.HandlerFunc(n.metrics)))
+	mux.Handle("/", n.faults.guard("metrics", http.NotFoundHandler()))
 	mux.HandleFunc("/sample/load", n.loadControl)
 	mux.HandleFunc("/sample/fault", n.faults.control)
 	mux.HandleFunc("/sample/grow", growControl)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from fodc_agent.budget import window_bytes
+from fodc_agent.budget import memory_limit_bytes, window_bytes
 from fodc_agent.settings import Settings, help_text, load, wants_help
 from fodc_protocol.errors import FodcError, OptionError
 from fodc_protocol.version import VERSION
@@ -74,10 +74,27 @@ def _start(settings: Settings) -> int:
         return FAILED
     if settings.print_addresses:
         print(f'{{"http": "{address}"}}', flush=True)
-    settings = replace(settings, window_budget_bytes=window_bytes(settings))
+    settings = _fitted(replace(settings, window_budget_bytes=window_bytes(settings)))
     import asyncio  # noqa: PLC0415 - it looks for ssl
 
     return asyncio.run(_run(settings, web, str(address)))
+
+
+def _fitted(told: Settings) -> Settings:
+    """Return the settings with files that fit into memory, where that is where they lie."""
+    from fodc_agent.files_in_memory import fitted, read_mounts  # noqa: PLC0415 - after the port
+
+    settings = fitted(told, memory_limit_bytes(), read_mounts())
+    if settings != told:
+        import logging  # noqa: PLC0415 - as well
+
+        logging.getLogger("fodc_agent").warning(
+            "files_in_memory reason='the folders lie in a tmpfs, which counts as memory' "
+            "capture_quota_bytes=%d recorder_max_bytes=%d",
+            settings.capture_quota_bytes,
+            settings.recorder_max_bytes,
+        )
+    return settings
 
 
 def _mistyped(settings: Settings) -> str:
