@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from e2e.node import running
 from fodc_protocol import pprof
 
 SOON_S = 10.0
-PANIC = Path(__file__).parents[1] / "tests" / "data" / "crash" / "panic.json"
 MEMORY = Path("/sys/fs/cgroup/memory")
 UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
@@ -116,16 +114,22 @@ def test_a_node_that_is_killed_is_an_incident(tmp_path: Path) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_a_panic_is_an_incident_that_names_the_crash(tmp_path: Path) -> None:
+def test_a_panic_is_an_incident_with_the_crash_that_the_node_wrote_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crashes = tmp_path / "crash"
+    monkeypatch.setenv("BYDB_PANIC_DIAGNOSTICS_DIR", str(crashes))
     with Site(tmp_path, f"--crash-source-dir={crashes}") as site:
         site.until_seen()
-        folder = crashes / "20261129T200000.000000000Z-banyandb"
-        folder.mkdir(parents=True)
-        shutil.copy(PANIC, folder / "panic.json")
-        site.node.kill()
+        site.node.panic()
         incident = site.incident("Crashed")
+        kept = until(
+            "crash and window",
+            lambda: _with(stored(site, incident["incident"]["incident_id"]), "crash", "window"),
+        )
+        crash = json.loads(site.bytes_of(kept["crash"]))
     assert {"node-gone", "crash"} <= set(kinds(incident))
+    assert crash["panic_record"]["panic_value"] == "the sample node was asked to panic"
 
 
 def test_a_node_that_stands_still_is_an_incident_although_its_port_takes_connections(
