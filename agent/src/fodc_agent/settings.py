@@ -345,8 +345,8 @@ class Settings(NodeSettings):
     capture_quota_bytes: int = size(
         "capture-quota",
         "256MiB",
-        "Disk space of all captures; what nobody has fetched yet is evicted last. In a tmpfs no more "
-        "than the memory limit leaves.",
+        "Disk space of all captures; what nobody has fetched yet is evicted last; in a tmpfs "
+        "no more than the memory limit leaves.",
     )
     capture_max_count: int = number(
         "capture-max-count", "64", "Most captures that are held.", check=positive

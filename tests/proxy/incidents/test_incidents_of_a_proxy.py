@@ -195,6 +195,32 @@ def test_captures_that_an_agent_took_by_itself_are_fetched_under_its_own_ids(tmp
     assert hashlib.sha256(members[name]).hexdigest() == heap["sha256"]
 
 
+def test_a_slow_leak_has_the_heap_of_hours_before_in_the_incident_of_its_kill(
+    tmp_path, now_ms
+) -> None:
+    async def play(proxy):
+        now_ms.ms = time.time_ns() // 1_000_000  # as the played agent's
+        began_ms, captures = now_ms.ms, "heap=own-0a"
+        async with PlayedAgent(proxy, "data-0", "ROLE_DATA", plans={"heap": Gives(b"heap")}):
+            await proxy.incidents.take(
+                occurrence("memory-pressure", at_ms=began_ms, captures=captures)
+            )
+            await until(lambda: proxy.incidents.book.all()[0].artifact_ids)
+        now_ms.ms = began_ms + 3 * HOUR_MS
+        await proxy.incidents.take(occurrence("node-gone", 2, now_ms.ms))
+        (_, gone) = proxy.incidents.book.all()
+        await proxy.incidents.pod_ended(pod_told("OOMKilled", at_ms=now_ms.ms))
+        pressure, killed = proxy.incidents.book.all()
+        await proxy.incidents.settled()
+        return pressure, gone, killed, proxy.incidents.unstored
+
+    pressure, gone, killed, unstored = scene(tmp_path, play)
+
+    assert gone.artifact_ids == frozenset()
+    assert killed.artifact_ids == pressure.artifact_ids != frozenset()
+    assert unstored == 0
+
+
 def test_an_agent_may_not_forget_what_it_took_by_itself_before_it_is_fetched(tmp_path) -> None:
     class Holding(PlayedAgent):
         def hello(self):

@@ -167,6 +167,12 @@ class Book:
         own = (one for one in self.of_node(address) if _is_near(one, at_ms, CAPTURED_MS))
         return self._all_put(joining.holding(one, held) for one in own)
 
+    def holds(self, incident_id: str, held: Held) -> None:
+        """Let an artifact belong to an incident, whenever it was begun."""
+        known = self._incidents.get(incident_id)
+        if known is not None:
+            self._all_put((joining.holding(known, held),))
+
     def fetched(self, command_id: str, artifact_id: str, failed: str) -> tuple[Incident, ...]:
         """A capture that an agent took by itself is stored, or never will be."""
         waiting = (one for one in self.all() if _waits_for(one, command_id))

@@ -10,8 +10,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from fodc_api.words import IncidentCause
 from fodc_protocol.errors import FodcError
+from fodc_protocol.ids import is_own_command
 from fodc_protocol.occurrences import OccurrenceKind
+from fodc_protocol.profiles import Profile
 from fodc_proxy.captures.engine import Engine, UnknownRequestError
 from fodc_proxy.captures.model import Request
 from fodc_proxy.evidence.findings import (
@@ -177,6 +180,8 @@ class Incidents:
             return
         if taken.is_new:
             self._look_around(taken.incident)
+        if taken.is_news and taken.incident.cause is IncidentCause.OOM_KILLED:
+            self._recall_heap(taken.incident)
         await self._writing.written(taken.incident.id)
         if taken.is_changed:
             self._tell(taken.incident.id, is_news=taken.is_news)
@@ -193,6 +198,17 @@ class Incidents:
             if abs(told.started_at_ms - at_ms) <= CAPTURED_MS:
                 held = Held(told.artifact_id, told.profile)
                 self._book.captured(address, held, told.started_at_ms)
+
+    def _recall_heap(self, incident: Incident) -> None:
+        """Let the last heap that was taken because memory was short belong to the kill.
+
+        A node that leaks slowly stays for hours between its threshold and its limit.
+        """
+        heaps = self._store.select(node_id=incident.address, profile=Profile.HEAP)
+        for taken in (one.manifest for one in heaps if is_own_command(one.manifest.command_id)):
+            if 0 <= incident.last_at_ms - taken.started_at_ms <= _STALE_MS:
+                self._book.holds(incident.id, Held(taken.artifact_id, taken.profile))
+                return
 
     def _neighbours_of(self, incident: Incident) -> tuple[str, ...]:
         machine = incident.node.machine
