@@ -102,9 +102,9 @@ def test_a_node_that_eats_its_memory_in_ten_seconds_is_profiled_before_it_ends()
 
         recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
         parts = Parts(SETTINGS, recorder, rising, "metrics:2121")
-        watching = asyncio.create_task(
-            NodeObserver(parts, None, Told(), clock_s=clock_s).watch_memory()
-        )
+        observer = NodeObserver(parts, None, Told(), clock_s=clock_s)
+        watching = asyncio.create_task(observer.watch_memory())
+        observer._has_begun.set()
         await asyncio.sleep(10)
         watching.cancel()
 

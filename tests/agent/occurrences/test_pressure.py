@@ -54,7 +54,7 @@ def test_at_zero_percent_it_never_fires():
 
 def test_it_looks_the_sooner_the_closer_the_threshold_is():
     rule = PressureRule(Thresholds())
-    assert rule.pace_s() == 8.0
+    assert rule.pace_s() == 10.0
     for percent, pace_s in ((20, 6.0), (60, 2.0), (79, 1.0), (95, 1.0)):
         rule.judge(Memory(percent, 100), 0.0)
         assert rule.pace_s() == pace_s

@@ -50,10 +50,11 @@ class NodeMemory:
 
     async def read(self) -> Memory | None:
         """Return what it is now, None while memory or its limit is not known."""
-        resident, limit = await self._resident_bytes(), self._limit_bytes()
-        if resident is None or limit is None or limit <= 0:
-            return None
-        return Memory(round(resident), round(limit))
+        limit = self._limit_bytes()
+        if limit is None or limit <= 0:
+            return None  # whatever it has, nothing follows from it
+        resident = await self._resident_bytes()
+        return None if resident is None else Memory(round(resident), round(limit))
 
     async def _resident_bytes(self) -> float | None:
         node = self._node

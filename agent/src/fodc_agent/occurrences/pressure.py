@@ -81,7 +81,6 @@ class PressureRule:
     def pace_s(self) -> float:
         """Return when to look again: when a steep rise from here has reached the threshold."""
         wanted = self._thresholds.percent
-        if not wanted:
+        if not wanted or not self._recent:
             return _SLOW_S
-        percent = self._recent[-1] if self._recent else 0.0
-        return min(max((wanted - percent) / STEEP_PERCENT, _FAST_S), _SLOW_S)
+        return min(max((wanted - self._recent[-1]) / STEEP_PERCENT, _FAST_S), _SLOW_S)
