@@ -78,7 +78,7 @@ class NodeEvents:
             None if folder is None else folder.newest,
         )
         self._observer: NodeObserver | None = None
-        self._seen_before: dict[str, str] = {}
+        self._seen_before: dict[str, tuple[str, int]] = {}
         self._lost: dict[str, int] = {}
 
     async def open(self, incarnation: str, held: Sequence[Held]) -> list[Held]:
@@ -86,8 +86,8 @@ class NodeEvents:
         rules = NodeRules(await self.told.open(incarnation), time.monotonic())
         self.told.remembered = lambda: rules.remembered
         self._observer = NodeObserver(self._parts, rules, self.told)
-        for source, problem in self._seen_before.items():
-            self._observer.page_seen(source, problem)
+        for source, (problem, silent) in self._seen_before.items():
+            self._observer.page_seen(source, problem, silent)
         self._lost = self.told.lost_windows()
         for command_id in self._lost:
             await self.own.let_go(command_id)
@@ -114,16 +114,16 @@ class NodeEvents:
         if self._parts.crashes is not None:
             crew.start("crashes", observer.watch_crashes)
 
-    def page_seen(self, source: str, problem: str) -> None:
+    def page_seen(self, source: str, problem: str, silent: int) -> None:
         """Take in a page of the node, or why it did not come.
 
         The first ones come while a disk is still read: without them a node that answered would
         count as one that has not begun to.
         """
         if self._observer is None:
-            self._seen_before[source] = problem
+            self._seen_before[source] = problem, silent
         else:
-            self._observer.page_seen(source, problem)
+            self._observer.page_seen(source, problem, silent)
 
     def harm_seen(self, sentence: str) -> None:
         """Take in that the kernel's figures mean harm; the sentence says which."""

@@ -27,8 +27,8 @@ class Recording:
     """Records sources; `problems` and `gaps` by source tell what is missing now.
 
     `failures` counts by source the readings that were good and could not be recorded. `on_return`
-    is called when a page of the node is there again, `on_page` with each page: its source and the
-    problem with it, empty for none.
+    is called when a page of the node is there again, `on_page` with each page: its source, the
+    problem with it, empty for none, and how many questions had no answer, 0 where one came.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Recording:
         self._recorder = recorder
         self._on_change = on_change
         self._on_return = on_return
-        self.on_page: Callable[[str, str], None] = lambda _source, _problem: None
+        self.on_page: Callable[[str, str, int], None] = lambda _source, _problem, _silent: None
         self.problems: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
@@ -95,7 +95,7 @@ class Recording:
         report = None
         try:
             if scrape.body is None:
-                self._failed(source, scrape.error)
+                self._failed(source, scrape.error, scrape.silent)
                 return
             report = await self._stored(source, scrape.body, reading)
             self._note_skipped(source, report)
@@ -158,7 +158,7 @@ class Recording:
         is_first = source not in self.answered
         self.answered.add(source)
         if is_page(source):
-            self.on_page(source, "")
+            self.on_page(source, "", 0)
         if self.problems.pop(source, None) is not None:
             _log.info("source_recovered source=%s", source)
             self._on_change()
@@ -167,10 +167,10 @@ class Recording:
         elif is_first and is_page(source):
             self._on_change()
 
-    def _failed(self, source: str, error: str) -> None:
+    def _failed(self, source: str, error: str, silent: int = 0) -> None:
         self._recorder.scrape_failed(source)
         if is_page(source):
-            self.on_page(source, error)
+            self.on_page(source, error, silent)
         known = self.problems.get(source)
         self.problems[source] = error
         if known is None:

@@ -94,6 +94,13 @@ def test_a_node_that_answers_nobody_is_unreachable_from_the_second_failure_on_un
     assert node.page_answered(None, 42) == []
 
 
+def test_a_reading_that_asked_twice_in_vain_is_enough():
+    node = rules()
+    node.process_seen(FIRST, 0)
+    node.page_answered(None, 10)
+    assert kinds(node.page_failed("no complete answer within 9 s", 29, 2)) == ["node-unreachable"]
+
+
 def test_a_node_that_has_just_begun_has_a_minute_until_it_answers():
     node = rules()
     for now_s in range(1, 60, 5):

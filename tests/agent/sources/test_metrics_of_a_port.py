@@ -99,6 +99,7 @@ def test_t_wd_03_04_05_a_failure_is_a_value_that_says_failed_after(failure, reas
 
     assert scrape.body is None
     assert scrape.error.startswith("failed after 3 attempts: ")
+    assert scrape.silent == 0
     assert scrape.failure.reason is reason
     assert health_of(scrape)["fodc_agent_scrape_up"] == 0
 
@@ -147,6 +148,7 @@ def test_a_hung_node_costs_less_than_an_interval():
     assert answers.timeouts == [5.0, 3.8]
     assert scrape.duration_s == pytest.approx(9.0)
     assert scrape.error.startswith("failed after 2 attempts")
+    assert scrape.silent == 2
 
 
 @pytest.mark.parametrize(

@@ -181,13 +181,13 @@ class NodeObserver:
 
     # ---- page -----------------------------------------------------------------------------------
 
-    def page_seen(self, source: str, problem: str) -> None:
-        """Take in that a page came, or why it did not."""
+    def page_seen(self, source: str, problem: str, silent: int = 0) -> None:
+        """Take in that a page came, or why it did not, and how many questions met with silence."""
         if source != self._parts.page:
             return
         now_s = self._clock_s()
         if problem:
-            self._post(self._rules.page_failed(problem, now_s))
+            self._post(self._rules.page_failed(problem, now_s, max(silent, 1)))
         else:
             self._answered_s = self._clock_s()
             start_s = self._parts.recorder.value(_PAGE_START, source=source)

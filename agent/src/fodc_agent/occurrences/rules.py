@@ -13,7 +13,7 @@ from fodc_protocol.lean import dataclass
 from fodc_protocol.occurrences import Field, OccurrenceKind, captures_text
 
 FAILURES: Final = 2
-"""How many readings of the node's page have to fail before it counts as unreachable."""
+"""How many questions for the node's page have to fail before it counts as unreachable."""
 GRACE_S: Final = 60.0
 """How long a node that has begun may take until it answers for the first time."""
 RECENT_S: Final = 600.0
@@ -144,9 +144,9 @@ class NodeRules:
         self._has_answered = True
         return told
 
-    def page_failed(self, why: str, now_s: float) -> list[Happened]:
-        """Take in that the node's page did not come."""
-        self._failures += 1
+    def page_failed(self, why: str, now_s: float, questions: int = 1) -> list[Happened]:
+        """Take in that the node's page did not come, to so many questions in a row."""
+        self._failures += questions
         if self._away_since_s is None:
             self._away_since_s = now_s
         is_starting = not self._has_answered and now_s - self._began_s < GRACE_S

@@ -53,6 +53,12 @@ class Scrape:
         return self.body is not None
 
     @property
+    def silent(self) -> int:
+        """How many attempts were in vain, the last of them because no answer came; else 0."""
+        is_hung = self.failure is not None and self.failure.fault is Fault.HUNG
+        return self.attempts if is_hung else 0
+
+    @property
     def error(self) -> str:
         """What went wrong, in words; empty when nothing did."""
         return "" if self.failure is None else self.failure.message
