@@ -27,7 +27,7 @@ from fodc_protocol.pprof import inspect
 
 pytestmark = pytest.mark.timeout(600)
 VISIBLE_S = 10.0
-STORED_S = 20.0
+"""From the end to the incident, and to the last of what belongs to it: seconds, mostly one."""
 NAMES = ("hungry", "panicking", "killed", "hanging")
 CRASHES = {"name": "crash", "mountPath": "/tmp/crash", "sizeLimit": "16Mi"}
 
@@ -112,7 +112,7 @@ def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
     window_s = times_s(here.get(kept["window"]["download_path"]))
 
     print(f"an OOM kill is an incident after {took_s:.1f} s, whole after {whole_s:.1f} s")
-    assert took_s < VISIBLE_S
+    assert took_s <= whole_s < VISIBLE_S
     assert "OOMKilled" in table
     assert (record["container_end"]["reason"], record["container_end"]["exit_code"]) == (
         "OOMKilled",
@@ -146,7 +146,7 @@ def test_a_panic_is_seen_in_time_with_the_crash_that_the_node_wrote_down(
     crash = json.loads(here.get(kept["crash"]["download_path"]))
 
     print(f"a panic is an incident after {took_s:.1f} s, whole after {whole_s:.1f} s")
-    assert took_s < VISIBLE_S
+    assert took_s <= whole_s < VISIBLE_S
     assert (record["container_end"]["reason"], record["container_end"]["exit_code"]) == ("Error", 2)
     assert crash["panic_record"]["panic_value"] == "the sample node was asked to panic"
     assert "panic" in here.get(kept["log"]["download_path"]).decode()
@@ -166,7 +166,7 @@ def stored(here: Site, incident_id: str, *kinds: str) -> dict[str, Any]:
         return held if set(kinds) <= set(held) else {}
 
     try:
-        return operators.wait_for(f"stored: {', '.join(kinds)}", look, STORED_S)
+        return operators.wait_for(f"stored: {', '.join(kinds)}", look, 2 * VISIBLE_S)
     except TimeoutError as error:
         raise TimeoutError(f"{error}: {states}") from None
 
@@ -187,7 +187,7 @@ def test_a_node_that_hangs_is_seen_in_time_with_its_goroutines(here: Site) -> No
     goroutines = inspect(here.get(kept["goroutine"]["download_path"]))
 
     print(f"a hang is an incident after {took_s:.1f} s, whole after {whole_s:.1f} s")
-    assert took_s < VISIBLE_S
+    assert took_s <= whole_s < VISIBLE_S
     assert seen["phase"] == "Open"
     assert "goroutine" in {one.kind for one in goroutines.value_types}
 
@@ -205,7 +205,9 @@ def test_a_signal_is_told_as_what_it_was_and_a_second_one_is_counted(here: Site)
         )
         killed_s = end_of(pod, lambda pod=pod: kill(pod.process(CONTAINER)))
         if turn == 1:
-            _, took_s = seen_since(here, "killed-0", "Killed", killed_s)
+            first, took_s = seen_since(here, "killed-0", "Killed", killed_s)
+            stored(here, first["id"], "log", "window")
+            whole_s = time.monotonic() - killed_s
     seen = operators.wait_for(
         "both of them",
         lambda: (
@@ -214,12 +216,11 @@ def test_a_signal_is_told_as_what_it_was_and_a_second_one_is_counted(here: Site)
         60,
     )
     kept = stored(here, seen["id"], "log", "window")
-    whole_s = time.monotonic() - killed_s
     gone(here, "killed")
     record = json.loads(here.get(f"/incidents/{seen['id']}"))
 
     print(f"a SIGKILL is an incident after {took_s:.1f} s, whole after {whole_s:.1f} s")
-    assert took_s < VISIBLE_S
+    assert took_s <= whole_s < VISIBLE_S
     assert "process_" in gzip.decompress(here.get(kept["window"]["download_path"])).decode()
     assert record["container_end"]["exit_code"] == 137
     assert "signal 9" in record["incident"]["message"]
