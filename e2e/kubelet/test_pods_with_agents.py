@@ -277,6 +277,7 @@ def test_the_agent_starts_before_the_database_and_ends_after_it(here: Site) -> N
 
 def test_a_killed_agent_leaves_the_database_alone_and_keeps_its_window(here: Site) -> None:
     name = "spared-0"
+    wait_online(here, name)
     before = here.pod(name)
     wait_points(here, name, UP_TIME)
     killed_s = time.time()
@@ -297,6 +298,7 @@ def test_a_killed_agent_leaves_the_database_alone_and_keeps_its_window(here: Sit
 def test_an_agent_outlives_the_database_that_exceeds_its_memory(here: Site) -> None:
     """T6: how the container ended was read before the kubelet had told it."""
     name = "hungry-0"
+    wait_online(here, name)
     before = here.pod(name)
     first = wait_points(here, name, STARTED)
     wait_points(here, name, UP_TIME)
