@@ -123,6 +123,11 @@ class NodeEvents:
         else:
             self._observer.page_seen(source, problem)
 
+    def reading_taken(self, source: str) -> None:
+        """Take in that a reading of a source was recorded."""
+        if self._observer is not None:
+            self._observer.reading_taken(source)
+
     def harm_seen(self, sentence: str) -> None:
         """Take in that the kernel's figures mean harm; the sentence says which."""
         self.told.post([Happened(OccurrenceKind.TRIGGER, sentence)])

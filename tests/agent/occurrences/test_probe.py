@@ -100,3 +100,28 @@ def test_a_page_that_came_spares_the_question(monkeypatch):
 
     virtual_time.run(play())
     assert asked_s == [1003.0, 1006.0, 1009.0, 1013.0, 1016.0, 1019.0]
+
+
+def test_memory_is_judged_by_what_is_read_anyway(monkeypatch):
+    looked_s = []
+
+    async def looked(_self, *, is_close):
+        looked_s.append((asyncio.get_running_loop().time(), is_close))
+
+    monkeypatch.setattr(NodeObserver, "_read_memory", looked)
+
+    async def play():
+        recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
+        settings = SimpleNamespace(pressure_percent=80, pressure_cooldown_s=300.0)
+        one = NodeObserver(Parts(settings, recorder, None, "metrics:2121"), None, None)
+        watching = asyncio.create_task(one.watch_memory())
+        for after_s in (4, 10, 10, 25):
+            await asyncio.sleep(after_s)
+            one.reading_taken("metrics:2121")
+            one.reading_taken("cgroup")
+        await asyncio.sleep(1)
+        watching.cancel()
+
+    virtual_time.run(play())
+    assert [at_s for at_s, _ in looked_s] == [1004.0, 1014.0, 1024.0, 1036.0, 1048.0, 1049.0]
+    assert not any(is_close for _, is_close in looked_s)

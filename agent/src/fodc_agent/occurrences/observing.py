@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
+from fodc_agent.bell import Bell
 from fodc_agent.bus.coordinator import Coordinator
 from fodc_agent.lanes import Lane
 from fodc_agent.occurrences import probe
@@ -37,6 +38,7 @@ _POLL_S: Final = 2.0
 _SOON_S: Final = 1.0
 _SOON_FOR_S: Final = 120.0
 _SELDOM_S: Final = 10.0
+_LATE_S: Final = 2.0  # what a reading of every ten seconds may take
 _CRASHES_S: Final = 5.0
 _PROBE_PAUSE_S: Final = 0.5
 _CGROUP: Final = "cgroup"
@@ -96,9 +98,10 @@ class NodeObserver:
         )
         self._lane = Lane("node-life")
         self._boot_s: int | None = None
-        self._answered_s = clock_s()
         self._life: Life | None = None
-        self._looked_for_crashes = asyncio.Event()
+        self._happened = Bell()
+        self._page_came = Bell()
+        self._memory_read = Bell()
         self.memory: Memory | None = None
         """As it was read last; None while memory or its limit is not known."""
         self.cooled = 0
@@ -107,7 +110,7 @@ class NodeObserver:
     def _post(self, happened: list[Happened], memory: Memory | None = None) -> None:
         if happened:
             self._told.post(happened, memory)
-            self._looked_for_crashes.set()
+            self._happened.ring()
 
     # ---- process --------------------------------------------------------------------------------
 
@@ -191,7 +194,7 @@ class NodeObserver:
         if problem:
             self._post(self._rules.page_failed(problem, now_s))
         else:
-            self._answered_s = self._clock_s()
+            self._page_came.ring()
             start_s = self._parts.recorder.value(_PAGE_START, source=source)
             self._post(self._rules.page_answered(start_s, now_s))
 
@@ -200,11 +203,8 @@ class NodeObserver:
         told = self._parts.settings
         port = int(self._parts.page.rpartition(":")[2])
         while True:
-            due_s = self._answered_s + probe.EVERY_S - self._clock_s()
-            if due_s > 0:  # a page that came has answered the question
-                await asyncio.sleep(due_s)
-                continue
-            self._answered_s = self._clock_s()
+            if await self._page_came.rings(probe.EVERY_S):
+                continue  # it has answered the question
             while not self._rules.is_away:
                 problem = await probe.problem_of(told.node_host, port)
                 if not problem:
@@ -214,15 +214,27 @@ class NodeObserver:
 
     # ---- memory ---------------------------------------------------------------------------------
 
+    def reading_taken(self, source: str) -> None:
+        """Take in that a source was read: memory is judged by what is read anyway."""
+        if source == (self._parts.page if self._parts.node is None else ProcessSource.name):
+            self._memory_read.ring()
+
     async def watch_memory(self) -> None:
         """Tell when memory is close to its limit and when the kernel has killed, for ever."""
         while True:
-            pace_s = self._pressure.pace_s()
-            await asyncio.sleep(pace_s)
-            self.memory = memory = await self._read_memory(is_close=pace_s < _SELDOM_S)
+            is_close = self._pressure.pace_s() < _SELDOM_S
+            await self._next_look(is_close=is_close)
+            self.memory = memory = await self._read_memory(is_close=is_close)
             await self._look_at_oom_kills()
             if memory is not None:
                 self._judge(memory)
+
+    async def _next_look(self, *, is_close: bool) -> None:
+        """Wait for the next reading, or for less where memory is close to its limit."""
+        if is_close:
+            await asyncio.sleep(self._pressure.pace_s())
+        else:
+            await self._memory_read.rings(_SELDOM_S + _LATE_S)
 
     def _judge(self, memory: Memory) -> None:
         match self._pressure.judge(memory, self._clock_s()):
@@ -285,10 +297,7 @@ class NodeObserver:
             else:
                 seen = [Crash(name, written_at_s) for name, written_at_s in found]
                 self._take_crashes(seen)
-            self._looked_for_crashes.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CRASHES_S):
-                    await self._looked_for_crashes.wait()
+            if await self._happened.rings(_CRASHES_S):
                 await asyncio.sleep(_SOON_S)  # a node that ends may still be writing
 
     def _take_crashes(self, seen: list[Crash]) -> None:
