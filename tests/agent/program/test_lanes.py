@@ -143,9 +143,10 @@ def test_what_nobody_waits_for_is_done_as_well():
 def test_without_a_thread_a_piece_is_refused_and_the_next_one_is_done(monkeypatch):
     async def main():
         lane = Lane("disk")
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk: no more threads"):
+        with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refused)
-            await lane.run(lambda: 1)
+            with pytest.raises(OSError, match="disk: no more threads"):
+                await lane.run(lambda: 1)
         return await lane.run(lambda: 2)
 
     def refused(_):
