@@ -18,7 +18,7 @@ from typing import Final
 
 from fodc_agent.abilities import remote_abilities
 from fodc_agent.bus.breaker import Breaker
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome, update_of
 from fodc_agent.captures.pprof import PprofPort
@@ -84,8 +84,8 @@ class NodeAgent:
         self._client = HttpClient(access=access_of(settings))
         self._crew = Crew()
         self._recorder = recorder_of(settings)
-        self._keeper = keeper_of(settings, self._recorder)
         self._coordinator = Coordinator(time.monotonic, wall_ms, chance())
+        self._keeper = keeper_of(settings, self._recorder, self._coordinator.at_rest)
         self._recording = Recording(
             self._coordinator,
             self._recorder,
@@ -301,11 +301,13 @@ class NodeAgent:
         if self._uplink is not None:
             self._uplink.link.state_changed(self._report.state())
 
-    def _reading_taken(self, source: str) -> None:
+    def _reading_taken(self, reading: Reading) -> None:
         """Do what is due now and then while the agent is awake: a wake-up costs most of it."""
-        self._events.reading_taken(source)
+        self._events.reading_taken(reading)
+        if self._uplink is None or not is_page(reading.source):
+            return
         now_s = time.monotonic()
-        if self._uplink is None or not is_page(source) or now_s - self._told_s < _STATE_EVERY_S:
+        if now_s - self._told_s < _STATE_EVERY_S:
             return
         self._told_s = now_s
         self._tell_state()  # figures such as the window's extent ride on the next beat

@@ -6,9 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from fodc_agent.bus.coordinator import Reading
 from fodc_agent.occurrences.observing import NodeObserver, Parts
 from fodc_agent.occurrences.probe import problem_of
+from fodc_agent.occurrences.rules import NodeRules, Remembered
 from fodc_agent.recorder.recorder import Recorder
+from fodc_agent.sources.cgroup import EVENTS
+from fodc_agent.sources.readings import SourceReading
 from tests.agent.bus import virtual_time
 
 
@@ -117,11 +121,34 @@ def test_memory_is_judged_by_what_is_read_anyway(monkeypatch):
         watching = asyncio.create_task(one.watch_memory())
         for after_s in (4, 10, 10, 25):
             await asyncio.sleep(after_s)
-            one.reading_taken("metrics:2121")
-            one.reading_taken("cgroup")
+            one.reading_taken(Reading("metrics:2121", 0, None, "down", 0, 0))
+            one.reading_taken(Reading("cgroup", 0, None, "down", 0, 0))
         await asyncio.sleep(1)
         watching.cancel()
 
     virtual_time.run(play())
     assert [at_s for at_s, _ in looked_s] == [1004.0, 1014.0, 1024.0, 1036.0, 1048.0, 1049.0]
     assert not any(is_close for _, is_close in looked_s)
+
+
+def test_a_kill_is_told_by_the_reading_that_counts_it():
+    told = []
+
+    class Notes:
+        def post(self, happened, memory=None):
+            told.extend(happened)
+
+    def reading(kills):
+        samples = [EVENTS.sample(kills, ("event", "oom_kill")), EVENTS.sample(9, ("event", "max"))]
+        return Reading("cgroup", 0, SourceReading(tuple(samples)), None, 0, 0)
+
+    settings = SimpleNamespace(pressure_percent=80, pressure_cooldown_s=300.0)
+    parts = Parts(settings, None, None, "metrics:2121", object(), oom=object())
+    one = NodeObserver(parts, NodeRules(Remembered(), 0.0), Notes())
+    for kills in (3, 3, 4, 0, 0, 1):
+        one.reading_taken(reading(kills))
+        told.append(kills)
+    one.reading_taken(Reading("cgroup", 0, None, "hung", 0, 0))
+
+    kinds = [getattr(happened, "kind", happened) for happened in told]
+    assert kinds == [3, 3, "oom-kill", 4, 0, 0, "oom-kill", 1]

@@ -66,8 +66,16 @@ def test_what_a_round_asks_of_several_lanes_is_done_by_one_thread(monkeypatch):
     monkeypatch.setattr("fodc_agent.lanes.LONG_S", 5.0)
 
     async def main():
+        asked = threading.Event()
+
+        def piece():
+            asked.wait(5)
+            return threading.get_ident()
+
         lanes = [Lane(name) for name in ("process", "cgroup", "pressure")]
-        return await asyncio.gather(*(lane.run(threading.get_ident) for lane in lanes))
+        running = [asyncio.create_task(lane.run(piece)) for lane in lanes]
+        asyncio.get_running_loop().call_soon(asked.set)  # when all of them have asked
+        return await asyncio.gather(*running)
 
     assert len(set(asyncio.run(main()))) == 1
 

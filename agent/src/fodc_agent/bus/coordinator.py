@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
+from fodc_agent.bell import Bell
 from fodc_agent.bus.breaker import Breaker, BreakerState
 from fodc_protocol.lean import dataclass
 
@@ -121,6 +122,8 @@ class Coordinator:
         self._jitter = jitter
         self._desks: dict[str, _Desk] = {}
         self._closing = asyncio.Event()
+        self._at_work = 0  # readings that are taken or carried off
+        self._is_done = Bell()
 
     def add(self, source: Source, breaker: Breaker | None = None) -> None:
         """Take a source over; ValueError when its name is taken or its deadline is none."""
@@ -149,16 +152,31 @@ class Coordinator:
         step_s = interval_s * (1 - self._jitter / 2)
         while not self._closing.is_set():
             if self._refusal(desk) is None:
-                reading = await self._ended(desk, desk.running or self._start(desk))
-                if self._closing.is_set():
-                    return
-                await take(reading)
-                # What is only taken goes, before the rest until the next tick.
-                del reading
+                await self._one(desk, take)
             late_s = self._clock() - due_s - step_s
             due_s += step_s + max(0, math.ceil(late_s / interval_s)) * interval_s
             step_s = interval_s
             await self._rest(due_s)
+
+    async def _one(self, desk: _Desk, take: Take) -> None:
+        self._at_work += 1
+        try:
+            reading = await self._ended(desk, desk.running or self._start(desk))
+            if not self._closing.is_set():
+                await take(reading)
+        finally:
+            self._at_work -= 1
+            if not self._at_work:
+                self._is_done.ring()
+
+    async def at_rest(self, within_s: float) -> None:
+        """Wait until all readings that are taken now are carried off, but not longer than that.
+
+        One may wait at a time.
+        """
+        until_s = self._clock() + within_s
+        while self._at_work and (left_s := until_s - self._clock()) > 0:
+            await self._is_done.rings(left_s)
 
     async def _rest(self, until_s: float) -> None:
         """Sleep until then, but not beyond the end."""

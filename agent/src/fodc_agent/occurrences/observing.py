@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from fodc_agent.bell import Bell
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.lanes import Lane
 from fodc_agent.occurrences import probe
 from fodc_agent.occurrences.oom import OomCounter
@@ -23,7 +23,7 @@ from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
 from fodc_agent.occurrences.rules import Crash, Happened, Life, Memory, NodeRules
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.settings import Settings
-from fodc_agent.sources.cgroup import LIMIT
+from fodc_agent.sources.cgroup import EVENTS, LIMIT, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.process import RESIDENT, ProcessSource
 from fodc_agent.sources.procfs import parse_boot_time_s
@@ -41,7 +41,6 @@ _SELDOM_S: Final = 10.0
 _LATE_S: Final = 2.0  # what a reading of every ten seconds may take
 _CRASHES_S: Final = 5.0
 _PROBE_PAUSE_S: Final = 0.5
-_CGROUP: Final = "cgroup"
 _PAGE_RSS: Final = "process_resident_memory_bytes"
 _PAGE_LIMIT: Final = "banyandb_memory_protector_cgroup_limit_bytes"
 _PAGE_START: Final = "process_start_time_seconds"
@@ -214,10 +213,12 @@ class NodeObserver:
 
     # ---- memory ---------------------------------------------------------------------------------
 
-    def reading_taken(self, source: str) -> None:
-        """Take in that a source was read: memory is judged by what is read anyway."""
-        if source == (self._parts.page if self._parts.node is None else ProcessSource.name):
+    def reading_taken(self, reading: Reading) -> None:
+        """Take in a reading: memory and kills are judged by what is read anyway."""
+        if reading.source == (self._parts.page if self._parts.node is None else ProcessSource.name):
             self._memory_read.ring()
+        if self._parts.oom is not None and reading.source == CgroupSource.name:
+            self._kills_seen(_value_in(reading, EVENTS.name, ("event", "oom_kill")))
 
     async def watch_memory(self) -> None:
         """Tell when memory is close to its limit and when the kernel has killed, for ever."""
@@ -225,7 +226,8 @@ class NodeObserver:
             is_close = self._pressure.pace_s() < _SELDOM_S
             await self._next_look(is_close=is_close)
             self.memory = memory = await self._read_memory(is_close=is_close)
-            await self._look_at_oom_kills()
+            if is_close:
+                await self._look_at_oom_kills()
             if memory is not None:
                 self._judge(memory)
 
@@ -263,25 +265,23 @@ class NodeObserver:
         if not is_close:
             return parts.recorder.value(RESIDENT.name, source=ProcessSource.name)
         reading = await parts.coordinator.demand(ProcessSource.name, max_age_s=1.0)
-        if not isinstance(reading.payload, SourceReading):
-            return None
-        named = (one for one in reading.payload.samples if one.series.name == RESIDENT.name)
-        return next((one.value for one in named), None)
+        return _value_in(reading, RESIDENT.name)
 
     def _limit_bytes(self) -> float | None:
         recorder, told = self._parts.recorder, self._parts.settings.node_memory_limit_bytes
         if told:
             return told
-        if limit := recorder.value(LIMIT.name, source=_CGROUP):
+        if limit := recorder.value(LIMIT.name, source=CgroupSource.name):
             return limit
         return recorder.value(_PAGE_LIMIT, source=self._parts.page)
 
     async def _look_at_oom_kills(self) -> None:
-        if self._parts.oom is None:
-            return
-        count = await self._parts.oom.count()
+        if self._parts.oom is not None:
+            self._kills_seen(await self._parts.oom.count())
+
+    def _kills_seen(self, count: float | None) -> None:
         if count is not None:
-            self._post(self._rules.oom_kills_seen(count, self.memory))
+            self._post(self._rules.oom_kills_seen(int(count), self.memory))
 
     # ---- crashes --------------------------------------------------------------------------------
 
@@ -304,6 +304,13 @@ class NodeObserver:
         happened = self._rules.crashes_seen(seen, self._wall_s())
         if happened:
             self._told.post(happened)
+
+
+def _value_in(reading: Reading, name: str, *labels: tuple[str, str]) -> float | None:
+    """Return the value of one series of a reading, None where it has none."""
+    samples = reading.payload.samples if isinstance(reading.payload, SourceReading) else ()
+    found = (one for one in samples if (one.series.name, one.series.labels) == (name, labels))
+    return next((one.value for one in found), None)
 
 
 def armed_problem(percent: int, memory: Memory | None) -> tuple[str, str]:
