@@ -116,9 +116,7 @@ class NodeAgent:
             origin=self._origin,
             report=self._reported,
         )
-        self._events = NodeEvents(
-            settings, self._captures, self._recorder, self._coordinator, self._node
-        )
+        self._events = NodeEvents(settings, self._captures, self._recorder, self._node)
         self._discovery = discovery_of(settings, self._facts_from_command, self._learned)
         self._report = NodeReport(
             settings,
@@ -218,11 +216,7 @@ class NodeAgent:
             identity=identity_of(self.settings, self.pod_name),
             incarnation=self.incarnation,
             state=self._report.state,
-            answers=Answers(
-                self._recorder,
-                self._configuration,
-                evidence.told,
-            ),
+            answers=Answers(self._recorder, self._configuration, evidence.told),
             evidence=evidence,
             pressures=self._events.pressures,
             recorder=self._recorder,
@@ -304,14 +298,12 @@ class NodeAgent:
     def _reading_taken(self, reading: Reading) -> None:
         """Do what is due now and then while the agent is awake: a wake-up costs most of it."""
         self._events.reading_taken(reading)
-        if self._uplink is None or not is_page(reading.source):
-            return
         now_s = time.monotonic()
-        if now_s - self._told_s < _STATE_EVERY_S:
-            return
-        self._told_s = now_s
-        self._tell_state()  # figures such as the window's extent ride on the next beat
-        self._uplink.link.awake()
+        is_due = is_page(reading.source) and now_s - self._told_s >= _STATE_EVERY_S
+        if self._uplink is not None and is_due:
+            self._told_s = now_s
+            self._tell_state()  # figures such as the window's extent ride on the next beat
+            self._uplink.link.awake()
 
     def _own_samples(self) -> Iterable[Sample]:
         statistics, failures = self._coordinator.statistics(), self._recording.failures

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from fodc_agent.bus.coordinator import Coordinator, Reading
+from fodc_agent.bus.coordinator import Reading
 from fodc_agent.captures.orders import Captures
 from fodc_agent.captures.spool import Held
 from fodc_agent.clocks import wall_ms
@@ -43,7 +43,6 @@ class NodeEvents:
         settings: Settings,
         captures: Captures,
         recorder: Recorder,
-        coordinator: Coordinator,
         node: NodeProcess | None,
     ) -> None:
         self.link: AgentLink | None = None
@@ -69,7 +68,6 @@ class NodeEvents:
         self._parts = Parts(
             settings,
             recorder,
-            coordinator,
             f"metrics:{node_port(settings)}",
             node,
             None if node is None else OomCounter(NodeCgroup(node)),

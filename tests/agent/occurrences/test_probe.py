@@ -94,7 +94,7 @@ def test_a_page_that_came_spares_the_question(monkeypatch):
         settings = SimpleNamespace(
             pressure_percent=80, pressure_cooldown_s=300.0, node_host="127.0.0.1"
         )
-        parts = Parts(settings, recorder, None, "metrics:2121")
+        parts = Parts(settings, recorder, "metrics:2121")
         one = NodeObserver(parts, Quiet(), None, clock_s=clock_s)
         watching = asyncio.create_task(one.watch_answers())
         for _ in range(2):
@@ -117,7 +117,7 @@ def test_memory_is_judged_by_what_is_read_anyway(monkeypatch):
     async def play():
         recorder = Recorder(budget_bytes=1 << 20, interval_s=10)
         settings = SimpleNamespace(pressure_percent=80, pressure_cooldown_s=300.0)
-        one = NodeObserver(Parts(settings, recorder, None, "metrics:2121"), None, None)
+        one = NodeObserver(Parts(settings, recorder, "metrics:2121"), None, None)
         watching = asyncio.create_task(one.watch_memory())
         for after_s in (4, 10, 10, 25):
             await asyncio.sleep(after_s)
@@ -143,7 +143,7 @@ def test_a_kill_is_told_by_the_reading_that_counts_it():
         return Reading("cgroup", 0, SourceReading(tuple(samples)), None, 0, 0)
 
     settings = SimpleNamespace(pressure_percent=80, pressure_cooldown_s=300.0)
-    parts = Parts(settings, None, None, "metrics:2121", object(), oom=object())
+    parts = Parts(settings, None, "metrics:2121", object(), oom=object())
     one = NodeObserver(parts, NodeRules(Remembered(), 0.0), Notes())
     for kills in (3, 3, 4, 0, 0, 1):
         one.reading_taken(reading(kills))

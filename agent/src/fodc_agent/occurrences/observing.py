@@ -15,8 +15,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from fodc_agent.bell import Bell
-from fodc_agent.bus.coordinator import Coordinator, Reading
-from fodc_agent.lanes import Lane
+from fodc_agent.bus.coordinator import Reading
+from fodc_agent.lanes import Lane, StuckError
 from fodc_agent.occurrences import probe
 from fodc_agent.occurrences.oom import OomCounter
 from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
@@ -25,9 +25,9 @@ from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.settings import Settings
 from fodc_agent.sources.cgroup import EVENTS, LIMIT, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess, Process
-from fodc_agent.sources.process import RESIDENT, ProcessSource
+from fodc_agent.sources.process import RESIDENT, ProcessSource, resident_bytes
 from fodc_agent.sources.procfs import parse_boot_time_s
-from fodc_agent.sources.readings import GapReason, SourceReading, read_small
+from fodc_agent.sources.readings import Gap, GapReason, SourceReading, read_small
 from fodc_protocol.lean import dataclass
 from fodc_protocol.occurrences import OccurrenceKind
 
@@ -66,7 +66,6 @@ class Parts:
 
     settings: Settings
     recorder: Recorder
-    coordinator: Coordinator
     page: str
     """The source whose page is the node's own."""
     node: NodeProcess | None = None
@@ -96,6 +95,7 @@ class NodeObserver:
             Thresholds(told_so.pressure_percent, told_so.pressure_cooldown_s)
         )
         self._lane = Lane("node-life")
+        self._memory = Lane("memory")
         self._boot_s: int | None = None
         self._life: Life | None = None
         self._happened = Bell()
@@ -264,8 +264,11 @@ class NodeObserver:
             return parts.recorder.value(_PAGE_RSS, source=parts.page)
         if not is_close:
             return parts.recorder.value(RESIDENT.name, source=ProcessSource.name)
-        reading = await parts.coordinator.demand(ProcessSource.name, max_age_s=1.0)
-        return _value_in(reading, RESIDENT.name)
+        try:
+            found = await parts.node.look(self._memory, partial(resident_bytes, parts.node))
+        except StuckError:
+            return None
+        return None if isinstance(found, Gap) else found
 
     def _limit_bytes(self) -> float | None:
         recorder, told = self._parts.recorder, self._parts.settings.node_memory_limit_bytes

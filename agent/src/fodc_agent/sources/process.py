@@ -8,7 +8,15 @@ from typing import Final
 from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.node_process import NodeProcess, Process
-from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge, nothing_but
+from fodc_agent.sources.readings import (
+    Gap,
+    Sheet,
+    SourceReading,
+    counter,
+    gauge,
+    nothing_but,
+    read_small,
+)
 
 CPU: Final = counter("fodc_node_process_cpu_seconds_total", "CPU time of the node's process.")
 RESIDENT: Final = gauge(
@@ -94,6 +102,15 @@ class ProcessSource:
             )
         if self._boot_s is not None:
             sheet.add(START, self._boot_s + stat.start_ticks / self._ticks_per_s)
+
+
+def resident_bytes(node: NodeProcess, process: Process) -> int | None:
+    """Return how much memory a process has, None where that cannot be read; for a lane."""
+    try:
+        stat = procfs.parse_stat(read_small(node.directory(process) / "stat"))
+    except (OSError, ValueError, LookupError):
+        return None
+    return stat.resident_pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _add_files(sheet: Sheet, directory: Path) -> None:

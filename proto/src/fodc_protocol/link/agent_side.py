@@ -74,7 +74,7 @@ class AgentSession:
         self._transfers: dict[str, _Transfer] = {}
         self.events = events if events is not None else EventQueue(incarnation)
         self._beat_sequence = 0
-        self._is_in_step = False
+        self._early_ms = 0
         self._next_beat_ms = 0
         self._heard_ms = 0
         self._chunk_bytes = DEFAULT_CHUNK_BYTES
@@ -153,12 +153,9 @@ class AgentSession:
         Each wake-up of its own costs more than the heartbeat. The first one after a welcome is sent
         at once, so that those after it fall into step with the readings.
         """
-        if self.phase is not Phase.LINKED:
+        if self.phase is not Phase.LINKED or now_ms < self._next_beat_ms - self._early_ms:
             return []
-        early_ms = self.heartbeat_interval_ms // EARLY_PART
-        if self._is_in_step and now_ms < self._next_beat_ms - early_ms:
-            return []
-        self._is_in_step = True
+        self._early_ms = self.heartbeat_interval_ms // EARLY_PART
         return [self._beat(now_ms)]
 
     def next_wake_ms(self) -> int | None:
@@ -179,7 +176,7 @@ class AgentSession:
         # An announced interval of zero or less leaves the agent's own.
         self.heartbeat_interval_ms = max(welcome.heartbeat_interval_ms, 0) or self._own_interval_ms
         self._chunk_bytes = welcome.chunk_bytes or DEFAULT_CHUNK_BYTES
-        self._is_in_step = False
+        self._early_ms = self.heartbeat_interval_ms
         self._next_beat_ms = now_ms + self.heartbeat_interval_ms
         return [effects.SendAgentFrame(event) for event in self.events.waiting]
 
