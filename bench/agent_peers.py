@@ -119,7 +119,7 @@ Methods: TypeAlias = tuple[str, dict[str, Handler]]
 
 
 def link_methods(every_s: float, window_after_s: float) -> Methods:
-    async def ask(context: Context) -> None:
+    async def ask(write: Callable[[bytes], Awaitable[None]]) -> None:
         number = 0
         async for whole in whole_window_once(every_s, window_after_s):
             number += 1
@@ -127,20 +127,28 @@ def link_methods(every_s: float, window_after_s: float) -> Methods:
             if whole:
                 window = link.WindowQuery(query_id=number, end_ms=int(time.time() * 2000))
                 query = link.ProxyFrame(window_query=window)
-            await context.write(query.SerializeToString())
+            await write(query.SerializeToString())
 
     async def connect(frames: AsyncIterator[bytes], context: Context) -> None:
+        writing = asyncio.Lock()
         asking = None
+
+        async def write(message: bytes) -> None:
+            async with writing:  # grpc fails one of two that write at the same time
+                await context.write(message)
+
         async for data in frames:
+            if asking is not None and asking.done():
+                return  # who is not asked any more would be measured at rest
             frame = link.AgentFrame.FromString(data)
             kind = frame.WhichOneof("frame")
             if kind == "hello":
                 told = link.Welcome(protocol=1, agent_id="bench", heartbeat_interval_ms=10_000)
-                await context.write(link.ProxyFrame(welcome=told).SerializeToString())
-                asking = asyncio.create_task(ask(context))
+                await write(link.ProxyFrame(welcome=told).SerializeToString())
+                asking = asyncio.create_task(ask(write))
             elif kind == "heartbeat":
                 ack = link.HeartbeatAck(sequence=frame.heartbeat.sequence)
-                await context.write(link.ProxyFrame(heartbeat_ack=ack).SerializeToString())
+                await write(link.ProxyFrame(heartbeat_ack=ack).SerializeToString())
         if asking is not None:
             asking.cancel()
 
