@@ -18,7 +18,7 @@ from typing import Final
 
 from fodc_agent.abilities import remote_abilities
 from fodc_agent.bus.breaker import Breaker
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.captures.orders import Origin
 from fodc_agent.captures.outcomes import Outcome, update_of
 from fodc_agent.captures.pprof import PprofPort
@@ -84,8 +84,8 @@ class NodeAgent:
         self._client = HttpClient(access=access_of(settings))
         self._crew = Crew()
         self._recorder = recorder_of(settings)
-        self._keeper = keeper_of(settings, self._recorder)
         self._coordinator = Coordinator(time.monotonic, wall_ms, chance())
+        self._keeper = keeper_of(settings, self._recorder, self._coordinator.at_rest)
         self._recording = Recording(
             self._coordinator,
             self._recorder,
@@ -135,6 +135,7 @@ class NodeAgent:
             self._report, self._client, self._coordinator, url, inspection, self._tell_state
         )
         self._uplink: Uplink | None = None
+        self._told_s = 0.0
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -173,6 +174,7 @@ class NodeAgent:
     def _start_collecting(self) -> None:
         crew = self._crew
         self._recording.on_page = self._events.page_seen
+        self._recording.on_taken = self._reading_taken
         for one in self._sources:
             name = one.source.name
             self._coordinator.add(one.source, Breaker(cap_s=_PAGE_CAP_S) if is_page(name) else None)
@@ -186,7 +188,6 @@ class NodeAgent:
         crew.start("identity", self._discovery.run)
         crew.start("configuration", self._watch.watch_configuration)
         crew.start("profiler", self._watch.watch_profiler)
-        crew.start("state", self._publish_state)
         self._events.start(crew)
         if self._node is not None:
             crew.start("self-check", partial(self._watch.check, self._node))
@@ -217,11 +218,7 @@ class NodeAgent:
             identity=identity_of(self.settings, self.pod_name),
             incarnation=self.incarnation,
             state=self._report.state,
-            answers=Answers(
-                self._recorder,
-                self._configuration,
-                evidence.told,
-            ),
+            answers=Answers(self._recorder, self._configuration, evidence.told),
             evidence=evidence,
             pressures=self._events.pressures,
             recorder=self._recorder,
@@ -300,11 +297,15 @@ class NodeAgent:
         if self._uplink is not None:
             self._uplink.link.state_changed(self._report.state())
 
-    async def _publish_state(self) -> None:
-        """Keep the proxy's picture of figures such as the window's extent up to date."""
-        while True:
-            self._tell_state()
-            await asyncio.sleep(max(_STATE_EVERY_S, self.settings.poll_interval_s))
+    def _reading_taken(self, reading: Reading) -> None:
+        """Do what is due now and then while the agent is awake: a wake-up costs most of it."""
+        self._events.reading_taken(reading)
+        now_s = time.monotonic()
+        is_due = is_page(reading.source) and now_s - self._told_s >= _STATE_EVERY_S
+        if self._uplink is not None and is_due:
+            self._told_s = now_s
+            self._tell_state()  # figures such as the window's extent ride on the next beat
+            self._uplink.link.awake()
 
     def _own_samples(self) -> Iterable[Sample]:
         statistics, failures = self._coordinator.statistics(), self._recording.failures

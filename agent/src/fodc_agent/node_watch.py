@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from fodc_agent.abilities import abilities, shown
+from fodc_agent.bell import Bell
 from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.collecting import CONFIGURATION
 from fodc_agent.lanes import Lane, StuckError
@@ -29,6 +30,7 @@ _log: Final = logging.getLogger(__name__)
 
 _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
+_PROFILER_LAST_RETRY_S: Final = 60.0  # a node without one has mostly none until it begins anew
 _CHECK_EVERY_S: Final = 3600.0
 _FIRST_CHECK_S: Final = 2.0
 _REFRESH_PAUSE_S: Final = 1.0
@@ -46,24 +48,30 @@ class NodeWatch:
     tell: Callable[[], None]
     _check_due: asyncio.Event = field(default_factory=asyncio.Event)
     _restart_seen: asyncio.Event = field(default_factory=asyncio.Event)
+    _profiler_due: Bell = field(default_factory=Bell)
     _lane: Lane = field(default_factory=partial(Lane, "self-check"))
 
     def look_again(self) -> None:
         """The node's process is another one, or there was none for a moment."""
         self._check_due.set()
         self._restart_seen.set()
+        self._profiler_due.ring()
 
     # ---- profiler ------------------------------------------------------------------------------
 
     async def watch_profiler(self) -> None:
         """Find out what the pprof port offers, for ever."""
+        retry_s = _PROFILER_RETRY_S
         while True:
             facts = await look_at_profiler(self.client, self.profiler_url, self.inspection)
             if facts != self.report.profiler:
                 _log.info("profiler_seen url=%s problem=%r", self.profiler_url, facts.problem)
                 self.report.profiler = facts
                 self.tell()
-            await asyncio.sleep(_PROFILER_RETRY_S if facts.problem else _PROFILER_EVERY_S)
+            if await self._profiler_due.rings(retry_s if facts.problem else _PROFILER_EVERY_S):
+                retry_s = _PROFILER_RETRY_S
+            else:
+                retry_s = min(2 * retry_s, _PROFILER_LAST_RETRY_S)
 
     # ---- settings of the node --------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from fodc_agent.bus.coordinator import Coordinator
+from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.captures.orders import Captures
 from fodc_agent.captures.spool import Held
 from fodc_agent.clocks import wall_ms
@@ -124,6 +124,11 @@ class NodeEvents:
             self._seen_before[source] = problem, silent
         else:
             self._observer.page_seen(source, problem, silent)
+
+    def reading_taken(self, reading: Reading) -> None:
+        """Take in a reading that was recorded."""
+        if self._observer is not None:
+            self._observer.reading_taken(reading)
 
     def harm_seen(self, sentence: str) -> None:
         """Take in that the kernel's figures mean harm; the sentence says which."""

@@ -2,6 +2,7 @@
 """Builds the flight recorder from settings; a part of the node's agent of its own."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fodc_agent.recorder.journal import Journal
@@ -13,16 +14,21 @@ _log: Final = logging.getLogger(__name__)
 
 # Enough for what the agent says of itself and of each scrape.
 _LEAST_SERIES: Final = 128
-# Longer than a page takes on the way, so that the rows of one round are written at once.
+# What a page may take on the way for its row to be written with those of its round.
 _GATHER_S: Final = 0.5
 
 
-def keeper_of(settings: Settings, recorder: Recorder) -> Keeper | None:
-    """Return what keeps history over a restart, None where none is wanted."""
+def keeper_of(
+    settings: Settings, recorder: Recorder, others: Callable[[float], Awaitable[None]]
+) -> Keeper | None:
+    """Return what keeps history over a restart, None where none is wanted.
+
+    `others` waits for the other readings of a round, at most for the seconds that it is given.
+    """
     if settings.recorder_dir is None:
         return None
     journal = Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes)
-    return Keeper(journal, recorder, gather_s=_GATHER_S)
+    return Keeper(journal, recorder, gather_s=_GATHER_S, others=others)
 
 
 def recorder_of(settings: Settings) -> Recorder:

@@ -28,7 +28,8 @@ class Recording:
 
     `failures` counts by source the readings that were good and could not be recorded. `on_return`
     is called when a page of the node is there again, `on_page` with each page: its source, the
-    problem with it, empty for none, and how many questions had no answer, 0 where one came.
+    problem with it, empty for none, and how many questions had no answer, 0 where one came;
+    `on_taken` with each reading when it was recorded.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Recording:
         self._on_change = on_change
         self._on_return = on_return
         self.on_page: Callable[[str, str, int], None] = lambda _source, _problem, _silent: None
+        self.on_taken: Callable[[Reading], None] = lambda _reading: None
         self.problems: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.gaps: dict[str, tuple[Gap, ...]] = {}
@@ -62,6 +64,7 @@ class Recording:
     async def _take_or_note(self, reading: Reading) -> None:
         try:
             await self._take(reading)
+            self.on_taken(reading)
         except Exception as fault:  # noqa: BLE001 - logged, counted, named
             text = f"failed to forward metrics to the recorder: {type(fault).__name__}: {fault}"
             self.failures[reading.source] += 1

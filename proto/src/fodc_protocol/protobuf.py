@@ -70,9 +70,14 @@ def texts(field: int, values: Iterable[str]) -> bytes:
     return b"".join(message(field, value.encode("utf-8", "replace")) for value in values)
 
 
+def prefix(field: int, size: int) -> bytes:
+    """Return what stands before the `size` bytes of a message field."""
+    return varint(field << 3 | _LENGTH) + varint(size)
+
+
 def message(field: int, data: bytes) -> bytes:
     """Return a message field, also an empty one: it is there."""
-    return varint(field << 3 | _LENGTH) + varint(len(data)) + data
+    return prefix(field, len(data)) + data
 
 
 def messages(field: int, many: Iterable[bytes]) -> bytes:

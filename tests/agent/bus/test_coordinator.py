@@ -113,6 +113,25 @@ def test_a14_the_first_reading_is_taken_at_once_whatever_the_jitter():
     assert source.calls == [0.0, 7.0, 15.0]
 
 
+def test_it_is_at_rest_when_the_readings_of_a_round_are_carried_off_or_soon_enough():
+    quick, slow = Fake("quick", (0.1,)), Fake("slow", (2.0, 7.0), timeout_s=9.0)
+
+    async def main():
+        clock = asyncio.get_running_loop().time
+        at_rest_s = []
+        async with bus(quick, slow) as one:
+            keep(one, "quick", 10.0)
+            found = keep(one, "slow", 10.0, cost_s=0.5)
+            for _ in range(2):
+                await asyncio.sleep(0.01)
+                await one.at_rest(5.0)
+                at_rest_s.append((round(clock() - 1000, 2), len(found)))
+                await asyncio.sleep(1010.0 - clock())
+        return at_rest_s
+
+    assert virtual_time.run(main()) == [(2.5, 1), (15.01, 1)]
+
+
 def test_sources_of_one_agent_tick_together_so_that_it_is_woken_once():
     ticks = []
 

@@ -51,12 +51,12 @@ def test_the_memory_of_a_process_is_read_from_it_and_its_limit_before_it_is_reco
         node, sources = NodeProcess(pid=child.pid), Sources(256 * MIB)
         memory = memory_of(node, sources)
         assert isinstance(await node.find(), Process)
-        unknown = await memory.read()
+        unknown = await memory.read(anew=True)
         await memory.begins()
-        known = await memory.read()
+        known = await memory.read(anew=True)
         child.kill()
         await child.wait()
-        return unknown, known, await memory.read(), sources.asked
+        return unknown, known, await memory.read(anew=True), sources.asked
 
     unknown, known, ended, asked = asyncio.run(play())
 
@@ -81,7 +81,7 @@ class Rising:
     async def begins(self):
         self.began_s = asyncio.get_running_loop().time()
 
-    async def read(self):
+    async def read(self, *, anew):
         now_s = asyncio.get_running_loop().time()
         self.read_at_s.append(now_s - self.began_s)
         return Memory(round(10 * MIB * (now_s - self.began_s)), 100 * MIB)
@@ -104,7 +104,7 @@ def test_a_node_that_eats_its_memory_in_ten_seconds_is_profiled_before_it_ends()
         parts = Parts(SETTINGS, recorder, rising, "metrics:2121")
         observer = NodeObserver(parts, None, Told(), clock_s=clock_s)
         watching = asyncio.create_task(observer.watch_memory())
-        observer._has_begun.set()
+        observer._memory_is_due.ring()
         await asyncio.sleep(10)
         watching.cancel()
 

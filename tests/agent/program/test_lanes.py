@@ -3,10 +3,11 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
-from fodc_agent.lanes import Lane, StuckError
+from fodc_agent.lanes import LONG_S, Lane, StuckError
 
 
 def test_pieces_are_done_in_their_order_in_a_thread_that_ends_with_the_last():
@@ -59,6 +60,107 @@ def test_a_piece_that_hangs_costs_its_own_lane_and_no_other():
                 await asyncio.sleep(0.001)
 
     assert asyncio.run(asyncio.wait_for(main(), 10)) == 3
+
+
+def test_what_a_round_asks_of_several_lanes_is_done_by_one_thread(monkeypatch):
+    monkeypatch.setattr("fodc_agent.lanes.LONG_S", 5.0)
+
+    async def main():
+        asked = threading.Event()
+
+        def piece():
+            asked.wait(5)
+            return threading.get_ident()
+
+        lanes = [Lane(name) for name in ("process", "cgroup", "pressure")]
+        running = [asyncio.create_task(lane.run(piece)) for lane in lanes]
+        asyncio.get_running_loop().call_soon(asked.set)  # when all of them have asked
+        return await asyncio.gather(*running)
+
+    assert len(set(asyncio.run(main()))) == 1
+
+
+def test_a_piece_that_is_done_is_told_although_the_next_one_of_its_thread_hangs():
+    async def main():
+        release = threading.Event()
+        first = asyncio.create_task(Lane("quick").run(lambda: 1))
+        hung = asyncio.create_task(Lane("hung").run(release.wait))
+        behind = asyncio.create_task(Lane("behind").run(lambda: 2))
+        try:
+            return await first, await behind, hung.done()
+        finally:
+            release.set()
+            await hung
+
+    assert asyncio.run(asyncio.wait_for(main(), 4)) == (1, 2, False)
+
+
+def test_what_a_loop_that_has_ended_left_undone_costs_the_next_one_nothing(monkeypatch):
+    monkeypatch.setattr("fodc_agent.lanes.LONG_S", 5.0)
+    asked, begun, release = threading.Event(), threading.Event(), threading.Event()
+
+    def hangs():
+        begun.set()
+        release.wait(5)
+
+    async def leaves():
+        pieces = {"done": asked.wait, "hung": hangs}
+        tasks = [asyncio.create_task(Lane(name).run(call)) for name, call in pieces.items()]
+        await asyncio.sleep(0)
+        asked.set()
+        await asyncio.to_thread(begun.wait, 5)
+        return [task.done() for task in tasks]
+
+    async def comes():
+        monkeypatch.setattr("fodc_agent.lanes.LONG_S", 0.001)
+        slow = asyncio.create_task(Lane("slow").run(lambda: time.sleep(0.1)))
+        return await Lane("quick").run(lambda: 2), await slow
+
+    try:
+        assert asyncio.run(leaves()) == [False, False]
+        assert asyncio.run(comes()) == (2, None)
+    finally:
+        release.set()
+
+
+def test_two_pieces_of_a_lane_are_never_done_at_the_same_time():
+    async def main():
+        lane, at_work, most = Lane("disk"), [], []
+
+        def piece():
+            at_work.append(1)
+            most.append(len(at_work))
+            time.sleep(2 * LONG_S)  # long enough that another thread is called for help
+            at_work.pop()
+
+        await asyncio.gather(*(lane.run(piece) for _ in range(3)))
+        return most
+
+    assert asyncio.run(main()) == [1, 1, 1]
+
+
+def test_what_nobody_waits_for_is_done_as_well():
+    async def main():
+        done = threading.Event()
+        Lane("disk").soon(done.set)
+        return await asyncio.to_thread(done.wait, 5)
+
+    assert asyncio.run(main())
+
+
+def test_without_a_thread_a_piece_is_refused_and_the_next_one_is_done(monkeypatch):
+    async def main():
+        lane = Lane("disk")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(OSError, match="disk: no more threads"):
+                await lane.run(lambda: 1)
+        return await lane.run(lambda: 2)
+
+    def refused(_):
+        raise RuntimeError("no more threads")
+
+    assert asyncio.run(main()) == 2
 
 
 def test_who_leaves_early_does_not_stop_a_piece_and_hears_no_more_of_it():

@@ -191,6 +191,29 @@ def test_a_choice_that_holds_the_port_is_not_looked_at_beside_all_others_again(p
     assert asyncio.run(run()) == (12, 12)
 
 
+def test_a_choice_is_confirmed_by_its_socket_and_not_by_the_tables_of_all_sockets(proc):
+    """They are as long as the node has connections, and a minute is short for reading them."""
+    now_s = 0.0
+
+    async def run():
+        nonlocal now_s
+        node = NodeProcess(proc=proc.root, port=2121, own_pid=99, clock=lambda: now_s)
+        proc.process(12, "banyand")
+        proc.listener(12, 2121, inode=777)
+        found = [await node.find()]
+        (proc.root / "net" / "tcp").unlink()
+        now_s += 61
+        found.append(await node.find())
+        (proc.root / "12" / "fd" / "7").unlink()
+        proc.process(13, "db")
+        proc.listener(13, 2121, inode=778)
+        found.append(await node.find())
+        now_s += 61
+        return [one.pid for one in (*found, await node.find())]
+
+    assert asyncio.run(run()) == [12, 12, 12, 13]
+
+
 def test_a_known_process_is_read_in_one_piece_of_work_and_its_end_is_seen_in_it(proc):
     pieces = []
 

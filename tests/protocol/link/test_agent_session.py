@@ -115,6 +115,24 @@ def test_figures_ride_on_the_next_heartbeat() -> None:
     assert sent(agent.tick(1000)) == [frames.Heartbeat(2, None)]
 
 
+def test_heartbeats_fall_into_step_with_what_the_agent_is_awake_for() -> None:
+    agent = linked()
+
+    assert sent(agent.awake(180)) == [frames.Heartbeat(1)]
+    assert sent(agent.tick(500)) == []
+    assert agent.next_wake_ms() == 680
+    assert sent(agent.awake(670)) == [frames.Heartbeat(2)]
+    assert sent(agent.awake(900)) == [], "more than a quarter of the interval is left"
+    assert sent(agent.tick(1170)) == [frames.Heartbeat(3)]
+
+
+def test_nothing_is_sent_before_the_welcome_because_the_agent_is_awake() -> None:
+    agent = session()
+    agent.opened(0)
+
+    assert agent.awake(100) == []
+
+
 def happened(agent: AgentSession, message: str) -> frames.Event:
     event = agent.events.add("crash", message, {"crash": "one"}, 1)
     assert event is not None

@@ -391,4 +391,5 @@ def test_merging_a_hundred_agents_is_joining_bytes():
 
 @given(st.lists(st.floats() | st.integers(-(2**60), 2**60).map(float), max_size=20))
 def test_many_values_are_written_as_each_of_them_is(values):
-    assert format_values(array("d", values)) == [format_value(value) for value in values]
+    alone = [format_value(value).encode() for value in values]
+    assert format_values(array("d", values)) == alone

@@ -9,8 +9,10 @@ nothing else. Ticks lie on a grid; those that nobody could serve are passed over
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import field
 from typing import Final, Protocol, TypeAlias
 
+from fodc_agent.bell import Bell
 from fodc_agent.bus.breaker import Breaker, BreakerState
 from fodc_protocol.lean import dataclass
 
@@ -91,6 +93,8 @@ class _Desk:
 
     source: Source
     breaker: Breaker
+    end: Bell = field(default_factory=Bell)
+    """Rings when it is collected no more."""
     is_kept: bool = False
     last_error: str | None = None
     last_ok: Reading | None = None
@@ -120,7 +124,9 @@ class Coordinator:
         self._wall_clock_ms = wall_clock_ms
         self._jitter = jitter
         self._desks: dict[str, _Desk] = {}
-        self._closing = asyncio.Event()
+        self._is_closing = False
+        self._at_work = 0  # readings that are taken or carried off
+        self._is_done = Bell()
 
     def add(self, source: Source, breaker: Breaker | None = None) -> None:
         """Take a source over; ValueError when its name is taken or its deadline is none."""
@@ -147,26 +153,33 @@ class Coordinator:
     async def _keep(self, desk: _Desk, interval_s: float, take: Take) -> None:
         due_s = self._clock()
         step_s = interval_s * (1 - self._jitter / 2)
-        while not self._closing.is_set():
+        while not self._is_closing:
             if self._refusal(desk) is None:
-                reading = await self._ended(desk, desk.running or self._start(desk))
-                if self._closing.is_set():
-                    return
-                await take(reading)
-                # What is only taken goes, before the rest until the next tick.
-                del reading
+                await self._one(desk, take)
             late_s = self._clock() - due_s - step_s
             due_s += step_s + max(0, math.ceil(late_s / interval_s)) * interval_s
             step_s = interval_s
-            await self._rest(due_s)
+            await desk.end.rings(max(0.0, due_s - self._clock()))
 
-    async def _rest(self, until_s: float) -> None:
-        """Sleep until then, but not beyond the end."""
+    async def _one(self, desk: _Desk, take: Take) -> None:
+        self._at_work += 1
         try:
-            async with asyncio.timeout(max(0.0, until_s - self._clock())):
-                await self._closing.wait()
-        except TimeoutError:
-            return
+            reading = await self._ended(desk, desk.running or self._start(desk))
+            if not self._is_closing:
+                await take(reading)
+        finally:
+            self._at_work -= 1
+            if not self._at_work:
+                self._is_done.ring()
+
+    async def at_rest(self, within_s: float) -> None:
+        """Wait until all readings that are taken now are carried off, but not longer than that.
+
+        One may wait at a time.
+        """
+        until_s = self._clock() + within_s
+        while self._at_work and (left_s := until_s - self._clock()) > 0:
+            await self._is_done.rings(left_s)
 
     async def demand(self, source_name: str, max_age_s: float | None = None) -> Reading:
         """Return a good reading no older than `max_age_s`, else take one now or join one.
@@ -189,9 +202,10 @@ class Coordinator:
 
     async def aclose(self) -> None:
         """End all collections; returns within about two seconds."""
-        self._closing.set()
+        self._is_closing = True
         tasks: set[asyncio.Task[Reading] | asyncio.Task[object]] = set()
         for desk in self._desks.values():
+            desk.end.ring()
             for call in (desk.call, desk.stuck):
                 if call is not None:
                     call.cancel()
@@ -205,7 +219,7 @@ class Coordinator:
     def _refusal(self, desk: _Desk) -> Reading | None:
         """Return an error reading when the source must be left alone now."""
         now_s = self._clock()
-        if self._closing.is_set():
+        if self._is_closing:
             return self._error(desk, "the agent is stopping")
         if desk.stuck is not None:
             return self._error(desk, "the last collection ignored its deadline and still runs")

@@ -20,7 +20,7 @@ from fodc_agent.ktm.telemetry import Telemetry, give_up_capabilities
 from fodc_agent.ktm.verdicts import Judge
 from fodc_agent.lanes import Lane
 from fodc_agent.self_check import kernel_facts
-from fodc_agent.sources.cgroup_paths import CgroupDirectories, NodeCgroup
+from fodc_agent.sources.cgroup_paths import NodeCgroup
 from fodc_agent.sources.node_process import Process
 from fodc_agent.sources.readings import Gap, GapReason, Sheet, SourceReading
 
@@ -74,21 +74,22 @@ class KernelSource:
             effective = await self._lane.run(self._load)
             self._has_loaded = True
             self._give_up(effective, ~LOADING_CAPABILITIES)
-        process = await self._cgroup.node.find()
-        if isinstance(process, Gap):
-            return await self._lane.run(partial(self._read, NOBODY, process))
-        found = await self._cgroup.of(process)
-        directories = None if isinstance(found, Gap) else found
-        return await self._lane.run(partial(self._aimed, process, directories))
+        made = await self._cgroup.node.look(self._lane, self._aimed)
+        if isinstance(made, Gap):
+            return await self._lane.run(partial(self._read, NOBODY, made))
+        return made
 
     def _load(self) -> int:
         facts = kernel_facts(self._cgroup.node.proc, self._system)
         self._telemetry.load(facts)
         return facts.standing.effective
 
-    def _aimed(self, process: Process, directories: CgroupDirectories | None) -> SourceReading:
+    def _aimed(self, process: Process) -> SourceReading:
+        found = self._cgroup.seen(process)
         try:
-            target = target_of(self._cgroup.node.proc, process, directories)
+            target = target_of(
+                self._cgroup.node.proc, process, None if isinstance(found, Gap) else found
+            )
         except (OSError, ValueError) as error:
             text = f"the node's process ended while it was looked at: {error}"
             return self._read(NOBODY, Gap("process", GapReason.RESTARTED, text))

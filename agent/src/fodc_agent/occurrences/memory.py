@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much memory the node has of how much it may have.
 
-The one idea: a node that leaks may be dead before the sources have come round twice, so the size of
-its process is read by itself, one small file, and its limit as soon as there is a process.
+The one idea: a node that leaks may be dead before the sources have come round twice, so close to
+its limit the size of its process is read by itself, one small file, and its limit as soon as there
+is a process.
 """
 
 from functools import partial
@@ -15,6 +16,7 @@ from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.settings import Settings
 from fodc_agent.sources.cgroup import LIMIT, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess
+from fodc_agent.sources.process import RESIDENT, ProcessSource
 from fodc_agent.sources.readings import SourceReading
 
 _PAGE_RSS: Final = "process_resident_memory_bytes"
@@ -39,6 +41,7 @@ class NodeMemory:
         self._node = node
         self._lane = Lane("node-memory")
         self._first_limit_bytes: float | None = None
+        self._has_begun = False
 
     async def begins(self) -> None:
         """Read the limit of a process that has begun, before the round in which it is recorded."""
@@ -47,19 +50,27 @@ class NodeMemory:
         samples = payload.samples if isinstance(payload, SourceReading) else ()
         limits = (one.value for one in samples if one.series.name == LIMIT.name)
         self._first_limit_bytes = next(limits, None)
+        self._has_begun = True
 
-    async def read(self) -> Memory | None:
-        """Return what it is now, None while memory or its limit is not known."""
+    async def read(self, *, anew: bool) -> Memory | None:
+        """Return what it is, None while memory or its limit is not known.
+
+        `anew` reads it now, as is done once for each process that has begun; else it is what the
+        sources have read.
+        """
         limit = self._limit_bytes()
         if limit is None or limit <= 0:
             return None  # whatever it has, nothing follows from it
-        resident = await self._resident_bytes()
+        anew, self._has_begun = anew or self._has_begun, False
+        resident = await self._resident_bytes(anew=anew)
         return None if resident is None else Memory(round(resident), round(limit))
 
-    async def _resident_bytes(self) -> float | None:
+    async def _resident_bytes(self, *, anew: bool) -> float | None:
         node = self._node
         if node is None or node.known is None:
             return self._recorder.value(_PAGE_RSS, source=self._page)
+        if not anew:
+            return self._recorder.value(RESIDENT.name, source=ProcessSource.name)
         try:
             return await self._lane.run(partial(node.resident_bytes, node.known))
         except OSError:  # a machine that hangs tells nothing

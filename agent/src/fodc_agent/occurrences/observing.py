@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
+from fodc_agent.bell import Bell
+from fodc_agent.bus.coordinator import Reading
 from fodc_agent.lanes import Lane
 from fodc_agent.occurrences import probe
 from fodc_agent.occurrences.memory import NodeMemory
@@ -22,9 +24,11 @@ from fodc_agent.occurrences.pressure import PressureRule, Thresholds, Verdict
 from fodc_agent.occurrences.rules import Crash, Happened, Life, Memory, NodeRules
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.settings import Settings
+from fodc_agent.sources.cgroup import EVENTS, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess, Process
+from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.procfs import parse_boot_time_s
-from fodc_agent.sources.readings import GapReason, read_small
+from fodc_agent.sources.readings import GapReason, SourceReading, read_small
 from fodc_protocol.lean import dataclass
 from fodc_protocol.occurrences import OccurrenceKind
 
@@ -35,6 +39,7 @@ _POLL_S: Final = 2.0
 _SOON_S: Final = 1.0
 _SOON_FOR_S: Final = 120.0
 _SELDOM_S: Final = 10.0
+_LATE_S: Final = 2.0  # what a reading of every ten seconds may take
 _CRASHES_S: Final = 5.0
 _PROBE_PAUSE_S: Final = 0.5
 _PAGE_START: Final = "process_start_time_seconds"
@@ -91,10 +96,11 @@ class NodeObserver:
         )
         self._lane = Lane("node-life")
         self._boot_s: int | None = None
-        self._answered_s = clock_s()
         self._life: Life | None = None
-        self._looked_for_crashes = asyncio.Event()
-        self._has_begun = asyncio.Event()
+        self._happened = Bell()
+        self._page_came = Bell()
+        self._memory_is_due = Bell()
+        self._memory_is_close = False
         self.memory: Memory | None = None
         """As it was read last; None while memory or its limit is not known."""
         self.cooled = 0
@@ -103,7 +109,7 @@ class NodeObserver:
     def _post(self, happened: list[Happened], memory: Memory | None = None) -> None:
         if happened:
             self._told.post(happened, memory)
-            self._looked_for_crashes.set()
+            self._happened.ring()
 
     # ---- process --------------------------------------------------------------------------------
 
@@ -141,7 +147,7 @@ class NodeObserver:
             count = await self._parts.oom.follow(process)
             self._rules.oom_counter_is(count)
         await self._parts.reading.begins()
-        self._has_begun.set()
+        self._memory_is_due.ring()
 
     async def _process_gone(self) -> None:
         was_known, self._life = self._life is not None, None
@@ -189,7 +195,7 @@ class NodeObserver:
         if problem:
             self._post(self._rules.page_failed(problem, now_s, max(silent, 1)))
         else:
-            self._answered_s = self._clock_s()
+            self._page_came.ring()
             start_s = self._parts.recorder.value(_PAGE_START, source=source)
             self._post(self._rules.page_answered(start_s, now_s))
 
@@ -198,11 +204,8 @@ class NodeObserver:
         told = self._parts.settings
         port = int(self._parts.page.rpartition(":")[2])
         while True:
-            due_s = self._answered_s + probe.EVERY_S - self._clock_s()
-            if due_s > 0:  # a page that came has answered the question
-                await asyncio.sleep(due_s)
-                continue
-            self._answered_s = self._clock_s()
+            if await self._page_came.rings(probe.EVERY_S):
+                continue  # it has answered the question
             while not self._rules.is_away:
                 problem = await probe.problem_of(told.node_host, port)
                 if not problem:
@@ -212,21 +215,27 @@ class NodeObserver:
 
     # ---- memory ---------------------------------------------------------------------------------
 
+    def reading_taken(self, reading: Reading) -> None:
+        """Take in a reading: memory and kills are judged by what is read anyway."""
+        bears_memory = self._parts.page if self._parts.node is None else ProcessSource.name
+        if reading.source == bears_memory and not self._memory_is_close:
+            self._memory_is_due.ring()
+        if self._parts.oom is not None and reading.source == CgroupSource.name:
+            self._kills_seen(_value_in(reading, EVENTS.name, ("event", "oom_kill")))
+
     async def watch_memory(self) -> None:
-        """Tell when memory is close to its limit and when the kernel has killed, for ever."""
-        looked_s = self._clock_s()
+        """Tell when memory is close to its limit, for ever.
+
+        Far from it what is read anyway is judged; close to it memory is read by itself, the sooner
+        the closer it is.
+        """
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pressure.pace_s()):
-                    await self._has_begun.wait()
-            self._has_begun.clear()
-            self.memory = memory = await self._parts.reading.read()
+            pace_s = self._pressure.pace_s()
+            self._memory_is_close = is_close = pace_s < _SELDOM_S
+            await self._memory_is_due.rings(pace_s if is_close else _SELDOM_S + _LATE_S)
+            self.memory = memory = await self._parts.reading.read(anew=is_close)
             if memory is not None:
                 self._judge(memory)
-            # That of the node itself is asked for when it has gone.
-            if self._clock_s() - looked_s >= _SELDOM_S:
-                looked_s = self._clock_s()
-                await self._look_at_oom_kills()
 
     def _judge(self, memory: Memory) -> None:
         match self._pressure.judge(memory, self._clock_s()):
@@ -242,11 +251,12 @@ class NodeObserver:
                 pass
 
     async def _look_at_oom_kills(self) -> None:
-        if self._parts.oom is None:
-            return
-        count = await self._parts.oom.count()
+        if self._parts.oom is not None:
+            self._kills_seen(await self._parts.oom.count())
+
+    def _kills_seen(self, count: float | None) -> None:
         if count is not None:
-            self._post(self._rules.oom_kills_seen(count, self.memory))
+            self._post(self._rules.oom_kills_seen(int(count), self.memory))
 
     # ---- crashes --------------------------------------------------------------------------------
 
@@ -262,16 +272,20 @@ class NodeObserver:
             else:
                 seen = [Crash(name, written_at_s) for name, written_at_s in found]
                 self._take_crashes(seen)
-            self._looked_for_crashes.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CRASHES_S):
-                    await self._looked_for_crashes.wait()
+            if await self._happened.rings(_CRASHES_S):
                 await asyncio.sleep(_SOON_S)  # a node that ends may still be writing
 
     def _take_crashes(self, seen: list[Crash]) -> None:
         happened = self._rules.crashes_seen(seen, self._wall_s())
         if happened:
             self._told.post(happened)
+
+
+def _value_in(reading: Reading, name: str, *labels: tuple[str, str]) -> float | None:
+    """Return the value of one series of a reading, None where it has none."""
+    samples = reading.payload.samples if isinstance(reading.payload, SourceReading) else ()
+    found = (one for one in samples if (one.series.name, one.series.labels) == (name, labels))
+    return next((one.value for one in found), None)
 
 
 def armed_problem(percent: int, memory: Memory | None) -> tuple[str, str]:

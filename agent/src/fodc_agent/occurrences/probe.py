@@ -6,8 +6,12 @@ counts; which answer it is does not matter.
 """
 
 import asyncio
+import contextlib
 import socket
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+_Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 EVERY_S: Final = 3.0
 TIMEOUT_S: Final = 2.5
@@ -19,8 +23,7 @@ async def problem_of(host: str, port: int, timeout_s: float = TIMEOUT_S) -> str:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            with await _connected(host, port) as line:
-                await loop.sock_sendall(line, _QUESTION)
+            with await _asked(host, port) as line:
                 if await loop.sock_recv(line, 1):
                     return ""
             return f"{host}:{port} ends connections without an answer"
@@ -30,13 +33,19 @@ async def problem_of(host: str, port: int, timeout_s: float = TIMEOUT_S) -> str:
         return f"{host}:{port}: {error.strerror or error}"
 
 
-async def _connected(host: str, port: int) -> socket.socket:
-    """Return a connection without the streams of asyncio, which cost more than the question."""
+async def _asked(host: str, port: int) -> socket.socket:
+    """Return a connection with the question on it.
+
+    Without the streams of asyncio, which cost more than the question; nor is the connection waited
+    for: on the same machine it stands at once, and elsewhere sending waits for it.
+    """
     problem: OSError | None = None
-    for family in _families(host):
+    for family, address in await _addresses(host, port):
         line = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            await asyncio.get_running_loop().sock_connect(line, (host, port))
+            with contextlib.suppress(BlockingIOError):
+                line.connect(address)
+            await asyncio.get_running_loop().sock_sendall(line, _QUESTION)
         except OSError as error:
             line.close()
             problem = problem or error
@@ -49,9 +58,11 @@ async def _connected(host: str, port: int) -> socket.socket:
     raise problem
 
 
-def _families(host: str) -> tuple[socket.AddressFamily, ...]:
-    """Return that of an address, or both for a name."""
+async def _addresses(host: str, port: int) -> Sequence[tuple[int, _Address]]:
+    """Return families and addresses; only names have to be looked up."""
     if ":" in host:
-        return (socket.AF_INET6,)
-    is_address = host.replace(".", "").isdigit()
-    return (socket.AF_INET,) if is_address else (socket.AF_INET, socket.AF_INET6)
+        return ((socket.AF_INET6, (host, port)),)
+    if host.replace(".", "").isdigit():
+        return ((socket.AF_INET, (host, port)),)
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Final, NoReturn
@@ -50,16 +50,24 @@ class _AskedError(Exception):
 class Keeper:
     """Writes what the recorder records; run `write` and `replay` as tasks, `close` at the end."""
 
-    def __init__(self, journal: Journal, recorder: Recorder, *, gather_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        recorder: Recorder,
+        *,
+        gather_s: float = 0.0,
+        others: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """Become the diary of `recorder`; nothing is touched before the tasks run.
 
-        A row waits `gather_s` for others to be written with it.
+        A row waits for the `others` of its round to be written with it, at most `gather_s`.
         """
         self.lost = 0
         """Rows that never came to the disk."""
         self._journal = journal
         self._recorder = recorder
         self._gather_s = gather_s
+        self._others = others
         self._lane = Lane("journal", timeout_s=_DISK_S)
         self._waiting: deque[_Row] = deque()
         self._waiting_bytes = 0
@@ -108,7 +116,7 @@ class Keeper:
             await self._write_waiting()
             self._filled.clear()
             await self._filled.wait()
-            await asyncio.sleep(self._gather_s)
+            await self._others(self._gather_s)
 
     async def close(self) -> None:
         """Close the open segment, unless the disk hangs; what was taken is written before."""

@@ -35,7 +35,7 @@ def with_identity(series: Series, identity: Labels) -> Series:
 @dataclass(frozen=True, slots=True)
 class _Template:
     version: int
-    text: str
+    text: bytes
     columns: "array[int]"
 
 
@@ -61,7 +61,7 @@ class Renderer:
             live[family.name] = template
             if template.columns:
                 values = tuple([texts[column] for column in template.columns])
-                text = (template.text % values).encode("utf-8", "replace")
+                text = template.text % values
                 yield FamilyBlock(family.name, family.type, family.help, text, len(values))
         self._templates = live
 
@@ -72,7 +72,8 @@ class Renderer:
             series = with_identity(self._columns.series(column), identity)
             prefix = sample_prefix(series.name, series.labels)
             lines.append(prefix.replace("%", "%%") + " %s\n")
-        return _Template(family.version, "".join(lines), columns)
+        text = "".join(lines).encode("utf-8", "replace")
+        return _Template(family.version, text, columns)
 
 
 def merge_sources(groups: Iterator[FamilyBlock]) -> list[FamilyBlock]:

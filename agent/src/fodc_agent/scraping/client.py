@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of a body; what it raises ends the exchange."""
 
-_READ_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 32 * 1024  # pieces that the C library does not map anew each time
 _EXCERPT_BYTES: Final = 512
 _HEAD_BYTES: Final = 32 * 1024
 _GZIP: Final = 31  # zlib's word for "gzip, with its checksum"

@@ -75,6 +75,7 @@ class NodeProcess:
         self._found_at_s = 0.0
         self._failed: tuple[float, Gap] | None = None
         self._told: Process | None = None
+        self._sockets: dict[Process, tuple[Path, str]] = {}
         self._lane = Lane("node-search", timeout_s=_SEARCH_S)
 
     async def find(self) -> Process | Gap:
@@ -113,7 +114,7 @@ class NodeProcess:
         if self.known is not None and self.lives(self.known):
             if now_s - self._found_at_s < _CONFIRM_S:
                 return self.known
-            if self._holds_the_port(self.known):
+            if self._still_listens(self.known):
                 self._found_at_s = now_s
                 return self.known
         elif self._failed is not None and now_s - self._failed[0] < _SEARCH_PAUSE_S:
@@ -124,10 +125,14 @@ class NodeProcess:
         self._failed = None if isinstance(found, Process) else (self._found_at_s, found)
         return found
 
-    def _holds_the_port(self, process: Process) -> bool:
-        """Say whether a process listens on the node's port, beside which nobody else counts."""
-        links = self._listening_links()
-        return bool(self._listens(process, links))
+    def _still_listens(self, process: Process) -> bool:
+        """Say whether a process has the socket open by which it was found.
+
+        Whoever has it listens on the node's port, beside which nobody else counts; the tables of
+        all sockets, which are long beside a busy node, need not be read for that.
+        """
+        descriptor, link = self._sockets.get(process, (None, ""))
+        return descriptor is not None and _link(descriptor) == link
 
     def lives(self, process: Process) -> bool:
         """Say whether this process is still there, in the same life."""
@@ -214,6 +219,7 @@ class NodeProcess:
         for process in visible:
             (named if self._is_named(process) else others).append(process)
         links = self._listening_links()
+        self._sockets.clear()
         listening = [self._listens(process, links) for process in named]
         known = list(zip(named, listening, strict=True))
         if links and True not in listening:
@@ -256,11 +262,13 @@ class NodeProcess:
         if not links:
             return None
         try:
-            return any(
-                _link(entry) in links for entry in (self.directory(process) / "fd").iterdir()
-            )
+            for descriptor in (self.directory(process) / "fd").iterdir():
+                if (link := _link(descriptor)) in links:
+                    self._sockets[process] = descriptor, link
+                    return True
         except OSError:
             return None  # Another user's process: it cannot be told what it holds.
+        return False
 
 
 def _link(path: Path) -> str:

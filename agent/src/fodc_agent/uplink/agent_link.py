@@ -274,6 +274,11 @@ class AgentLink:
         """Tell a new state of the node."""
         self._carry_out(self._session.state_changed(state, self._now_ms()))
 
+    def awake(self) -> None:
+        """Send what is due soon now that the agent is awake anyway."""
+        self._carry_out(self._session.awake(self._now_ms()))
+        self._rearm()
+
     def happened(self, event: frames.Event) -> None:
         """Tell something that happened, which waits in the session's queue."""
         self._carry_out(self._session.happened(event))

@@ -22,6 +22,7 @@ from fodc_protocol.protobuf import (
     messages,
     number,
     packed_sfixed64,
+    prefix,
     text,
     text_map,
     texts,
@@ -47,7 +48,7 @@ def encode(frame: frames.AgentFrame) -> bytes:
         case frames.Heartbeat():
             return message(2, _heartbeat(frame))
         case frames.MetricsPage():
-            return message(3, _metrics_page(frame))
+            return _metrics_page(frame)
         case frames.WindowPart():
             return message(4, _window_part(frame))
         case frames.Configuration():
@@ -134,19 +135,16 @@ def _family_head(name: str, kind: int, about: str) -> bytes:
 
 
 def _metrics_page(frame: frames.MetricsPage) -> bytes:
-    families = b"".join(
-        message(
-            3,
-            _family_head(one.name, one.type, one.help) + blob(4, one.text) + number(5, one.samples),
-        )
-        for one in frame.families
-    )
-    return (
-        number(1, frame.query_id)
-        + number(2, frame.collected_at_ms)
-        + families
-        + number(5, frame.last)
-    )
+    """Return the whole frame, joined once: each level of messages would copy all its text."""
+    parts = [number(1, frame.query_id), number(2, frame.collected_at_ms)]
+    for one in frame.families:
+        head = _family_head(one.name, one.type, one.help)
+        if one.text:
+            head += prefix(4, len(one.text))
+        tail = number(5, one.samples)
+        parts += prefix(3, len(head) + len(one.text) + len(tail)), head, one.text, tail
+    parts.append(number(5, frame.last))
+    return b"".join((prefix(3, sum(map(len, parts))), *parts))
 
 
 def _window_part(frame: frames.WindowPart) -> bytes:

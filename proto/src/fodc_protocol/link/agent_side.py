@@ -20,6 +20,8 @@ from fodc_protocol.link.frames import CommandState, CommandUpdate
 
 WELCOME_TIMEOUT_MS = 10_000
 SILENT_INTERVALS = 3
+EARLY_PART = 4
+"""The part of an interval by which a heartbeat may come early."""
 DEFAULT_CHUNK_BYTES = 256 * 1024
 MAX_UNASKED = 64
 """How many captures of its own an agent holds that no proxy has asked for: the newest."""
@@ -72,6 +74,7 @@ class AgentSession:
         self._transfers: dict[str, _Transfer] = {}
         self.events = events if events is not None else EventQueue(incarnation)
         self._beat_sequence = 0
+        self._early_ms = 0
         self._next_beat_ms = 0
         self._heard_ms = 0
         self._chunk_bytes = DEFAULT_CHUNK_BYTES
@@ -144,6 +147,17 @@ class AgentSession:
             return [self._beat(now_ms)]
         return []
 
+    def awake(self, now_ms: int) -> Effects:
+        """Send the heartbeat a little early, as the agent is awake for its readings anyway.
+
+        Each wake-up of its own costs more than the heartbeat. The first one after a welcome is sent
+        at once, so that those after it fall into step with the readings.
+        """
+        if self.phase is not Phase.LINKED or now_ms < self._next_beat_ms - self._early_ms:
+            return []
+        self._early_ms = self.heartbeat_interval_ms // EARLY_PART
+        return [self._beat(now_ms)]
+
     def next_wake_ms(self) -> int | None:
         """When `tick` has something to do, None while there is no connection."""
         if self.phase is Phase.CUT:
@@ -162,6 +176,7 @@ class AgentSession:
         # An announced interval of zero or less leaves the agent's own.
         self.heartbeat_interval_ms = max(welcome.heartbeat_interval_ms, 0) or self._own_interval_ms
         self._chunk_bytes = welcome.chunk_bytes or DEFAULT_CHUNK_BYTES
+        self._early_ms = self.heartbeat_interval_ms
         self._next_beat_ms = now_ms + self.heartbeat_interval_ms
         return [effects.SendAgentFrame(event) for event in self.events.waiting]
 

@@ -27,18 +27,19 @@ def format_value(value: float) -> str:
     return _NOT_FINITE.get(text, text)
 
 
-def format_values(values: "array[float]") -> list[str]:
-    """Return what `format_value` makes of each value, in half the time."""
+def format_values(values: "array[float]") -> list[bytes]:
+    """Return what `format_value` makes of each value as bytes, in half the time."""
     # One call writes them all, a comma and a blank behind each.
-    shown = repr(values.tolist())[1:-1] + ", "
-    texts = shown.replace(".0, ", ", ").split(", ")[: len(values)]
-    if "e" in shown or "n" in shown:  # exponents, nan and inf
-        return [_unusual(text) if "e" in text or "n" in text else text for text in texts]
+    shown = (repr(values.tolist())[1:-1] + ", ").encode()
+    texts = shown.replace(b".0, ", b", ").split(b", ")[: len(values)]
+    if b"e" in shown or b"n" in shown:  # exponents, nan and inf
+        return [_unusual(text) if b"e" in text or b"n" in text else text for text in texts]
     return texts
 
 
-def _unusual(text: str) -> str:
-    return _without_exponent(text) if "e" in text else _NOT_FINITE[text]
+def _unusual(shown: bytes) -> bytes:
+    text = shown.decode()
+    return (_without_exponent(text) if "e" in text else _NOT_FINITE[text]).encode()
 
 
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
