@@ -7,7 +7,6 @@ fault of ours is answered "allowed" with the reason in a warning, a metric and a
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -15,12 +14,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from aiohttp import web
 
 from fodc_kube.conditions import Happened
 from fodc_webhook.decide import Decision
 from fodc_webhook.figures import Figures
 from fodc_webhook.review import (
+    REVIEW_KIND,
+    REVIEW_VERSION,
     UNSEEN_POD,
     Review,
     Reviewed,
@@ -233,7 +235,7 @@ class Admission:
         asked = Asked(review)
         token = _CURRENT.set(asked)
         try:
-            said = await fn(_forgettable(whole))
+            said = await fn(_for_kopf(whole["request"], review))
         finally:
             _CURRENT.reset(token)
         decision, response = asked.decision, said["response"]
@@ -244,8 +246,9 @@ class Admission:
             self._audit(decision.deed)
         if decision.steps:
             response |= encoded_patch(decision.steps)
-        body = json.dumps(said).encode()
-        return _Reply(body, decision.outcome, decision.reason, review.is_dry_run)
+        return _Reply(
+            msgspec.json.encode(said), decision.outcome, decision.reason, review.is_dry_run
+        )
 
     # ---- pods that are let in unseen ----------------------------------------------------------
 
@@ -282,7 +285,7 @@ async def _overloaded(request: web.BaseRequest, seen: _Seen) -> _ExcusedError:
 def json_of(body: bytes) -> Mapping[str, Any]:
     """Read a body; raises ReviewError for one that is no JSON object."""
     try:
-        whole = json.loads(body)
+        whole = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         raise ReviewError("the body is no JSON", uid_in(body)) from None
     if not isinstance(whole, dict):
@@ -290,12 +293,17 @@ def json_of(body: bytes) -> Mapping[str, Any]:
     return whole
 
 
-def _forgettable(whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the review with objects without their ids: by these kopf would keep each for ever."""
-    request = dict(whole["request"])
-    for name in ("object", "oldObject"):
-        if isinstance(found := request.get(name), dict):
-            metadata = found.get("metadata")
-            known = metadata if isinstance(metadata, dict) else {}
-            request[name] = {**found, "metadata": {k: v for k, v in known.items() if k != "uid"}}
-    return {**whole, "request": request}
+def _for_kopf(request: Mapping[str, Any], review: Reviewed) -> Mapping[str, Any]:
+    """Return what kopf has to know of a review, to find its handler and to name the object.
+
+    It copies and compares the objects that it is given and keeps by their ids those that are there
+    already, each for ever, while our handlers read the review itself.
+    """
+    known = ("uid", "resource", "subResource", "operation", "dryRun")
+    metadata = {"name": review.name, "namespace": review.namespace}
+    told = {
+        **{name: request[name] for name in known if name in request},
+        "userInfo": {},
+        "object": {"metadata": metadata},
+    }
+    return {"apiVersion": REVIEW_VERSION, "kind": REVIEW_KIND, "request": told}
