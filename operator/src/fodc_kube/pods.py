@@ -19,13 +19,17 @@ _REFERENCE: Final = re.compile(r"\$\([^)]*\)")
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return an object, empty when it is absent or none."""
-    # What JSON gives is a dict; asking an abstract class first costs five times as much.
-    return value if isinstance(value, (dict, Mapping)) else {}
+    # What JSON gives is a dict or none; asking an abstract class first costs five times as much.
+    if isinstance(value, dict):
+        return value
+    return value if value is not None and isinstance(value, Mapping) else {}
 
 
 def entries(value: object) -> list[Mapping[str, Any]]:
     """Return the objects of a list, empty when it is absent or none."""
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [one for one in value if isinstance(one, (dict, Mapping))]
 
 
 def text(value: object) -> str:

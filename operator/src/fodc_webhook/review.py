@@ -161,7 +161,7 @@ def _child(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def uid_in(start: bytes) -> str:
+def uid_in(start: bytes | bytearray) -> str:
     """Find the uid in the start of a review that cannot be read as a whole; empty for none."""
     found = _UID.search(start[:_START_BYTES])
     return found.group(1).decode("ascii") if found else ""
