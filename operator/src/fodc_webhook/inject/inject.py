@@ -171,6 +171,8 @@ def _volume_taken(pod: Pod, policy: Policy, flavor: Flavor) -> str:
     if has_our_agent(pod):
         return ""
     known = volumes_of(pod)
+    if known.keys().isdisjoint(rendering.VOLUMES):
+        return ""
     for volume in rendering.volumes(policy, flavor):
         name = text(volume["name"])
         if name in known and dict(known[name]) != volume:
