@@ -14,6 +14,7 @@ from fodc_kube.texts import time_ms
 Pod: TypeAlias = Mapping[str, Any]
 """A pod as the API server gives it; never changed in place."""
 Container: TypeAlias = Mapping[str, Any]
+_PLAIN: Final = {dict}
 _REFERENCE: Final = re.compile(r"\$\([^)]*\)")
 
 
@@ -26,10 +27,13 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def entries(value: object) -> list[Mapping[str, Any]]:
-    """Return the objects of a list, empty when it is absent or none."""
+    """Return the objects of a list, empty when it is absent or none; not to be changed."""
     if not isinstance(value, list):
         return []
-    return [one for one in value if isinstance(one, (dict, Mapping))]
+    # As JSON gives it, it is the list itself: nobody copies twenty variables to look for one.
+    if set(map(type, value)) == _PLAIN:
+        return value
+    return [one for one in value if isinstance(one, Mapping)]
 
 
 def text(value: object) -> str:
