@@ -3,7 +3,9 @@
 
 import asyncio
 import contextlib
+import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fodc_webhook.exchange import Answer, Request
 from fodc_webhook.review import ReviewError, answer, read_review
 from fodc_webhook.server import Bounds, json_of
 from fodc_webhook.versions import UNKNOWN
@@ -305,15 +308,31 @@ def test_a_pod_of_many_megabytes_is_let_in_unseen() -> None:
     with_webhook(run)
 
 
-async def unfinished(asked: Asking) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+def test_a_body_that_says_it_is_too_large_is_answered_before_it_comes() -> None:
+    async def run(asked: Asking) -> None:
+        reader, writer = await unfinished(asked, says_bytes=5 * 1024 * 1024)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+        said = json.loads(await reader.readexactly(length))["response"]
+        writer.close()
+
+        assert (said["uid"], said["allowed"]) == (UID, True)
+        assert asked.counted() == {("Allowed", "TooLarge"): 1}
+
+    with_webhook(run, budget_s=30.0)
+
+
+async def unfinished(
+    asked: Asking, *, says_bytes: int = 5000
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A request whose body does not come."""
     host, _, port = asked.listener.address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     start = json.dumps(review(pod())).encode()[:200]
-    head = b"POST /inject HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
+    head = b"POST /inject HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % says_bytes
     writer.write(head + start)
     await writer.drain()
-    await until(lambda: asked.figures.in_flight)
+    await until(lambda: asked.figures.in_flight or asked.figures.requests)
     return reader, writer
 
 
@@ -329,6 +348,32 @@ def test_a_request_that_does_not_end_is_answered_in_time() -> None:
         assert asked.counted() == {("Allowed", "TooSlow"): 1}
 
     with_webhook(run, budget_s=0.2)
+
+
+def test_what_was_let_in_unseen_is_forgotten_before_the_collector_looks() -> None:
+    """A traceback held each body that did not fit in: a flood cost many times what was counted."""
+    known: list[weakref.ref[Request]] = []
+
+    async def run(asked: Asking) -> None:
+        handler = asked.listener._handler
+
+        async def noted(request: Request) -> Answer:
+            known.append(weakref.ref(request))
+            return await handler(request)
+
+        asked.listener._handler = noted
+        reader, writer = await unfinished(asked)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await until(lambda: not len(asked.listener))
+        assert asked.counted() == {("Allowed", "Overloaded"): 1}
+        assert [one() for one in known] == [None]
+
+    gc.disable()
+    try:
+        with_webhook(run, bounds=Bounds(bytes=100))
+    finally:
+        gc.enable()
 
 
 def test_more_pods_than_can_be_looked_at_are_let_in_unseen() -> None:

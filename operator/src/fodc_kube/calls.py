@@ -7,7 +7,6 @@ what the server sent, so that a field that the client's models do not know is no
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections import Counter, defaultdict
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeAlias
 
 import aiohttp
+import msgspec
 from kubernetes.aio.client import ApiClient
 
 from fodc_kube.errors import (
@@ -147,7 +147,7 @@ class Calls:
             if answer.status >= 300:
                 code = str(answer.status)
                 _refuse(call, answer, text)
-            plain: Object = json.loads(text)
+            plain: Object = msgspec.json.decode(text)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             code = type(error).__name__
             said = "" if call.is_secret else str(error)
@@ -192,7 +192,7 @@ def refusal(what: str, status: int, message: str, word: str) -> ClusterError:
 def _refuse(call: Call, answer: aiohttp.ClientResponse, text: bytes) -> NoReturn:
     """Raise the error of ours for a refusal; the message is the server's own."""
     try:
-        said = json.loads(text)
+        said = msgspec.json.decode(text)
         message, word = str(said["message"]), str(said.get("reason", ""))
     except (ValueError, KeyError, TypeError):
         message, word = text.decode("utf-8", "replace")[:300] or str(answer.reason), ""

@@ -5,7 +5,6 @@ The one idea: every kind is spoken to in the same way, by its place; how a call 
 and refused stands in `calls`.
 """
 
-import json
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
 from kubernetes.aio.client import ApiClient
 
 from fodc_kube import kinds
@@ -381,7 +381,7 @@ def _whole(kind: Kind, body: Mapping[str, Any]) -> Object:
 async def _events(what: str, lines: AsyncIterable[bytes]) -> AsyncIterator[Watched]:
     async for line in lines:
         try:
-            event = json.loads(line)
+            event = msgspec.json.decode(line)
             kind, about = str(event["type"]), dict(event["object"])
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{what}: the server sent what is no event") from error

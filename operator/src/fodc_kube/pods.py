@@ -14,18 +14,26 @@ from fodc_kube.texts import time_ms
 Pod: TypeAlias = Mapping[str, Any]
 """A pod as the API server gives it; never changed in place."""
 Container: TypeAlias = Mapping[str, Any]
+_PLAIN: Final = {dict}
 _REFERENCE: Final = re.compile(r"\$\([^)]*\)")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return an object, empty when it is absent or none."""
-    # What JSON gives is a dict; asking an abstract class first costs five times as much.
-    return value if isinstance(value, (dict, Mapping)) else {}
+    # What JSON gives is a dict or none; asking an abstract class first costs five times as much.
+    if isinstance(value, dict):
+        return value
+    return value if value is not None and isinstance(value, Mapping) else {}
 
 
 def entries(value: object) -> list[Mapping[str, Any]]:
-    """Return the objects of a list, empty when it is absent or none."""
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    """Return the objects of a list, empty when it is absent or none; not to be changed."""
+    if not isinstance(value, list):
+        return []
+    # As JSON gives it, it is the list itself: nobody copies twenty variables to look for one.
+    if set(map(type, value)) == _PLAIN:
+        return value
+    return [one for one in value if isinstance(one, Mapping)]
 
 
 def text(value: object) -> str:

@@ -9,23 +9,21 @@ now, and idle connections of API servers go last.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from aiohttp import web
+from fodc_webhook.exchange import BUFFER_BYTES, Answer, HeadError, Request, next_request
 
 MOST_CONNECTIONS: Final = 48
 """An API server has one for each pod that it asks about at a time."""
 HANDSHAKE_S: Final = 2.0
 KEEPALIVE_S: Final = 120.0
 """API servers close idle connections after 90 s; whoever closes first can cost the other a call."""
-READ_BYTES: Final = 16 * 1024
-"""Of a body that is not read yet, for each connection."""
 # The library gives each connection 256 KiB for what TLS hands over at once, which is 16 KiB.
 sslproto.SSLProtocol.max_size = 32 * 1024
 SEALED_BYTES: Final = 32 * 1024
@@ -37,7 +35,7 @@ GRACE_S: Final = 0.2
 """A connection is given so long before it has to make room; an honest one needs a tenth of it."""
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[Request], Awaitable[Answer]]
 
 
 class Listener:
@@ -50,47 +48,42 @@ class Listener:
         """Connections that had to make room."""
         self._handler = handler
         self._most = most_connections
-        self._server: _Server | None = None
         self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._places: set[_Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._since_s: dict[_Place, float] = {}
-        self._places: dict[object, _Place] = {}
-        self._sweeping: asyncio.TimerHandle | None = None
+        """Of all connections, also of those that had to make room and have not ended yet."""
+        self._is_ending = False
 
     def __len__(self) -> int:
         """How many connections there are."""
-        return len(self._since_s)
+        return len(self._places)
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         """Listen; port 0 takes a free one. Raises OSError for an address that cannot be had."""
-        self._server = _Server(
-            self._handled,
-            self._made,
-            self._lost,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            lingering_time=LINGER_S,
-            read_bufsize=READ_BYTES,
-        )
         self._socket = _bound(host, port)
         named = self._socket.getsockname()
         self.address = f"{host or '127.0.0.1'}:{named[1]}"
-        self._begin(self._accept(self._socket, context))
+        self._is_ending = False
+        self._accepting = asyncio.create_task(self._accept(self._socket, context))
 
     async def stop(self, within_s: float) -> None:
         """Take no more connections; answers that are being made may be finished."""
-        self.address = ""
-        if self._socket is None or self._server is None:
+        self.address, self._is_ending = "", True
+        if self._socket is None or self._accepting is None:
             return
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
         self._socket.close()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        await self._server.shutdown(within_s)
+        busy = [one.task for one in self._places if one.task is not None and one.is_asked]
+        if busy:
+            await asyncio.wait(busy, timeout=within_s)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
-    # ---- connections --------------------------------------------------------------------------
+    # ---- places -------------------------------------------------------------------------------
 
     async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
@@ -102,100 +95,100 @@ class Listener:
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
             await self._room()
-            place = _Place(taken)
-            self._since_s[place] = loop.time()
-            self._begin(self._connect(place, context))
+            place = _Place(taken, loop.time())
+            self._places.add(place)
+            place.task = asyncio.create_task(self._connected(place, context))
+            self._tasks.add(place.task)
+            place.task.add_done_callback(partial(self._ended, place))
+
+    def _ended(self, place: "_Place", task: asyncio.Task[None]) -> None:
+        self._places.discard(place)
+        self._tasks.discard(task)
+        if place.transport is None:
+            place.socket.close()
 
     async def _room(self) -> None:
         while True:
-            if len(self._since_s) < self._most or self._make_room():
+            if len(self._places) < self._most or self._make_room():
                 return
             await asyncio.sleep(GRACE_S / 10)
 
     def _make_room(self) -> bool:
         """Drop a connection; False while all that there are still have their time."""
         now_s = asyncio.get_running_loop().time()
-        late = [one for one, since_s in self._since_s.items() if now_s - since_s > GRACE_S]
+        late = [one for one in self._places if now_s - one.since_s > GRACE_S]
         if not late:
             return False
-        oldest = min(late, key=lambda one: (one.is_idle, self._since_s[one]))
-        del self._since_s[oldest]
+        oldest = min(late, key=lambda one: (one.is_idle, one.since_s))
+        self._places.discard(oldest)
         self.dropped += 1
         oldest.drop()
-        self._sweep_soon()
         return True
 
-    def _sweep_soon(self) -> None:
-        """Free what dropped connections held: each holds itself until the collector looks.
+    # ---- one connection -----------------------------------------------------------------------
 
-        Where a program has frozen what was there at its start, that takes a millisecond or two.
-        """
-        if gc.get_freeze_count() and self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(GRACE_S, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        gc.collect()
-
-    async def _connect(self, place: "_Place", context: ssl.SSLContext | None) -> None:
-        loop, server = asyncio.get_running_loop(), self._server
-        assert server is not None
-        timeout_s = HANDSHAKE_S if context is not None else None
+    async def _connected(self, place: "_Place", context: ssl.SSLContext | None) -> None:
+        """Serve a connection from its handshake to its end."""
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(BUFFER_BYTES)
         try:
-            await loop.connect_accepted_socket(
-                server, place.socket, ssl=context, ssl_handshake_timeout=timeout_s
+            transport, protocol = await loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader),
+                place.socket,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_S,
             )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
+        except OSError as error:
             _log.debug("a connection came to nothing: %s", error)
-            self._failed(place)
-        except asyncio.CancelledError:
-            self._failed(place)
-            raise
-
-    async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:
-        place = self._places.get(request.protocol)
-        if place is None:
-            raise ConnectionResetError("the connection had to make room")
-        place.is_idle = False
-        try:
-            return await self._handler(request)
-        finally:
-            place.is_idle = True
-            if place in self._since_s:
-                self._since_s[place] = asyncio.get_running_loop().time()
-
-    def _made(self, handler: object, transport: asyncio.Transport) -> None:
-        number = transport.get_extra_info("socket").fileno()
-        place = next((one for one in self._since_s if one.socket.fileno() == number), None)
-        if place is None:
-            transport.abort()  # it had to make room in its handshake
             return
         place.transport = transport
-        self._places[handler] = place
         if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001 - has no other name
             transport.set_read_buffer_limits(SEALED_BYTES)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        try:
+            await self._serve(place, reader, writer)
+        except OSError as error:
+            _log.debug("a connection has ended: %s", error)
+        finally:
+            transport.abort()
 
-    def _lost(self, handler: object) -> None:
-        place = self._places.pop(handler, None)
-        if place is not None:
-            self._since_s.pop(place, None)
-
-    def _failed(self, place: "_Place") -> None:
-        self._since_s.pop(place, None)
-        place.socket.close()
-
-    def _begin(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of no result
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _serve(
+        self, place: "_Place", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Answer one request after the other."""
+        is_last = False
+        while not is_last:
+            try:
+                async with asyncio.timeout(KEEPALIVE_S):
+                    request = await next_request(reader)
+            except HeadError as error:
+                told = Answer(f"{error}\n".encode(), error.status, "text/plain")
+                writer.write(told.sent(is_last=True))
+                break
+            if request is None:
+                return
+            place.is_asked, place.is_idle = True, False
+            answer = await self._handler(request)
+            asked_to_end = request.head.is_last or answer.is_last or self._is_ending
+            is_last = asked_to_end or bool(request.left)
+            writer.write(answer.sent(is_last=is_last))
+            await writer.drain()
+            place.is_asked, place.is_idle = is_last, True
+            place.since_s = asyncio.get_running_loop().time()
+        await _lingered(reader)
 
 
 class _Place:
     """One of the connections that there may be."""
 
-    def __init__(self, taken: socket.socket) -> None:
+    def __init__(self, taken: socket.socket, since_s: float) -> None:
         self.socket = taken
+        self.task: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport | None = None
+        """None until its handshake is done; from then on the socket is the transport's."""
+        self.since_s = since_s
+        """When it came, or was answered last."""
+        self.is_asked = False
+        """Whether an answer is on its way."""
         self.is_idle = False
         """Whether it was answered and asks nothing now."""
 
@@ -203,32 +196,16 @@ class _Place:
         """End the connection, whatever it is doing."""
         if self.transport is not None:
             self.transport.abort()
-        else:
-            # In its handshake: the socket is the transport's, which sees that it has ended.
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
+        elif self.task is not None:
+            self.task.cancel()
 
 
-class _Server(web.Server):
-    """The library's server, which also tells who comes and goes."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        made: Callable[[object, asyncio.Transport], None],
-        lost: Callable[[object], None],
-        **more: Any,  # noqa: ANN401 - the library's
-    ) -> None:
-        super().__init__(handler, **more)
-        self._made, self._lost = made, lost
-
-    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:  # noqa: ANN401 - as above
-        super().connection_made(handler, transport)
-        self._made(handler, transport)
-
-    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:  # noqa: ANN401 - as above
-        super().connection_lost(handler, exc)
-        self._lost(handler)
+async def _lingered(reader: asyncio.StreamReader) -> None:
+    """Let the rest pass by: what is not read when a connection ends takes the answer with it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while await reader.read(BUFFER_BYTES):
+                continue
 
 
 def _bound(host: str, port: int) -> socket.socket:

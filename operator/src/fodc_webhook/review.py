@@ -6,15 +6,18 @@ the object may be created.
 """
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from fodc_webhook.kinds import CANCELLED_BY, DIAGNOSTIC_REQUEST
 
+REVIEW_VERSION: Final = "admission.k8s.io/v1"
+REVIEW_KIND: Final = "AdmissionReview"
 MOST_WARNINGS: Final = 4
 WARNING_LENGTH: Final = 256
 """Longer ones are cut by the API server, or all are left out."""
@@ -106,7 +109,7 @@ def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
     if not isinstance(request, dict):
         raise ReviewError("the body is no AdmissionReview with a request", uid)
     uid = str(request.get("uid", ""))
-    if whole.get("apiVersion") != "admission.k8s.io/v1" or not uid:
+    if whole.get("apiVersion") != REVIEW_VERSION or not uid:
         raise ReviewError(f"the AdmissionReview is of {whole.get('apiVersion')!s:.40}, not v1", uid)
     operation = _text(request, "operation")
     if request.get("subResource"):
@@ -158,7 +161,7 @@ def _child(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def uid_in(start: bytes) -> str:
+def uid_in(start: bytes | bytearray) -> str:
     """Find the uid in the start of a review that cannot be read as a whole; empty for none."""
     found = _UID.search(start[:_START_BYTES])
     return found.group(1).decode("ascii") if found else ""
@@ -170,14 +173,14 @@ def answer(uid: str, *, warnings: Sequence[str] = ()) -> bytes:
     told = [warning(one) for one in warnings if one][:MOST_WARNINGS]
     if told:
         response["warnings"] = told
-    head = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
-    return json.dumps({**head, "response": response}).encode()
+    head = {"apiVersion": REVIEW_VERSION, "kind": REVIEW_KIND}
+    return msgspec.json.encode({**head, "response": response})
 
 
 def encoded_patch(steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the fields of a response by which the object is changed."""
-    patch = json.dumps(steps, separators=(",", ":")).encode()
-    return {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode("ascii")}
+    patch = base64.b64encode(msgspec.json.encode(steps))
+    return {"patchType": "JSONPatch", "patch": patch.decode("ascii")}
 
 
 def warning(text: str) -> str:

@@ -7,20 +7,23 @@ fault of ours is answered "allowed" with the reason in a warning, a metric and a
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from aiohttp import web
+import msgspec
 
 from fodc_kube.conditions import Happened
 from fodc_webhook.decide import Decision
+from fodc_webhook.exchange import Answer, Request
 from fodc_webhook.figures import Figures
 from fodc_webhook.review import (
+    REVIEW_KIND,
+    REVIEW_VERSION,
     UNSEEN_POD,
     Review,
     Reviewed,
@@ -39,8 +42,10 @@ BUDGET_S: Final = 1.0
 OVERLOADED_S: Final = 0.25
 """For the start of a review that is not looked at, which holds the id that an answer must name."""
 LOG_S: Final = 1.0
-_JSON: Final = "application/json"
 _CURRENT: ContextVar["Asked"] = ContextVar("review")
+_NOT_FOUND: Final = Answer(
+    b"POST /inject or /stamp\n", HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8"
+)
 _FAULT: Final = "a fault of the webhook; its log has the cause"
 _log = logging.getLogger(__name__)
 
@@ -104,12 +109,20 @@ class _Reply:
     is_dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """Why a pod is let in unseen; no exception, whose traceback holds the body that was read."""
+
+    reason: str
+    text: str
+
+
 class _ExcusedError(Exception):
     """The pod is let in unseen."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
-        self.reason, self.text = reason, text
+        self.why = _Why(reason, text)
 
 
 def current() -> Asked:
@@ -163,10 +176,10 @@ class Admission:
 
     # ---- one request --------------------------------------------------------------------------
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Answer:
         """Answer one request; whatever it is, the pod may be created."""
-        if request.path not in PATHS or request.method != "POST":
-            return web.Response(status=404, text="POST /inject or /stamp\n")
+        if request.head.path not in PATHS or request.head.method != "POST":
+            return _NOT_FOUND
         began, figures = time.perf_counter(), self._figures
         figures.in_flight += 1
         try:
@@ -175,33 +188,30 @@ class Admission:
             figures.in_flight -= 1
         took_s = time.perf_counter() - began
         figures.answered(reply.outcome, reply.reason, took_s, dry_run=reply.is_dry_run)
-        response = web.Response(body=reply.body, content_type=_JSON)
-        if self.is_draining or not request.content.is_eof():
-            response.force_close()
-        return response
+        return Answer(reply.body, is_last=self.is_draining)
 
-    async def _reply(self, request: web.BaseRequest) -> _Reply:
+    async def _reply(self, request: Request) -> _Reply:
         seen = _Seen()
         try:
             async with asyncio.timeout(self._budget_s):
                 return await self._answered(request, seen)
         except TimeoutError:
-            why = _ExcusedError(Excuse.TOO_SLOW, f"no answer within {self._budget_s:g} s")
+            why = _Why(Excuse.TOO_SLOW, f"no answer within {self._budget_s:g} s")
         except ReviewError as error:
             seen.uid = error.uid
-            why = _ExcusedError(Excuse.MALFORMED, error.message)
+            why = _Why(Excuse.MALFORMED, error.message)
         except _ExcusedError as error:
-            why = error
+            why = error.why
         except OSError as error:
-            why = _ExcusedError(Excuse.DISCONNECTED, f"the connection was lost: {error}")
+            why = _Why(Excuse.DISCONNECTED, f"the connection was lost: {error}")
         except Exception:  # noqa: BLE001 - the pod is created whatever we did wrong
             _log.exception("a review was not answered")
-            why = _ExcusedError(Excuse.FAILED, _FAULT)
+            why = _Why(Excuse.FAILED, _FAULT)
         finally:
             self._bytes -= seen.held_bytes
         return self._excused(seen, why)
 
-    async def _answered(self, request: web.BaseRequest, seen: _Seen) -> _Reply:
+    async def _answered(self, request: Request, seen: _Seen) -> _Reply:
         if self._figures.in_flight > self._bounds.bodies:
             raise await _overloaded(request, seen)
         body = await self._body(request, seen)
@@ -215,25 +225,25 @@ class Admission:
             raise _ExcusedError(Excuse.NOT_READY, "the handlers have not begun yet")
         return await self._handled(self._fn, whole, review)
 
-    async def _body(self, request: web.BaseRequest, seen: _Seen) -> bytes:
+    async def _body(self, request: Request, seen: _Seen) -> bytearray:
         whole, bounds = bytearray(), self._bounds
-        async for chunk in request.content.iter_any():
-            whole += chunk
-            seen.uid = seen.uid or uid_in(bytes(whole[:1024]))
-            seen.held_bytes += len(chunk)
-            self._bytes += len(chunk)
-            if len(whole) > bounds.body_bytes:
+        while piece := await request.piece():
+            whole += piece
+            seen.uid = seen.uid or uid_in(piece)
+            seen.held_bytes += len(piece)
+            self._bytes += len(piece)
+            if request.head.length > bounds.body_bytes:
                 raise _ExcusedError(Excuse.TOO_LARGE, "the pod is too large to look at")
             if self._bytes > bounds.bytes:
                 raise _ExcusedError(Excuse.OVERLOADED, "too many large pods at once")
-        return bytes(whole)
+        return whole
 
     async def _handled(self, fn: Fn, whole: Mapping[str, Any], review: Reviewed) -> _Reply:
         """Let kopf's handlers decide; their warnings and refusals are in kopf's response."""
         asked = Asked(review)
         token = _CURRENT.set(asked)
         try:
-            said = await fn(_forgettable(whole))
+            said = await fn(_for_kopf(whole["request"], review))
         finally:
             _CURRENT.reset(token)
         decision, response = asked.decision, said["response"]
@@ -244,12 +254,13 @@ class Admission:
             self._audit(decision.deed)
         if decision.steps:
             response |= encoded_patch(decision.steps)
-        body = json.dumps(said).encode()
-        return _Reply(body, decision.outcome, decision.reason, review.is_dry_run)
+        return _Reply(
+            msgspec.json.encode(said), decision.outcome, decision.reason, review.is_dry_run
+        )
 
     # ---- pods that are let in unseen ----------------------------------------------------------
 
-    def _excused(self, seen: _Seen, why: _ExcusedError) -> _Reply:
+    def _excused(self, seen: _Seen, why: _Why) -> _Reply:
         """Let the pod in unseen, and say why to whoever creates it."""
         review = seen.review
         is_dry_run = review is not None and review.is_dry_run
@@ -261,7 +272,7 @@ class Admission:
         warning = f"fodc: {unseen}: {why.text}"
         return _Reply(answer(seen.uid, warnings=[warning]), ALLOWED, why.reason, is_dry_run)
 
-    def _log_once_a_second(self, why: _ExcusedError) -> None:
+    def _log_once_a_second(self, why: _Why) -> None:
         """Whoever can reach the port could fill the log; the metric counts all."""
         now_s = time.monotonic()
         if now_s - self._logged.get(why.reason, -LOG_S) >= LOG_S:
@@ -269,20 +280,20 @@ class Admission:
             _log.warning("an object was let in unseen: %s: %s", why.reason, why.text)
 
 
-async def _overloaded(request: web.BaseRequest, seen: _Seen) -> _ExcusedError:
+async def _overloaded(request: Request, seen: _Seen) -> _ExcusedError:
     """Read no more than what has come already, for the id of the review."""
     try:
         async with asyncio.timeout(OVERLOADED_S):
-            seen.uid = uid_in(await request.content.readany())
+            seen.uid = uid_in(await request.piece())
     except TimeoutError:
         pass
     return _ExcusedError(Excuse.OVERLOADED, "too many pods at once")
 
 
-def json_of(body: bytes) -> Mapping[str, Any]:
+def json_of(body: bytes | bytearray) -> Mapping[str, Any]:
     """Read a body; raises ReviewError for one that is no JSON object."""
     try:
-        whole = json.loads(body)
+        whole = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         raise ReviewError("the body is no JSON", uid_in(body)) from None
     if not isinstance(whole, dict):
@@ -290,12 +301,17 @@ def json_of(body: bytes) -> Mapping[str, Any]:
     return whole
 
 
-def _forgettable(whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the review with objects without their ids: by these kopf would keep each for ever."""
-    request = dict(whole["request"])
-    for name in ("object", "oldObject"):
-        if isinstance(found := request.get(name), dict):
-            metadata = found.get("metadata")
-            known = metadata if isinstance(metadata, dict) else {}
-            request[name] = {**found, "metadata": {k: v for k, v in known.items() if k != "uid"}}
-    return {**whole, "request": request}
+def _for_kopf(request: Mapping[str, Any], review: Reviewed) -> Mapping[str, Any]:
+    """Return what kopf has to know of a review, to find its handler and to name the object.
+
+    It copies and compares the objects that it is given and keeps by their ids those that are there
+    already, each for ever, while our handlers read the review itself.
+    """
+    known = ("uid", "resource", "subResource", "operation", "dryRun")
+    metadata = {"name": review.name, "namespace": review.namespace}
+    told = {
+        **{name: request[name] for name in known if name in request},
+        "userInfo": {},
+        "object": {"metadata": metadata},
+    }
+    return {"apiVersion": REVIEW_VERSION, "kind": REVIEW_KIND, "request": told}

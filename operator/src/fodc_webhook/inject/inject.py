@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from fodc_kube.pods import (
     Container,
     Pod,
@@ -171,6 +173,8 @@ def _volume_taken(pod: Pod, policy: Policy, flavor: Flavor) -> str:
     if has_our_agent(pod):
         return ""
     known = volumes_of(pod)
+    if known.keys().isdisjoint(rendering.VOLUMES):
+        return ""
     for volume in rendering.volumes(policy, flavor):
         name = text(volume["name"])
         if name in known and dict(known[name]) != volume:
@@ -219,15 +223,20 @@ def _free_port(pod: Pod) -> int:
     if spec_of(pod).get("hostNetwork") is True:
         return 0
     # One text for each part is many times faster to search than its values one by one.
-    said = [str(one[part]) for one in others_of(pod) for part in _TALKS_OF_PORTS if one.get(part)]
+    said = [
+        msgspec.json.encode(one[part])
+        for one in others_of(pod)
+        for part in _TALKS_OF_PORTS
+        if one.get(part)
+    ]
     tried = (AGENT_PORT, *_OTHER_PORTS)
     return next((port for port in tried if not _is_talked_of(port, said)), AGENT_PORT)
 
 
-def _is_talked_of(port: int, said: Sequence[str]) -> bool:
+def _is_talked_of(port: int, said: Sequence[bytes]) -> bool:
     """Whether a port is in a text as a number of its own, not as part of another."""
-    digits = str(port)
-    return any(digits in one and re.search(rf"(?<!\d){digits}(?!\d)", one) for one in said)
+    digits = b"%d" % port
+    return any(digits in one and re.search(rb"(?<!\d)%b(?!\d)" % digits, one) for one in said)
 
 
 def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:

@@ -29,6 +29,8 @@ class AnnotationError(Exception):
 
 def overridden(policy: Policy, pod: Pod) -> Policy:
     """Return the policy as the pod's annotations want it; raises AnnotationError."""
+    if not annotations_of(pod):
+        return policy
     _choice(pod, ROLE, Kind)
     tier = _value(pod, TIER)
     if tier and not is_tier(tier):

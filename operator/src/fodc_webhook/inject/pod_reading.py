@@ -8,8 +8,8 @@ from fodc_kube.pods import (
     Container,
     Pod,
     annotations_of,
-    containers_of,
-    init_containers_of,
+    entries,
+    spec_of,
     text,
     variable,
     words_of,
@@ -22,19 +22,22 @@ _REFERENCE: Final = re.compile(r"\$\([^)]*\)")
 
 def others_of(pod: Pod) -> list[Container]:
     """Return all containers but the agent, init containers first."""
-    both = (*init_containers_of(pod), *containers_of(pod))
-    return [one for one in both if one.get("name") != AGENT_CONTAINER]
+    return [one for one in _all_of(pod) if one.get("name") != AGENT_CONTAINER]
 
 
 def has_agent(pod: Pod) -> bool:
     """Say whether any container has the agent's name, ours or not."""
-    return any(agents_of(pod))
+    return any(one.get("name") == AGENT_CONTAINER for one in _all_of(pod))
 
 
 def agents_of(pod: Pod) -> list[Container]:
     """Return the containers that have the agent's name, ours or not."""
-    both = (*init_containers_of(pod), *containers_of(pod))
-    return [one for one in both if one.get("name") == AGENT_CONTAINER]
+    return [one for one in _all_of(pod) if one.get("name") == AGENT_CONTAINER]
+
+
+def _all_of(pod: Pod) -> list[Container]:
+    spec = spec_of(pod)
+    return entries(spec.get("initContainers")) + entries(spec.get("containers"))
 
 
 def has_our_agent(pod: Pod) -> bool:

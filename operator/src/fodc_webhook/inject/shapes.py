@@ -55,6 +55,9 @@ class Kind(StrEnum):
     STANDALONE = "standalone"
 
 
+KINDS: Final = frozenset(Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the agent must know of the pod; None and empty are what the pod does not tell."""
@@ -165,7 +168,7 @@ def _listed(containers: Iterable[Container]) -> str:
 def is_chart_pod(pod: Pod) -> bool:
     """Say whether the pod carries the labels of the official chart for a node."""
     labels = labels_of(pod)
-    return labels.get(_NAME_LABEL) == "banyandb" and labels.get(_COMPONENT_LABEL) in list(Kind)
+    return labels.get(_NAME_LABEL) == "banyandb" and text(labels.get(_COMPONENT_LABEL)) in KINDS
 
 
 def kind_of_words(container: Container) -> Kind | None:
@@ -173,7 +176,7 @@ def kind_of_words(container: Container) -> Kind | None:
     arguments = texts(container.get("args"))
     command = texts(container.get("command"))[1:]
     for word in (*command, *arguments):
-        if word in list(Kind):
+        if word in KINDS:
             return Kind(word)
         if not word.startswith("-"):
             found = _SHELL_LINE.search(word)
@@ -208,7 +211,7 @@ def _looks_like_banyandb(container: Container) -> bool:
 
 def _kind(pod: Pod, database: Container) -> Kind | None:
     told = text(annotations_of(pod).get(ROLE))
-    if told in list(Kind):
+    if told in KINDS:
         return Kind(told)
     said = kind_of_words(database)
     if said is not None:
@@ -220,7 +223,7 @@ def _kind(pod: Pod, database: Container) -> Kind | None:
         name.rpartition("-")[2],
         text(labels.get("app")).rpartition("-")[2],
     ):
-        if word in list(Kind):
+        if word in KINDS:
             return Kind(word)
     return None
 
