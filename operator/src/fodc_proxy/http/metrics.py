@@ -79,7 +79,7 @@ async def metrics(parts: Parts, call: Call[MetricsQuery]) -> web.StreamResponse:
     own = [parts.own_page()] if selection.is_all else []
     headers = {"Content-Type": CONTENT_TYPE, **coverage(result), **refused_header(result.refused)}
     del result  # the page holds what is still needed
-    return await send_pieces(call.request, chain(page.families(), own), headers=headers)
+    return await send_pieces(call.request, chain(page.drained(), own), headers=headers)
 
 
 def _own_samples(parts: Parts, result: RoundResult[T]) -> list[Sample]:

@@ -42,6 +42,8 @@ PAGES_BYTES: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 32 * 1024 * 1024
 SERIES_BYTES: Final = 1024  # what a series of a window costs besides its points
 _WINDOW_PARALLEL: Final = 8
+# Asked in one turn of the loop: a whole fleet would take, and answer in, turns of its own.
+_ASKS_AT_ONCE: Final = 16
 _WINDOW_LONGEST_S: Final = 300.0
 
 
@@ -106,6 +108,8 @@ class Rounds:
         self._places = places or Places()
         self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
+        self._asks: deque[plan.Ask] = deque()
+        self._asking: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connect(self, contract: Contract, port: AskPort) -> None:
@@ -409,19 +413,19 @@ class Rounds:
 
     def stop(self) -> None:
         """End all rounds: whoever still waits is cancelled."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._asking):
+            if handle is not None:
+                handle.cancel()
         for running in self._running.values():
             running.done.cancel()
 
     # ---- carrying out ---------------------------------------------------------------------------
 
     def _carry_out(self, effects: plan.Effects, value: Payload | None = None) -> None:
-        todo = deque(effects)
-        while todo:
-            match todo.popleft():
+        for effect in effects:
+            match effect:
                 case plan.Ask() as ask:
-                    todo.extend(self._ask(ask))
+                    self._asks.append(ask)
                 case plan.Deliver() as deliver:
                     if value is not None:
                         self._running[deliver.round_id].values[deliver.agent_id] = value
@@ -431,7 +435,20 @@ class Rounds:
                     running.missing.append(Missing(member, lost.reason, lost.message))
                 case plan.Finished() as finished:
                     self._finish(finished.round_id)
+        if self._asks and self._asking is None:
+            self._ask_some()
         self._set_timer()
+
+    def _ask_some(self) -> None:
+        """Send some of the asks, and the others when all streams have had a turn."""
+        self._asking = asyncio.get_running_loop().call_soon(self._ask_on)
+        for _ in range(min(len(self._asks), _ASKS_AT_ONCE)):
+            self._carry_out(self._ask(self._asks.popleft()))
+
+    def _ask_on(self) -> None:
+        self._asking = None
+        if self._asks:
+            self._ask_some()
 
     def _ask(self, ask: plan.Ask) -> plan.Effects:
         agent_id = ask.target.agent_id

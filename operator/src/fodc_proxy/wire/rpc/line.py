@@ -198,14 +198,34 @@ class Line(asyncio.BufferedProtocol):
 
     def send(self, call: Call, data: memoryview) -> int:
         """Send what may be sent now; return how many bytes that were."""
-        room_bytes = _AT_ONCE_BYTES - self._queued_bytes
-        if self._is_paused or room_bytes <= 0 or self._connection.is_closed:
+        room_bytes = self._room_bytes()
+        if room_bytes <= 0:
             return 0
+        self._flush_soon()
+        return self._put(call, data, room_bytes)
+
+    def send_now(self, call: Call, data: memoryview) -> bool:
+        """Send all of it before the peer is heard again, or nothing; say which."""
+        size_bytes = len(data)
+        room_bytes = self._connection.sending.room(call.stream_id)
+        if size_bytes > min(room_bytes, self._room_bytes()):
+            return False
+        self._put(call, data, size_bytes)
+        self._flush()
+        return True
+
+    def _room_bytes(self) -> int:
+        """Return how many bytes may be sent in this turn of the loop."""
+        if self._is_paused or self._connection.is_closed:
+            return 0
+        return _AT_ONCE_BYTES - self._queued_bytes
+
+    def _put(self, call: Call, data: memoryview, room_bytes: int) -> int:
+        """Leave for the end of the turn what goes; return how many bytes that were."""
         sending = self._connection.sending
         if not call.is_answered:
             call.is_answered = True
             sending.headers(call.stream_id, call.headers)
-        self._flush_soon()
         sent = sending.data(call.stream_id, data, room_bytes)
         self._queued_bytes += sent
         return sent
