@@ -55,6 +55,28 @@ def test_m08_round_ends_with_its_last_answer():
     assert len(plan) == 0
 
 
+def test_a_large_fleet_is_asked_some_agents_at_a_time_whoever_has_answered():
+    plan, fleet = RoundPlan(), [Target(str(number), "metrics") for number in range(40)]
+
+    _, first = begin(plan, Latest(), fleet)
+    answered = plan.answered(fleet[0], 1, 5)
+    told = [asks(plan.ask_on(6)), plan.is_asking, asks(plan.ask_on(7)), plan.is_asking]
+
+    assert [agent for agent, _ in asks(first)] == [str(number) for number in range(16)]
+    assert answered == [Deliver(1, "0")]
+    assert [agent for agent, _ in told[0] + told[2]] == [str(number) for number in range(16, 40)]
+    assert (told[1], told[3]) == (True, False)
+
+
+def test_a_round_with_a_limit_asks_nobody_beyond_it_however_often_it_may_go_on():
+    plan, fleet = RoundPlan(), [Target(str(number), "metrics") for number in range(40)]
+
+    _, first = begin(plan, Latest(), fleet, parallel=2)
+
+    assert len(asks(first)) == 2
+    assert (plan.is_asking, plan.ask_on(1)) == (False, [])
+
+
 def test_m12_command_that_cannot_be_sent_costs_only_that_agent():
     plan = RoundPlan()
     begin(plan, Latest(), [A, B])

@@ -42,8 +42,6 @@ PAGES_BYTES: Final = 512 * 1024 * 1024
 PAGE_BYTES: Final = 32 * 1024 * 1024
 SERIES_BYTES: Final = 1024  # what a series of a window costs besides its points
 _WINDOW_PARALLEL: Final = 8
-# Asked in one turn of the loop: a whole fleet would take, and answer in, turns of its own.
-_ASKS_AT_ONCE: Final = 16
 _WINDOW_LONGEST_S: Final = 300.0
 
 
@@ -108,9 +106,9 @@ class Rounds:
         self._places = places or Places()
         self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
-        self._asks: deque[plan.Ask] = deque()
         self._asking: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._wake_ms = 0  # when the timer ends
 
     def connect(self, contract: Contract, port: AskPort) -> None:
         """Say who asks the agents of this contract."""
@@ -422,10 +420,11 @@ class Rounds:
     # ---- carrying out ---------------------------------------------------------------------------
 
     def _carry_out(self, effects: plan.Effects, value: Payload | None = None) -> None:
-        for effect in effects:
-            match effect:
+        todo = deque(effects)
+        while todo:
+            match todo.popleft():
                 case plan.Ask() as ask:
-                    self._asks.append(ask)
+                    todo.extend(self._ask(ask))
                 case plan.Deliver() as deliver:
                     if value is not None:
                         self._running[deliver.round_id].values[deliver.agent_id] = value
@@ -435,20 +434,14 @@ class Rounds:
                     running.missing.append(Missing(member, lost.reason, lost.message))
                 case plan.Finished() as finished:
                     self._finish(finished.round_id)
-        if self._asks and self._asking is None:
-            self._ask_some()
+        if self._plan.is_asking and self._asking is None:
+            self._asking = asyncio.get_running_loop().call_soon(self._ask_on)
         self._set_timer()
 
-    def _ask_some(self) -> None:
-        """Send some of the asks, and the others when all streams have had a turn."""
-        self._asking = asyncio.get_running_loop().call_soon(self._ask_on)
-        for _ in range(min(len(self._asks), _ASKS_AT_ONCE)):
-            self._carry_out(self._ask(self._asks.popleft()))
-
     def _ask_on(self) -> None:
+        """Ask some more, now that all streams have had a turn."""
         self._asking = None
-        if self._asks:
-            self._ask_some()
+        self._carry_out(self._plan.ask_on(self._now_ms()))
 
     def _ask(self, ask: plan.Ask) -> plan.Effects:
         agent_id = ask.target.agent_id
@@ -484,13 +477,17 @@ class Rounds:
         return int(asyncio.get_running_loop().time() * 1000)
 
     def _set_timer(self) -> None:
+        """Wake in time; a timer that ends too early is left, for it sets the next one."""
+        wake_ms = self._plan.next_wake_ms()
         if self._timer is not None:
+            if wake_ms is not None and wake_ms >= self._wake_ms:
+                return
             self._timer.cancel()
             self._timer = None
-        wake_ms = self._plan.next_wake_ms()
         if wake_ms is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(wake_ms / 1000 + 0.001, self._expire)
+            self._wake_ms = wake_ms
 
     def _expire(self) -> None:
         self._timer = None
