@@ -483,8 +483,6 @@ def _keeping_role(state: frames.NodeState, known: str) -> frames.NodeState:
 def _told(before: Member, member: Member, now: Moment) -> tuple[Transition, ...]:
     if before.phase is not member.phase:
         return (Transition(Change.PHASE, member, before, now.unix_ms),)
-    if before.state is member.state:
-        return ()
-    if before.state.without_figures() != member.state.without_figures():
+    if member.state.is_news_after(before.state):
         return (Transition(Change.STATE, member, before, now.unix_ms),)
     return ()

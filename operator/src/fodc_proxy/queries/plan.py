@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 from fodc_protocol.errors import Reason
 
 REPEAT_AFTER_MS: Final = 60_000
-ASKED_AT_ONCE: Final = 16
+ASKED_AT_ONCE: Final = 8
 """Agents of a round that are asked in one turn of the loop: a whole fleet would fill the turn that
 asks it, and the one in which it answers."""
 ARRIVED_MS: Final = 30_000
