@@ -7,7 +7,7 @@ caller that goes away ends nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
@@ -253,13 +253,18 @@ class Rounds:
             self._telemetry.rpc_took(member.contract, kind_of(value), took_s)
         self._carry_out(self._plan.answered(target, ask_id, self._now_ms()), value)
 
-    def page(self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]) -> None:
-        """An agent has given its whole page: what is sound of it is its answer."""
+    def page(
+        self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]
+    ) -> Iterator[None]:
+        """An agent has given its whole page: what is sound of it is its answer.
+
+        Yields where others may run; nothing more of this agent may be told before the end.
+        """
         member = self._member(agent_id)
         if member is None:  # nobody waits for it any more
             self.answered(agent_id, lane, ask_id, ())
             return
-        admitted = self._gate(member).admit(blocks)
+        admitted = yield from self._gate(member).steps(blocks)
         self._left_out(agent_id, lane, member, admitted)
         self.answered(agent_id, lane, ask_id, admitted.blocks)
 
@@ -299,12 +304,12 @@ class Rounds:
         effects = self._plan.gone(agent_id, Reason.AGENT_GONE, message, self._now_ms())
         self._carry_out(effects)
 
-    def heard(self, agent_id: str, frame: QueryFrame, size_bytes: int) -> None:
-        """Take one frame of an answer of our own contract, and how long it was on the wire."""
+    def heard(self, agent_id: str, frame: QueryFrame, size_bytes: int) -> Iterator[None]:
+        """Take one frame of an answer of our own contract and its size on the wire, as `page`."""
         ask_id = frame.query_id
         match frame:
             case frames.MetricsPage():
-                self._page(agent_id, frame, size_bytes)
+                yield from self._page(agent_id, frame, size_bytes)
             case frames.WindowPart():
                 self._window_part(agent_id, frame, size_bytes)
             case frames.Configuration():
@@ -314,7 +319,7 @@ class Rounds:
                 for lane in (*(kind.__name__ for kind in kinds), *plan.Kind):
                     self.failed(agent_id, lane, ask_id, frame.reason, frame.message)
 
-    def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> None:
+    def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> Iterator[None]:
         lane = plan.Latest.__name__
         partial = self._partial(agent_id, lane, page.query_id, page.last)
         if partial is None:
@@ -323,7 +328,7 @@ class Rounds:
             return
         partial.blocks += page.families
         if page.last:
-            self.page(agent_id, lane, page.query_id, partial.blocks)
+            yield from self.page(agent_id, lane, page.query_id, partial.blocks)
 
     def _window_part(self, agent_id: str, part: frames.WindowPart, size_bytes: int) -> None:
         lane = plan.Window.__name__

@@ -8,6 +8,7 @@ or ends the stream, is read like everything else.
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
@@ -31,6 +32,7 @@ from fodc_proxy.wire.credentials import shown_by
 from fodc_proxy.wire.link_evidence import LinkEvidence
 from fodc_proxy.wire.occurrences import Occurrences
 from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.pauses import let_others_run
 from fodc_proxy.wire.ports import LinkListener
 from fodc_proxy.wire.streams import LARGE_BYTES, Context, Ramp, Turns, read, read_first
 
@@ -315,7 +317,8 @@ class AgentLinkService:
                     if not self._beat(link, frame):
                         break
                 elif frame is not None:
-                    self._heard(link, frame, size_bytes)
+                    for _ in self._heard(link, frame, size_bytes):
+                        await let_others_run(1)
             if isinstance(frame, frames.Heartbeat) and not await self._acknowledge(link, frame):
                 break
             frame = None
@@ -331,7 +334,8 @@ class AgentLinkService:
             return False
         return True
 
-    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> None:
+    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> Iterator[None]:
+        """Take a frame; yields where others may run."""
         match frame:
             case (
                 frames.MetricsPage()
@@ -341,7 +345,7 @@ class AgentLinkService:
             ):
                 if isinstance(frame, frames.QueryFailed):
                     self.evidence.failed(link.agent_id, frame.query_id)
-                self._rounds.heard(link.agent_id, frame, size_bytes)
+                yield from self._rounds.heard(link.agent_id, frame, size_bytes)
             case frames.Evidence():
                 self.evidence.heard(link.agent_id, frame)
             case frames.CommandUpdate() | frames.ArtifactChunk():
