@@ -241,3 +241,13 @@ def test_quotes_are_in_order_when_they_are_in_every_line(text):
         assert wellformed == by_line
     else:
         assert len(wellformed) < outline.count(b"\n")
+
+
+def test_a_page_that_is_new_is_looked_at_in_steps_and_the_same_outline_at_once():
+    gate = Gate(IDENTITY)
+    pages = [[block(f"f{n}{{{OWN}}} {value}\n", f"f{n}") for n in range(2_000)] for value in (1, 2)]
+    steps = [len(list(gate.steps(page))) for page in pages]
+
+    assert steps[0] > 2
+    assert steps[1] == 0
+    assert len(gate.admit(pages[0]).blocks) == 2_000

@@ -411,7 +411,7 @@ def test_any_course_of_events_keeps_the_rules(steps):
                 fleet.disconnected(newest[pod], at(now_ms))
         assert fleet.living() <= LIMITS.max_agents
         seen = [(m.pod_name, m.role) for m in fleet.members() if m.is_living]
-        assert len(seen) == len(set(seen))
+        assert len(seen) == len(set(seen)) == fleet.living()
 
 
 def test_pods_of_one_name_in_two_namespaces_are_found_by_both():

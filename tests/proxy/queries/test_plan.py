@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fodc_protocol.errors import Reason
 from fodc_proxy.queries.plan import (
     ARRIVED_MS,
+    ASKED_AT_ONCE,
     REPEAT_AFTER_MS,
     Ask,
     Deliver,
@@ -53,6 +54,29 @@ def test_m08_round_ends_with_its_last_answer():
     assert plan.answered(A, 1, 5) == [Deliver(1, "a")]
     assert plan.answered(B, 2, 6) == [Deliver(1, "b"), Finished(1)]
     assert len(plan) == 0
+
+
+def test_a_large_fleet_is_asked_some_agents_at_a_time_whoever_has_answered():
+    plan, fleet = RoundPlan(), [Target(str(number), "metrics") for number in range(40)]
+
+    _, first = begin(plan, Latest(), fleet)
+    answered = plan.answered(fleet[0], 1, 5)
+    turns = [asks(first)]
+    while plan.is_asking:
+        turns.append(asks(plan.ask_on(6)))
+
+    assert answered == [Deliver(1, "0")]
+    assert [agent for turn in turns for agent, _ in turn] == [target.agent_id for target in fleet]
+    assert {len(turn) for turn in turns} == {ASKED_AT_ONCE}
+
+
+def test_a_round_with_a_limit_asks_nobody_beyond_it_however_often_it_may_go_on():
+    plan, fleet = RoundPlan(), [Target(str(number), "metrics") for number in range(40)]
+
+    _, first = begin(plan, Latest(), fleet, parallel=2)
+
+    assert len(asks(first)) == 2
+    assert (plan.is_asking, plan.ask_on(1)) == (False, [])
 
 
 def test_m12_command_that_cannot_be_sent_costs_only_that_agent():

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fodc_protocol.link import frames
+from fodc_protocol.protobuf import varint
 from fodc_proxy.wire.bounds import Bound, WireError, said
 from fodc_proxy.wire.codec import decode_agent_frame, largest_frame
-from fodc_proxy.wire.existing.codec import check_count, decode_register_request
+from fodc_proxy.wire.existing.codec import check_count, decode_register_request, pieces_of
 from fodc_proxy.wire.shared import Shared
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
@@ -154,6 +155,25 @@ def test_messages_of_too_many_fields_are_counted_before_they_are_parsed():
         check_count("metrics", b"\x0a\x00" * 11, 10)
     with pytest.raises(WireError):
         check_count("metrics", b"\x0a\xff", 10)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=300).map(lambda text: b"\x0a" + varint(len(text)) + text),
+            st.integers(0, 2**63).map(lambda number: b"\x08" + varint(number)),
+            st.just(b"\x0d1234"),
+            st.just(b"\x0912345678"),
+        )
+    ),
+    st.integers(1, 5),
+)
+def test_a_message_in_pieces_is_the_message_and_each_piece_has_whole_fields(fields, together):
+    pieces = list(pieces_of("metrics", b"".join(fields), 1000, together))
+
+    assert pieces == [
+        b"".join(fields[at : at + together]) for at in range(0, len(fields), together)
+    ]
 
 
 def test_shared_values_are_bounded_in_bytes():

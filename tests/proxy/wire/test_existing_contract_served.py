@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from fodc_protocol.addresses import Address
 from fodc_proxy.fleet.limits import Limits
 from fodc_proxy.fleet.membership import Phase
 from fodc_proxy.queries.plan import Latest, Settings, Window
-from fodc_proxy.wire.existing import codec
+from fodc_proxy.settings import AgentAccess
+from fodc_proxy.wire.existing import codec, service
 from fodc_proxy.wire.existing.service import NO_AGENT_ID, STREAM_NAMES, CommandError
 from fodc_proxy.wire.rpc.status import StreamOverError
 from fodc_proxy.wire.server import GrpcServer
@@ -71,7 +73,9 @@ def test_g02_limit_of_agents_is_refused_with_the_text(tmp_path):
         async with GoAgent(proxy, "a"), GoAgent(proxy, "b") as second:
             return second.reply.message
 
-    told = scene(tmp_path, play, limits=Limits(max_agents=1))
+    # The two may come within the same millisecond.
+    paced = AgentAccess(registrations_per_s=1_000_000.0)
+    told = scene(tmp_path, play, limits=Limits(max_agents=1), agents=paced)
 
     assert told == "maximum number of agents (1) reached"
 
@@ -114,6 +118,25 @@ def test_g04_g05_later_messages_are_heartbeats_without_a_reply(tmp_path):
     before, after = scene(tmp_path, play)
 
     assert after > before
+
+
+def test_heartbeats_that_repeat_the_registration_do_not_wake_the_reader(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(service._Beats, "heard", lambda _beats, data: read.append(data))
+
+    async def play(proxy):
+        async with GoAgent(proxy, "pod-0", "ROLE_DATA") as agent:
+            before = proxy.registry.find("pod-0").last_heartbeat_ms
+            await until(lambda: time.time_ns() // 1_000_000 > before)
+            await agent.beat()
+            await until(lambda: proxy.registry.find("pod-0").last_heartbeat_ms > before)
+            agent.role = "ROLE_LIAISON"
+            await agent.beat()
+            await until(lambda: read)
+
+    scene(tmp_path, play)
+
+    assert [fodc.RegisterAgentRequest.FromString(one).node_role for one in read] == ["ROLE_LIAISON"]
 
 
 def test_heartbeat_of_a_removed_agent_ends_unknown_with_the_text(tmp_path):

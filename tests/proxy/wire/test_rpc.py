@@ -7,6 +7,7 @@ import logging
 import random
 import socket
 import struct
+from itertools import pairwise
 
 import grpc
 import grpclib.client
@@ -18,6 +19,7 @@ from fodc_proxy.wire import server as serving
 from fodc_proxy.wire.rpc import call as calls
 from fodc_proxy.wire.rpc import pool as pools
 from fodc_proxy.wire.rpc import pulse
+from fodc_proxy.wire.rpc.carriage import Shared
 from fodc_proxy.wire.rpc.pool import Pool
 from fodc_proxy.wire.server import GrpcServer
 
@@ -27,6 +29,7 @@ from ..http2.clients import (  # noqa: TID252 - one folder's tests
     GREETING,
     HEADERS,
     PING,
+    PREFACE,
     RST,
     SETTINGS,
     WINDOW,
@@ -50,6 +53,13 @@ class Service:
     async def echo(self, _requests: object, context: object) -> None:
         self.contexts.append(context)
         while (message := await context.read()) is not None:
+            await context.write(message)
+
+    async def hear(self, _requests: object, context: object) -> None:
+        self.contexts.append(context)
+        context.hear(lambda message: message.startswith(b"now") and context.write_now(message))
+        while (message := await context.read()) is not None:
+            self.seen.append(message)
             await context.write(message)
 
     async def wait(self, _requests: object, context: object) -> None:
@@ -102,6 +112,7 @@ class Service:
     def methods(self):
         named = (
             "echo",
+            "hear",
             "wait",
             "stubborn",
             "refuse",
@@ -538,6 +549,94 @@ def test_connections_beyond_the_bound_are_refused_with_one_line(monkeypatch, cap
     assert [r.message for r in caplog.records if "refused" in r.message] == [
         "2 gRPC connections are open: new ones are refused"
     ]
+
+
+def test_who_hears_messages_at_once_has_them_before_the_reader_and_the_client_may_go_on():
+    """More than four windows of messages: leave is given for what the reader never sees."""
+
+    async def play(server, service):
+        async with channel(server) as line:
+            stream = line.stream_stream("/t.T/hear")()
+            for number in range(300):
+                await stream.write(b"now %04d" % number + bytes(1_000))
+            await stream.write(b"later")
+            got = [await stream.read() for _ in range(301)]
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            return got, service.seen, await stream.code()
+
+    got, seen, code = scene(play)
+
+    assert [one[:8] for one in got[:-1]] == [b"now %04d" % number for number in range(300)]
+    assert got[-1] == b"later"
+    assert seen[-1] == b"later"
+    assert code is grpc.StatusCode.OK
+
+
+def test_last_message_that_is_heard_at_once_ends_the_call_too():
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(GREETING)
+            client.call(1, "/t.T/hear")
+            await until(lambda: service.contexts and service.contexts[0]._reader is not None)
+            client.writer.write(frame(DATA, 1, 1, b"\0\0\0\0\x03now"))
+            heard = await client.next_of(DATA)
+            await client.next_of(HEADERS)
+            return heard, service.seen
+
+    assert scene(play) == (b"\0\0\0\0\x03now", [])
+
+
+def test_nothing_is_sent_at_once_that_the_client_gives_no_room_for():
+    async def play(server, service):
+        async with Bare(server) as client:
+            client.writer.write(PREFACE + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\x05"))
+            client.call(1, "/t.T/hear")
+            await until(lambda: service.contexts and service.contexts[0]._reader is not None)
+            client.writer.write(frame(DATA, 0, 1, b"\0\0\0\0\x03now"))
+            await until(lambda: service.seen)
+            first = await client.next_of(DATA)
+            client.writer.write(frame(WINDOW, 0, 1, b"\0\0\0\x20"))
+            return first, await client.next_of(DATA), service.seen
+
+    assert scene(play) == (b"\0\0\0\0\x03", b"now", [b"now"])
+
+
+def test_connections_that_bring_much_are_read_a_few_in_each_turn_of_the_loop():
+    async def run():
+        loop = asyncio.get_running_loop()
+        shared, went = Shared({}, MIB, loop), []
+        for number in range(10):
+            shared.hold(lambda number=number: went.append(number))
+        turns = []
+        while len(went) < 10:
+            await asyncio.sleep(0)
+            turns.append(len(went))
+        return went, turns
+
+    assert asyncio.run(run()) == (list(range(10)), [4, 8, 10])
+
+
+def test_one_large_message_is_let_in_for_each_turn_of_the_loop():
+    async def run():
+        pool, done = Pool(100), []
+
+        async def one(number):
+            await pool.take(10)
+            done.append(number)
+
+        waiting = [asyncio.create_task(one(number)) for number in range(4)]
+        turns = []
+        while len(done) < 4:
+            await asyncio.sleep(0)
+            turns.append(len(done))
+        await asyncio.gather(*waiting)
+        return done, [after - before for before, after in pairwise(turns)]
+
+    done, steps = asyncio.run(run())
+
+    assert done == [0, 1, 2, 3]
+    assert max(steps) == 1
 
 
 def test_large_messages_wait_for_room_in_their_order():

@@ -197,6 +197,7 @@ class Membership:
     limits: Limits
     conflicts: int = 0
     superseded: int = 0
+    _living: int = 0
     _members: dict[str, Member] = field(default_factory=dict)
     _pods: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _proven: ProvenPods = field(default_factory=ProvenPods)
@@ -220,8 +221,8 @@ class Membership:
         return self._members.get(node_id) or newest_of(node_id, self.members())
 
     def living(self) -> int:
-        """Count the members that are not Offline."""
-        return sum(m.is_living for m in self._members.values())
+        """Count the members that are not Offline: each registration asks, so nobody is counted."""
+        return self._living
 
     # ---- inputs -------------------------------------------------------------------------------
 
@@ -244,7 +245,7 @@ class Membership:
         before = self._known(agent_id)
         self.conflicts += claims
         again = replace(before, conflicts=before.conflicts + claims, conflict_ms=now.steady_ms)
-        member = self._members[agent_id] = _with_phase(again)
+        member = self._keep(_with_phase(again))
         return _told(before, member, now)
 
     def register(self, registration: Registration, agent_id: str, now: Moment) -> Registered:
@@ -285,7 +286,7 @@ class Membership:
             last_heartbeat_ms=now.unix_ms,
             heard_ms=max(now.steady_ms, before.heard_ms),
         )
-        member = self._members[agent_id] = _with_phase(heard, living=True)
+        member = self._keep(_with_phase(heard, living=True))
         return _told(before, member, now)
 
     def refresh(
@@ -323,21 +324,18 @@ class Membership:
             elif silent_ms > self.limits.heartbeat_timeout_ms:
                 transitions += self._offline(member, now)
             elif member.conflicts and calm_ms > self.limits.cleanup_timeout_ms:
-                calm = _with_phase(replace(member, conflicts=0, conflict_ms=0))
-                self._members[member.agent_id] = calm
+                calm = self._keep(_with_phase(replace(member, conflicts=0, conflict_ms=0)))
                 transitions += _told(member, calm, now)
         return tuple(transitions)
 
     # ---- inside -------------------------------------------------------------------------------
 
     def _check(self, registration: Registration, older: Iterable[Member]) -> None:
-        limit = self.limits.max_agents
-        if len(self._members) >= limit:
-            ousted = sum(m.is_living for m in older)
-            if self.living() - ousted >= limit:
-                raise RegistrationError(
-                    f"maximum number of agents ({limit}) reached", reason=Reason.QUOTA_EXCEEDED
-                )
+        limit, ousted = self.limits.max_agents, sum(m.is_living for m in older)
+        if self.living() - ousted >= limit:
+            raise RegistrationError(
+                f"maximum number of agents ({limit}) reached", reason=Reason.QUOTA_EXCEEDED
+            )
         self._check_namespace(registration.identity.namespace, older)
         if not registration.state.node_role:
             raise RegistrationError("node role cannot be empty")
@@ -385,14 +383,20 @@ class Membership:
             raise UnknownAgentError(agent_id)
         return member
 
-    def _put(self, member: Member) -> None:
+    def _keep(self, member: Member) -> Member:
+        before = self._members.get(member.agent_id)
+        self._living += member.is_living - (before is not None and before.is_living)
         self._members[member.agent_id] = member
+        return member
+
+    def _put(self, member: Member) -> None:
+        self._keep(member)
         self._pods.setdefault(_pod_key(member.identity), []).append(member.agent_id)
         self._proven.note(member.authority, member.identity, 1)
         add(self._namespaces, member.namespace, 1)
 
     def _drop(self, member: Member) -> Member:
-        del self._members[member.agent_id]
+        self._living -= self._members.pop(member.agent_id).is_living
         self._proven.note(member.authority, member.identity, -1)
         add(self._namespaces, member.namespace, -1)
         key = _pod_key(member.identity)
@@ -404,8 +408,7 @@ class Membership:
     def _offline(self, before: Member, now: Moment) -> tuple[Transition, ...]:
         if not before.is_living:
             return ()
-        member = replace(before, phase=Phase.OFFLINE)
-        self._members[before.agent_id] = member
+        member = self._keep(replace(before, phase=Phase.OFFLINE))
         return (Transition(Change.PHASE, member, before, now.unix_ms),)
 
     def _bound_offline(self, now: Moment) -> list[Transition]:
@@ -480,8 +483,6 @@ def _keeping_role(state: frames.NodeState, known: str) -> frames.NodeState:
 def _told(before: Member, member: Member, now: Moment) -> tuple[Transition, ...]:
     if before.phase is not member.phase:
         return (Transition(Change.PHASE, member, before, now.unix_ms),)
-    if before.state is member.state:
-        return ()
-    if before.state.without_figures() != member.state.without_figures():
+    if member.state.is_news_after(before.state):
         return (Transition(Change.STATE, member, before, now.unix_ms),)
     return ()

@@ -31,12 +31,13 @@ from fodc_proxy.queries.pages.metrics import (
 from fodc_proxy.queries.pages.windows import window_json
 from fodc_proxy.queries.plan import LATEST_MS, Window
 from fodc_proxy.queries.results import RoundResult
-from fodc_proxy.wire.pauses import QUIET_TURNS, let_others_run
+from fodc_proxy.wire.pauses import let_others_run
 
 T = TypeVar("T")
 SCRAPE_TIMEOUT: Final = "X-Prometheus-Scrape-Timeout-Seconds"
 _LEAST_PATIENCE_S: Final = 0.1
 _FOR_THE_PAGE_S: Final = 1.0
+_ADDED_AT_ONCE: Final = 16
 
 
 def coverage(result: RoundResult[T]) -> dict[str, str]:
@@ -70,16 +71,24 @@ async def metrics(parts: Parts, call: Call[MetricsQuery]) -> web.StreamResponse:
     selection = selection_of(parts.registry, asked.role, asked.pod_name)
     result = await parts.rounds.metrics(selection, patience_s(call.request.headers))
     page = FleetPage()
-    for answer in result.answers:
-        role = "" if selection.role.is_all else answer.member.role
-        page.add(filtered(answer.value, role, selection.pod_label(answer.member)))
-        await let_others_run(1 if selection.is_all else QUIET_TURNS)
+    own: list[bytes] = []
     if selection.is_all:
+        for number, answer in enumerate(result.answers, start=1):
+            page.add(answer.value)
+            if number % _ADDED_AT_ONCE == 0:
+                await let_others_run(1)
         page.add(blocks_of(_own_samples(parts, result)))
-    own = [parts.own_page()] if selection.is_all else []
+        await let_others_run(1)
+        own = [parts.own_page()]
+    else:
+        for answer in result.answers:
+            role = "" if selection.role.is_all else answer.member.role
+            page.add(filtered(answer.value, role, selection.pod_label(answer.member)))
+            await let_others_run()
+    await let_others_run(1)
     headers = {"Content-Type": CONTENT_TYPE, **coverage(result), **refused_header(result.refused)}
     del result  # the page holds what is still needed
-    return await send_pieces(call.request, chain(page.families(), own), headers=headers)
+    return await send_pieces(call.request, chain(page.drained(), own), headers=headers)
 
 
 def _own_samples(parts: Parts, result: RoundResult[T]) -> list[Sample]:

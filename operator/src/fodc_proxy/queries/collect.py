@@ -7,7 +7,7 @@ caller that goes away ends nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
@@ -106,7 +106,9 @@ class Rounds:
         self._places = places or Places()
         self._window_budget = window_bytes
         self._gates: dict[str, Gate] = {}
+        self._asking: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._wake_ms = 0  # when the timer ends
 
     def connect(self, contract: Contract, port: AskPort) -> None:
         """Say who asks the agents of this contract."""
@@ -251,13 +253,18 @@ class Rounds:
             self._telemetry.rpc_took(member.contract, kind_of(value), took_s)
         self._carry_out(self._plan.answered(target, ask_id, self._now_ms()), value)
 
-    def page(self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]) -> None:
-        """An agent has given its whole page: what is sound of it is its answer."""
+    def page(
+        self, agent_id: str, lane: str, ask_id: int, blocks: Iterable[FamilyBlock]
+    ) -> Iterator[None]:
+        """An agent has given its whole page: what is sound of it is its answer.
+
+        Yields where others may run; nothing more of this agent may be told before the end.
+        """
         member = self._member(agent_id)
         if member is None:  # nobody waits for it any more
             self.answered(agent_id, lane, ask_id, ())
             return
-        admitted = self._gate(member).admit(blocks)
+        admitted = yield from self._gate(member).steps(blocks)
         self._left_out(agent_id, lane, member, admitted)
         self.answered(agent_id, lane, ask_id, admitted.blocks)
 
@@ -297,12 +304,12 @@ class Rounds:
         effects = self._plan.gone(agent_id, Reason.AGENT_GONE, message, self._now_ms())
         self._carry_out(effects)
 
-    def heard(self, agent_id: str, frame: QueryFrame, size_bytes: int) -> None:
-        """Take one frame of an answer of our own contract, and how long it was on the wire."""
+    def heard(self, agent_id: str, frame: QueryFrame, size_bytes: int) -> Iterator[None]:
+        """Take one frame of an answer of our own contract and its size on the wire, as `page`."""
         ask_id = frame.query_id
         match frame:
             case frames.MetricsPage():
-                self._page(agent_id, frame, size_bytes)
+                yield from self._page(agent_id, frame, size_bytes)
             case frames.WindowPart():
                 self._window_part(agent_id, frame, size_bytes)
             case frames.Configuration():
@@ -312,7 +319,7 @@ class Rounds:
                 for lane in (*(kind.__name__ for kind in kinds), *plan.Kind):
                     self.failed(agent_id, lane, ask_id, frame.reason, frame.message)
 
-    def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> None:
+    def _page(self, agent_id: str, page: frames.MetricsPage, size_bytes: int) -> Iterator[None]:
         lane = plan.Latest.__name__
         partial = self._partial(agent_id, lane, page.query_id, page.last)
         if partial is None:
@@ -321,7 +328,7 @@ class Rounds:
             return
         partial.blocks += page.families
         if page.last:
-            self.page(agent_id, lane, page.query_id, partial.blocks)
+            yield from self.page(agent_id, lane, page.query_id, partial.blocks)
 
     def _window_part(self, agent_id: str, part: frames.WindowPart, size_bytes: int) -> None:
         lane = plan.Window.__name__
@@ -409,8 +416,9 @@ class Rounds:
 
     def stop(self) -> None:
         """End all rounds: whoever still waits is cancelled."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._asking):
+            if handle is not None:
+                handle.cancel()
         for running in self._running.values():
             running.done.cancel()
 
@@ -431,7 +439,14 @@ class Rounds:
                     running.missing.append(Missing(member, lost.reason, lost.message))
                 case plan.Finished() as finished:
                     self._finish(finished.round_id)
+        if self._plan.is_asking and self._asking is None:
+            self._asking = asyncio.get_running_loop().call_soon(self._ask_on)
         self._set_timer()
+
+    def _ask_on(self) -> None:
+        """Ask some more, now that all streams have had a turn."""
+        self._asking = None
+        self._carry_out(self._plan.ask_on(self._now_ms()))
 
     def _ask(self, ask: plan.Ask) -> plan.Effects:
         agent_id = ask.target.agent_id
@@ -467,13 +482,17 @@ class Rounds:
         return int(asyncio.get_running_loop().time() * 1000)
 
     def _set_timer(self) -> None:
+        """Wake in time; a timer that ends too early is left, for it sets the next one."""
+        wake_ms = self._plan.next_wake_ms()
         if self._timer is not None:
+            if wake_ms is not None and wake_ms >= self._wake_ms:
+                return
             self._timer.cancel()
             self._timer = None
-        wake_ms = self._plan.next_wake_ms()
         if wake_ms is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(wake_ms / 1000 + 0.001, self._expire)
+            self._wake_ms = wake_ms
 
     def _expire(self) -> None:
         self._timer = None

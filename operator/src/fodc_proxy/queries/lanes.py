@@ -21,7 +21,7 @@ FODC_METRICS_LANE: Final = _FODC + "metrics"
 
 def wanted(members: Iterable[Member], selection: Selection) -> list[Member]:
     """Return whom the selection covers; a dead entry beside a living one of its pod is no part."""
-    covered = [member for member in members if selection.covers(member)]
+    covered = [member for member in members if selection.is_all or selection.covers(member)]
     living = {m.address for m in covered if m.is_living}
     return [m for m in covered if m.is_living or m.address not in living]
 

@@ -23,6 +23,9 @@ from typing import Final, TypeAlias
 from fodc_protocol.errors import Reason
 
 REPEAT_AFTER_MS: Final = 60_000
+ASKED_AT_ONCE: Final = 8
+"""Agents of a round that are asked in one turn of the loop: a whole fleet would fill the turn that
+asks it, and the one in which it answers."""
 ARRIVED_MS: Final = 30_000
 """How much longer an agent is waited for whose answer is here and not read yet."""
 LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999
@@ -150,6 +153,10 @@ class _Round:
     # Agents waited for and until when; in order of time, because patience is the same for all.
     pending: dict[str, tuple[Target, int]] = field(default_factory=dict)
 
+    def takes_one(self, most: int) -> bool:
+        """Say whether one more may be asked."""
+        return len(self.pending) < self.parallel if self.parallel else most > 0
+
 
 class RoundPlan:
     """All rounds in flight and all lanes."""
@@ -177,14 +184,27 @@ class RoundPlan:
     ) -> tuple[int, Effects]:
         """Open a round; each agent is waited for `patience_ms`, the round until `deadline_ms`.
 
-        `parallel` limits how many agents are asked at a time, 0 asks all at once.
+        `parallel` limits how many agents are asked at a time; with 0 all are, some by each
+        `ask_on`, whoever has answered or not.
         """
         self._next_round += 1
         round_id = self._next_round
         once = {target.agent_id: target for target in targets}
         opened = _Round(want, patience_ms, deadline_ms, parallel, deque(once.values()))
         self._rounds[round_id] = opened
-        return round_id, self._go_on(round_id, now_ms)
+        return round_id, self._go_on(round_id, now_ms, ASKED_AT_ONCE)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether there are agents to be asked before anybody has to answer."""
+        return any(one.unsent and not one.parallel for one in self._rounds.values())
+
+    def ask_on(self, now_ms: int) -> Effects:
+        """Ask some more of those who need not wait for others."""
+        effects: Effects = []
+        for round_id in tuple(self._rounds):
+            effects += self._go_on(round_id, now_ms, ASKED_AT_ONCE)
+        return effects
 
     def outstanding(self, target: Target) -> tuple[int, Want] | None:
         """Return id and want of the ask that this lane still has to answer."""
@@ -290,14 +310,17 @@ class RoundPlan:
             return None
         return lane
 
-    def _go_on(self, round_id: int, now_ms: int) -> Effects:
-        """Ask as many as may be asked now; finish when nobody is left."""
+    def _go_on(self, round_id: int, now_ms: int, most: int = 0) -> Effects:
+        """Ask as many as may be asked now; finish when nobody is left.
+
+        That is up to the limit of the round, or `most` where it has none.
+        """
         running = self._rounds.get(round_id)
         if running is None:
             return []
         effects: Effects = []
-        limit = running.parallel or len(running.unsent) + len(running.pending)
-        while running.unsent and len(running.pending) < limit:
+        while running.unsent and running.takes_one(most):
+            most -= 1
             effects += self._ask_one(round_id, running, running.unsent.popleft(), now_ms)
         if not running.unsent and not running.pending:
             del self._rounds[round_id]

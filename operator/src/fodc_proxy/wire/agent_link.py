@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """fodc.v1.AgentLink: one stream per agent of ours.
 
-The one idea: the coroutine that reads a stream is all there is of an agent at rest. It answers
-heartbeats itself; everything else that is written goes through the stream's outbox.
+The one idea: the coroutine that reads a stream is all there is of an agent at rest, and a heartbeat
+does not wake it: it is answered where its bytes come in. Only one that cannot be answered at once,
+or ends the stream, is read like everything else.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 from fodc_protocol.errors import Reason
@@ -29,12 +32,14 @@ from fodc_proxy.wire.credentials import shown_by
 from fodc_proxy.wire.link_evidence import LinkEvidence
 from fodc_proxy.wire.occurrences import Occurrences
 from fodc_proxy.wire.outbox import Outbox, Writers
+from fodc_proxy.wire.pauses import let_others_run
 from fodc_proxy.wire.ports import LinkListener
-from fodc_proxy.wire.streams import Context, Ramp, Turns, read, read_first
+from fodc_proxy.wire.streams import LARGE_BYTES, Context, Ramp, Turns, read, read_first
 
 _RETRY_AFTER_REFUSAL_MS: Final = 5_000
 _RETRY_AFTER_BAD_HELLO_MS: Final = 60_000
 _log = logging.getLogger(__name__)
+_HEARTBEAT: Final = 2  # the number of the frame
 # Which answers come in large frames, by the number of the frame.
 _LANES: Final = {3: plan.Latest.__name__, 4: plan.Window.__name__}
 
@@ -286,7 +291,20 @@ class AgentLinkService:
             if was_up:
                 self._listener.unlinked(link.address)
 
+    def _take(self, link: _Link, data: bytes) -> bool:
+        """Answer a heartbeat at once; False for all else, and for one that needs the reader."""
+        if len(data) >= LARGE_BYTES or largest_frame(data) != _HEARTBEAT or link.is_parting():
+            return False
+        try:
+            beat = decode_agent_frame(data)
+            if not isinstance(beat, frames.Heartbeat) or not self._beat(link, beat):
+                return False
+        except WireError:
+            return False  # the reader finds the same and says so
+        return link.outbox.write_now(encode_proxy_frame(frames.HeartbeatAck(beat.sequence)))
+
     async def _read_on(self, link: _Link, context: Context) -> None:
+        context.hear(partial(self._take, link))
         while (data := await link.read(context)) is not None:
             lane = _LANES.get(largest_frame(data) or 0)
             if lane is not None:
@@ -299,7 +317,8 @@ class AgentLinkService:
                     if not self._beat(link, frame):
                         break
                 elif frame is not None:
-                    self._heard(link, frame, size_bytes)
+                    for _ in self._heard(link, frame, size_bytes):
+                        await let_others_run(1)
             if isinstance(frame, frames.Heartbeat) and not await self._acknowledge(link, frame):
                 break
             frame = None
@@ -315,7 +334,8 @@ class AgentLinkService:
             return False
         return True
 
-    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> None:
+    def _heard(self, link: _Link, frame: frames.AgentFrame, size_bytes: int) -> Iterator[None]:
+        """Take a frame; yields where others may run."""
         match frame:
             case (
                 frames.MetricsPage()
@@ -325,7 +345,7 @@ class AgentLinkService:
             ):
                 if isinstance(frame, frames.QueryFailed):
                     self.evidence.failed(link.agent_id, frame.query_id)
-                self._rounds.heard(link.agent_id, frame, size_bytes)
+                yield from self._rounds.heard(link.agent_id, frame, size_bytes)
             case frames.Evidence():
                 self.evidence.heard(link.agent_id, frame)
             case frames.CommandUpdate() | frames.ArtifactChunk():

@@ -5,7 +5,8 @@ The one idea: every field of a peer passes its bound on the way in (`bounds`), a
 say alike is kept once (`shared`), because a proxy holds it for each of thousands of agents.
 """
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -46,6 +47,7 @@ _MOST_TIMES: Final = 100_000
 _MOST_SETTINGS: Final = 10_000
 _VALUE_CHARACTERS: Final = 64 * 1024
 _HELP_CHARACTERS: Final = 4096
+_KEPT_BYTES: Final = 4096
 
 
 # ---- what an agent says -------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def _state(m: pb.NodeState) -> frames.NodeState:
     return frames.NodeState(
         shared(word("state.node_role", m.node_role)),
         shared_labels(checked_labels("state.labels", m.labels)),
-        shared(tuple(_capability(c) for c in few("state.capabilities", m.capabilities))),
+        _capabilities(few("state.capabilities", m.capabilities)),
         extent if m.HasField("window") else None,
         word("state.configuration_hash", m.configuration_hash),
         m.artifact_count,
@@ -155,6 +157,20 @@ def checked_labels(field: str, labels: Mapping[str, str]) -> list[tuple[str, str
         )
         for name, value in few(field, labels, MOST_LABELS).items()
     ]
+
+
+def _capabilities(listed: Iterable[pb.Capability]) -> tuple[frames.CapabilityState, ...]:
+    """Return what an agent can do; it repeats that with every beat, and all of them alike."""
+    raw = tuple([one.SerializeToString() for one in listed])
+    read = (
+        _read_capabilities if sum(map(len, raw)) < _KEPT_BYTES else _read_capabilities.__wrapped__
+    )
+    return read(raw)
+
+
+@lru_cache(maxsize=512)
+def _read_capabilities(raw: tuple[bytes, ...]) -> tuple[frames.CapabilityState, ...]:
+    return shared(tuple(_capability(pb.Capability.FromString(one)) for one in raw))
 
 
 def _capability(m: pb.Capability) -> frames.CapabilityState:

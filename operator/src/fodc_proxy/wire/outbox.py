@@ -23,6 +23,9 @@ class WritingStream(Protocol):
     async def write(self, message: bytes) -> None:
         """Send one message."""
 
+    def write_now(self, message: bytes) -> bool:
+        """Send one message at once, or nothing when that needs waiting; say which."""
+
 
 class Writers:
     """Owns the tasks of all outboxes, and says what they have dropped."""
@@ -57,7 +60,9 @@ class Outbox:
         self._busy = False
 
     def offer(self, data: bytes) -> bool:
-        """Leave a message for sending; False when the stream is closed or 256 wait already."""
+        """Send a message or leave it for sending; False when closed or 256 wait already."""
+        if self.write_now(data):
+            return True
         waiting = self._waiting
         if self.closed or (waiting is not None and len(waiting) >= MOST_WAITING):
             self._writers.dropped += 1
@@ -69,6 +74,10 @@ class Outbox:
             self._busy = True
             self._writers.spawn(self)
         return True
+
+    def write_now(self, data: bytes) -> bool:
+        """Send a message at once, or nothing when that needs waiting; say which."""
+        return not (self._busy or self.closed) and self._stream.write_now(data)
 
     async def write(self, data: bytes) -> bool:
         """Send a message now, or leave it to the writer at work; False when it cannot be sent."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fodc_proxy.listening import address_of, bound, descriptors
 from fodc_proxy.wire.agent_link import AgentLinkService
 from fodc_proxy.wire.existing.service import FodcService
-from fodc_proxy.wire.rpc.carriage import Shared, StreamHandler
+from fodc_proxy.wire.rpc.carriage import Shared, StreamHandler, Watched
 from fodc_proxy.wire.rpc.line import Line
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _FODC: Final = "/banyandb.fodc.v1.FODCService/"
 _ACCEPT_AT_ONCE: Final = 256
 _BACKLOG: Final = 4096
 _LOOK_EVERY_S: Final = 5.0
+_LOOK_AT_ONCE: Final = 256
 _TELL_EVERY_S: Final = 10.0
 _STOP_TIMEOUT_S: Final = 1.0
 _RESERVED_DESCRIPTORS: Final = 0.1
@@ -67,7 +68,7 @@ class GrpcServer:
         self._most = int(descriptors() * (1 - _RESERVED_DESCRIPTORS))
         self._shared: Shared | None = None
         self._server: asyncio.Server | None = None
-        self._looking: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Handle | None = None
         self._told_s = float("-inf")
         self.address = ""
 
@@ -101,10 +102,19 @@ class GrpcServer:
         return _Refused()
 
     def _look(self, shared: Shared) -> None:
+        """Begin to look at all connections, some in each turn of the loop."""
+        self._look_on(shared, list(shared.lines), shared.loop.time())
+
+    def _look_on(self, shared: Shared, unseen: list[Watched], began_s: float) -> None:
         now_s, is_crowded = shared.loop.time(), len(shared.lines) > self._most * _CROWDED
-        for line in tuple(shared.lines):
-            line.look(now_s, is_crowded=is_crowded)
-        self._looking = shared.loop.call_later(_LOOK_EVERY_S, self._look, shared)
+        for line in unseen[-_LOOK_AT_ONCE:]:
+            if line in shared.lines:
+                line.look(now_s, is_crowded=is_crowded)
+        del unseen[-_LOOK_AT_ONCE:]
+        if unseen:
+            self._looking = shared.loop.call_soon(self._look_on, shared, unseen, began_s)
+        else:
+            self._looking = shared.loop.call_at(began_s + _LOOK_EVERY_S, self._look, shared)
 
     async def stop(self) -> None:
         """End all streams with a status and stop; a peer that does not read is not waited for."""

@@ -8,7 +8,7 @@ small ones (heartbeats) of other streams are never late.
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn, Protocol
 
@@ -47,6 +47,12 @@ class Context(Protocol):
 
         One of more than `most_bytes`, when that is told, ends the stream.
         """
+
+    def hear(self, taker: Callable[[bytes], bool]) -> None:
+        """Offer small messages to `taker` while a read waits; what it takes (True) is not read."""
+
+    def write_now(self, message: bytes) -> bool:
+        """Send one message at once, or nothing when that needs waiting; say which."""
 
     async def write(self, message: bytes) -> None:
         """Send one message; raises StreamOverError when there is nobody to take it."""
@@ -95,8 +101,8 @@ class Turns:
 
 
 # Old objects are walked rarely: what decoding leaves has no cycles (perf-feasibility §2.6). New
-# ones are walked in small steps, since nothing is answered meanwhile: 20,000 take 5 ms.
-_THRESHOLDS: Final = (5_000, 200, 1_000)
+# ones are walked in small steps, since nothing is answered meanwhile: 1,000 take 1 ms at worst.
+_THRESHOLDS: Final = (1_000, 1_000, 1_000)
 
 
 class Ramp:

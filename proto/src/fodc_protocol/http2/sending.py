@@ -54,6 +54,13 @@ class Sending:
             kind, flags, block = Kind.CONTINUATION, 0, block[FRAME_BYTES:]
         self.out.append(frames.frame(kind, flags | frames.END_HEADERS, stream_id, block))
 
+    def room(self, stream_id: int) -> int:
+        """Return how many bytes the peer takes of a stream; less than 1 for none."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.is_reset:
+            return 0
+        return min(self._window, stream.send_window)
+
     def data(self, stream_id: int, data: memoryview, most_bytes: int) -> int:
         """Send as much as both windows and `most_bytes` allow; return how many bytes that were."""
         stream = self._streams.get(stream_id)

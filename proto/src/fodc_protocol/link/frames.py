@@ -88,16 +88,23 @@ class NodeState:
     artifact_bytes: int = 0
     conditions: tuple[Condition, ...] = ()
 
-    def without_figures(self) -> "NodeState":
-        """Return what is worth telling at once: figures and sentences move with every beat."""
-        return replace(
-            self,
-            window=None,
-            artifact_count=0,
-            artifact_bytes=0,
-            conditions=tuple(replace(one, message="") for one in self.conditions),
-            capabilities=tuple(replace(one, message="") for one in self.capabilities),
-        )
+    def is_news_after(self, before: "NodeState") -> bool:
+        """Say whether more has changed than figures and sentences, which move with every beat."""
+        return self is not before and _besides(self, before) != _besides(before, self)
+
+
+def _besides(one: NodeState, other: NodeState) -> NodeState:
+    """Return what is worth telling at once, without lists that both have as one object."""
+    conditions = () if one.conditions is other.conditions else one.conditions
+    capabilities = () if one.capabilities is other.capabilities else one.capabilities
+    return replace(
+        one,
+        window=None,
+        artifact_count=0,
+        artifact_bytes=0,
+        conditions=tuple(replace(each, message="") for each in conditions),
+        capabilities=tuple(replace(each, message="") for each in capabilities),
+    )
 
 
 # ---- what an agent says -------------------------------------------------------

@@ -10,7 +10,7 @@ looked at family by family, by the last verdict on each.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
@@ -25,6 +25,7 @@ OURS: Final = ("fodc_proxy_", "fodc_operator_", "fodc_webhook_")
 """How our own families begin: no agent may have one of them."""
 _MOST_OUTLINES: Final = 2_000
 _LONGEST_KEPT: Final = 512
+_STEP_BYTES: Final = 16 * 1024
 _NUMERALS: Final = b"0123456789+-.eEnaNiIfF "
 
 _VALUE: Final = rb'"(?:[^"\\\n\x00]|\\["\\n])*"'
@@ -105,12 +106,23 @@ class Gate:
 
     def admit(self, blocks: Iterable[FamilyBlock]) -> Admitted:
         """Return what may stand on a page, each family once, in the order of arrival."""
+        steps = self.steps(blocks)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                admitted: Admitted = end.value
+                return admitted
+
+    def steps(self, blocks: Iterable[FamilyBlock]) -> Generator[None, None, Admitted]:
+        """Return the same, and yield before it after every millisecond or so of a closer look."""
         whole = joined(blocks)
         outline = _outline_of(whole)
         number = hash((outline, *[(one.name, one.type) for one in whole])) if outline else None
         if number is not None and self._last is not None and self._last[0] == number:
             return Admitted(tuple(map(self._fitting, whole, self._last[1])))
-        admitted = self._admit_each(whole, outline.split(b"\0") if outline else [b""] * len(whole))
+        outlines = outline.split(b"\0") if outline else [b""] * len(whole)
+        admitted = yield from self._admit_each(whole, outlines)
         if number is not None and self._all_fit(whole, admitted):
             self._last = number, tuple([block.samples for block in admitted.blocks])
         return admitted
@@ -120,12 +132,18 @@ class Gate:
         fits = all(one is not None and one[1].fits for one in found)
         return fits and len(admitted.blocks) == len(whole)
 
-    def _admit_each(self, blocks: Sequence[FamilyBlock], outlines: Sequence[bytes]) -> Admitted:
+    def _admit_each(
+        self, blocks: Sequence[FamilyBlock], outlines: Sequence[bytes]
+    ) -> Generator[None, None, Admitted]:
         admitted: list[FamilyBlock] = []
         refused: list[tuple[str, Unsound]] = []
         owners: dict[str, FamilyBlock] = {}
-        duplicates = 0
+        duplicates = seen_bytes = 0
         for block, outline in zip(blocks, outlines, strict=True):
+            seen_bytes += len(block.text)
+            if seen_bytes > _STEP_BYTES:
+                seen_bytes = 0
+                yield
             try:
                 whole = outline if outline.endswith(b"\n") else _outline_by_line(block.text)
                 sound = self._admitted(block, whole, owners)

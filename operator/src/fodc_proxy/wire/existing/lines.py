@@ -13,7 +13,7 @@ the table needs no lock.
 
 import math
 from array import array
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
@@ -41,6 +41,7 @@ from fodc_proxy.wire.existing.codec import (
     StreamMetricsRequest,
     check_count,
     label_pair,
+    pieces_of,
     view_of_metrics,
 )
 
@@ -52,6 +53,7 @@ _MOST_NAMES: Final = 10_000
 _MOST_WIDTHS: Final = 8
 _MOST_KEPT_LABELS: Final = 32
 _STEP_METRICS: Final = 128
+_STEP_LINES: Final = 1024
 # Counted before it is parsed from here on: a parsed sample takes fifty times its shortest bytes.
 _COUNTED_BYTES: Final = 1024 * 1024
 _MOST_METRICS: Final = 400_000
@@ -173,19 +175,18 @@ class MetricsDecoder:
 
         Nothing else may be read with this decoder in between.
         """
-        metrics = iter(self._metrics(data).metrics)
         self._make_room()
         agent = _agent_of(node_labels, identity)
         slots: dict[str, _Slot] = {}
         families: dict[tuple[str, bool], _Lines] = {}
         try:
-            while some := list(islice(metrics, _STEP_METRICS)):
+            for some in _few_by_few(data):
                 self._render(some, agent, slots, families)
                 yield None
         finally:
             for entry in agent.entries:
                 del self._pairs[entry]
-        yield _admitted(families.values())
+        yield from _admitted(families.values())
 
     @staticmethod
     def _metrics(data: bytes) -> StreamMetricsRequest:
@@ -364,11 +365,20 @@ def _in_order(slot: _Slot, texts: _Texts) -> str:
     return ",".join([texts[name] for name in names])
 
 
-def _admitted(families: Iterable[_Lines]) -> Admitted:
-    """Return the families that may stand on a page, each series once."""
+def _few_by_few(data: bytes) -> Iterator[Sequence[_Metric]]:
+    """Yield the samples of a message; of a large one no more are parsed than are looked at."""
+    is_large = len(data) > _COUNTED_BYTES
+    for piece in pieces_of("metrics", data, _MOST_METRICS, _STEP_METRICS) if is_large else (data,):
+        metrics = iter(view_of_metrics(piece).metrics)
+        while some := list(islice(metrics, _STEP_METRICS)):
+            yield some
+
+
+def _admitted(families: Iterable[_Lines]) -> Generator[Admitted | None, None, None]:
+    """Yield the families that may stand on a page, each series once; None as `steps` does."""
     blocks: list[FamilyBlock] = []
     refused: list[tuple[str, Unsound]] = []
-    duplicates = 0
+    duplicates = lines = 0
     for family in families:
         reason = Unsound.RESERVED_NAME if family.name.startswith(OURS) else family.refused
         if reason is not None:
@@ -376,7 +386,11 @@ def _admitted(families: Iterable[_Lines]) -> Admitted:
             continue
         duplicates += family.duplicates
         blocks.append(family.block())
-    return Admitted(tuple(blocks), tuple(refused), duplicates)
+        lines += blocks[-1].samples
+        if lines >= _STEP_LINES:
+            lines = 0
+            yield None
+    yield Admitted(tuple(blocks), tuple(refused), duplicates)
 
 
 def _name_of(name: str, number: int) -> _Name:

@@ -93,6 +93,36 @@ class _Connection:
         self.streams: dict[str, Outbox] = {}
 
 
+class _Beats:
+    """Heartbeats of one agent: most repeat its registration word by word, and those wake nobody."""
+
+    __slots__ = ("_agent_id", "_last", "_registry")
+
+    def __init__(self, registry: Registry, agent_id: str, first: bytes) -> None:
+        self._registry = registry
+        self._agent_id = agent_id
+        self._last = first
+
+    def take(self, data: bytes) -> bool:
+        """Note a heartbeat like the last one; False for one that has to be read."""
+        if data != self._last:
+            return False
+        try:
+            self._registry.heartbeat(self._agent_id)
+        except UnknownAgentError:
+            return False  # the reader finds the same and ends the stream
+        return True
+
+    def heard(self, data: bytes) -> None:
+        """Note any heartbeat; raises WireError and UnknownAgentError."""
+        if data == self._last:
+            self._registry.heartbeat(self._agent_id)
+            return
+        beat = codec.decode_register_request(data)
+        self._registry.refresh(self._agent_id, beat.node_role, beat.labels)
+        self._last = data
+
+
 class FodcService:
     """All agents of the existing contract; also the AskPort of that contract."""
 
@@ -196,7 +226,8 @@ class FodcService:
         self._ramp.registered()
         try:
             if await self._confirm(member, context):
-                await self._heartbeats(member, context)
+                beats = _Beats(self._registry, member.agent_id, first)
+                await self._heartbeats(beats, member, context)
         finally:
             self._registration_ended(member.agent_id)
 
@@ -232,12 +263,12 @@ class FodcService:
             self._registry.unregister(member.agent_id)
         return sent
 
-    async def _heartbeats(self, member: Member, context: Context) -> None:
-        last = b""
+    async def _heartbeats(self, beats: _Beats, member: Member, context: Context) -> None:
+        context.hear(beats.take)
         claims = 1
         while (data := await read(context)) is not None:
             try:
-                last = self._beat(member.agent_id, data, last)
+                beats.heard(data)
             except UnknownAgentError as error:
                 successor = self._registry.successor_of(member)
                 if successor is None:
@@ -247,15 +278,6 @@ class FodcService:
             except WireError as error:
                 self._telemetry.peer_refused(error.bound)
                 await context.abort(Status.INVALID_ARGUMENT, error.message)
-
-    def _beat(self, agent_id: str, data: bytes, last: bytes) -> bytes:
-        """Note a heartbeat; most say what the last one said."""
-        if data == last:
-            self._registry.heartbeat(agent_id)
-        else:
-            beat = codec.decode_register_request(data)
-            self._registry.refresh(agent_id, beat.node_role, beat.labels)
-        return data
 
     def _registration_ended(self, agent_id: str) -> None:
         connection = self._connections.pop(agent_id, None)

@@ -6,7 +6,7 @@ gets leave to send more only then. So a handler that is slow, or never reads, co
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn, Protocol
 
 from fodc_protocol.addresses import Address
@@ -34,6 +34,9 @@ class Carrier(Protocol):
     def send(self, call: "Call", data: memoryview) -> int:
         """Send what may be sent now; return how many bytes that were."""
 
+    def send_now(self, call: "Call", data: memoryview) -> bool:
+        """Send all of it before the peer is heard again, or nothing; say which."""
+
     async def room(self, call: "Call") -> None:
         """Wait until it is worth while to try again."""
 
@@ -58,6 +61,7 @@ class Call:
         "_most_bytes",
         "_reader",
         "_reserved_bytes",
+        "_taker",
         "_wanted_bytes",
         "deadline",
         "headers",
@@ -90,6 +94,7 @@ class Call:
         self._most_bytes = self._limit_bytes = most_bytes
         self._buffer: bytearray | None = None
         self._reader: asyncio.Future[bytes | None] | None = None
+        self._taker: Callable[[bytes], bool] | None = None
         self._wanted_bytes = 0  # how many the reader waits for in all
         self._lender = carrier.pool
         self._reserved_bytes = 0
@@ -128,12 +133,26 @@ class Call:
             raise AbortedError(Status.INTERNAL, "the stream ended in the midst of a message")
         return message
 
+    def hear(self, taker: Callable[[bytes], bool]) -> None:
+        """Offer `taker` each message that comes in one piece while a read waits for it.
+
+        The reader never sees one of which it returns True. It must not raise. So what can be
+        answered at once needs neither a turn of the loop nor a task that is woken.
+        """
+        self._taker = taker
+
+    def write_now(self, message: bytes) -> bool:
+        """Send one message at once, or nothing when that needs waiting; say which."""
+        if self.is_over or self.is_torn:
+            return False
+        return self._carrier.send_now(self, memoryview(_prefixed(message)))
+
     async def write(self, message: bytes) -> None:
         """Send one message; raises StreamOverError when there is nobody to take it.
 
         A write that is cancelled in its midst leaves nothing to be said but the end of the stream.
         """
-        await self.write_raw(b"\x00" + len(message).to_bytes(4, "big") + message)
+        await self.write_raw(_prefixed(message))
 
     async def write_raw(self, raw: bytes) -> None:
         """Send bytes as they are; as `write` otherwise."""
@@ -163,11 +182,25 @@ class Call:
         if reader is None or reader.done():
             self._keep(data)
         elif self._buffer is None and _is_whole(data, self._limit_bytes):
-            reader.set_result(data[PREFIX_BYTES:])
+            self._offer(data, reader)
         else:
             self._keep(data)
             if ended or self._has_enough():
                 reader.set_result(None)
+
+    def _offer(self, data: bytes, reader: asyncio.Future[bytes | None]) -> None:
+        """Give a message to who takes it at once, else to the reader."""
+        message = data[PREFIX_BYTES:]
+        is_taken = self._taker is not None and self._taker(message)
+        if reader.done():  # whoever took it has ended the stream
+            if not is_taken:
+                self._keep(data)
+        elif not is_taken:
+            reader.set_result(message)
+        elif self.is_ended:
+            reader.set_result(None)
+        else:
+            self._carrier.allow(self.stream_id, PREFIX_BYTES, FIRST_WINDOW)
 
     def done(self, task: asyncio.Task[None]) -> None:
         """Pass on that the handler has ended."""
@@ -255,6 +288,10 @@ class Call:
         if self._reserved_bytes:
             self._lender.give(self._reserved_bytes, self.peer.host)
             self._reserved_bytes = 0
+
+
+def _prefixed(message: bytes) -> bytes:
+    return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
 def _is_whole(data: bytes, most_bytes: int) -> bool:

@@ -2,6 +2,7 @@
 """What connections stand on and what they share, as protocols and one record."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Protocol, TypeAlias
 
@@ -12,6 +13,7 @@ from fodc_proxy.wire.streams import Context
 StreamHandler: TypeAlias = Callable[[object, Context], Coroutine[object, object, None]]
 
 READ_BYTES: Final = 64 * 1024
+_GO_ON_AT_ONCE: Final = 4
 
 
 class Carriage(Protocol):
@@ -67,6 +69,7 @@ class Shared:
 
     __slots__ = (
         "_empty",
+        "_held",
         "buffer",
         "first_pool",
         "lines",
@@ -94,6 +97,22 @@ class Shared:
         self.view = memoryview(self.buffer)
         self.sealed_view = memoryview(bytearray(READ_BYTES))
         self._empty: asyncio.Future[None] | None = None
+        self._held: deque[Callable[[], None]] = deque()
+
+    def hold(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` in a later turn of the loop, for a connection that brings much.
+
+        A few of them go on in each turn: reading from all would take as long as ten beats wait.
+        """
+        self._held.append(go_on)
+        if len(self._held) == 1:
+            self.loop.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        for _ in range(min(len(self._held), _GO_ON_AT_ONCE)):
+            self._held.popleft()()
+        if self._held:
+            self.loop.call_soon(self._let_go)
 
     def left(self, line: Watched) -> None:
         """Forget a connection."""

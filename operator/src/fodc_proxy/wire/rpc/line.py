@@ -28,11 +28,14 @@ from fodc_proxy.wire.rpc.refusing import (
 )
 from fodc_proxy.wire.rpc.rooms import Rooms
 from fodc_proxy.wire.rpc.status import AbortedError
-from fodc_proxy.wire.streams import FIRST_MESSAGE_BYTES, Context
+from fodc_proxy.wire.streams import FIRST_MESSAGE_BYTES, LARGE_BYTES, Context
 
 _AT_ONCE_BYTES: Final = 128 * 1024
 _MOST_UNSENT_BYTES: Final = 256 * 1024
 _BODY_TIMEOUT_S: Final = 1.0
+# Read of a connection that brings little; one that has brought more is read in larger pieces and
+# waits for its turn in between.
+_LITTLE_BYTES: Final = 16 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ class Line(asyncio.BufferedProtocol):
         "_calls",
         "_connection",
         "_is_flushing",
+        "_is_held",
         "_is_leaving",
         "_is_paused",
         "_pulse",
@@ -75,6 +79,7 @@ class Line(asyncio.BufferedProtocol):
         self._rest = b""  # the beginning of a frame
         self._queued_bytes = 0  # of messages, until the end of this turn of the loop
         self._is_flushing = False
+        self._is_held = False  # until others were read
         self._is_leaving = False
         self._is_paused = False
 
@@ -99,7 +104,8 @@ class Line(asyncio.BufferedProtocol):
         left = len(self._rest)
         if left:
             self._shared.buffer[:left] = self._rest
-        return self._shared.view[left : left + READ_BYTES]
+        more = READ_BYTES if self.kept_bytes else _LITTLE_BYTES
+        return self._shared.view[left : left + more]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what came into the buffer."""
@@ -115,6 +121,24 @@ class Line(asyncio.BufferedProtocol):
                 self._heard(event)
         if connection.sending.out:
             self._flush_soon()
+        if self.kept_bytes >= LARGE_BYTES:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Read on when others had their turn: here a large message comes in."""
+        if self._transport is not None and not self._is_held:
+            self._is_held = True
+            self._transport.pause_reading()
+            self._shared.hold(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_held = False
+        if not self._is_paused:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> None:
         """Close: a client that has closed its side hears nothing any more."""
@@ -129,8 +153,8 @@ class Line(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._is_paused = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self._is_held:
+            self._read_on()
         self._rooms.try_again()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -198,14 +222,34 @@ class Line(asyncio.BufferedProtocol):
 
     def send(self, call: Call, data: memoryview) -> int:
         """Send what may be sent now; return how many bytes that were."""
-        room_bytes = _AT_ONCE_BYTES - self._queued_bytes
-        if self._is_paused or room_bytes <= 0 or self._connection.is_closed:
+        room_bytes = self._room_bytes()
+        if room_bytes <= 0:
             return 0
+        self._flush_soon()
+        return self._put(call, data, room_bytes)
+
+    def send_now(self, call: Call, data: memoryview) -> bool:
+        """Send all of it before the peer is heard again, or nothing; say which."""
+        size_bytes = len(data)
+        room_bytes = self._connection.sending.room(call.stream_id)
+        if size_bytes > min(room_bytes, self._room_bytes()):
+            return False
+        self._put(call, data, size_bytes)
+        self._flush()
+        return True
+
+    def _room_bytes(self) -> int:
+        """Return how many bytes may be sent in this turn of the loop."""
+        if self._is_paused or self._connection.is_closed:
+            return 0
+        return _AT_ONCE_BYTES - self._queued_bytes
+
+    def _put(self, call: Call, data: memoryview, room_bytes: int) -> int:
+        """Leave for the end of the turn what goes; return how many bytes that were."""
         sending = self._connection.sending
         if not call.is_answered:
             call.is_answered = True
             sending.headers(call.stream_id, call.headers)
-        self._flush_soon()
         sent = sending.data(call.stream_id, data, room_bytes)
         self._queued_bytes += sent
         return sent

@@ -20,7 +20,9 @@ MOST_KEPT_BYTES: Final = LARGE_POOL_BYTES + 128 * 1024 * 1024
 class Pool:
     """Bytes that large messages may take, in the order in which they ask.
 
-    While others wait, one host gets no more than half of them.
+    While others wait, one host gets no more than half of them. One is let in for each turn of the
+    loop: the answers of a whole fleet would else come in all at once, and a turn that reads from
+    every connection is one in which nobody is answered.
     """
 
     def __init__(self, size_bytes: int = LARGE_POOL_BYTES) -> None:
@@ -28,6 +30,7 @@ class Pool:
         self._taken_bytes = 0
         self._taken_of: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
+        self._next: asyncio.Handle | None = None
         self.kept_bytes = 0
 
     @property
@@ -64,7 +67,16 @@ class Pool:
         self._admit()
 
     def _admit(self) -> None:
-        """Let in who fits; who has its share is passed over, who does not fit is waited for."""
+        """Let one in who fits, unless this turn of the loop had its one."""
+        if self._next is None and self._let_in():
+            self._next = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._next = None
+        self._admit()
+
+    def _let_in(self) -> bool:
+        """Let one in; who has its share is passed over, who does not fit is waited for."""
         for one in tuple(self._waiting):
             if one.turn.done():  # cancelled meanwhile
                 self._waiting.remove(one)
@@ -74,8 +86,10 @@ class Pool:
                 self._waiting.remove(one)
                 self._note(one.size_bytes, one.host)
                 one.turn.set_result(None)
+                return True
             else:
-                return
+                return False
+        return False
 
     def _note(self, size_bytes: int, host: str) -> None:
         self._taken_bytes += size_bytes
