@@ -101,8 +101,9 @@ class Turns:
 
 
 # Old objects are walked rarely: what decoding leaves has no cycles (perf-feasibility §2.6). New
-# ones are walked in small steps, since nothing is answered meanwhile: 1,000 take 1 ms at worst.
-_THRESHOLDS: Final = (1_000, 1_000, 1_000)
+# ones are walked in small steps, since nothing is answered meanwhile: 20,000 take 5 ms. Steps of
+# 1,000 leave the cycles of the operator's libraries until old ones are walked: 25 MiB.
+_THRESHOLDS: Final = (5_000, 200, 1_000)
 
 
 class Ramp:
