@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1.1 as API servers speak it to webhooks: a request with a length, its answer, the next one.
+"""Requests of API servers on one connection: a head, a body piece by piece, its answer, the next.
 
-The one idea: of a request we need its path, how long its body is, and that body piece by piece; a
-whole server gives each request a dozen objects that nobody looks at, and each connection buffers
-that somebody can fill.
+The one idea: HTTP is h11's, and what is kept of a request is its path, how long it says to be, and
+the piece that was read last: no buffer that somebody can fill.
 """
 
 import asyncio
-import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+import h11
+
 BUFFER_BYTES: Final = 16 * 1024
 """Of a head, and twice as much of a body that is not read yet, for each connection."""
-PIECE_BYTES: Final = 64 * 1024
-_LINE: Final = re.compile(rb"([A-Z]{1,16}) (/[^ ?]*)(?:\?[^ ]*)? HTTP/1\.1\r\n")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-_CODED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_LAST: Final = re.compile(rb"\r\nconnection:[ \t]*close[ \t]*\r\n", re.IGNORECASE)
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class HeadError(Exception):
@@ -27,18 +23,6 @@ class HeadError(Exception):
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a request says of itself."""
-
-    method: str
-    path: str
-    length: int
-    """Bytes of the body."""
-    is_last: bool
-    """Whether the connection ends with its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,57 +35,80 @@ class Answer:
     is_last: bool = False
     """Whether the connection ends with it."""
 
-    def sent(self, *, is_last: bool) -> bytes:
-        """Return the bytes on the connection, which ends after them when `is_last`."""
-        last = "Connection: close\r\n" if is_last else ""
-        head = (
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
-            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n{last}\r\n"
+
+class Exchange:
+    """One connection: `next_request`, then `answered`, until that says that it was the last."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=BUFFER_BYTES)
+        self._wants_body = True
+
+    async def next_request(self) -> "Request | None":
+        """Read the next head; None where the connection has ended. Raises HeadError, OSError."""
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        try:
+            event = await self._event(BUFFER_BYTES)
+        except h11.RemoteProtocolError as error:
+            raise HeadError(HTTPStatus(error.error_status_hint)) from None
+        if not isinstance(event, h11.Request):
+            return None
+        self._wants_body = event.method != b"HEAD"
+        return Request(self, event)
+
+    async def piece(self) -> bytes:
+        """Return what has come of the body, empty at its end; raises OSError for an early end."""
+        if self._http.they_are_waiting_for_100_continue:
+            self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        if self._http.their_state is not h11.SEND_BODY:
+            return b""
+        try:
+            event = await self._event(_PIECE_BYTES)
+        except h11.RemoteProtocolError as error:
+            raise ConnectionResetError(str(error)) from None
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    async def answered(self, answer: Answer) -> bool:
+        """Send the answer of a request, or of what was none; say whether the connection goes on.
+
+        It does not where the answer is the last one, or came before the end of the body.
+        """
+        is_whole = self._http.their_state is h11.DONE
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            *(() if is_whole and not answer.is_last else (("Connection", "close"),)),
+        ]
+        status = answer.status
+        self._send(
+            h11.Response(status_code=status.value, reason=status.phrase, headers=headers),
+            h11.Data(answer.body if self._wants_body else b""),
+            h11.EndOfMessage(),
         )
-        return head.encode("ascii") + self.body
+        await self._writer.drain()
+        return self._http.our_state is h11.DONE
+
+    def _send(self, *events: h11.Event) -> None:
+        self._writer.write(b"".join(self._http.send(one) or b"" for one in events))
+
+    async def _event(self, most_bytes: int) -> h11.Event:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Event):
+                return event
+            if event is h11.PAUSED:
+                raise ConnectionResetError("nothing more is read")
+            self._http.receive_data(await self._reader.read(most_bytes))
 
 
 class Request:
     """One request whose body comes as it is read."""
 
-    def __init__(self, head: Head, reader: asyncio.StreamReader) -> None:
-        self.head = head
-        self.left = head.length
-        """Bytes of the body that were not read yet."""
-        self._reader = reader
-
-    async def piece(self) -> bytes:
-        """Return what has come, empty at the end; raises ConnectionResetError for an early end."""
-        if not self.left:
-            return b""
-        found = await self._reader.read(min(self.left, PIECE_BYTES))
-        if not found:
-            raise ConnectionResetError("it ended before the body did")
-        self.left -= len(found)
-        return found
-
-
-async def next_request(reader: asyncio.StreamReader) -> Request | None:
-    """Read the next head; None where the connection has ended. Raises HeadError, OSError."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    except asyncio.LimitOverrunError:
-        raise HeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) from None
-    return Request(head_of(head), reader)
-
-
-def head_of(told: bytes) -> Head:
-    """Read a head with the empty line at its end; raises HeadError."""
-    line = _LINE.match(told)
-    if line is None:
-        raise HeadError(HTTPStatus.BAD_REQUEST)
-    if _CODED.search(told):  # API servers never do that
-        raise HeadError(HTTPStatus.LENGTH_REQUIRED)
-    lengths = _LENGTH.findall(told)
-    length = lengths[0].strip() if lengths else b"0"
-    if len(lengths) > 1 or not (length.isdigit() and len(length) <= 12):
-        raise HeadError(HTTPStatus.BAD_REQUEST)
-    method, path = line[1].decode("ascii"), line[2].decode("latin-1")
-    return Head(method, path, int(length), is_last=_LAST.search(told) is not None)
+    def __init__(self, exchange: Exchange, head: h11.Request) -> None:
+        self.method = head.method.decode("ascii")
+        self.path = head.target.partition(b"?")[0].decode("latin-1")
+        lengths = (value for name, value in head.headers if name == b"content-length")
+        self.told_bytes = int(next(lengths, b"0"))
+        """How long the body is said to be, 0 where nothing is said."""
+        self.piece = exchange.piece

@@ -14,10 +14,11 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from fodc_webhook.exchange import BUFFER_BYTES, Answer, HeadError, Request, next_request
+from fodc_webhook.exchange import BUFFER_BYTES, Answer, Exchange, HeadError, Request
 
 MOST_CONNECTIONS: Final = 48
 """An API server has one for each pod that it asks about at a time."""
@@ -143,38 +144,36 @@ class Listener:
         place.transport = transport
         if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001 - has no other name
             transport.set_read_buffer_limits(SEALED_BYTES)
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        exchange = Exchange(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         try:
-            await self._serve(place, reader, writer)
+            if await self._serve(place, exchange):
+                await _lingered(reader)
         except OSError as error:
             _log.debug("a connection has ended: %s", error)
         finally:
             transport.abort()
 
-    async def _serve(
-        self, place: "_Place", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Answer one request after the other."""
-        is_last = False
-        while not is_last:
+    async def _serve(self, place: "_Place", exchange: Exchange) -> bool:
+        """Answer one request after the other; say whether we have ended it, not the peer."""
+        goes_on = True
+        while goes_on:
             try:
                 async with asyncio.timeout(KEEPALIVE_S):
-                    request = await next_request(reader)
+                    request = await exchange.next_request()
             except HeadError as error:
-                told = Answer(f"{error}\n".encode(), error.status, "text/plain")
-                writer.write(told.sent(is_last=True))
-                break
+                told = f"{error}\n".encode()
+                await exchange.answered(Answer(told, error.status, "text/plain", is_last=True))
+                return True
             if request is None:
-                return
+                return False
             place.is_asked, place.is_idle = True, False
             answer = await self._handler(request)
-            asked_to_end = request.head.is_last or answer.is_last or self._is_ending
-            is_last = asked_to_end or bool(request.left)
-            writer.write(answer.sent(is_last=is_last))
-            await writer.drain()
-            place.is_asked, place.is_idle = is_last, True
+            if self._is_ending:
+                answer = replace(answer, is_last=True)
+            goes_on = await exchange.answered(answer)
+            place.is_asked, place.is_idle = not goes_on, True
             place.since_s = asyncio.get_running_loop().time()
-        await _lingered(reader)
+        return True
 
 
 class _Place:

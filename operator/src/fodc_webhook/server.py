@@ -178,7 +178,7 @@ class Admission:
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request; whatever it is, the pod may be created."""
-        if request.head.path not in PATHS or request.head.method != "POST":
+        if request.path not in PATHS or request.method != "POST":
             return _NOT_FOUND
         began, figures = time.perf_counter(), self._figures
         figures.in_flight += 1
@@ -232,7 +232,7 @@ class Admission:
             seen.uid = seen.uid or uid_in(piece)
             seen.held_bytes += len(piece)
             self._bytes += len(piece)
-            if request.head.length > bounds.body_bytes:
+            if max(request.told_bytes, len(whole)) > bounds.body_bytes:
                 raise _ExcusedError(Excuse.TOO_LARGE, "the pod is too large to look at")
             if self._bytes > bounds.bytes:
                 raise _ExcusedError(Excuse.OVERLOADED, "too many large pods at once")
