@@ -13,6 +13,9 @@ from typing import Final
 
 FUZZ_S: Final = float(os.environ.get("FODC_FUZZ_S", "0"))
 """Seconds for each kind of input; 0 takes `INPUTS` of each."""
+FIRST: Final = int(os.environ.get("FODC_FUZZ_FROM") or (int(time.time()) << 20 if FUZZ_S else 0))
+"""Number of the first input: of the clock, so that each long run tries others. A gate has to say
+the same of the same tree twice and begins at 0."""
 INPUTS: Final = 250
 LONGEST: Final = 256 * 1024
 _NASTY: Final = (

@@ -2,6 +2,7 @@
 """Whatever somebody sends is read or refused in our words, in a time that its length bounds.
 
 FODC_FUZZ_S=60 takes a minute for each kind of input; without it some hundreds of each are tried.
+FODC_FUZZ_FROM=0 begins where the gate does.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.mutating import FUZZ_S, INPUTS, LONGEST, inputs, made, seconds_of
+from tests.fuzz.mutating import FIRST, FUZZ_S, INPUTS, LONGEST, inputs, made, seconds_of
 from tests.fuzz.targets import TARGETS, Target
 from tests.proxy.live import running
 
@@ -24,8 +25,7 @@ by_name = pytest.mark.parametrize("target", TARGETS, ids=lambda one: one.name)
 
 @by_name
 def test_whatever_comes_is_read_or_refused_in_our_words_and_soon(target: Target) -> None:
-    start = int(time.time()) << 20 if FUZZ_S else 0
-    for number, data in inputs(target.seeds, start):
+    for number, data in inputs(target.seeds, FIRST):
         began_s = time.process_time()
         try:
             target(data)

@@ -421,6 +421,14 @@ def test_whatever_is_sent_the_pod_is_let_in(bodies: list[bytes]) -> None:
     with_webhook(run, watching=False)
 
 
+@pytest.mark.parametrize("kind", [{"group": {}, "kind": {}}, {"group": ["a"]}, "Pod", None])
+def test_a_review_of_a_kind_that_is_no_text_is_not_ours(kind: object) -> None:
+    whole = review(pod())
+    whole["request"]["kind"] = kind
+
+    assert read_review(whole) is None
+
+
 def test_a_review_is_read_and_answered_as_the_protocol_says() -> None:
     found = read_review(review(pod(), dry_run=True))
 

@@ -114,11 +114,11 @@ def read_review(whole: Mapping[str, Any], uid: str = "") -> Reviewed | None:
     operation = _text(request, "operation")
     if request.get("subResource"):
         return None
-    kind = request.get("kind")
-    about = (kind.get("group"), kind.get("kind")) if isinstance(kind, dict) else None
+    kind = _child(request, "kind")
+    about = _text(kind, "group"), _text(kind, "kind")
     if about == (DIAGNOSTIC_REQUEST.group, DIAGNOSTIC_REQUEST.kind):
         return _of_request(uid, Operation(operation), request) if operation in _KNOWN else None
-    is_new_pod = operation == Operation.CREATE and about in {("", "Pod"), (None, "Pod")}
+    is_new_pod = operation == Operation.CREATE and about == ("", "Pod")
     return _of_pod(uid, request) if is_new_pod else None
 
 
