@@ -169,7 +169,9 @@ class NodeObserver:
         """Wait for the end of a process, or for a minute; where that cannot be told, look often."""
         try:
             handle = os.pidfd_open(process.pid)
-        except (OSError, AttributeError):  # an old kernel, a filter of calls, or it has just ended
+        except ProcessLookupError:  # it has just ended
+            return
+        except (OSError, AttributeError):  # an old kernel, a filter of calls
             await asyncio.sleep(_POLL_S)
             return
         ended = asyncio.Event()
