@@ -99,6 +99,20 @@ def both_when_it_is_noted(site: Mortal) -> None:
     site.return_agent()
 
 
+def proxy_as_the_node_dies(site: Mortal) -> None:
+    site.node.kill()
+    site.kill_proxy()
+    site.return_proxy()
+
+
+def both_as_the_node_dies(site: Mortal) -> None:
+    site.node.kill()
+    site.kill_agent()
+    site.kill_proxy()
+    site.return_agent()
+    site.return_proxy()
+
+
 def proxy_when_it_is_stored(site: Mortal) -> None:
     site.node.kill()
     site.the_incident()
@@ -120,6 +134,8 @@ def agent_when_it_is_stored(site: Mortal) -> None:
         agent_when_it_has_noted,
         proxy_before_it_happens,
         both_when_it_is_noted,
+        proxy_as_the_node_dies,
+        both_as_the_node_dies,
         proxy_when_it_is_stored,
         agent_when_it_is_stored,
     ],
