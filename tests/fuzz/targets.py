@@ -22,6 +22,7 @@ from fodc_protocol.metrics.samples import MetricType
 from fodc_protocol.metrics.soundness import Gate
 from fodc_protocol.pprof import inspect, inspect_trace
 from fodc_protocol.redaction import redact_text
+from fodc_protocol.steps import run_through
 from fodc_proxy.access.agents.token_lines import parse_tokens
 from fodc_proxy.access.tokens import callers_by_digest
 from fodc_proxy.wire import codec
@@ -138,7 +139,7 @@ def frames() -> list[bytes]:
 
 def family(data: bytes) -> object:
     block = FamilyBlock("up", MetricType.GAUGE, "", data, data.count(b"\n"))
-    return Gate((("pod_name", "data-0"),)).admit([block])
+    return run_through(Gate((("pod_name", "data-0"),)).steps([block]))
 
 
 def text(feed: Callable[[str], object]) -> Callable[[bytes], object]:

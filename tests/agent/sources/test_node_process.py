@@ -175,17 +175,27 @@ def test_a_process_that_ended_and_was_not_yet_waited_for_is_nobody(proc):
     assert found(NodeProcess(proc=proc.root, own_pid=99)).reason is GapReason.NO_PROCESS
 
 
-def test_a_choice_that_holds_the_port_is_not_looked_at_beside_all_others_again(proc):
+class Clock:
+    """Stands still until it is told to go on."""
+
     now_s = 0.0
 
+
+def listening(proc, clock):
+    """What looks for the node that listens on its port as process 12."""
+    proc.process(12, "banyand")
+    proc.listener(12, 2121, inode=777)
+    return NodeProcess(proc=proc.root, port=2121, own_pid=99, clock=lambda: clock.now_s)
+
+
+def test_a_choice_that_holds_the_port_is_not_looked_at_beside_all_others_again(proc):
+    clock = Clock()
+
     async def run():
-        nonlocal now_s
-        node = NodeProcess(proc=proc.root, port=2121, own_pid=99, clock=lambda: now_s)
-        proc.process(12, "banyand")
-        proc.listener(12, 2121, inode=777)
+        node = listening(proc, clock)
         first = await node.find()
         node._visible = None
-        now_s += 61
+        clock.now_s += 61
         return first.pid, (await node.find()).pid
 
     assert asyncio.run(run()) == (12, 12)
@@ -193,22 +203,19 @@ def test_a_choice_that_holds_the_port_is_not_looked_at_beside_all_others_again(p
 
 def test_a_choice_is_confirmed_by_its_socket_and_not_by_the_tables_of_all_sockets(proc):
     """They are as long as the node has connections, and a minute is short for reading them."""
-    now_s = 0.0
+    clock = Clock()
 
     async def run():
-        nonlocal now_s
-        node = NodeProcess(proc=proc.root, port=2121, own_pid=99, clock=lambda: now_s)
-        proc.process(12, "banyand")
-        proc.listener(12, 2121, inode=777)
+        node = listening(proc, clock)
         found = [await node.find()]
         (proc.root / "net" / "tcp").unlink()
-        now_s += 61
+        clock.now_s += 61
         found.append(await node.find())
         (proc.root / "12" / "fd" / "7").unlink()
         proc.process(13, "db")
         proc.listener(13, 2121, inode=778)
         found.append(await node.find())
-        now_s += 61
+        clock.now_s += 61
         return [one.pid for one in (*found, await node.find())]
 
     assert asyncio.run(run()) == [12, 12, 12, 13]

@@ -12,10 +12,16 @@ from fodc_protocol.metrics.families import FamilyBlock, blocks_of
 from fodc_protocol.metrics.page import merge
 from fodc_protocol.metrics.samples import MetricType, Sample, Series
 from fodc_protocol.metrics.soundness import Gate, Unsound, shapes_of
+from fodc_protocol.steps import run_through
 
 IDENTITY = (("namespace", "n"), ("cluster", "c"), ("pod_name", "pod-0"), ("node_role", "data"))
 OWN = 'node_role="data",pod_name="pod-0"'
 FULL = f'cluster="c",namespace="n",{OWN}'
+
+
+def admit(gate, blocks):
+    """What may stand on a page."""
+    return run_through(gate.steps(blocks))
 
 
 def block(text, name="x", kind=MetricType.GAUGE):
@@ -31,7 +37,7 @@ def test_lines_with_the_agents_identity_get_what_only_the_proxy_knows():
     text = f'x{{a="1",{OWN}}} 1\nx{{a="2",{OWN}}} 2.5\n'
 
     for _ in range(3):  # judged, then remembered
-        admitted = gate.admit([block(text)])
+        admitted = admit(gate, [block(text)])
         assert admitted.refused == ()
         assert [one.samples for one in admitted.blocks] == [2]
         assert lines(admitted) == [
@@ -66,7 +72,7 @@ def test_lines_with_the_agents_identity_get_what_only_the_proxy_knows():
 )
 def test_family_that_is_not_sound_costs_its_agent_that_family_only(text, reason):
     """A3: each of these made Prometheus refuse the page of the whole fleet."""
-    admitted = Gate(IDENTITY).admit([block(text), block(f"z{{{OWN}}} 1\n", "z")])
+    admitted = admit(Gate(IDENTITY), [block(text), block(f"z{{{OWN}}} 1\n", "z")])
 
     assert admitted.refused == (("x", reason),)
     assert lines(admitted) == [f"z{{{FULL}}} 1"]
@@ -74,7 +80,7 @@ def test_family_that_is_not_sound_costs_its_agent_that_family_only(text, reason)
 
 @pytest.mark.parametrize("name", ["fodc_proxy_agents", "fodc_operator_leader"])
 def test_our_own_families_cannot_be_forged(name):
-    admitted = Gate(IDENTITY).admit([block(f"{name}{{{OWN}}} 1\n", name)])
+    admitted = admit(Gate(IDENTITY), [block(f"{name}{{{OWN}}} 1\n", name)])
 
     assert admitted.refused == ((name, Unsound.RESERVED_NAME),)
 
@@ -83,7 +89,7 @@ def test_family_after_the_first_that_claims_a_sample_name_is_left_out():
     histogram = block(f'x_bucket{{le="+Inf",{OWN}}} 1\nx_count{{{OWN}}} 1\n', "x", MetricType(3))
     gauge = block(f"x_count{{{OWN}}} 7\n", "x_count")
 
-    admitted = Gate(IDENTITY).admit([histogram, gauge])
+    admitted = admit(Gate(IDENTITY), [histogram, gauge])
 
     assert admitted.refused == (("x_count", Unsound.NAME_TWICE),)
 
@@ -92,7 +98,7 @@ def test_series_of_another_agent_cannot_be_forged():
     """A3: `up{pod_name="other"} 0` of one agent stood beside that of the other."""
     forged = 'x{pod_name="other",namespace="m",cluster="d",node_role="liaison"} 0\n'
 
-    (line,) = lines(Gate(IDENTITY).admit([block(forged)]))
+    (line,) = lines(admit(Gate(IDENTITY), [block(forged)]))
 
     assert line == (
         'x{cluster="c",exported_cluster="d",exported_namespace="m",'
@@ -104,7 +110,7 @@ def test_series_of_another_agent_cannot_be_forged():
 def test_agent_without_a_namespace_cannot_claim_one():
     gate = Gate((("pod_name", "pod-0"),))
 
-    assert lines(gate.admit([block('x{namespace="n",pod_name="pod-0"} 1\n')])) == [
+    assert lines(admit(gate, [block('x{namespace="n",pod_name="pod-0"} 1\n')])) == [
         'x{exported_namespace="n",pod_name="pod-0"} 1'
     ]
 
@@ -112,7 +118,7 @@ def test_agent_without_a_namespace_cannot_claim_one():
 def test_identity_is_added_where_it_is_missing_and_values_keep_their_escapes():
     text = 'x 1\nx{a="{\\"q\\\\\\n"} NaN\nx{a=""} +Inf\n'
 
-    admitted = Gate(IDENTITY).admit([block(text)])
+    admitted = admit(Gate(IDENTITY), [block(text)])
 
     assert lines(admitted) == [
         f"x{{{FULL}}} 1",
@@ -127,7 +133,7 @@ def test_of_equal_series_the_first_stays_whatever_the_order_of_labels():
     gate = Gate(IDENTITY)
 
     for _ in range(2):
-        admitted = gate.admit([block(text)])
+        admitted = admit(gate, [block(text)])
         assert [line[-1] for line in lines(admitted)] == ["1", "3"]
         assert admitted.duplicates == 1
 
@@ -135,7 +141,7 @@ def test_of_equal_series_the_first_stays_whatever_the_order_of_labels():
 def test_parts_of_one_family_are_one_family_and_may_not_repeat_each_other():
     part = block(f"x{{{OWN}}} 1\n")
 
-    admitted = Gate(IDENTITY).admit([part, block(f'x{{a="1",{OWN}}} 2'), part])
+    admitted = admit(Gate(IDENTITY), [part, block(f'x{{a="1",{OWN}}} 2'), part])
 
     assert [one.samples for one in admitted.blocks] == [2]
     assert admitted.duplicates == 1
@@ -146,8 +152,8 @@ def test_line_of_another_agent_is_no_line_of_this_one_and_quotes_hide_nothing():
     # Valid once the pair inside is taken away, and not as it stands.
     odd = 'x{a="b,pod_name="pod-1"",node_role="data",pod_name="pod-1"} 1\n'
 
-    stranger = Gate(other).admit([block(f'x{{a="b",{OWN}}} 1\n')])
-    broken = Gate(other).admit([block(odd)])
+    stranger = admit(Gate(other), [block(f'x{{a="b",{OWN}}} 1\n')])
+    broken = admit(Gate(other), [block(odd)])
 
     assert 'exported_pod_name="pod-0"' in lines(stranger)[0]
     assert broken.refused == (("x", Unsound.MALFORMED),)
@@ -156,7 +162,7 @@ def test_line_of_another_agent_is_no_line_of_this_one_and_quotes_hide_nothing():
 def test_label_whose_name_ends_like_one_of_the_identity_does_not_stand_for_it():
     text = 'x{node_role="other",pod_name="pod-0",x_node_role="data"} 1\n'
 
-    (line,) = lines(Gate((("pod_name", "pod-0"), ("node_role", "data"))).admit([block(text)]))
+    (line,) = lines(admit(Gate((("pod_name", "pod-0"), ("node_role", "data"))), [block(text)]))
 
     assert line == (
         'x{exported_node_role="other",node_role="data",pod_name="pod-0",x_node_role="data"} 1'
@@ -168,7 +174,7 @@ def test_last_line_without_an_end_is_a_line():
     unended = [block('x{pod_name="pod-0"} 1'), block('y{pod_name="pod-0"} 2', "y")]
 
     for _ in range(2):
-        admitted = gate.admit(unended)
+        admitted = admit(gate, unended)
         assert [one.text[-2:] for one in admitted.blocks] == [b"1\n", b"2\n"]
         assert admitted.duplicates == 0
 
@@ -176,13 +182,13 @@ def test_last_line_without_an_end_is_a_line():
 def test_change_of_one_line_is_noticed_behind_the_remembered_outline():
     gate = Gate(IDENTITY)
     good = f'x{{a="1",{OWN}}} 1\n'
-    gate.admit([block(good)])
-    gate.admit([block(good)])
+    admit(gate, [block(good)])
+    admit(gate, [block(good)])
 
-    assert gate.admit([block(good.replace('a="1"', "a=1"))]).refused
-    assert gate.admit([block(good.replace(" 1\n", " z\n"))]).refused
-    assert gate.admit([block(good.replace("x{", "y{"))]).refused
-    assert gate.admit([block(good)]).refused == ()
+    assert admit(gate, [block(good.replace('a="1"', "a=1"))]).refused
+    assert admit(gate, [block(good.replace(" 1\n", " z\n"))]).refused
+    assert admit(gate, [block(good.replace("x{", "y{"))]).refused
+    assert admit(gate, [block(good)]).refused == ()
 
 
 TEXT = st.text(st.sampled_from('ab"\\\n{},=# \x00é_1'), max_size=8)
@@ -203,7 +209,7 @@ def test_whatever_agents_send_the_page_is_read_and_no_series_comes_twice(first, 
     for number, texts in enumerate((first, second)):
         gate = Gate((("pod_name", f"pod-{number}"),))
         for _ in range(2):
-            admitted = gate.admit([block(text.encode("utf-8", "replace")) for text in texts])
+            admitted = admit(gate, [block(text.encode("utf-8", "replace")) for text in texts])
         pages.append(admitted.blocks)
 
     text = b"".join(merge(pages)).decode()
@@ -250,4 +256,4 @@ def test_a_page_that_is_new_is_looked_at_in_steps_and_the_same_outline_at_once()
 
     assert steps[0] > 2
     assert steps[1] == 0
-    assert len(gate.admit(pages[0]).blocks) == 2_000
+    assert len(admit(gate, pages[0]).blocks) == 2_000

@@ -155,6 +155,8 @@ def test_messages_of_too_many_fields_are_counted_before_they_are_parsed():
         check_count("metrics", b"\x0a\x00" * 11, 10)
     with pytest.raises(WireError):
         check_count("metrics", b"\x0a\xff", 10)
+    with pytest.raises(WireError, match="within a field"):
+        check_count("metrics", b"\x0a\x05cut", 10)
 
 
 @given(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much memory the node has of how much it may have.
 
-The one idea: a node that leaks may be dead before the sources have come round twice, so close to
-its limit the size of its process is read by itself, one small file, and its limit as soon as there
-is a process.
+The one idea: a node that leaks may be dead before the sources have come round twice, so where its
+limit is known the size of its process is read by itself, one small file, and its limit as soon as
+there is a process.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from fodc_agent.settings import Settings
 from fodc_agent.sources.cgroup import LIMIT, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess
 from fodc_agent.sources.process import RESIDENT, ProcessSource
-from fodc_agent.sources.readings import SourceReading
+from fodc_agent.sources.readings import value_in
 
 _PAGE_RSS: Final = "process_resident_memory_bytes"
 _PAGE_LIMIT: Final = "banyandb_memory_protector_cgroup_limit_bytes"
@@ -46,10 +46,7 @@ class NodeMemory:
     async def begins(self) -> None:
         """Read the limit of a process that has begun, before the round in which it is recorded."""
         reading = await self._coordinator.demand(CgroupSource.name, max_age_s=0.0)
-        payload = reading.payload
-        samples = payload.samples if isinstance(payload, SourceReading) else ()
-        limits = (one.value for one in samples if one.series.name == LIMIT.name)
-        self._first_limit_bytes = next(limits, None)
+        self._first_limit_bytes = value_in(reading.payload, LIMIT.name)
         self._has_begun = True
 
     async def read(self, *, anew: bool) -> Memory | None:

@@ -28,7 +28,7 @@ from fodc_agent.sources.cgroup import EVENTS, CgroupSource
 from fodc_agent.sources.node_process import NodeProcess, Process
 from fodc_agent.sources.process import ProcessSource
 from fodc_agent.sources.procfs import parse_boot_time_s
-from fodc_agent.sources.readings import GapReason, SourceReading, read_small
+from fodc_agent.sources.readings import GapReason, read_small, value_in
 from fodc_protocol.lean import dataclass
 from fodc_protocol.occurrences import OccurrenceKind
 
@@ -100,7 +100,7 @@ class NodeObserver:
         self._happened = Bell()
         self._page_came = Bell()
         self._memory_is_due = Bell()
-        self._memory_is_close = False
+        self._memory_is_paced = False
         self.memory: Memory | None = None
         """As it was read last; None while memory or its limit is not known."""
         self.cooled = 0
@@ -220,22 +220,22 @@ class NodeObserver:
     def reading_taken(self, reading: Reading) -> None:
         """Take in a reading: memory and kills are judged by what is read anyway."""
         bears_memory = self._parts.page if self._parts.node is None else ProcessSource.name
-        if reading.source == bears_memory and not self._memory_is_close:
+        if reading.source == bears_memory and not self._memory_is_paced:
             self._memory_is_due.ring()
         if self._parts.oom is not None and reading.source == CgroupSource.name:
-            self._kills_seen(_value_in(reading, EVENTS.name, ("event", "oom_kill")))
+            self._kills_seen(value_in(reading.payload, EVENTS.name, ("event", "oom_kill")))
 
     async def watch_memory(self) -> None:
         """Tell when memory is close to its limit, for ever.
 
-        Far from it what is read anyway is judged; close to it memory is read by itself, the sooner
-        the closer it is.
+        Where the limit is known and profiles are wanted, memory is read by itself, the sooner the
+        closer it is to the threshold; else what is read anyway is judged.
         """
         while True:
             pace_s = self._pressure.pace_s()
-            self._memory_is_close = is_close = pace_s < _SELDOM_S
-            await self._memory_is_due.rings(pace_s if is_close else _SELDOM_S + _LATE_S)
-            self.memory = memory = await self._parts.reading.read(anew=is_close)
+            self._memory_is_paced = is_paced = pace_s < _SELDOM_S
+            await self._memory_is_due.rings(pace_s if is_paced else _SELDOM_S + _LATE_S)
+            self.memory = memory = await self._parts.reading.read(anew=is_paced)
             if memory is not None:
                 self._judge(memory)
 
@@ -281,13 +281,6 @@ class NodeObserver:
         happened = self._rules.crashes_seen(seen, self._wall_s())
         if happened:
             self._told.post(happened)
-
-
-def _value_in(reading: Reading, name: str, *labels: tuple[str, str]) -> float | None:
-    """Return the value of one series of a reading, None where it has none."""
-    samples = reading.payload.samples if isinstance(reading.payload, SourceReading) else ()
-    found = (one for one in samples if (one.series.name, one.series.labels) == (name, labels))
-    return next((one.value for one in found), None)
 
 
 def armed_problem(percent: int, memory: Memory | None) -> tuple[str, str]:

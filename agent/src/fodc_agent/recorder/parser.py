@@ -16,7 +16,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 from fodc_agent.recorder.columns import NO_COLUMN, Columns
 from fodc_agent.recorder.lines import (
@@ -31,8 +31,7 @@ from fodc_agent.recorder.window import absent_row
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import component_base
 from fodc_protocol.metrics.samples import ABSENT, MetricType, Series
-
-Result = TypeVar("Result")
+from fodc_protocol.steps import run_through
 
 _CHUNK_BYTES: Final = 1 << 14
 _SHARED_PAIRS: Final = 1 << 12
@@ -269,16 +268,6 @@ class _Page:
 
 def _is_stamp(text: bytes) -> bool:
     return text.removeprefix(b"-").replace(b".", b"", 1).isdigit()
-
-
-def run_through(steps: "Generator[None, None, Result]") -> "Result":
-    """Take all steps at once and return what they come to."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
 
 
 class _Declarations:

@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from fodc_agent.recorder.journal_records import Definition
 from fodc_agent.recorder.openmetrics import NameFacts
-from fodc_agent.recorder.parser import run_through
 from fodc_agent.recorder.rendering import merge_sources
 from fodc_agent.recorder.restoration import Restoration
 from fodc_agent.recorder.track import PageReport, StoredRow, Track
@@ -23,6 +22,7 @@ from fodc_agent.recorder.window import Picks, Window, absent_row
 from fodc_protocol.lean import dataclass
 from fodc_protocol.metrics.families import FamilyBlock
 from fodc_protocol.metrics.samples import Labels, Sample, Series
+from fodc_protocol.steps import run_through
 
 _RECENT_S: Final = 120  # newest rows that stay uncompressed, if the budget has room for them
 _RECENT_SHARE: Final = 8  # ... which is one part in eight of it

@@ -8,14 +8,7 @@ from typing import Final
 from fodc_agent.lanes import Lane
 from fodc_agent.sources import procfs
 from fodc_agent.sources.node_process import NodeProcess, Process
-from fodc_agent.sources.readings import (
-    Gap,
-    Sheet,
-    SourceReading,
-    counter,
-    gauge,
-    nothing_but,
-)
+from fodc_agent.sources.readings import Gap, Sheet, SourceReading, counter, gauge, nothing_but
 
 CPU: Final = counter("fodc_node_process_cpu_seconds_total", "CPU time of the node's process.")
 RESIDENT: Final = gauge(

@@ -91,6 +91,13 @@ class SourceReading:
     gaps: tuple[Gap, ...] = ()
 
 
+def value_in(payload: object, name: str, *labels: tuple[str, str]) -> float | None:
+    """Return the value of one series of what a source brought, None where it has none."""
+    samples = payload.samples if isinstance(payload, SourceReading) else ()
+    found = (one for one in samples if (one.series.name, one.series.labels) == (name, labels))
+    return next((one.value for one in found), None)
+
+
 @dataclass(slots=True)
 class Sheet:
     """Collects the samples and gaps of one reading."""

@@ -221,7 +221,7 @@ class Membership:
         return self._members.get(node_id) or newest_of(node_id, self.members())
 
     def living(self) -> int:
-        """Count the members that are not Offline: each registration asks, so nobody is counted."""
+        """Return how many are not Offline; kept as they come and go, for each registration asks."""
         return self._living
 
     # ---- inputs -------------------------------------------------------------------------------

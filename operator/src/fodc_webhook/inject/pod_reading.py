@@ -8,8 +8,8 @@ from fodc_kube.pods import (
     Container,
     Pod,
     annotations_of,
-    entries,
-    spec_of,
+    containers_of,
+    init_containers_of,
     text,
     variable,
     words_of,
@@ -36,8 +36,7 @@ def agents_of(pod: Pod) -> list[Container]:
 
 
 def _all_of(pod: Pod) -> list[Container]:
-    spec = spec_of(pod)
-    return entries(spec.get("initContainers")) + entries(spec.get("containers"))
+    return init_containers_of(pod) + containers_of(pod)
 
 
 def has_our_agent(pod: Pod) -> bool:

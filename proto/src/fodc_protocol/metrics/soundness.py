@@ -104,18 +104,11 @@ class Gate:
         """The labels that every series of this agent gets."""
         return self._identity
 
-    def admit(self, blocks: Iterable[FamilyBlock]) -> Admitted:
-        """Return what may stand on a page, each family once, in the order of arrival."""
-        steps = self.steps(blocks)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                admitted: Admitted = end.value
-                return admitted
-
     def steps(self, blocks: Iterable[FamilyBlock]) -> Generator[None, None, Admitted]:
-        """Return the same, and yield before it after every millisecond or so of a closer look."""
+        """Return what may stand on a page, each family once, in the order of arrival.
+
+        Yields before that after every millisecond or so of a closer look.
+        """
         whole = joined(blocks)
         outline = _outline_of(whole)
         number = hash((outline, *[(one.name, one.type) for one in whole])) if outline else None

@@ -103,7 +103,7 @@ def check_count(field: str, data: bytes, most: int) -> None:
 
     Raises WireError for too many, and for bytes that end within a field.
     """
-    for _ in pieces_of(field, data, most, most):
+    for _ in _ends_of(field, data, most):
         pass
 
 
@@ -113,7 +113,17 @@ def pieces_of(field: str, data: bytes, most: int, together: int) -> Iterator[byt
     Read one after the other they say what the whole says, and take neither its time nor its memory
     at once. Raises WireError for more than `most` fields, and for bytes that end within one.
     """
-    start = at = count = 0
+    start = 0
+    for count, end in enumerate(_ends_of(field, data, most), start=1):
+        if not count % together:
+            yield data[start:end]
+            start = end
+    if start < len(data):
+        yield data[start:]
+
+
+def _ends_of(field: str, data: bytes, most: int) -> Iterator[int]:
+    at = count = 0
     end = len(data)
     while at < end:
         count += 1
@@ -124,11 +134,9 @@ def pieces_of(field: str, data: bytes, most: int, together: int) -> Iterator[byt
             at += 3 + (data[at + 1] & 0x7F | data[at + 2] << 7)
         else:
             at = _behind(field, data, at)
-        if not count % together:
-            yield data[start:at]
-            start = at
-    if start < end:
-        yield data[start:]
+        if at > end:
+            raise WireError(f"{field}: the end is within a field", Bound.GARBAGE)
+        yield at
 
 
 def _behind(field: str, data: bytes, at: int) -> int:
