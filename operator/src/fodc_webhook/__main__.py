@@ -8,13 +8,16 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from fodc_protocol.errors import OptionError
 from fodc_protocol.options import Resolved, describe, wants_help
 from fodc_protocol.version import VERSION
 from fodc_webhook import settings as own
 from fodc_webhook.log import set_up_log
+
+_THRESHOLDS: Final = (5_000, 10, 10)
+"""For the collector: some 150 reviews leave so much, and each look costs the one that meets it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +53,7 @@ async def _run(settings: own.Settings, values: Resolved) -> int:
             # Keep the collector from walking all that was imported while pods wait.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*_THRESHOLDS)
             if settings.print_addresses:
                 addresses = {"webhook": program.listener.address, "http": program.probes.address}
                 _say(json.dumps(addresses) + "\n")

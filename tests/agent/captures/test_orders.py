@@ -254,6 +254,35 @@ def test_an_agent_that_ends_leaves_a_failed_order_for_the_next_one(tmp_path):
     assert (held.command_id, held.outcome.reason) == ("cmd-1", Reason.AGENT_RESTARTED)
 
 
+@pytest.mark.parametrize("of", ["cmd-1", "cmd-9"])
+def test_an_order_that_is_noted_is_known_to_a_life_after_a_kill(tmp_path, of):
+    async def run():
+        desk = Desk(tmp_path, Scripted(held=True))
+        await desk.captures.recover()
+        desk.captures.start(order("cmd-1"))
+        await desk.captures.noted(of)
+        has_begun = desk.profiler.entered.is_set()
+        known = await Desk(tmp_path, Scripted()).captures.recover() if of == "cmd-1" else []
+        await desk.captures.aclose()
+        return has_begun, [(one.command_id, one.outcome.reason) for one in known]
+
+    has_begun, known = asyncio.run(run())
+
+    assert has_begun is False
+    assert known == ([("cmd-1", Reason.AGENT_RESTARTED)] if of == "cmd-1" else [])
+
+
+def test_an_order_that_is_refused_does_not_let_wait_who_waits_for_its_note(tmp_path):
+    async def run():
+        desk = Desk(tmp_path, Scripted(), max_bytes=1)
+        await desk.captures.recover()
+        desk.captures.start(order("cmd-1"))
+        await asyncio.wait_for(desk.captures.noted("cmd-1"), 10)
+        return await desk.end_of("cmd-1")
+
+    assert asyncio.run(run()).reason is Reason.QUOTA_EXCEEDED
+
+
 def test_a_result_is_there_after_a_restart(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(b"profile"))

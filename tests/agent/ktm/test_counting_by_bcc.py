@@ -227,7 +227,7 @@ def test_the_same_work_has_the_same_figures_by_both(both, make_group, worker, ki
 
 
 def test_processes_outside_of_the_target_count_nothing_by_both(both, make_group, worker):
-    mine, other = make_group("unified"), make_group("unified", "fodc-other")
+    mine, other = make_group("unified"), make_group("unified", "fodc-test-other")
 
     ours, theirs = both(Target(TargetKind.UNIFIED, mine.stat().st_ino), worker("reads", other).work)
 

@@ -43,7 +43,7 @@ def test_the_page_cache_is_counted_in_pages(telemetry, make_group, worker, on_di
 
 
 def test_pages_of_another_container_are_not_ours(telemetry, make_group, worker, on_disk):
-    mine, other = make_group("unified"), make_group("unified", "fodc-other")
+    mine, other = make_group("unified"), make_group("unified", "fodc-test-other")
     file = on_disk(8)
     kernel = telemetry("mm")
     kernel.aim(unified(mine))
@@ -92,7 +92,7 @@ def test_the_wait_for_a_processor_is_that_of_the_scheduler(telemetry, worker):
 
 
 def test_reads_of_the_disk_are_counted_and_nobody_elses(telemetry, make_group, worker, on_disk):
-    mine, other, file = make_group("unified"), make_group("unified", "fodc-other"), on_disk(1)
+    mine, other, file = make_group("unified"), make_group("unified", "fodc-test-other"), on_disk(1)
     kernel = telemetry("blk")
     kernel.aim(unified(mine))
 
@@ -126,7 +126,7 @@ def test_reads_are_known_by_the_group_to_which_the_disk_charges_them(
 
 
 def test_every_sync_is_counted_and_failures_apart(telemetry, make_group, worker, on_disk):
-    mine, other, file = make_group("unified"), make_group("unified", "fodc-other"), on_disk(1)
+    mine, other, file = make_group("unified"), make_group("unified", "fodc-test-other"), on_disk(1)
     kernel = telemetry("fs")
     kernel.aim(unified(mine))
 

@@ -117,7 +117,7 @@ def test_nobody_is_counted_before_somebody_is_aimed_at(telemetry, make_group, wo
 
 
 def test_another_container_counts_nothing(telemetry, make_group, worker):
-    mine, other = make_group("unified"), make_group("unified", "fodc-other")
+    mine, other = make_group("unified"), make_group("unified", "fodc-test-other")
     kernel = telemetry("sys")
     kernel.aim(unified(mine))
 

@@ -8,7 +8,7 @@ more use for it, so giving the same order twice does nothing and asking for its 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias, assert_never
 
@@ -65,6 +65,8 @@ class _Running:
     promised_bytes: int = 0
     cancel_mode: CancelMode | None = None
     task: "asyncio.Task[None] | None" = None
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the spool has its beginning, or it has ended without one."""
 
 
 class Captures:
@@ -174,6 +176,11 @@ class Captures:
         name = f"capture {order.profile} {order.command_id}"
         run.task = asyncio.get_running_loop().create_task(self._carry_out(run), name=name)
 
+    async def noted(self, command_id: str) -> None:
+        """Wait until a next life would know of this order, as far as the disk lets it."""
+        if (run := self._running.get(command_id)) is not None:
+            await run.noted.wait()
+
     def cancel(self, command_id: str, mode: CancelMode) -> bool:
         """Ask a running order to end; False when it does not run (any more)."""
         run = self._running.get(command_id)
@@ -219,6 +226,8 @@ class Captures:
         except Exception as error:  # noqa: BLE001 - an order must never end without an answer
             outcome = Failed(Reason.INTERNAL, f"{order.profile}: {error!r}")
             await self._record(order, outcome)
+        finally:
+            run.noted.set()
         del self._running[order.command_id]
         if self._quota.knows(order.command_id):
             self._held[order.command_id] = Held(order.command_id, outcome, self._now_ms())
@@ -242,6 +251,7 @@ class Captures:
         part = self._spool.part_of(order, partial(self._more_room, run))
         try:
             await self._disk.run(partial(self._spool.begin, part, order, run.started_at_ms))
+            run.noted.set()
             taken = await self._profiler.take(order, part)
             if isinstance(taken, Taken):
                 return await self._committed(run, part, taken)

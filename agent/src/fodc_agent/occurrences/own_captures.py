@@ -73,7 +73,11 @@ class OwnCaptures:
     async def begin(
         self, kind: OccurrenceKind, incarnation: str, sequence: int
     ) -> dict[Profile, str]:
-        """Begin what belongs to an occurrence; return command ids by kind of profile."""
+        """Begin what belongs to an occurrence; return command ids by kind of profile.
+
+        Returns when the spool knows of them: what is told of the occurrence names them, and a life
+        that ends in between is to find what it did not finish.
+        """
         wanted = list(self._due(TAKES.get(kind, ())))
         if not wanted:
             return {}
@@ -91,6 +95,8 @@ class OwnCaptures:
             order = Order(command_id, profile, duration_s, _TIMEOUT_S, span_ms=span_ms)
             self._captures.start(order)
             begun[profile] = command_id
+        for one in begun.values():
+            await self._captures.noted(one)
         return begun
 
     def _due(self, profiles: tuple[Profile, ...]) -> Iterator[Profile]:
