@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -204,3 +205,17 @@ def test_every_excuse_to_the_tools_has_its_reason_beside_it() -> None:
                 bare.append(f"{name_of(path)}:{number + 1}")
 
     assert bare == []
+
+
+def test_every_library_has_the_version_that_images_and_ci_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [one for extra in project["optional-dependencies"].values() for one in extra]
+    names = {re.split(r"[^A-Za-z0-9_.-]", one)[0] for one in wanted} - {project["name"]}
+    pinned = re.findall(r"(?m)^([^#=\s]+)==", (ROOT / "constraints.txt").read_text())
+
+    assert {plain(one) for one in names} - {plain(one) for one in pinned} == set()
+
+
+def plain(name: str) -> str:
+    """A name of PyPI as all its spellings have it in common."""
+    return re.sub(r"[-_.]+", "-", name).lower()

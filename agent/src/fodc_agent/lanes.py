@@ -2,8 +2,9 @@
 """Blocking work beside the event loop: files, /proc, cgroups, disks.
 
 The one idea: a lane is one kind of work, done piece by piece and never two at a time. All lanes
-share one thread, which exists only while there is work: what a round of readings asks of the kernel
-is done in one go, and told to the loop in one go. A piece that takes long costs its own lane and no
+share one thread, which stays for a moment when there is no more work: a round of readings asks the
+kernel in several goes, and to begin a thread costs more than most of them. What is done in one go
+is told to the loop in one go. A piece that takes long costs its own lane and no
 other: the next lane gets another thread then. Until a piece that hangs has come back its lane
 refuses at once, so that nothing piles up behind it. A program can end with a piece that never
 comes back.
@@ -11,6 +12,7 @@ comes back.
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +28,8 @@ _T = TypeVar("_T")
 TIMEOUT_S: Final = 5.0
 LONG_S: Final = 0.03
 """For how long others wait behind a piece of another lane."""
+_LINGER_S: Final = 0.25
+"""For how long a thread waits for more work."""
 _MOST_WAITING: Final = 64
 
 
@@ -143,6 +147,8 @@ class _Hand:
 
     since_s: float
     done: deque[_Job] = field(default_factory=deque)
+    is_idle: bool = False
+    """Whether it waits for work."""
 
     def tell(self) -> None:
         """Hand over what was done to those of the running loop, and see to it that others hear."""
@@ -159,7 +165,7 @@ class _Hands:
     """The threads of all lanes: none without work, mostly one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._line: deque[Lane] = deque()  # lanes with work that no thread does
         self._hands: set[_Hand] = set()
 
@@ -189,6 +195,9 @@ class _Hands:
         with self._lock:
             if not self._line or any(now_s - hand.since_s < LONG_S for hand in self._hands):
                 return
+            if any(hand.is_idle for hand in self._hands):
+                self._lock.notify()
+                return
             hand = _Hand(now_s)
             self._hands.add(hand)
         try:
@@ -201,17 +210,21 @@ class _Hands:
     def _work(self, hand: _Hand) -> None:
         thread = threading.current_thread()
         lane = None
-        while (found := self._next(hand, lane)) is not None:
-            lane, job = found
-            thread.name = lane.name
-            lane.since_s = hand.since_s = time.monotonic()
-            job.carry_out()
-            lane.since_s = None
-            hand.done.append(job)
-        for loop in {job.loop for job in tuple(hand.done)}:
-            _soon_in(loop, hand.tell)
+        while True:
+            while (found := self._next(lane)) is not None:
+                lane, job = found
+                thread.name = lane.name
+                lane.since_s = hand.since_s = time.monotonic()
+                job.carry_out()
+                lane.since_s = None
+                hand.done.append(job)
+            for loop in {job.loop for job in tuple(hand.done)}:
+                _soon_in(loop, hand.tell)
+            if not self._stays(hand):
+                return
+            lane = None
 
-    def _next(self, hand: _Hand, before: Lane | None) -> tuple[Lane, _Job] | None:
+    def _next(self, before: Lane | None) -> tuple[Lane, _Job] | None:
         """Return the next piece and its lane, and let the lane that was served wait again or go."""
         with self._lock:
             if before is not None:
@@ -223,8 +236,19 @@ class _Hands:
                 if lane.waiting:
                     return lane, lane.waiting.popleft()
                 lane.is_served = False
-            self._hands.discard(hand)
             return None
+
+    def _stays(self, hand: _Hand) -> bool:
+        """Wait for more work; say whether there is some."""
+        with self._lock:
+            hand.is_idle = True
+            hand.since_s = -math.inf
+            has_come = bool(self._lock.wait_for(lambda: self._line, _LINGER_S))
+            hand.is_idle = False
+            hand.since_s = time.monotonic()
+            if not has_come:
+                self._hands.discard(hand)
+            return has_come
 
 
 def _soon_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

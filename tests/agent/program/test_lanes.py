@@ -7,7 +7,14 @@ import time
 
 import pytest
 
+from fodc_agent import lanes as lanes_module
 from fodc_agent.lanes import LONG_S, Lane, StuckError
+
+
+@pytest.fixture(autouse=True)
+def no_threads_yet(monkeypatch):
+    """Without those that stay for a moment after the test before."""
+    monkeypatch.setattr(lanes_module, "_HANDS", lanes_module._Hands())
 
 
 def test_pieces_are_done_in_their_order_in_a_thread_that_ends_with_the_last():
@@ -78,6 +85,16 @@ def test_what_a_round_asks_of_several_lanes_is_done_by_one_thread(monkeypatch):
         return await asyncio.gather(*running)
 
     assert len(set(asyncio.run(main()))) == 1
+
+
+def test_the_thread_stays_for_what_is_asked_a_moment_later():
+    async def main():
+        lanes = [Lane(name) for name in ("process", "cgroup", "pressure")]
+        first = [await lane.run(threading.get_ident) for lane in lanes]
+        await asyncio.sleep(2 * LONG_S)
+        return {*first, *[await lane.run(threading.get_ident) for lane in lanes]}
+
+    assert len(asyncio.run(main())) == 1
 
 
 def test_a_piece_that_is_done_is_told_although_the_next_one_of_its_thread_hangs():
