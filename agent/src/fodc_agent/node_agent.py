@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One node with everything that is collected of it and told about it.
 
+The only place where the parts of an agent are connected; the larger ones are made beside it, in the
+modules node_*.
+
 The one idea: a node has an agent of its own - window, captures, line to the proxy - whether it is
 alone in its process or one of many that are reached over the network. Everything may fail: a node
 that is down, a proxy that is away, a disk that is full are reported and end nothing.
@@ -38,10 +41,13 @@ from fodc_agent.identity.roles import UNSPECIFIED, NodeFacts, labels_of, role_of
 from fodc_agent.lanes import Lane
 from fodc_agent.node_access import NodeAccess
 from fodc_agent.node_captures import captures_of, kernel_taker, quota_of, recovered
+from fodc_agent.node_events import NodeEvents
 from fodc_agent.node_report import NodeReport
+from fodc_agent.node_uplink import Uplink, build_uplink
 from fodc_agent.node_watch import NodeWatch
-from fodc_agent.occurrence_assembly import NodeEvents
-from fodc_agent.recorder_assembly import keeper_of, recorder_of
+from fodc_agent.recorder.journal import Journal
+from fodc_agent.recorder.keeper import Keeper
+from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.recording import Recording
 from fodc_agent.remote.shares import Share
 from fodc_agent.scrape_figures import is_page
@@ -53,7 +59,6 @@ from fodc_agent.takers import takers_of
 from fodc_agent.uplink.answers import Answers, NoAnswerError
 from fodc_agent.uplink.caller import LineStatus
 from fodc_agent.uplink.pace import chance
-from fodc_agent.uplink_assembly import Uplink, build_uplink
 from fodc_agent.web.routes import Check
 from fodc_protocol.errors import Reason
 from fodc_protocol.link import frames
@@ -71,6 +76,10 @@ _NODE_LABELS: Final = "node-labels"
 # A node that is back is to be seen soon; one scrape at a time is nothing that overloads it.
 _PAGE_CAP_S: Final = 5.0
 _REPLAY_S: Final = 1.0
+# Enough series for what the agent says of itself and of each scrape.
+_LEAST_SERIES: Final = 128
+# What a page may take on the way for its row to be written with those of its round.
+_GATHER_S: Final = 0.5
 
 
 class NodeAgent:
@@ -322,6 +331,32 @@ class NodeAgent:
     def checks(self) -> list[Check]:
         """Return what is ready and what is not."""
         return self._report.checks(self._line() if self.settings.proxy_endpoints else None)
+
+
+def keeper_of(
+    settings: Settings, recorder: Recorder, others: Callable[[float], Awaitable[None]]
+) -> Keeper | None:
+    """Return what keeps history over a restart, None where none is wanted.
+
+    `others` waits for the other readings of a round, at most for the seconds that it is given.
+    """
+    if settings.recorder_dir is None:
+        return None
+    journal = Journal(settings.recorder_dir, max_bytes=settings.recorder_max_bytes)
+    return Keeper(journal, recorder, gather_s=_GATHER_S, others=others)
+
+
+def recorder_of(settings: Settings) -> Recorder:
+    """Return the recorder, which is empty."""
+    budget_bytes = settings.window_budget_bytes
+    recorder = Recorder(
+        budget_bytes=budget_bytes,
+        interval_s=settings.poll_interval_s,
+        target_s=settings.window_target_s,
+        least_series=_LEAST_SERIES,
+    )
+    _log.info("window budget_bytes=%d", budget_bytes)
+    return recorder
 
 
 def discovery_of(

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from fodc_agent.node_agent import NodeAgent
+from fodc_agent.node_uplink import token_warning
 from fodc_agent.settings import Settings
-from fodc_agent.uplink_assembly import token_warning
 from fodc_agent.web.replies import Route
 from fodc_agent.web.routes import Check, routes_of
 from fodc_agent.web.server import WebServer

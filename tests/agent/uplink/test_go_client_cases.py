@@ -12,6 +12,7 @@ import pytest
 
 from fodc_agent.evidence.telling import Evidence
 from fodc_agent.node_access import NodeAccess
+from fodc_agent.node_uplink import build_uplink
 from fodc_agent.occurrences.pressure_profiles import PressureProfiles
 from fodc_agent.recorder.recorder import Recorder
 from fodc_agent.rpc.channel import RpcChannel
@@ -24,7 +25,6 @@ from fodc_agent.uplink.existing import seven_streams
 from fodc_agent.uplink.existing.metrics import MetricsAnswers
 from fodc_agent.uplink.existing.seven_streams import SevenStreams
 from fodc_agent.uplink.pace import Pace
-from fodc_agent.uplink_assembly import build_uplink
 from fodc_protocol.link import frames
 from fodc_protocol.link.event_queue import EventQueue
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb

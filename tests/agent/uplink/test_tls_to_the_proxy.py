@@ -8,11 +8,11 @@ import grpc
 import pytest
 import trustme
 
+from fodc_agent.node_uplink import cut_hint, dial_with, token_warning
 from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.settings import load
 from fodc_agent.uplink.caller import Caller, Contract, LinePhase
 from fodc_agent.uplink.pace import Pace
-from fodc_agent.uplink_assembly import cut_hint, dial_with, token_warning
 from fodc_protocol.link.effects import Hangup
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as pb
 

@@ -222,21 +222,16 @@ def _free_port(pod: Pod) -> int:
     """
     if spec_of(pod).get("hostNetwork") is True:
         return 0
-    # One text for each part is many times faster to search than its values one by one.
-    said = [
-        msgspec.json.encode(one[part])
-        for one in others_of(pod)
-        for part in _TALKS_OF_PORTS
-        if one.get(part)
-    ]
+    # One text of all is many times faster to search than its values one by one.
+    said = msgspec.json.encode([list(map(one.get, _TALKS_OF_PORTS)) for one in others_of(pod)])
     tried = (AGENT_PORT, *_OTHER_PORTS)
     return next((port for port in tried if not _is_talked_of(port, said)), AGENT_PORT)
 
 
-def _is_talked_of(port: int, said: Sequence[bytes]) -> bool:
+def _is_talked_of(port: int, said: bytes) -> bool:
     """Whether a port is in a text as a number of its own, not as part of another."""
     digits = b"%d" % port
-    return any(digits in one and re.search(rb"(?<!\d)%b(?!\d)" % digits, one) for one in said)
+    return digits in said and re.search(rb"(?<!\d)%b(?!\d)" % digits, said) is not None
 
 
 def _note(pod: Pod, plan: _Plan, placement: rendering.Placement, sharing: Sharing) -> str:

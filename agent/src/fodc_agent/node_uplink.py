@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the uplink from settings; a part of the runtime that has a file of its own."""
+"""Builds the line of a node to its proxy from settings."""
 
 import asyncio
 import logging

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what notices and tells occurrences of a node; a part of the node's agent of its own."""
+"""What notices and tells occurrences of a node, as one part of its agent."""
 
 import time
 from collections.abc import Iterator, Sequence
