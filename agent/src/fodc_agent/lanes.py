@@ -30,6 +30,8 @@ LONG_S: Final = 0.03
 """For how long others wait behind a piece of another lane."""
 _LINGER_S: Final = 0.25
 """For how long a thread waits for more work."""
+_IDLE: Final = "lanes"
+"""Its name meanwhile."""
 _MOST_WAITING: Final = 64
 
 
@@ -218,6 +220,7 @@ class _Hands:
                 job.carry_out()
                 lane.since_s = None
                 hand.done.append(job)
+            thread.name = _IDLE
             for loop in {job.loop for job in tuple(hand.done)}:
                 _soon_in(loop, hand.tell)
             if not self._stays(hand):
