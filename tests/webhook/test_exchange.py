@@ -100,11 +100,29 @@ def test_a_request_may_come_in_pieces_of_any_size(size: int) -> None:
     assert said_in_turn([pieces, pieces]) == [b"/inject in pieces"] * 2
 
 
-@pytest.mark.parametrize("behind", [POST % 0, POST % 3 + b"two", b"POST /stamp", b"nonsense"])
-def test_what_comes_before_an_answer_is_not_answered_and_ends_the_connection(behind: bytes) -> None:
+@pytest.mark.parametrize(
+    "behind", [POST % 0, POST % 3 + b"two", b"POST /stamp", b"HEAD / HTTP/1.1\r\n", b"nonsense"]
+)
+def test_a_request_with_something_behind_it_is_refused_and_ends_the_connection(
+    behind: bytes,
+) -> None:
     said = heard([POST % 3 + b"one" + behind, POST % 0], echo)
 
-    assert bodies(said) == [b"/inject one"]
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert bodies(said) == [b"Bad Request\n"]
+
+
+def test_what_comes_with_the_end_of_a_body_is_not_answered_and_ends_the_connection() -> None:
+    async def run() -> bytes:
+        async with connected(echo) as (reader, writer):
+            await send(writer, [POST % 6 + b"one"])
+            await asyncio.sleep(0.05)  # the head is read apart from what follows
+            await send(writer, [b"two" + b"HEAD / HTTP/1.1\r\n"])
+            return await reader.read()
+
+    said = asyncio.run(run())
+
+    assert bodies(said) == [b"/inject onetwo"]
     assert b"\r\nConnection: close\r\n" in said
 
 
@@ -147,6 +165,8 @@ def test_a_body_that_ends_early_is_an_error_of_its_reader() -> None:
             400,
         ),
         (b"POST /inject HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST /inject HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST /inject HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"POST /inject HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
     ],
 )
@@ -159,10 +179,28 @@ def test_what_cannot_be_answered_ends_the_connection_with_its_status(
     assert len(bodies(said)) == 1
 
 
-def test_who_asks_for_the_last_answer_gets_no_other() -> None:
-    last = b"POST /stamp HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nconnection: close\r\n\r\n."
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"POST /stamp HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nconnection: close\r\n\r\n.",
+        b"POST /stamp HTTP/1.0\r\ncontent-length: 1\r\nexpect: 100-continue\r\n\r\n.",
+        b"POST /stamp HTTP/1.0\r\ncontent-length: 1\r\nconnection: keep-alive\r\n\r\n.",
+    ],
+)
+def test_the_connection_ends_with_the_answer_for_who_asks_for_that_and_for_old_clients(
+    last: bytes,
+) -> None:
+    """Whoever reads to the end of the connection hears nothing more and sends nothing more."""
 
-    assert bodies(heard([last, POST % 0], echo)) == [b"/stamp ."]
+    async def run() -> bytes:
+        async with connected(echo) as (reader, writer):
+            await send(writer, [last])
+            return await reader.read()
+
+    said = asyncio.run(run())
+
+    assert bodies(said) == [b"/stamp ."]
+    assert b"\r\nConnection: close\r\n" in said
 
 
 CHUNKED = b"POST /inject HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -172,6 +210,26 @@ def test_a_body_may_come_in_chunks() -> None:
     chunked = [CHUNKED, b"3\r\none\r\n", b"4\r\n two\r\n0\r\n", b"Behind: it\r\n\r\n"]
 
     assert said_in_turn([chunked, [POST % 0]]) == [b"/inject one two", b"/inject "]
+
+
+@pytest.mark.parametrize(
+    "endless", [b"0\r\nX: " + b"x" * 500, b"0\r\n" + b"x" * 500, b"3;" + b"x" * 500]
+)
+def test_a_body_that_does_not_go_on_is_not_kept(endless: bytes) -> None:
+    """Of trailers and extensions nothing is wanted, and the parser would gather them."""
+    seen = []
+
+    async def reads(request: Request) -> Answer:
+        try:
+            return await echo(request)
+        except ConnectionResetError as error:
+            seen.append(str(error))
+            return Answer(b"enough")
+
+    said = heard([CHUNKED, b"3\r\none\r\n", endless, *[b"x" * 10_000] * 8], reads)
+
+    assert bodies(said) == [b"enough"]
+    assert seen == ["the body ended after 3 bytes: it does not go on"]
 
 
 def test_a_malformed_chunk_is_an_error_of_its_reader() -> None:
@@ -198,13 +256,17 @@ def test_other_methods_are_answered_too(method: bytes) -> None:
     assert said.endswith(b"\r\n\r\n" if method == b"HEAD" else b"/inject ")
 
 
-def test_who_asks_for_a_tunnel_is_refused_as_for_any_unknown_path() -> None:
-    async def refuses(request: Request) -> Answer:
-        return Answer(b"no", HTTPStatus.NOT_FOUND)
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"CONNECT other:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nabc",
+    ],
+)
+def test_who_asks_for_another_protocol_is_refused(head: bytes) -> None:
+    said = heard([head], echo)
 
-    said = heard([b"CONNECT other:443 HTTP/1.1\r\nHost: a\r\n\r\n"], refuses)
-
-    assert said.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 def test_who_asks_whether_to_send_a_body_is_told_to() -> None:

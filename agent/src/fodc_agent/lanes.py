@@ -12,7 +12,6 @@ comes back.
 
 import asyncio
 import contextlib
-import math
 import threading
 import time
 from collections import deque
@@ -164,7 +163,7 @@ class _Hand:
 
 
 class _Hands:
-    """The threads of all lanes: none without work, mostly one."""
+    """The threads of all lanes: mostly one, and none when there was no work for a moment."""
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
@@ -195,10 +194,12 @@ class _Hands:
     def _get_help(self) -> None:
         now_s = time.monotonic()
         with self._lock:
-            if not self._line or any(now_s - hand.since_s < LONG_S for hand in self._hands):
+            if not self._line:
                 return
             if any(hand.is_idle for hand in self._hands):
                 self._lock.notify()
+                return
+            if any(now_s - hand.since_s < LONG_S for hand in self._hands):
                 return
             hand = _Hand(now_s)
             self._hands.add(hand)
@@ -210,22 +211,23 @@ class _Hands:
             raise
 
     def _work(self, hand: _Hand) -> None:
-        thread = threading.current_thread()
-        lane = None
         while True:
-            while (found := self._next(lane)) is not None:
-                lane, job = found
-                thread.name = lane.name
-                lane.since_s = hand.since_s = time.monotonic()
-                job.carry_out()
-                lane.since_s = None
-                hand.done.append(job)
-            thread.name = _IDLE
+            self._do_all(hand)
+            threading.current_thread().name = _IDLE
             for loop in {job.loop for job in tuple(hand.done)}:
                 _soon_in(loop, hand.tell)
             if not self._stays(hand):
                 return
-            lane = None
+
+    def _do_all(self, hand: _Hand) -> None:
+        lane = None
+        while (found := self._next(lane)) is not None:
+            lane, job = found
+            threading.current_thread().name = lane.name
+            lane.since_s = hand.since_s = time.monotonic()
+            job.carry_out()
+            lane.since_s = None
+            hand.done.append(job)
 
     def _next(self, before: Lane | None) -> tuple[Lane, _Job] | None:
         """Return the next piece and its lane, and let the lane that was served wait again or go."""
@@ -242,11 +244,11 @@ class _Hands:
             return None
 
     def _stays(self, hand: _Hand) -> bool:
-        """Wait for more work; say whether there is some."""
+        """Wait for more work unless another thread does so; say whether there is some."""
         with self._lock:
+            wait_s = 0.0 if any(one.is_idle for one in self._hands) else _LINGER_S
             hand.is_idle = True
-            hand.since_s = -math.inf
-            has_come = bool(self._lock.wait_for(lambda: self._line, _LINGER_S))
+            has_come = bool(self._lock.wait_for(lambda: self._line, wait_s))
             hand.is_idle = False
             hand.since_s = time.monotonic()
             if not has_come:

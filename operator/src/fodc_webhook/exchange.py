@@ -3,8 +3,8 @@
 
 The one idea: HTTP is read by httptools, the parser of Node.js, which keeps nothing of a body. What
 is kept of a request is its path, how long it says to be, and the piece that was read last: no
-buffer that somebody can fill. What comes before the answer to a request is no next request: the
-connection ends with that answer.
+buffer that somebody can fill. A request that comes in one read with more than itself is refused:
+API servers wait for the answer.
 """
 
 import asyncio
@@ -61,21 +61,26 @@ class Exchange:
                 return None
             head_bytes += len(data)
             self._feed(data)
-        if not message.has_host or (message.fault and not message.is_whole):
+        message.is_old = self._parser.get_http_version() != "1.1"
+        if message.fault or (message.hosts != 1 and not (message.is_old and message.hosts == 0)):
             raise HeadError(message.refusal)
-        return Request(self, message, self._parser.get_method())
+        message.method = self._parser.get_method().decode("ascii")
+        return Request(self, message)
 
     async def piece(self) -> bytes:
         """Return what has come of the body, empty at its end; raises OSError for an early end."""
-        message = self._message
-        if message.waits and not message.body:
+        message, idle_bytes = self._message, 0
+        if message.waits and not message.is_old and not message.body:
             self._writer.write(_CONTINUE)
         message.waits = False
         while not message.body and not message.is_whole:
+            if idle_bytes >= BUFFER_BYTES:
+                message.fault = "it does not go on"
             data = b"" if message.fault else await self._reader.read(_PIECE_BYTES)
             if not data:
                 why = f": {message.fault}" if message.fault else ""
                 raise ConnectionResetError(f"the body ended after {message.body_bytes} bytes{why}")
+            idle_bytes += len(data)
             self._feed(data)
         piece = b"".join(message.body)
         message.body.clear()
@@ -84,20 +89,20 @@ class Exchange:
     async def answered(self, answer: Answer) -> bool:
         """Send the answer of a request, or of what was none; say whether the connection goes on.
 
-        It does not where the answer is the last one, came before the end of the body, or after
-        something else had come.
+        It does not where either side wants that, or the answer came before the end of the body.
         """
         message, status = self._message, answer.status
-        is_asked_for_more = message.is_whole and self._parser.should_keep_alive()
-        goes_on = is_asked_for_more and not (message.fault or answer.is_last)
+        may_go_on = message.is_whole and not (message.fault or message.is_old or message.is_last)
+        goes_on = may_go_on and not answer.is_last
         end = "" if goes_on else "Connection: close\r\n"
         told = (status.value, status.phrase, answer.content_type, len(answer.body), end)
-        is_head = message.has_head and self._parser.get_method() == b"HEAD"
-        self._writer.write((_HEAD % told).encode("ascii") + (b"" if is_head else answer.body))
+        body = b"" if message.method == "HEAD" else answer.body
+        self._writer.write((_HEAD % told).encode("ascii") + body)
         await self._writer.drain()
         return goes_on
 
     def _feed(self, data: bytes) -> None:
+        """Parse it; what is wrong is kept with the message that is read."""
         message = self._message
         try:
             self._parser.feed_data(data)
@@ -111,9 +116,14 @@ class Exchange:
 class _Message:
     """What the parser has told of one request."""
 
+    method: str = ""
     url: bytes = b""
     told_bytes: int = 0
-    has_host: bool = False
+    hosts: int = 0
+    is_old: bool = False
+    """Whether it is of HTTP/1.0."""
+    is_last: bool = False
+    """Whether who asks wants the connection to end."""
     waits: bool = False
     """Whether the body comes when it was asked for."""
     refusal: HTTPStatus = HTTPStatus.BAD_REQUEST
@@ -131,15 +141,18 @@ class _Message:
             case b"content-length":
                 self.told_bytes = int(value)
             case b"host":
-                self.has_host = True
+                self.hosts += 1
+            case b"connection":
+                self.is_last |= b"close" in value.lower()
             case b"expect":
                 self.waits = value.lower() == b"100-continue"
             case b"transfer-encoding" if value.lower() != b"chunked":
                 self.refusal = HTTPStatus.NOT_IMPLEMENTED
+                self.fault = "the transfer encoding is unknown"
 
 
 class _Told:
-    """What the parser calls, by its own names; a request behind the one that is read goes by."""
+    """What the parser calls, by its own names; a request behind the one that is read is a fault."""
 
     def __init__(self) -> None:
         self.message = _Message()
@@ -176,8 +189,8 @@ class _Told:
 class Request:
     """One request whose body comes as it is read."""
 
-    def __init__(self, exchange: Exchange, message: _Message, method: bytes) -> None:
-        self.method = method.decode("ascii")
+    def __init__(self, exchange: Exchange, message: _Message) -> None:
+        self.method = message.method
         self.path = message.url.partition(b"?")[0].decode("latin-1")
         self.told_bytes = message.told_bytes
         """How long the body is said to be, 0 where nothing is said."""

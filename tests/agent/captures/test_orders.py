@@ -272,6 +272,18 @@ def test_an_order_that_is_noted_is_known_to_a_life_after_a_kill(tmp_path, of):
     assert known == ([("cmd-1", Reason.AGENT_RESTARTED)] if of == "cmd-1" else [])
 
 
+def test_an_agent_that_ends_lets_nobody_wait_for_the_note_of_an_order(tmp_path):
+    async def run():
+        desk = Desk(tmp_path, Scripted())
+        await desk.captures.recover()
+        desk.captures.start(order("cmd-1"))
+        waiting = asyncio.create_task(desk.captures.noted("cmd-1"))
+        await desk.captures.aclose()
+        await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(run())
+
+
 def test_an_order_that_is_refused_does_not_let_wait_who_waits_for_its_note(tmp_path):
     async def run():
         desk = Desk(tmp_path, Scripted(), max_bytes=1)

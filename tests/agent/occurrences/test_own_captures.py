@@ -51,6 +51,21 @@ def test_a_window_that_was_cut_is_taken_again_as_of_then() -> None:
     assert captures.started == [("own-1", "window", 1_800_000_000_000, 900_000)]
 
 
+def test_a_disk_that_hangs_holds_up_what_is_told_for_some_seconds_only(
+    tmp_path, monkeypatch
+) -> None:
+    class Hanging(Captures):
+        async def noted(self, command_id: str) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("fodc_agent.occurrences.own_captures.NOTED_S", 0.01)
+    own = OwnCaptures(Hanging(), tmp_path, hold=lambda _: None, drop=print, clock_s=lambda: 0.0)
+
+    begun = asyncio.run(asyncio.wait_for(own.begin(OccurrenceKind.NODE_GONE, "inc-1", 7), 10))
+
+    assert list(begun) == [Profile.WINDOW]
+
+
 def test_what_is_begun_is_in_the_spool_before_anybody_is_told_of_it(tmp_path) -> None:
     captures = Captures()
     own = OwnCaptures(captures, tmp_path, hold=lambda _: None, drop=print, clock_s=lambda: 0.0)

@@ -97,6 +97,16 @@ def test_the_thread_stays_for_what_is_asked_a_moment_later():
     assert len(asyncio.run(main())) == 1
 
 
+def test_of_threads_that_wait_for_work_one_stays():
+    async def main():
+        lanes = [Lane(name) for name in ("process", "cgroup", "pressure")]
+        await asyncio.gather(*(lane.run(lambda: time.sleep(3 * LONG_S)) for lane in lanes))
+        await asyncio.sleep(2 * LONG_S)
+        return sum(hand.is_idle for hand in lanes_module._HANDS._hands)
+
+    assert asyncio.run(main()) == 1
+
+
 def test_a_piece_that_is_done_is_told_although_the_next_one_of_its_thread_hangs():
     async def main():
         release = threading.Event()

@@ -175,6 +175,7 @@ class Captures:
         self._running[order.command_id] = run
         name = f"capture {order.profile} {order.command_id}"
         run.task = asyncio.get_running_loop().create_task(self._carry_out(run), name=name)
+        run.task.add_done_callback(lambda _: run.noted.set())
 
     async def noted(self, command_id: str) -> None:
         """Wait until a next life would know of this order, as far as the disk lets it."""
@@ -226,8 +227,6 @@ class Captures:
         except Exception as error:  # noqa: BLE001 - an order must never end without an answer
             outcome = Failed(Reason.INTERNAL, f"{order.profile}: {error!r}")
             await self._record(order, outcome)
-        finally:
-            run.noted.set()
         del self._running[order.command_id]
         if self._quota.knows(order.command_id):
             self._held[order.command_id] = Held(order.command_id, outcome, self._now_ms())

@@ -5,6 +5,8 @@ The one idea: they are captures like any other - spool, quota, limits of the nod
 says whose they are; the proxy asks for them by that id when it has heard of the occurrence.
 """
 
+import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +27,8 @@ from fodc_protocol.profiles import Profile
 
 LEAST_FREE_BYTES: Final = 64 * 1024 * 1024
 """Of the disk of the captures, which others may share."""
+NOTED_S: Final = 5.0
+"""For how long what happened waits, before it is told, for the spool to know of its captures."""
 _TIMEOUT_S: Final = 60.0
 _SPAN_MS: Final = 15 * 60 * 1000
 _log: Final = logging.getLogger(__name__)
@@ -75,8 +79,8 @@ class OwnCaptures:
     ) -> dict[Profile, str]:
         """Begin what belongs to an occurrence; return command ids by kind of profile.
 
-        Returns when the spool knows of them: what is told of the occurrence names them, and a life
-        that ends in between is to find what it did not finish.
+        Returns when the spool knows of them, or its disk lets that take too long: what is told
+        names them, and a life that ends in between is to find what it did not finish.
         """
         wanted = list(self._due(TAKES.get(kind, ())))
         if not wanted:
@@ -95,8 +99,10 @@ class OwnCaptures:
             order = Order(command_id, profile, duration_s, _TIMEOUT_S, span_ms=span_ms)
             self._captures.start(order)
             begun[profile] = command_id
-        for one in begun.values():
-            await self._captures.noted(one)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOTED_S):
+                for one in begun.values():
+                    await self._captures.noted(one)
         return begun
 
     def _due(self, profiles: tuple[Profile, ...]) -> Iterator[Profile]:
