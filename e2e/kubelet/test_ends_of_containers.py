@@ -125,8 +125,8 @@ def test_an_oom_kill_is_seen_in_time_and_all_of_it_outlives_the_pod(
     assert min(window_s) < ended_s - 5
     assert heap.nonzero_samples > 0
     assert "inuse_space" in {one.kind for one in heap.value_types}
-    taken = next(one["artifact"] for one in record["artifacts"] if one["profile"] == "heap")
-    assert datetime.fromisoformat(taken["finished_at"]).timestamp() < ended_s + 1
+    # Another heap may have been asked for in the last moment, and not have come.
+    assert datetime.fromisoformat(kept["heap"]["finished_at"]).timestamp() < ended_s + 1
     endings = {name.rpartition(".")[2] for name in members}
     assert {"log", "gz", "json"} <= endings
     assert json.loads(members["incident.json"])["incident"]["incident_id"] == seen["id"]
