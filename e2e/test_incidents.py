@@ -18,6 +18,7 @@ from e2e.node import running
 from fodc_protocol import pprof
 
 SOON_S = 10.0
+NOTES = "occurrences.fodc-notes"
 MEMORY = Path("/sys/fs/cgroup/memory")
 UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
@@ -62,6 +63,14 @@ class Site:
         until("a node that is online", lambda: self.get("/cluster")["nodes"])
         where = f"http://{self.agent.addresses['http']}/readyz"
         until("a ready agent", lambda: _is_ready(where))
+        until("a node that a next life of the agent knows", lambda: self.notes().get("life"))
+
+    def notes(self) -> dict[str, Any]:
+        """Return what the agent has written down for its next life, empty for nothing."""
+        try:
+            return dict(json.loads((self.folder / "data-0" / "captures" / NOTES).read_text()))
+        except OSError:
+            return {}
 
     def incident(self, cause: str) -> Any:
         """Return the one incident, as soon as it has this cause."""

@@ -5,7 +5,6 @@ The rules with every point between are in tests/interop/test_any_course_of_occur
 real processes, disks and sockets at some of the points.
 """
 
-import json
 import re
 import signal
 from collections.abc import Callable
@@ -17,7 +16,6 @@ import pytest
 from e2e import programs
 from e2e.test_incidents import Site, until
 
-NOTES = "occurrences.fodc-notes"
 PATIENCE_S = 25.0
 PAGE_BYTES = 8192
 
@@ -53,11 +51,7 @@ class Mortal(Site):
 
     def is_noted(self) -> bool:
         """Whether the agent has written down that the node is gone."""
-        try:
-            text = (self.folder / "data-0" / "captures" / NOTES).read_text()
-        except OSError:
-            return False
-        return "node-gone" in str(json.loads(text)["waiting"])
+        return "node-gone" in str(self.notes().get("waiting"))
 
     def the_incident(self) -> Any:
         """The only incident, as soon as it is there."""
