@@ -106,6 +106,14 @@ class Prometheus:
         self.address = found[1] if found else ""
         return bool(found)
 
+    def is_ready(self) -> bool:
+        """Say whether it answers queries: it listens before its store is open."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=20):  # loopback
+                return True
+        except OSError:
+            return False
+
     def query(self, text: str) -> dict[str, float]:
         """Return the values of an instant query, by metric name or ""."""
         url = f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
@@ -164,6 +172,7 @@ def test_real_prometheus_takes_every_sample_of_a_fleet_of_both_contracts(tmp_pat
         server = Prometheus(tmp_path / "prometheus", proxy.addresses["http"])
         try:
             until("prometheus listens", server.listens)
+            until("prometheus is ready", server.is_ready)
             until("two scrapes", lambda: server.query("count_over_time(up[1m]) > 1"))
             target = server.target()
             counts = server.query('{__name__=~"up|scrape_samples.*"}')

@@ -114,6 +114,12 @@ def remote_abilities() -> tuple[Told, ...]:
     )
 
 
+def unread_abilities() -> tuple[Told, ...]:
+    """Return the same kinds for an agent that has not looked yet."""
+    text = "the agent has not looked yet"
+    return tuple(Told(kind, CapabilityState.UNKNOWN, "NotRead", text) for kind in SOURCE_KINDS)
+
+
 def _process(facts: Facts) -> Told:
     if facts.node_pid:
         return Told("process", CapabilityState.SUPPORTED)

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from fodc_agent.abilities import remote_abilities
+from fodc_agent.abilities import remote_abilities, unread_abilities
 from fodc_agent.bus.breaker import Breaker
 from fodc_agent.bus.coordinator import Coordinator, Reading
 from fodc_agent.captures.orders import Origin
@@ -137,7 +137,7 @@ class NodeAgent:
             self._recording,
             self._captures,
             self._discovery,
-            abilities=remote_abilities() if settings.is_remote else (),
+            abilities=remote_abilities() if settings.is_remote else unread_abilities(),
             pressure=self._events.capability,
         )
         self._watch = NodeWatch(

@@ -32,6 +32,7 @@ _PROFILER_EVERY_S: Final = 300.0
 _PROFILER_RETRY_S: Final = 15.0
 _PROFILER_LAST_RETRY_S: Final = 60.0  # a node without one has mostly none until it begins anew
 _CHECK_EVERY_S: Final = 3600.0
+_CHECK_AGAIN_S: Final = 60.0
 _FIRST_CHECK_S: Final = 2.0
 _REFRESH_PAUSE_S: Final = 1.0
 
@@ -105,17 +106,21 @@ class NodeWatch:
                 await self._check(node)
         except Exception:  # noqa: BLE001 - the task that repeats it says more
             _log.exception("self_check_failed")
+            self._check_due.set()
 
     async def check(self, node: NodeProcess) -> None:
-        """Look hourly and when the node's process changes, for ever."""
+        """Look hourly, when the node's process changes, and soon where that hung; for ever."""
+        wait_s = _CHECK_EVERY_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CHECK_EVERY_S):
+                async with asyncio.timeout(wait_s):
                     await self._check_due.wait()
             self._check_due.clear()
             try:
                 await self._check(node)
+                wait_s = _CHECK_EVERY_S
             except StuckError as stuck:
+                wait_s = _CHECK_AGAIN_S
                 _log.warning("self_check_hangs problem=%r", str(stuck))
 
     async def _check(self, node: NodeProcess) -> None:
