@@ -15,6 +15,7 @@ from fodc_webhook.exchange import Answer, Request
 from fodc_webhook.listener import Listener
 
 POST = b"POST /inject?timeout=2s HTTP/1.1\r\nHost: fodc\r\nContent-Length: %d\r\n\r\n"
+ASKING = b"POST /inject HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
@@ -50,6 +51,33 @@ def heard(sent: list[bytes], handler: Handler) -> bytes:
             return await reader.read()
 
     return asyncio.run(run())
+
+
+def heard_in_two(head: bytes, rest: bytes, handler: Handler) -> tuple[bytes, bytes]:
+    """What comes back for a head that asks whether to go on, and then for what follows it."""
+
+    async def run() -> tuple[bytes, bytes]:
+        async with connected(handler) as (reader, writer):
+            await send(writer, [head])
+            first = await reader.readuntil(b"\r\n\r\n")
+            await send(writer, [rest])
+            writer.write_eof()
+            return first, await reader.read()
+
+    return asyncio.run(run())
+
+
+def told_to(met: list[str]) -> Handler:
+    """A handler that notes what keeps it from reading a body, and answers all the same."""
+
+    async def reads(request: Request) -> Answer:
+        try:
+            return await echo(request)
+        except ConnectionResetError as error:
+            met.append(str(error))
+            return Answer(b"all the same")
+
+    return reads
 
 
 def said_in_turn(requests: list[list[bytes]]) -> list[bytes]:
@@ -113,14 +141,7 @@ def test_a_request_with_something_behind_it_is_refused_and_ends_the_connection(
 
 
 def test_what_comes_with_the_end_of_a_body_is_not_answered_and_ends_the_connection() -> None:
-    async def run() -> bytes:
-        async with connected(echo) as (reader, writer):
-            await send(writer, [POST % 6 + b"one"])
-            await asyncio.sleep(0.05)  # the head is read apart from what follows
-            await send(writer, [b"two" + b"HEAD / HTTP/1.1\r\n"])
-            return await reader.read()
-
-    said = asyncio.run(run())
+    _, said = heard_in_two(ASKING % 6, b"onetwo" + b"HEAD / HTTP/1.1\r\n", echo)
 
     assert bodies(said) == [b"/inject onetwo"]
     assert b"\r\nConnection: close\r\n" in said
@@ -138,16 +159,9 @@ def test_after_an_answer_before_the_end_of_the_body_the_connection_ends() -> Non
 
 
 def test_a_body_that_ends_early_is_an_error_of_its_reader() -> None:
-    seen = []
+    seen: list[str] = []
 
-    async def reads(request: Request) -> Answer:
-        try:
-            return await echo(request)
-        except ConnectionResetError as error:
-            seen.append(str(error))
-            return Answer(b"early")
-
-    heard([POST % 9 + b"half"], reads)
+    heard([POST % 9 + b"half"], told_to(seen))
 
     assert seen == ["the body ended after 4 bytes"]
 
@@ -217,34 +231,21 @@ def test_a_body_may_come_in_chunks() -> None:
 )
 def test_a_body_that_does_not_go_on_is_not_kept(endless: bytes) -> None:
     """Of trailers and extensions nothing is wanted, and the parser would gather them."""
-    seen = []
+    seen: list[str] = []
 
-    async def reads(request: Request) -> Answer:
-        try:
-            return await echo(request)
-        except ConnectionResetError as error:
-            seen.append(str(error))
-            return Answer(b"enough")
+    said = heard([CHUNKED, b"3\r\none\r\n", endless, *[b"x" * 10_000] * 8], told_to(seen))
 
-    said = heard([CHUNKED, b"3\r\none\r\n", endless, *[b"x" * 10_000] * 8], reads)
-
-    assert bodies(said) == [b"enough"]
+    assert bodies(said) == [b"all the same"]
     assert seen == ["the body ended after 3 bytes: it does not go on"]
 
 
 def test_a_malformed_chunk_is_an_error_of_its_reader() -> None:
-    seen = []
+    seen: list[str] = []
+    head = CHUNKED.removesuffix(b"\r\n") + b"Expect: 100-continue\r\n\r\n"
 
-    async def reads(request: Request) -> Answer:
-        try:
-            return await echo(request)
-        except ConnectionResetError as error:
-            seen.append(str(error))
-            return Answer(b"malformed")
+    _, said = heard_in_two(head, b"3\r\none\r\nfour\r\n" + POST % 0, told_to(seen))
 
-    said = heard([CHUNKED, b"3\r\none\r\n", b"four\r\n", POST % 0], reads)
-
-    assert bodies(said) == [b"malformed"]
+    assert bodies(said) == [b"all the same"]
     assert seen == ["the body ended after 3 bytes: Invalid character in chunk size"]
 
 
@@ -270,17 +271,7 @@ def test_who_asks_for_another_protocol_is_refused(head: bytes) -> None:
 
 
 def test_who_asks_whether_to_send_a_body_is_told_to() -> None:
-    head = b"POST /inject HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
-
-    async def run() -> tuple[bytes, bytes]:
-        async with connected(echo) as (reader, writer):
-            await send(writer, [head])
-            first = await reader.readuntil(b"\r\n\r\n")
-            await send(writer, [b"now"])
-            writer.write_eof()
-            return first, await reader.read()
-
-    first, then = asyncio.run(run())
+    first, then = heard_in_two(ASKING % 3, b"now", echo)
 
     assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert bodies(then) == [b"/inject now"]

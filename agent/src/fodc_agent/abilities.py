@@ -109,15 +109,16 @@ REMOTE_MESSAGE: Final = (
 
 def remote_abilities() -> tuple[Told, ...]:
     """Return the same kinds for an agent that reaches its node over the network only."""
-    return tuple(
-        Told(kind, CapabilityState.UNSUPPORTED, "Remote", REMOTE_MESSAGE) for kind in SOURCE_KINDS
-    )
+    return _alike(CapabilityState.UNSUPPORTED, "Remote", REMOTE_MESSAGE)
 
 
 def unread_abilities() -> tuple[Told, ...]:
     """Return the same kinds for an agent that has not looked yet."""
-    text = "the agent has not looked yet"
-    return tuple(Told(kind, CapabilityState.UNKNOWN, "NotRead", text) for kind in SOURCE_KINDS)
+    return _alike(CapabilityState.UNKNOWN, "NotRead", "the agent has not looked yet")
+
+
+def _alike(state: CapabilityState, reason: str, message: str) -> tuple[Told, ...]:
+    return tuple(Told(kind, state, reason, message) for kind in SOURCE_KINDS)
 
 
 def _process(facts: Facts) -> Told:

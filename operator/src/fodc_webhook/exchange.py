@@ -47,12 +47,10 @@ class Exchange:
         self._reader, self._writer = reader, writer
         self._told = _Told()
         self._parser = httptools.HttpRequestParser(self._told)
-        self._message = self._told.message
 
     async def next_request(self) -> "Request | None":
         """Read the next head; None where the connection has ended. Raises HeadError, OSError."""
-        self._message = message = self._told.begin()
-        head_bytes = 0
+        message, head_bytes = self._told.begin(), 0
         while not message.has_head and not message.fault:
             if head_bytes >= BUFFER_BYTES:
                 raise HeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -69,7 +67,7 @@ class Exchange:
 
     async def piece(self) -> bytes:
         """Return what has come of the body, empty at its end; raises OSError for an early end."""
-        message, idle_bytes = self._message, 0
+        message, idle_bytes = self._told.message, 0
         if message.waits and not message.is_old and not message.body:
             self._writer.write(_CONTINUE)
         message.waits = False
@@ -91,7 +89,7 @@ class Exchange:
 
         It does not where either side wants that, or the answer came before the end of the body.
         """
-        message, status = self._message, answer.status
+        message, status = self._told.message, answer.status
         may_go_on = message.is_whole and not (message.fault or message.is_old or message.is_last)
         goes_on = may_go_on and not answer.is_last
         end = "" if goes_on else "Connection: close\r\n"
@@ -103,7 +101,7 @@ class Exchange:
 
     def _feed(self, data: bytes) -> None:
         """Parse it; what is wrong is kept with the message that is read."""
-        message = self._message
+        message = self._told.message
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
