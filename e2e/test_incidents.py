@@ -211,7 +211,7 @@ def limited() -> Iterator[Path]:
     """A cgroup with a memory limit, in which a node can be killed for real."""
     if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
         pytest.skip("needs a memory cgroup (v1) that may be written to")
-    folder = MEMORY / f"fodc-incidents-{os.getpid()}"
+    folder = MEMORY / f"fodc-test-incidents-{os.getpid()}"
     folder.mkdir()
     (folder / "memory.limit_in_bytes").write_text(str(160 << 20))
     yield folder

@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from fodc_kube.client import Cluster
+from fodc_operator.mirror import writer
 from fodc_operator.mirror.budget import Rules
 from fodc_operator.mirror.leaving import Patience
 from fodc_operator.mirror.translate import Running
@@ -410,6 +414,30 @@ def test_a_thousand_agents_are_written_within_the_rate() -> None:
             # Each node that is begun needs its two calls, the budget knows of the second late.
             assert calls() <= 20 + 50 * took_s + 2 * 8
             assert one.mirror.waiting >= 900
+
+    asyncio.run(run())
+
+
+def test_a_node_is_written_as_soon_as_all_writes_before_it_have_ended_in_one_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A write said that it had ended while its place still counted: the next waited for a sweep."""
+    monkeypatch.setattr(writer, "SWEEP_S", 10 * SOON_S)
+    together, patched = asyncio.Barrier(writer.MOST_AT_A_TIME), Cluster.patch_status
+
+    async def patch_status(*told: Any) -> Object:
+        body = await patched(*told)
+        if body["metadata"]["name"] != "pod-8":
+            await together.wait()
+        return body
+
+    monkeypatch.setattr(Cluster, "patch_status", patch_status)
+
+    async def run() -> None:
+        async with bench() as one:
+            for number in range(writer.MOST_AT_A_TIME + 1):
+                one.registry.register(registration(f"pod-{number}"))
+            await one.until(lambda: list(one.phases().values()) == ["Online"] * 9)
 
     asyncio.run(run())
 

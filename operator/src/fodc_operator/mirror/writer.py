@@ -336,7 +336,12 @@ class Mirror:
             name = f"mirror-{key[0]}/{key[1]}"
             task = asyncio.create_task(self._write(key), name=name)
             self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, writing: asyncio.Task[None]) -> None:
+        """Give the place of a write free, and only then say so: who looks before sees it taken."""
+        self._writing.discard(writing)
+        self._woken.set()
 
     async def _write(self, key: Key) -> None:
         calls, node = _Calls(), self._nodes.get(key)
@@ -358,7 +363,6 @@ class Mirror:
             self.metrics.calls += calls.made
             self._count_news(node, since_s, outcome)
             self._budget.done(key, outcome, self._clock_s(), calls=max(1, calls.made))
-            self._woken.set()
 
     def _count_news(self, node: _Node | None, since_s: float | None, outcome: Outcome) -> None:
         if node is None or since_s is None:
