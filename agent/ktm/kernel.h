@@ -150,7 +150,7 @@ struct exit_of_syscall {
 /* Registers and numbers of system calls; the only part that differs between architectures. */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long di, si, dx, r10, orig_ax;
+	unsigned long di, si, dx, r10, orig_ax, ip, sp, bp;
 } READ_THROUGH;
 #define SYSCALL_OF(r) ((long)(r)->orig_ax)
 #define FIRST_ARGUMENT(r) ((r)->di)

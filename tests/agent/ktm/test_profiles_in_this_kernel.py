@@ -5,6 +5,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,9 @@ def waiter(tmp_path_factory):
 def running(tmp_path):
     made = []
 
-    def start(program):
-        made.append(
-            subprocess.Popen([str(program), str(tmp_path / "lock")], stdout=subprocess.PIPE)
-        )
+    def start(program, calls=0):
+        command = [str(program), str(tmp_path / "lock"), str(calls)]
+        made.append(subprocess.Popen(command, stdout=subprocess.PIPE))
         assert made[-1].stdout.readline() == b"works\n"
         return made[-1].pid
 
@@ -100,6 +100,19 @@ def test_where_it_waits_is_the_function_that_waits_for_the_lock(telemetry, waite
     assert 300 < waited_ms < 1500
 
 
+@pytest.mark.parametrize("calls", [2, 30], ids=["near the top of its stack", "far below it"])
+def test_who_called_what_waits_is_told_to_the_last_caller(telemetry, waiter, running, calls):
+    """What lies far below is walked by the kernel, what lies near is followed in a copy."""
+    kernel, pid = telemetry("cpu"), running(waiter(), calls)
+
+    _, data = taken(kernel, pid, Profile.OFFCPU)
+
+    told = pprof.folded(data, value_index="delay")
+    callers = {stack.split(";main.waitsForTheLock;")[0] for stack in told if "waitsFor" in stack}
+    deeper = ";".join(["main.deeper"] * (calls + 1))
+    assert callers == {f"runtime.goexit;main.main.func1;{deeper}"}
+
+
 def test_what_the_kernel_waits_in_has_its_name(telemetry, waiter, running):
     kernel, pid = telemetry("cpu"), running(waiter())
 
@@ -108,6 +121,41 @@ def test_what_the_kernel_waits_in_has_its_name(telemetry, waiter, running):
     names = {name for _, name in top(data, "delay")}
     assert names & {"__do_sys_flock", "flock_lock_inode_wait", "__arm64_sys_flock"}
     assert not {"schedule", "__schedule"} & names
+
+
+TWO_WAITS = """
+import ctypes, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+nap = (ctypes.c_long * 2)(0, 2_000_000)
+print("works", flush=True)
+while True:
+    nap[1] = 2_000_000  # ppoll writes what is left of it
+    call({nanosleep}, nap, None)
+    call({ppoll}, None, 0, nap, None)
+"""
+NUMBERS = {"x86_64": (35, 271), "aarch64": (101, 73)}
+
+
+@pytest.fixture
+def alternating():
+    """Run what waits in two functions of the kernel, called from one place; return its id."""
+    nanosleep, ppoll = NUMBERS[os.uname().machine]
+    text = TWO_WAITS.format(nanosleep=nanosleep, ppoll=ppoll)
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"works\n"
+        yield process.pid
+        process.kill()
+
+
+def test_two_waits_of_the_kernel_in_one_place_of_the_program_are_told_apart(telemetry, alternating):
+    """Where the kernel waits is walked once for a place of which innermost callers are the same."""
+    _, data = taken(telemetry("cpu"), alternating, Profile.OFFCPU)
+
+    found = {one.name: one.cum for one in pprof.hottest(data, value_index="contentions", count=99)}
+    naps = next(count for name, count in found.items() if name.endswith("_sys_nanosleep"))
+    polls = next(count for name, count in found.items() if name.endswith("_sys_ppoll"))
+    assert naps >= 10
+    assert abs(naps - polls) <= 1
 
 
 def test_where_it_runs_is_the_function_that_computes(telemetry, waiter, running):

@@ -40,6 +40,17 @@ class Stack:
         waited_ns = max(self.waiting * now_ns - self.left_at_ns, 0)
         return Stack(self.kernel, self.program, self.count + self.waiting, self.sum_ns + waited_ns)
 
+    def with_weight_of(self, other: "Stack") -> "Stack":
+        """Return it with what another of these frames counted, too."""
+        return Stack(
+            self.kernel,
+            self.program,
+            self.count + other.count,
+            self.sum_ns + other.sum_ns,
+            self.waiting + other.waiting,
+            self.left_at_ns + other.left_at_ns,
+        )
+
 
 def parse_stack(value: bytes) -> Stack:
     """Return a value of the map `stacks`; raises struct.error for another size."""
@@ -47,6 +58,15 @@ def parse_stack(value: bytes) -> Stack:
     kernel = tuple(frames[: min(of_kernel, FRAMES)])
     program = tuple(frames[FRAMES : FRAMES + min(of_program, FRAMES)])
     return Stack(kernel, program, count, sum_ns, waiting, left_at_ns)
+
+
+def joined(stacks: Iterable[Stack]) -> list[Stack]:
+    """Return each stack once, in the order of the first of its equals; counts and times add up."""
+    found: dict[tuple[tuple[int, ...], tuple[int, ...]], Stack] = {}
+    for one in stacks:
+        frames = (one.kernel, one.program)
+        found[frames] = one.with_weight_of(found[frames]) if frames in found else one
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

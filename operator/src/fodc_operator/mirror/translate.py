@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from fodc_kube.conditions import Condition, stamped
 from fodc_kube.texts import condition_type, count, cut, label_value, time_of
 from fodc_operator.mirror.sync import IN_SYNC, in_sync
-from fodc_operator.resources.fodcnode import Attachment, NodePhase, NodeRole
+from fodc_operator.resources.fodcnode import Attachment, NodePhase, NodeRole, Observed
 from fodc_protocol.capabilities import CapabilityState
 from fodc_protocol.errors import BadRequestError
 from fodc_protocol.link import frames
@@ -118,6 +118,22 @@ def labels_of(member: Member, pod: PodFacts) -> dict[str, str]:
     )
     values = zip(LABELS, map(label_value, wanted), strict=True)
     return {name: value for name, value in values if value}
+
+
+def head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]:
+    """Return what of labels and owner must change, empty when all is right."""
+    patch: dict[str, Any] = {}
+    wanted = labels_of(member, pod)
+    ours = {name: seen.labels[name] for name in LABELS if name in seen.labels}
+    if ours != wanted:
+        gone = dict.fromkeys(ours.keys() - wanted.keys())
+        patch["metadata"] = {"labels": {**gone, **wanted}}
+    uids = {str(one.get("uid")) for one in seen.owners}
+    if pod.owner is not None and str(pod.owner["uid"]) not in uids:
+        # A merge patch replaces lists: what others own the object by stays in it.
+        owners = [*map(dict, seen.owners), dict(pod.owner)]
+        patch.setdefault("metadata", {})["ownerReferences"] = owners
+    return patch
 
 
 # ---- status -----------------------------------------------------------------------------------

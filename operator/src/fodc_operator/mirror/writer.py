@@ -405,7 +405,7 @@ class Mirror:
         seen = node.observed
         if seen is None:
             seen = await self._make(key, member, pod, calls)
-        elif patch := _head_patch(seen, member, pod):
+        elif patch := translate.head_patch(seen, member, pod):
             seen = await self._patched(key, patch, seen.resource_version, calls)
         node.observed = seen
         status = translate.status_of(
@@ -480,22 +480,6 @@ class Mirror:
         calls.made += 1
         body = await self._cluster.patch(FODC_NODE, *key, patch, resource_version=version or None)
         return fodcnode.observed(body)
-
-
-def _head_patch(seen: Observed, member: Member, pod: PodFacts) -> dict[str, Any]:
-    """Return what of labels and owner must change, empty when all is right."""
-    patch: dict[str, Any] = {}
-    wanted = translate.labels_of(member, pod)
-    ours = {name: seen.labels[name] for name in translate.LABELS if name in seen.labels}
-    if ours != wanted:
-        gone = dict.fromkeys(ours.keys() - wanted.keys())
-        patch["metadata"] = {"labels": {**gone, **wanted}}
-    uids = {str(one.get("uid")) for one in seen.owners}
-    if pod.owner is not None and str(pod.owner["uid"]) not in uids:
-        # A merge patch replaces lists: what others own the object by stays in it.
-        owners = [*map(dict, seen.owners), dict(pod.owner)]
-        patch.setdefault("metadata", {})["ownerReferences"] = owners
-    return patch
 
 
 def _number(version: str) -> int:

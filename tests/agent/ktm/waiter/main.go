@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -39,12 +40,30 @@ func waitsForTheLock(file int) {
 	}
 }
 
+// Waits that many calls deeper, each of which takes some hundred bytes of the stack.
+//
+//go:noinline
+func deeper(calls, file int) byte {
+	var room [256]byte
+	room[calls%len(room)] = 1
+	if calls == 0 {
+		waitsForTheLock(file)
+	} else {
+		room[0] = deeper(calls-1, file)
+	}
+	return room[calls%len(room)]
+}
+
 func main() {
 	go burns()
 	file := opened()
+	calls := 0
+	if len(os.Args) > 2 {
+		calls, _ = strconv.Atoi(os.Args[2])
+	}
 	go func() {
 		for {
-			waitsForTheLock(file)
+			deeper(calls, file)
 		}
 	}()
 	held := opened()
