@@ -19,15 +19,19 @@ from e2e.commands import CommandError, cache_root, run_long, say_as
 from e2e.controlplane import build
 from e2e.controlplane.cluster import ControlPlane
 
-MODULE = "sigs.k8s.io/kustomize/kustomize/v5"
-VERSIONS = {
-    "1.30": "v5.0.4",
-    "1.31": "v5.4.2",
-    "1.32": "v5.5.0",
-    "1.33": "v5.6.0",
+MODULES = "sigs.k8s.io/kustomize"
+PINS = {
+    "1.30": {
+        "kustomize/v5": "v5.0.4-0.20230601165947-6ce0bf390ce3",
+        "kyaml": "v0.14.3-0.20230601165947-6ce0bf390ce3",
+        "api": "v0.13.5-0.20230601165947-6ce0bf390ce3",
+    },
+    "1.31": {"kustomize/v5": "v5.4.2"},
+    "1.32": {"kustomize/v5": "v5.5.0"},
+    "1.33": {"kustomize/v5": "v5.6.0"},
 }
-"""What go.mod of k8s.io/kubectl v0.31.14, v0.32.10 and v0.33.6 pins; 1.30 pins a commit before
-v5.0.4, which cannot be installed by itself."""
+"""What go.mod of k8s.io/kubectl v0.30.0, v0.31.14, v0.32.10 and v0.33.6 pins; those of 1.30 belong
+to one commit before a release, of which the first names no others."""
 FOLDERS = sorted(
     one.parent.relative_to(MANIFESTS).as_posix()
     for one in MANIFESTS.glob("overlays/*/kustomization.yaml")
@@ -38,7 +42,7 @@ BUILD_DEADLINE_S = 600.0
 
 def kustomize_of(kubectl: str) -> Path:
     """Return the program, which is built where that is permitted; skips with what would help."""
-    folder = cache_root() / "kustomize" / VERSIONS[kubectl]
+    folder = cache_root() / "kustomize" / PINS[kubectl]["kustomize/v5"]
     program = folder / "kustomize"
     if not program.exists():
         if not build.building_is_permitted() or shutil.which("go") is None:
@@ -46,20 +50,26 @@ def kustomize_of(kubectl: str) -> Path:
                 f"NO KUSTOMIZE OF KUBECTL {kubectl}: {program} is missing; "
                 f"`make e2e` or {build.PERMISSION_VARIABLE}=1 builds it (a minute, needs Go)"
             )
-        environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOWORK": "off"}
-        command = ["go", "install", "-trimpath", f"{MODULE}@{VERSIONS[kubectl]}"]
         try:
-            run_long(
-                command,
-                f"kustomize of kubectl {kubectl}",
-                say_as("kustomize"),
-                deadline_s=BUILD_DEADLINE_S,
-                cwd=cache_root(),
-                environment=environment,
-            )
+            built(kubectl, folder)
         except CommandError as error:
             pytest.skip(f"NO KUSTOMIZE OF KUBECTL {kubectl}: {error}")
     return program
+
+
+def built(kubectl: str, folder: Path) -> None:
+    """Build the program there, as a module that needs what this kubectl does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needs = "".join(f"require {MODULES}/{one} {pin}\n" for one, pin in PINS[kubectl].items())
+    (folder / "go.mod").write_text(f"module kustomize-of-kubectl\n\ngo 1.19\n\n{needs}")
+    run_long(
+        ["go", "build", "-trimpath", "-mod=mod", "-o", "kustomize", f"{MODULES}/kustomize/v5"],
+        f"kustomize of kubectl {kubectl}",
+        say_as("kustomize"),
+        deadline_s=BUILD_DEADLINE_S,
+        cwd=folder,
+        environment={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""},
+    )
 
 
 def rendered_by(program: Path, folder: Path) -> list[Resource]:
@@ -77,7 +87,7 @@ def in_order(documents: list[Resource]) -> list[Resource]:
 
 
 @pytest.mark.timeout(BUILD_DEADLINE_S + 60)
-@pytest.mark.parametrize("kubectl", VERSIONS)
+@pytest.mark.parametrize("kubectl", PINS)
 def test_every_overlay_is_rendered_alike(control_plane: ControlPlane, kubectl: str) -> None:
     program = kustomize_of(kubectl)
 
@@ -91,7 +101,7 @@ def test_every_overlay_is_rendered_alike(control_plane: ControlPlane, kubectl: s
 
 
 @pytest.mark.timeout(BUILD_DEADLINE_S + 60)
-@pytest.mark.parametrize("kubectl", VERSIONS)
+@pytest.mark.parametrize("kubectl", PINS)
 def test_every_component_is_rendered_alike(
     control_plane: ControlPlane, kubectl: str, tmp_path: Path
 ) -> None:
