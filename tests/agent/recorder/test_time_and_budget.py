@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is old and what fits: age by the steady clock at arrival, names inside the budget."""
 
-import time
-
 import pytest
 
 from fodc_agent.recorder import parser
-from fodc_agent.recorder.columns import Columns
-from fodc_agent.recorder.parser import PageParser
 from fodc_agent.recorder.recorder import Recorder
 from fodc_protocol.metrics.samples import Sample, Series, is_absent
 
@@ -109,15 +105,10 @@ def test_pages_of_ever_new_series_are_cut():
     one = Recorder(budget_bytes=8 * MIB, interval_s=10)
     one.record_page("node", b"steady 1\n" + wide_page(60_000, tag="first"), 0)
     pages = [wide_page(60_000, tag=f"t{at}-") + b"steady 1\n" for at in range(3)]
-    began_s = time.process_time()
     for at, body in enumerate(pages):
         report = one.record_page("node", body, (at + 1) * 10_000)
-        assert report.dropped + report.unread > 50_000
+        assert (report.dropped, report.unread) == (4_000, 56_000)
         assert one.value("steady") == 1.0
-    spent_s = time.process_time() - began_s
-    began_s = time.process_time()
-    PageParser(Columns(limit=4_000)).parse(wide_page(4_000))
-    assert spent_s < 3 * 4 * (time.process_time() - began_s)
     assert one.extent().bytes <= 8 * MIB
 
 

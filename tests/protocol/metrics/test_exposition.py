@@ -376,15 +376,15 @@ def test_page_round_trips_through_another_parser(values, text):
 
 
 def test_merging_a_hundred_agents_is_joining_bytes():
-    """100 agents x 2,000 series: under 20 ms on an idle core, with a margin for shared ones."""
+    """100 agents x 2,000 series: under 20 ms of a core, with a margin for a slow one."""
     blocks = [
         FamilyBlock(f"f{i}", GAUGE, "h", b'f{a="1",b="2"} 123456\n' * 5, 5) for i in range(400)
     ]
     best = math.inf
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         size = sum(map(len, merge([blocks] * 100)))
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     assert size > 4_000_000
     assert best < 0.1
 
