@@ -139,6 +139,12 @@ def test_pods_stuck_with_the_old_spec_do_not_suspend_the_new_one() -> None:
     assert next_of(before, started(at_s=110), now_s=140) == ("True", "AgentsStartAgain")
 
 
+def test_an_agent_of_the_new_spec_that_started_before_the_operator_heard_of_it_counts() -> None:
+    before = condition("Unknown", "SpecChanged", 100)
+
+    assert next_of(before, started(at_s=98), now_s=101) == ("True", "AgentsStartAgain")
+
+
 def test_after_15_minutes_one_pod_is_tried_when_none_waits_any_more() -> None:
     before = condition("False", "AgentImageUnavailable", 0)
 

@@ -120,7 +120,9 @@ def _while_open(
     ]
     if blocked:
         return _blocked(blocked)
-    if _started_since(sightings, ended_ms):
+    # Whatever runs with a changed spec tells of it: a webhook that hears of it sooner than we has
+    # put it into pods before we said so.
+    if _started_since(sightings, 0 if reason == SPEC_CHANGED else ended_ms):
         return _again() if ended_ms else _start()
     on_trial = [one.name for one in sightings if one.created_ms >= ended_ms]
     if reason == TRIAL and on_trial:
