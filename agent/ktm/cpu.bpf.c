@@ -12,10 +12,13 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define FRAMES 48
+#define RETURNS 28
+#define WORDS 256 /* of a stack, that are copied */
 #define STACKS 8192
 #define NAME 64
 #define USER_STACK (1 << 8)
 #define RUNNABLE 0
+#define DEAD 0x80
 #define LARGEST_FRAME (8 << 20)
 
 struct stack {
@@ -25,6 +28,11 @@ struct stack {
 	u64 left_at_ns;
 	u32 kernel_frames;
 	u32 user_frames;
+	u64 kernel_hash;
+	u64 returns_hash; /* of the words of the kernel's stack at these places */
+	u64 marks[WORDS / 64]; /* the same places, a bit for each */
+	u32 returns;
+	u8 places[RETURNS];
 	u64 frames[2 * FRAMES]; /* of the kernel, then of the program, each from the innermost */
 };
 
@@ -113,19 +121,19 @@ static __always_inline u64 walk_kernel(void *context, struct stack *stack, u64 h
 	return mixed(hash, stack->frames, stack->kernel_frames);
 }
 
-/* Keep a stack by this key; return it, none where there is no room for another. */
-static __always_inline struct stack *kept(u64 key, struct stack *stack)
+static __always_inline void miss(void)
 {
-	struct stack *found;
 	u32 zero = 0;
-	u64 *missed;
+	u64 *missed = bpf_map_lookup_elem(&lost, &zero);
 
-	bpf_map_update_elem(&stacks, &key, stack, BPF_NOEXIST);
-	found = stack_of(key); /* perhaps that of another CPU, which was first */
-	missed = bpf_map_lookup_elem(&lost, &zero);
-	if (!found && missed)
+	if (missed)
 		(*missed)++;
-	return found;
+}
+
+/* Keep the walked stack by this key; say whether it is now that of this key. */
+static __always_inline bool is_kept(u64 key, struct stack *walked)
+{
+	return bpf_map_update_elem(&stacks, &key, walked, BPF_NOEXIST) == 0;
 }
 
 SEC("perf_event")
@@ -137,21 +145,25 @@ int running(void *context)
 	if (!walked || !is_wanted((struct task_struct *)bpf_get_current_task_btf()))
 		return 0;
 	key = walk_program(context, walked, walk_kernel(context, walked, NO_FRAMES));
+	if (!stack_of(key))
+		is_kept(key, walked);
 	stack = stack_of(key);
-	if (!stack)
-		stack = kept(key, walked);
 	if (stack)
 		__sync_fetch_and_add(&stack->count, 1);
+	else
+		miss();
 	return 0;
 }
 
 #if defined(__TARGET_ARCH_x86)
-#define INNERMOST 40 /* words: those that the scheduler was entered from, and seldom what is stale */
 #define IS_CODE(word) ((s64)(word) >> 31 == -1)
-#define COPIED 256 /* words of the program's stack */
+#define VARIANTS 8 /* ways through the kernel from one place of a program that are known again */
+#define OUTSIDE 3 /* innermost frames, our own two and who called them, lie below the context */
 
 struct copy {
-	u64 words[COPIED + 1];
+	u64 kernel[WORDS];
+	u64 program[WORDS + 1];
+	u64 marks[WORDS / 64]; /* the places of the kernel's that are asked about */
 };
 
 struct {
@@ -161,96 +173,243 @@ struct {
 	__type(value, struct copy);
 } copy SEC(".maps");
 
-/*
- * Where in the kernel a task begins to wait, told by what is cheap: the innermost addresses of code
- * on its stack, to which it returns. A walk of that stack costs twice all else, and for the same
- * place it finds the same; what an address that is stale makes of one place is one again where
- * stacks are read.
- */
-static __always_inline u64 place_in_kernel(void *context, struct stack *stack)
+static __always_inline struct copy *empty_copy(void)
 {
-	u64 hash = NO_FRAMES;
-	u32 place;
+	u32 zero = 0;
 
-	if (bpf_probe_read_kernel(stack->frames, INNERMOST * sizeof(u64), context) < 0)
-		return walk_kernel(context, stack, hash);
-	for (place = 0; place < INNERMOST; place++) {
-		if (IS_CODE(stack->frames[place]))
-			hash = (hash ^ stack->frames[place]) * PRIME;
-	}
-	return hash;
+	return bpf_map_lookup_elem(&copy, &zero);
 }
 
 /*
- * Where in the program: the same frames that the kernel's walk finds, followed in a copy of the
- * innermost part of the stack, since each frame that the kernel looks at costs it as much as the
- * copy. A program without frame pointers has anything in their register: followed, it would name
- * what never called, and end in a fault.
+ * The program's frames, as the kernel's walk finds them, followed in a copy of the innermost part of
+ * its stack: each frame that the kernel looks at costs as much as the copy. A program without frame
+ * pointers has anything in their register: followed, it would name what never called, and end in a
+ * fault.
  */
-static __always_inline u64 place_in_program(struct task_struct *task, void *context,
-					    struct stack *stack, u64 hash)
+static __always_inline u64 place_in_program(struct pt_regs *registers, void *context,
+					    struct copy *copied, struct stack *stack)
 {
-	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
-	u64 top = registers->sp, frame = registers->bp, offset;
-	struct copy *copied;
-	u32 zero = 0, place;
+	u64 top = registers->sp, frame = registers->bp, back, offset;
+	u64 hash = NO_FRAMES ^ (u64)SYSCALL_OF(registers);
+	u32 place;
 
-	stack->user_frames = 1;
+	stack->user_frames = registers->ip != 0;
 	stack->frames[FRAMES] = registers->ip;
 	if (frame - top >= LARGEST_FRAME)
 		return mixed(hash, stack->frames + FRAMES, 1);
-	copied = bpf_map_lookup_elem(&copy, &zero);
-	if (!copied || bpf_probe_read_user(copied->words, sizeof(copied->words), (void *)top) < 0)
+	if (bpf_probe_read_user(copied->program, sizeof(copied->program), (void *)top) < 0)
 		return walk_program(context, stack, hash);
 	for (place = 1; place < FRAMES && frame; place++) {
 		if ((frame - top) % sizeof(u64))
 			return walk_program(context, stack, hash);
 		offset = (frame - top) / sizeof(u64);
 		barrier_var(offset); /* the verifier looks for the bound of what is added to a pointer */
-		if (offset >= COPIED)
+		if (offset >= WORDS)
 			return walk_program(context, stack, hash);
-		frame = copied->words[offset];
-		stack->frames[FRAMES + place] = copied->words[offset + 1];
+		frame = copied->program[offset];
+		back = copied->program[offset + 1];
+		if (back - top < LARGEST_FRAME)
+			break; /* nobody returns into a stack */
+		stack->frames[FRAMES + place] = back;
 		stack->user_frames = place + 1;
 	}
 	return mixed(hash, stack->frames + FRAMES, stack->user_frames);
 }
-#else
-/* Elsewhere code is not told from data by its address, and what is returned to may be signed. */
-static __always_inline u64 place_in_kernel(void *context, struct stack *stack)
+
+struct noting {
+	u64 some; /* a bit for each caller */
+	u64 hash;
+	u32 callers;
+	u32 last;
+};
+
+static long note_place(u32 place, struct noting *told)
 {
-	return walk_kernel(context, stack, NO_FRAMES);
+	struct stack *walked = empty_stack();
+	struct copy *copied = empty_copy();
+	u64 word, mark = 1ULL << (place & 63);
+	u32 count;
+
+	if (!walked || !copied || place >= WORDS)
+		return 1;
+	word = copied->kernel[place];
+	if (!IS_CODE(word) || !(told->some >> (word >> 2 & 63) & 1) ||
+	    !(copied->marks[place / 64] & mark))
+		return 0;
+	count = walked->returns;
+	if (count >= RETURNS) {
+		told->callers = 0;
+		return 1;
+	}
+	walked->places[count] = place;
+	walked->returns = count + 1;
+	walked->marks[place / 64] |= mark;
+	told->hash = (told->hash ^ word) * PRIME;
+	count = told->callers;
+	if (count < FRAMES && count < told->last && word == walked->frames[count])
+		told->callers = count + 1;
+	return 0;
 }
 
-static __always_inline u64 place_in_program(struct task_struct *task, void *context,
-					    struct stack *stack, u64 hash)
+/*
+ * A walk of the kernel's stack costs more than all else, so it is done once and known again. Where a
+ * function returns to tells how large its frame is, and so where the next one returns to: a stack
+ * that holds the same in all of these places has the same callers. Words that are left of older
+ * calls may look like callers too; a place that does not hold one any more was none of theirs.
+ *
+ * Note those of the marked places that may be such; say whether all callers are among them, but for
+ * the entry into the kernel, which moves (randomize_kstack_offset) and is always the same.
+ */
+static __always_inline bool notes_returns(struct stack *walked, u32 words)
 {
-	return walk_program(context, stack, hash);
+	struct noting told = {.hash = NO_FRAMES, .callers = OUTSIDE};
+	u32 place;
+
+	walked->returns = 0;
+	__builtin_memset(walked->marks, 0, sizeof(walked->marks));
+	if (walked->kernel_frames >= FRAMES || walked->kernel_frames <= OUTSIDE)
+		return false;
+	told.last = walked->kernel_frames - 1;
+	for (place = OUTSIDE; place < FRAMES; place++) {
+		if (place < told.last)
+			told.some |= 1ULL << (walked->frames[place] >> 2 & 63);
+	}
+	bpf_loop(words, note_place, &told, 0);
+	walked->returns_hash = told.hash;
+	if (told.callers != told.last)
+		walked->returns = 0;
+	return walked->returns;
+}
+
+static __always_inline bool returns_alike(const struct stack *stack, const struct copy *copied,
+					  u32 words)
+{
+	u64 hash = NO_FRAMES;
+	u32 place;
+
+	for (place = 0; place < RETURNS; place++) {
+		if (place >= stack->returns)
+			break;
+		if (stack->places[place] >= words)
+			return false;
+		hash = (hash ^ copied->kernel[stack->places[place]]) * PRIME;
+	}
+	return place && hash == stack->returns_hash;
+}
+
+/* Tell a kept stack better, by one that is the same: the places that hold callers in both. */
+static __always_inline void compare(struct stack *known, struct stack *walked, struct copy *copied,
+				    u32 words)
+{
+	__builtin_memcpy(copied->marks, known->marks, sizeof(copied->marks));
+	if (!notes_returns(walked, words))
+		return;
+	known->returns_hash = walked->returns_hash;
+	known->returns = walked->returns;
+	__builtin_memcpy(known->marks, walked->marks, sizeof(known->marks));
+	__builtin_memcpy(known->places, walked->places, sizeof(known->places));
+}
+
+/* Walk the kernel's stack; return the key of it, kept before or now. */
+static __noinline u64 key_of_walk(void *context, struct copy *copied, struct stack *walked, u32 words,
+				  u64 key)
+{
+	struct stack *known;
+	u32 variant;
+
+	walked->kernel_hash = walk_kernel(context, walked, NO_FRAMES);
+	for (variant = 0; variant < VARIANTS; variant++) {
+		known = stack_of(key + variant);
+		if (!known || known->kernel_hash == walked->kernel_hash)
+			break;
+	}
+	if (variant == VARIANTS) { /* too many ways: told by all of their callers each time */
+		key ^= walked->kernel_hash;
+		known = stack_of(key);
+		variant = 0;
+	}
+	key += variant;
+	if (known) {
+		compare(known, walked, copied, words);
+		return key;
+	}
+	__builtin_memset(copied->marks, 0xff, sizeof(copied->marks));
+	notes_returns(walked, words);
+	if (is_kept(key, walked))
+		return key;
+	known = stack_of(key); /* perhaps another CPU was first, with the same or another one */
+	return known && known->kernel_hash == walked->kernel_hash ? key : 0;
+}
+
+/* Return the key of where a task begins to wait, 0 where there is no room for another stack. */
+static __always_inline u64 key_of_wait(struct task_struct *task, void *context, struct stack *walked)
+{
+	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
+	u64 depth = (u64)registers - (u64)context, key;
+	struct copy *copied = empty_copy();
+	struct stack *known;
+	u32 variant, words = 0;
+
+	if (!copied)
+		return 0;
+	key = place_in_program(registers, context, copied, walked);
+	if (depth > sizeof(copied->kernel))
+		depth = sizeof(copied->kernel);
+	if (bpf_probe_read_kernel(copied->kernel, depth, context) == 0)
+		words = depth / sizeof(u64);
+	for (variant = 0; variant < VARIANTS; variant++) {
+		known = stack_of(key + variant);
+		if (!known)
+			break;
+		if (returns_alike(known, copied, words))
+			return key + variant;
+	}
+	return key_of_walk(context, copied, walked, words, key);
+}
+#else
+/* Elsewhere code is not told from data by its address, and what is returned to may be signed. */
+static __always_inline u64 key_of_wait(struct task_struct *task, void *context, struct stack *walked)
+{
+	u64 key = walk_program(context, walked, walk_kernel(context, walked, NO_FRAMES));
+
+	return stack_of(key) || is_kept(key, walked) || stack_of(key) ? key : 0;
 }
 #endif
 
-static __always_inline void leaves(struct task_struct *task, u64 *context, u64 now_ns)
+/* Take one that is away off those that wait; return the stack that it waited with. */
+static __always_inline struct stack *came_back(struct away *gone)
+{
+	struct stack *stack = stack_of(gone->stack);
+	u64 since_ns = gone->since_ns;
+	u32 zero = 0;
+	u64 *began = bpf_map_lookup_elem(&began_ns, &zero);
+
+	gone->since_ns = 0;
+	if (!stack || !began || !since_ns || since_ns < *began)
+		return 0;
+	__sync_fetch_and_add(&stack->waiting, -1);
+	__sync_fetch_and_add(&stack->left_at_ns, -since_ns);
+	return stack;
+}
+
+static __always_inline void leaves(struct task_struct *task, void *context, u64 now_ns)
 {
 	struct stack *walked = empty_stack(), *stack;
 	struct away *gone;
-	u64 key;
 
-	/* One that is only pushed aside waits for a processor and for nothing else. */
-	if (!walked || task->__state == RUNNABLE || !is_wanted(task))
+	/* One that runs no more waits for nothing. */
+	if (!walked || task->__state == RUNNABLE || task->__state & DEAD || !is_wanted(task))
 		return;
 	gone = bpf_task_storage_get(&away, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!gone)
 		return;
-	gone->since_ns = 0;
-	key = place_in_program(task, context, walked, place_in_kernel(context, walked));
-	stack = stack_of(key);
+	came_back(gone); /* where its return was not seen */
+	gone->stack = key_of_wait(task, context, walked);
+	stack = stack_of(gone->stack);
 	if (!stack) {
-		walk_kernel(context, walked, NO_FRAMES);
-		stack = kept(key, walked);
-	}
-	if (!stack)
+		miss();
 		return;
-	gone->stack = key;
+	}
 	gone->since_ns = now_ns;
 	__sync_fetch_and_add(&stack->waiting, 1);
 	__sync_fetch_and_add(&stack->left_at_ns, now_ns);
@@ -259,21 +418,15 @@ static __always_inline void leaves(struct task_struct *task, u64 *context, u64 n
 static __always_inline void returns(struct task_struct *task, u64 now_ns)
 {
 	struct away *gone = bpf_task_storage_get(&away, task, 0, 0);
-	u64 since_ns;
-	u64 *began;
 	struct stack *stack;
-	u32 zero = 0;
+	u64 since_ns;
 
 	if (!gone || !gone->since_ns)
 		return;
 	since_ns = gone->since_ns;
-	gone->since_ns = 0;
-	began = bpf_map_lookup_elem(&began_ns, &zero);
-	stack = stack_of(gone->stack);
-	if (!began || since_ns < *began || !stack)
+	stack = came_back(gone);
+	if (!stack)
 		return;
-	__sync_fetch_and_add(&stack->waiting, -1);
-	__sync_fetch_and_add(&stack->left_at_ns, -since_ns);
 	__sync_fetch_and_add(&stack->count, 1);
 	__sync_fetch_and_add(&stack->sum_ns, now_ns - since_ns);
 }
@@ -283,7 +436,9 @@ int switched(u64 *context)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 
-	leaves((struct task_struct *)context[1], context, now_ns);
+	/* One that is only pushed aside waits for a processor and for nothing else. */
+	if (!context[0])
+		leaves((struct task_struct *)context[1], context, now_ns);
 	returns((struct task_struct *)context[2], now_ns);
 	return 0;
 }

@@ -6,13 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from fodc_agent.captures.outcomes import Failed, Order
 from fodc_agent.captures.pprof import Taken
-from fodc_agent.ktm.profiling import KernelProfiler
+from fodc_agent.ktm import bpf
+from fodc_agent.ktm.profiling import KernelProfiler, Session
 from fodc_agent.ktm.target import Target, TargetKind
 from fodc_agent.sources.node_process import NodeProcess
 from fodc_protocol import pprof
@@ -124,38 +126,96 @@ def test_what_the_kernel_waits_in_has_its_name(telemetry, waiter, running):
 
 
 TWO_WAITS = """
-import ctypes, sys
+import ctypes, select
 call = ctypes.CDLL(None, use_errno=True).syscall
-nap = (ctypes.c_long * 2)(0, 2_000_000)
+poll, room, nap = select.epoll(), ctypes.create_string_buffer(64), (ctypes.c_long * 2)(0, 0)
 print("works", flush=True)
 while True:
     nap[1] = 2_000_000  # ppoll writes what is left of it
-    call({nanosleep}, nap, None)
-    call({ppoll}, None, 0, nap, None)
+    call({0}, {1})
+    call({2}, {3})
 """
-NUMBERS = {"x86_64": (35, 271), "aarch64": (101, 73)}
+CALLS = {
+    "sleeps": ("nap, None", {"x86_64": 35, "aarch64": 101}),
+    "polls": ("None, 0, nap, None", {"x86_64": 271, "aarch64": 73}),
+    "waits for events": ("poll.fileno(), room, 1, 2, None", {"x86_64": 281, "aarch64": 22}),
+}
 
 
 @pytest.fixture
 def alternating():
-    """Run what waits in two functions of the kernel, called from one place; return its id."""
-    nanosleep, ppoll = NUMBERS[os.uname().machine]
-    text = TWO_WAITS.format(nanosleep=nanosleep, ppoll=ppoll)
-    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"works\n"
-        yield process.pid
-        process.kill()
+    """Return what runs two calls of the kernel by turns, from one place; gives its id."""
+    running = []
+
+    def start(*calls):
+        told = [part for text, number in calls for part in (number[os.uname().machine], text)]
+        command = [sys.executable, "-c", TWO_WAITS.format(*told)]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        assert running[-1].stdout.readline() == b"works\n"
+        return running[-1].pid
+
+    yield start
+    for one in running:
+        one.kill()
+        one.wait(10)
+        one.stdout.close()
 
 
-def test_two_waits_of_the_kernel_in_one_place_of_the_program_are_told_apart(telemetry, alternating):
-    """Where the kernel waits is walked once for a place of which innermost callers are the same."""
-    _, data = taken(telemetry("cpu"), alternating, Profile.OFFCPU)
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("sleeps", "polls", ("_sys_nanosleep", "_sys_ppoll")),
+        ("waits for events", "polls", ("_sys_epoll_pwait", "_sys_ppoll")),
+    ],
+)
+def test_two_waits_of_the_kernel_in_one_place_of_the_program_are_told_apart(
+    telemetry, alternating, first, second, names
+):
+    """The kernel's stack is walked once and known again; these two differ far from their end."""
+    pid = alternating(CALLS[first], CALLS[second])
+
+    _, data = taken(telemetry("cpu"), pid, Profile.OFFCPU)
 
     found = {one.name: one.cum for one in pprof.hottest(data, value_index="contentions", count=99)}
-    naps = next(count for name, count in found.items() if name.endswith("_sys_nanosleep"))
-    polls = next(count for name, count in found.items() if name.endswith("_sys_ppoll"))
-    assert naps >= 10
-    assert abs(naps - polls) <= 1
+    counts = [next(found[name] for name in found if name.endswith(end)) for end in names]
+    assert min(counts) >= 10
+    assert abs(counts[0] - counts[1]) <= 1
+
+
+def test_a_place_is_kept_once_whatever_older_calls_left_on_the_stack(telemetry, alternating):
+    """The kernel moves its stack by chance with each call, so that old words come and go."""
+    kernel = telemetry("cpu")
+    kernel.aim(Target(TargetKind.PROCESS, tgid=alternating(CALLS["sleeps"], CALLS["polls"])))
+    session = Session(kernel.loaded("cpu"), (), Profile.OFFCPU)
+
+    session.begin()
+    time.sleep(1.0)
+    kept = len(list(bpf.keys(kernel.loaded("cpu").maps["stacks"], 8, 8192)))
+    session.end()
+
+    assert kept <= len(session.stacks()) + 1
+
+
+ENDING = """
+import sys, threading, time
+print("works", flush=True)
+while True:
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join()
+    time.sleep(0.01)
+"""
+
+
+def test_a_thread_that_has_ended_waits_for_nothing(telemetry):
+    with subprocess.Popen([sys.executable, "-c", ENDING], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"works\n"
+        _, data = taken(telemetry("cpu"), process.pid, Profile.OFFCPU)
+        process.kill()
+
+    names = {name for _, name in top(data, "delay")}
+    assert "do_task_dead" not in names
+    assert any(name.endswith("nanosleep") for name in names)
 
 
 def test_where_it_runs_is_the_function_that_computes(telemetry, waiter, running):

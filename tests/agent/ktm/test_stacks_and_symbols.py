@@ -20,7 +20,6 @@ from fodc_agent.ktm.stacks import (
     Names,
     Stack,
     frames_of,
-    joined,
     parse_stack,
     profile_of,
 )
@@ -59,14 +58,6 @@ def test_nobody_who_is_away_adds_nothing():
     stack = Stack((), (100,), 1, 50)
 
     assert stack.ended(2_000) == stack
-
-
-def test_what_was_kept_in_pieces_is_one_stack():
-    """The kernel keeps a place under several keys where old words on its stack differ."""
-    first, other = Stack((1,), (100,), 3, 50, 1, 900), Stack((1,), (101,), 4, 60)
-    again = Stack((1,), (100,), 2, 30, 1, 700)
-
-    assert joined([first, other, again]) == [Stack((1,), (100,), 5, 80, 2, 1_600), other]
 
 
 def test_how_the_scheduler_is_entered_is_no_part_of_what_waits():

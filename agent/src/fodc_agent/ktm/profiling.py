@@ -31,7 +31,6 @@ from fodc_agent.ktm.stacks import (
     WAITING,
     Names,
     Stack,
-    joined,
     parse_stack,
     profile_of,
 )
@@ -278,7 +277,7 @@ class Session:
 
     def stacks(self) -> list[Stack]:
         """Return what was seen, the heaviest first; the map is empty afterwards. Raises OSError."""
-        seen = joined(parse_stack(bpf.lookup(self._map, key, STACK.size)) for key in self._keys())
+        seen = [parse_stack(bpf.lookup(self._map, key, STACK.size)) for key in self._keys()]
         self._clear()
         ended = (self._weighed(one) for one in seen)
         return sorted((one for one in ended if one.count), key=lambda one: -one.sum_ns)

@@ -14,7 +14,7 @@ from fodc_protocol.lean import dataclass
 from fodc_protocol.protobuf import message, messages, number, texts, varint
 
 FRAMES: Final = 48
-VALUE: Final = struct.Struct(f"=QQqQII{2 * FRAMES}Q")
+VALUE: Final = struct.Struct(f"=QQqQII80x{2 * FRAMES}Q")
 _SCHEDULER: Final = ("__schedule", "schedule", "io_schedule", "preempt_schedule")
 UNKNOWN_OF_KERNEL: Final = "[kernel]"
 
@@ -40,17 +40,6 @@ class Stack:
         waited_ns = max(self.waiting * now_ns - self.left_at_ns, 0)
         return Stack(self.kernel, self.program, self.count + self.waiting, self.sum_ns + waited_ns)
 
-    def with_weight_of(self, other: "Stack") -> "Stack":
-        """Return it with what another of these frames counted, too."""
-        return Stack(
-            self.kernel,
-            self.program,
-            self.count + other.count,
-            self.sum_ns + other.sum_ns,
-            self.waiting + other.waiting,
-            self.left_at_ns + other.left_at_ns,
-        )
-
 
 def parse_stack(value: bytes) -> Stack:
     """Return a value of the map `stacks`; raises struct.error for another size."""
@@ -58,15 +47,6 @@ def parse_stack(value: bytes) -> Stack:
     kernel = tuple(frames[: min(of_kernel, FRAMES)])
     program = tuple(frames[FRAMES : FRAMES + min(of_program, FRAMES)])
     return Stack(kernel, program, count, sum_ns, waiting, left_at_ns)
-
-
-def joined(stacks: Iterable[Stack]) -> list[Stack]:
-    """Return each stack once, in the order of the first of its equals; counts and times add up."""
-    found: dict[tuple[tuple[int, ...], tuple[int, ...]], Stack] = {}
-    for one in stacks:
-        frames = (one.kernel, one.program)
-        found[frames] = one.with_weight_of(found[frames]) if frames in found else one
-    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)
