@@ -29,10 +29,9 @@ struct stack {
 	u32 kernel_frames;
 	u32 user_frames;
 	u64 kernel_hash;
-	u64 returns_hash; /* of the words of the kernel's stack at these places */
-	u64 marks[WORDS / 64]; /* the same places, a bit for each */
-	u32 returns;
+	u64 words[RETURNS]; /* that the kernel's stack holds at the places below */
 	u8 places[RETURNS];
+	u32 returns;
 	u64 frames[2 * FRAMES]; /* of the kernel, then of the program, each from the innermost */
 };
 
@@ -98,7 +97,7 @@ static __always_inline struct stack *stack_of(u64 key)
 	return bpf_map_lookup_elem(&stacks, &key);
 }
 
-static __always_inline struct stack *empty_stack(void)
+static __always_inline struct stack *scratch_stack(void)
 {
 	u32 zero = 0;
 
@@ -139,7 +138,7 @@ static __always_inline bool is_kept(u64 key, struct stack *walked)
 SEC("perf_event")
 int running(void *context)
 {
-	struct stack *walked = empty_stack(), *stack;
+	struct stack *walked = scratch_stack(), *stack;
 	u64 key;
 
 	if (!walked || !is_wanted((struct task_struct *)bpf_get_current_task_btf()))
@@ -163,7 +162,6 @@ int running(void *context)
 struct copy {
 	u64 kernel[WORDS];
 	u64 program[WORDS + 1];
-	u64 marks[WORDS / 64]; /* the places of the kernel's that are asked about */
 };
 
 struct {
@@ -173,7 +171,7 @@ struct {
 	__type(value, struct copy);
 } copy SEC(".maps");
 
-static __always_inline struct copy *empty_copy(void)
+static __always_inline struct copy *scratch_copy(void)
 {
 	u32 zero = 0;
 
@@ -208,7 +206,7 @@ static __always_inline u64 place_in_program(struct pt_regs *registers, void *con
 			return walk_program(context, stack, hash);
 		frame = copied->program[offset];
 		back = copied->program[offset + 1];
-		if (back - top < LARGEST_FRAME)
+		if (back - top < sizeof(copied->program))
 			break; /* nobody returns into a stack */
 		stack->frames[FRAMES + place] = back;
 		stack->user_frames = place + 1;
@@ -218,23 +216,21 @@ static __always_inline u64 place_in_program(struct pt_regs *registers, void *con
 
 struct noting {
 	u64 some; /* a bit for each caller */
-	u64 hash;
 	u32 callers;
 	u32 last;
 };
 
 static long note_place(u32 place, struct noting *told)
 {
-	struct stack *walked = empty_stack();
-	struct copy *copied = empty_copy();
-	u64 word, mark = 1ULL << (place & 63);
+	struct stack *walked = scratch_stack();
+	struct copy *copied = scratch_copy();
 	u32 count;
+	u64 word;
 
 	if (!walked || !copied || place >= WORDS)
 		return 1;
 	word = copied->kernel[place];
-	if (!IS_CODE(word) || !(told->some >> (word >> 2 & 63) & 1) ||
-	    !(copied->marks[place / 64] & mark))
+	if (!IS_CODE(word) || !(told->some >> (word >> 2 & 63) & 1))
 		return 0;
 	count = walked->returns;
 	if (count >= RETURNS) {
@@ -242,9 +238,8 @@ static long note_place(u32 place, struct noting *told)
 		return 1;
 	}
 	walked->places[count] = place;
+	walked->words[count] = word;
 	walked->returns = count + 1;
-	walked->marks[place / 64] |= mark;
-	told->hash = (told->hash ^ word) * PRIME;
 	count = told->callers;
 	if (count < FRAMES && count < told->last && word == walked->frames[count])
 		told->callers = count + 1;
@@ -252,93 +247,110 @@ static long note_place(u32 place, struct noting *told)
 }
 
 /*
- * A walk of the kernel's stack costs more than all else, so it is done once and known again. Where a
- * function returns to tells how large its frame is, and so where the next one returns to: a stack
- * that holds the same in all of these places has the same callers. Words that are left of older
- * calls may look like callers too; a place that does not hold one any more was none of theirs.
+ * A walk of the kernel's stack costs more than all else, so it is done once and known again. Where
+ * functions return to tells how large their frames are, and so where the next ones return to: a
+ * stack that holds the same callers, all of them, in the same places is taken for the same.
  *
- * Note those of the marked places that may be such; say whether all callers are among them, but for
- * the entry into the kernel, which moves (randomize_kstack_offset) and is always the same.
+ * Note the places of what may be callers; none where not all of them are found, but for the entry
+ * into the kernel, which moves (randomize_kstack_offset) and is always the same.
  */
-static __always_inline bool notes_returns(struct stack *walked, u32 words)
+static __always_inline void note_returns(struct stack *walked, u32 words)
 {
-	struct noting told = {.hash = NO_FRAMES, .callers = OUTSIDE};
+	struct noting told = {.callers = OUTSIDE};
 	u32 place;
 
 	walked->returns = 0;
-	__builtin_memset(walked->marks, 0, sizeof(walked->marks));
 	if (walked->kernel_frames >= FRAMES || walked->kernel_frames <= OUTSIDE)
-		return false;
+		return;
 	told.last = walked->kernel_frames - 1;
 	for (place = OUTSIDE; place < FRAMES; place++) {
 		if (place < told.last)
 			told.some |= 1ULL << (walked->frames[place] >> 2 & 63);
 	}
 	bpf_loop(words, note_place, &told, 0);
-	walked->returns_hash = told.hash;
 	if (told.callers != told.last)
 		walked->returns = 0;
-	return walked->returns;
+}
+
+static __always_inline bool holds(const struct stack *stack, u32 number, const struct copy *copied,
+				  u32 words)
+{
+	u8 place = stack->places[number];
+
+	return place < words && copied->kernel[place] == stack->words[number];
 }
 
 static __always_inline bool returns_alike(const struct stack *stack, const struct copy *copied,
 					  u32 words)
 {
-	u64 hash = NO_FRAMES;
-	u32 place;
+	u32 number;
 
-	for (place = 0; place < RETURNS; place++) {
-		if (place >= stack->returns)
+	for (number = 0; number < RETURNS; number++) {
+		if (number >= stack->returns)
 			break;
-		if (stack->places[place] >= words)
+		if (!holds(stack, number, copied, words))
 			return false;
-		hash = (hash ^ copied->kernel[stack->places[place]]) * PRIME;
 	}
-	return place && hash == stack->returns_hash;
+	return number > 0;
 }
 
-/* Tell a kept stack better, by one that is the same: the places that hold callers in both. */
-static __always_inline void compare(struct stack *known, struct stack *walked, struct copy *copied,
-				    u32 words)
+/*
+ * Words that are left of older calls may look like callers too. The same stack has come again with
+ * other words in some of its places: they are none of its callers' and are not compared any more.
+ */
+static __always_inline void refine(struct stack *known, struct stack *walked,
+				   const struct copy *copied, u32 words)
 {
-	__builtin_memcpy(copied->marks, known->marks, sizeof(copied->marks));
-	if (!notes_returns(walked, words))
+	volatile u32 *left = &walked->returns; /* the verifier follows no number that lies in memory */
+	u32 number, count;
+
+	*left = 0;
+	for (number = 0; number < RETURNS; number++) {
+		if (number >= known->returns)
+			break;
+		if (!holds(known, number, copied, words))
+			continue;
+		count = *left;
+		if (count >= RETURNS)
+			break;
+		walked->places[count] = known->places[number];
+		walked->words[count] = known->words[number];
+		*left = count + 1;
+	}
+	if (!*left)
 		return;
-	known->returns_hash = walked->returns_hash;
-	known->returns = walked->returns;
-	__builtin_memcpy(known->marks, walked->marks, sizeof(known->marks));
+	known->returns = 0; /* what is half written is like nothing */
 	__builtin_memcpy(known->places, walked->places, sizeof(known->places));
+	__builtin_memcpy(known->words, walked->words, sizeof(known->words));
+	known->returns = *left;
 }
 
-/* Walk the kernel's stack; return the key of it, kept before or now. */
+/* Walk the kernel's stack; return the key of it, kept before or now, 0 where there is no room. */
 static __noinline u64 key_of_walk(void *context, struct copy *copied, struct stack *walked, u32 words,
 				  u64 key)
 {
 	struct stack *known;
 	u32 variant;
+	u64 exact;
 
 	walked->kernel_hash = walk_kernel(context, walked, NO_FRAMES);
+	exact = key ^ walked->kernel_hash;
 	for (variant = 0; variant < VARIANTS; variant++) {
 		known = stack_of(key + variant);
-		if (!known || known->kernel_hash == walked->kernel_hash)
-			break;
+		if (!known) {
+			note_returns(walked, words);
+			if (is_kept(key + variant, walked))
+				return key + variant;
+			break; /* another CPU was first */
+		}
+		if (known->kernel_hash == walked->kernel_hash) {
+			refine(known, walked, copied, words);
+			return key + variant;
+		}
 	}
-	if (variant == VARIANTS) { /* too many ways: told by all of their callers each time */
-		key ^= walked->kernel_hash;
-		known = stack_of(key);
-		variant = 0;
-	}
-	key += variant;
-	if (known) {
-		compare(known, walked, copied, words);
-		return key;
-	}
-	__builtin_memset(copied->marks, 0xff, sizeof(copied->marks));
-	notes_returns(walked, words);
-	if (is_kept(key, walked))
-		return key;
-	known = stack_of(key); /* perhaps another CPU was first, with the same or another one */
-	return known && known->kernel_hash == walked->kernel_hash ? key : 0;
+	/* Too many ways: told by all of their callers, with a walk each time. */
+	walked->returns = 0;
+	return stack_of(exact) || is_kept(exact, walked) || stack_of(exact) ? exact : 0;
 }
 
 /* Return the key of where a task begins to wait, 0 where there is no room for another stack. */
@@ -346,7 +358,7 @@ static __always_inline u64 key_of_wait(struct task_struct *task, void *context, 
 {
 	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
 	u64 depth = (u64)registers - (u64)context, key;
-	struct copy *copied = empty_copy();
+	struct copy *copied = scratch_copy();
 	struct stack *known;
 	u32 variant, words = 0;
 
@@ -376,8 +388,8 @@ static __always_inline u64 key_of_wait(struct task_struct *task, void *context, 
 }
 #endif
 
-/* Take one that is away off those that wait; return the stack that it waited with. */
-static __always_inline struct stack *came_back(struct away *gone)
+/* Count one that is away no longer among those that wait; return the stack that it waited with. */
+static __always_inline struct stack *waits_no_more(struct away *gone)
 {
 	struct stack *stack = stack_of(gone->stack);
 	u64 since_ns = gone->since_ns;
@@ -392,18 +404,23 @@ static __always_inline struct stack *came_back(struct away *gone)
 	return stack;
 }
 
-static __always_inline void leaves(struct task_struct *task, void *context, u64 now_ns)
+static __always_inline void leaves(struct task_struct *task, bool is_pushed, void *context,
+				   u64 now_ns)
 {
-	struct stack *walked = empty_stack(), *stack;
-	struct away *gone;
+	struct stack *walked = scratch_stack(), *stack;
+	struct away *gone = bpf_task_storage_get(&away, task, 0, 0);
 
-	/* One that runs no more waits for nothing. */
-	if (!walked || task->__state == RUNNABLE || task->__state & DEAD || !is_wanted(task))
+	if (gone && gone->since_ns)
+		waits_no_more(gone); /* its return was not seen */
+	/* Who is only pushed aside waits for a processor, and who has ended for nothing. */
+	if (is_pushed || task->__state == RUNNABLE || task->__state & DEAD || !is_wanted(task))
 		return;
-	gone = bpf_task_storage_get(&away, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!gone)
+		gone = bpf_task_storage_get(&away, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!gone || !walked) {
+		miss();
 		return;
-	came_back(gone); /* where its return was not seen */
+	}
 	gone->stack = key_of_wait(task, context, walked);
 	stack = stack_of(gone->stack);
 	if (!stack) {
@@ -424,7 +441,7 @@ static __always_inline void returns(struct task_struct *task, u64 now_ns)
 	if (!gone || !gone->since_ns)
 		return;
 	since_ns = gone->since_ns;
-	stack = came_back(gone);
+	stack = waits_no_more(gone);
 	if (!stack)
 		return;
 	__sync_fetch_and_add(&stack->count, 1);
@@ -436,9 +453,7 @@ int switched(u64 *context)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 
-	/* One that is only pushed aside waits for a processor and for nothing else. */
-	if (!context[0])
-		leaves((struct task_struct *)context[1], context, now_ns);
+	leaves((struct task_struct *)context[1], context[0], context, now_ns);
 	returns((struct task_struct *)context[2], now_ns);
 	return 0;
 }

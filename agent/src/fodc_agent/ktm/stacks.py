@@ -14,7 +14,7 @@ from fodc_protocol.lean import dataclass
 from fodc_protocol.protobuf import message, messages, number, texts, varint
 
 FRAMES: Final = 48
-VALUE: Final = struct.Struct(f"=QQqQII80x{2 * FRAMES}Q")
+VALUE: Final = struct.Struct(f"=QQqQII264x{2 * FRAMES}Q")
 _SCHEDULER: Final = ("__schedule", "schedule", "io_schedule", "preempt_schedule")
 UNKNOWN_OF_KERNEL: Final = "[kernel]"
 
