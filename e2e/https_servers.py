@@ -22,6 +22,15 @@ from fodc_webhook.certificates import Held, Rules, Step
 NAMES = certificates.names_of("fodc-webhook", "fodc-system", ("127.0.0.1",))
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Whoever asks gives up on some answers, or is killed; that is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """A chain on disk."""
@@ -79,13 +88,7 @@ def foreign(files: Files, behave: Callable[[Foreign, Review], Any]) -> Iterator[
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """Whoever asks gives up on some of these servers; that is no news."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files.folder / "tls.crt", files.folder / "tls.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
 
+from e2e.https_servers import QuietServer
 from tests.proxy.access.issuer import AUDIENCE, REALM, jwk_of, rsa_key
 
 DEVICE_CODE = "the-secret-device-code"
@@ -110,7 +111,7 @@ def pending(word: str = "authorization_pending") -> tuple[int, dict[str, Any]]:
 def device_issuer() -> Iterator[DeviceIssuer]:
     """Own an issuer for a with-block."""
     issuer = DeviceIssuer()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(issuer.answer))
+    server = QuietServer(("127.0.0.1", 0), _handler(issuer.answer))
     issuer.url = f"http://127.0.0.1:{server.server_address[1]}{REALM}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -179,7 +179,8 @@ def test_two_waits_of_the_kernel_in_one_place_of_the_program_are_told_apart(
     found = {one.name: one.cum for one in pprof.hottest(data, value_index="contentions", count=99)}
     counts = [next(found[name] for name in found if name.endswith(end)) for end in names]
     assert min(counts) >= 10
-    assert abs(counts[0] - counts[1]) <= 1
+    # On a busy machine the time of a few is over before they begin to wait.
+    assert min(counts) > 0.8 * max(counts)
 
 
 def test_a_place_is_kept_once_whatever_older_calls_left_on_the_stack(telemetry, alternating):

@@ -21,6 +21,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from e2e.https_servers import QuietServer
 from fodc_agent.recorder.journal import Journal
 from fodc_agent.recorder.journal_records import JournaledRow
 from fodc_wire.banyandb.database.v1 import database_pb2
@@ -55,7 +56,7 @@ class Node(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def node():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    server = QuietServer(("127.0.0.1", 0), Node)
     server.profiling, server.release = threading.Event(), threading.Event()
     server.silent = threading.Event()
     server.command = b""
