@@ -30,6 +30,7 @@ class S3Server:
         self.host = host
         self.port = free_port(host)
         self.process: subprocess.Popen[bytes] | None = None
+        self._kept: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -49,6 +50,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self._leave_port()
         command = [str(PROGRAM), "-H", self.host, "-p", str(self.port)]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
@@ -69,11 +71,19 @@ class S3Server:
         urllib.request.urlopen(asked, timeout=10).close()
 
     def stop(self) -> None:
-        """End it; what it held is gone."""
+        """End it; what it held is gone, and nobody else answers on its port until we leave."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
             self.process = None
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind((self.host, self.port))
+
+    def _leave_port(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,3 +91,4 @@ class S3Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._leave_port()
