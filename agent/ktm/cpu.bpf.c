@@ -280,11 +280,13 @@ static __always_inline bool holds(const struct stack *stack, u32 number, const s
 	return place < words && copied->kernel[place] == stack->words[number];
 }
 
-static __always_inline bool returns_alike(const struct stack *stack, const struct copy *copied,
-					  u32 words)
+/* Not static: the verifier looks at it once, and not at each of its calls. */
+__noinline bool returns_alike(const struct stack *stack, const struct copy *copied, u32 words)
 {
 	u32 number;
 
+	if (!stack || !copied)
+		return false;
 	for (number = 0; number < RETURNS; number++) {
 		if (number >= stack->returns)
 			break;
