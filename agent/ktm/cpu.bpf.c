@@ -104,7 +104,7 @@ static __always_inline struct stack *scratch_stack(void)
 	return bpf_map_lookup_elem(&scratch, &zero);
 }
 
-static __always_inline u64 walk_program(void *context, struct stack *stack, u64 hash)
+static __noinline u64 walk_program(void *context, struct stack *stack, u64 hash)
 {
 	long size = bpf_get_stack(context, stack->frames + FRAMES, FRAMES * sizeof(u64), USER_STACK);
 
@@ -300,7 +300,7 @@ __noinline bool returns_alike(const struct stack *stack, const struct copy *copi
  * Words that are left of older calls may look like callers too. The same stack has come again with
  * other words in some of its places: they are none of its callers' and are not compared any more.
  */
-static __always_inline void refine(struct stack *known, struct stack *walked,
+static __noinline void refine(struct stack *known, struct stack *walked,
 				   const struct copy *copied, u32 words)
 {
 	volatile u32 *left = &walked->returns; /* the verifier follows no number that lies in memory */
