@@ -52,20 +52,25 @@ def waiter(tmp_path_factory):
 
 
 @pytest.fixture
-def running(tmp_path):
+def launched():
+    """Return what runs a program until the test is over; gives its id once it works."""
     made = []
 
-    def start(program, calls=0):
-        command = [str(program), str(tmp_path / "lock"), str(calls)]
+    def launch(*command):
         made.append(subprocess.Popen(command, stdout=subprocess.PIPE))
         assert made[-1].stdout.readline() == b"works\n"
         return made[-1].pid
 
-    yield start
+    yield launch
     for one in made:
         one.kill()
         one.wait(10)
         one.stdout.close()
+
+
+@pytest.fixture
+def running(launched, tmp_path):
+    return lambda program, calls=0: launched(str(program), str(tmp_path / "lock"), str(calls))
 
 
 def taken(kernel, pid, kind, duration_s=1.0):
@@ -143,22 +148,14 @@ CALLS = {
 
 
 @pytest.fixture
-def alternating():
+def alternating(launched):
     """Return what runs two calls of the kernel by turns, from one place; gives its id."""
-    running = []
 
     def start(*calls):
         told = [part for text, number in calls for part in (number[os.uname().machine], text)]
-        command = [sys.executable, "-c", TWO_WAITS.format(*told)]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE))
-        assert running[-1].stdout.readline() == b"works\n"
-        return running[-1].pid
+        return launched(sys.executable, "-c", TWO_WAITS.format(*told))
 
-    yield start
-    for one in running:
-        one.kill()
-        one.wait(10)
-        one.stdout.close()
+    return start
 
 
 @pytest.mark.parametrize(
@@ -198,7 +195,7 @@ def test_a_place_is_kept_once_whatever_older_calls_left_on_the_stack(telemetry, 
 
 
 ENDING = """
-import sys, threading, time
+import threading, time
 print("works", flush=True)
 while True:
     thread = threading.Thread(target=lambda: None)
@@ -208,11 +205,8 @@ while True:
 """
 
 
-def test_a_thread_that_has_ended_waits_for_nothing(telemetry):
-    with subprocess.Popen([sys.executable, "-c", ENDING], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"works\n"
-        _, data = taken(telemetry("cpu"), process.pid, Profile.OFFCPU)
-        process.kill()
+def test_a_thread_that_has_ended_waits_for_nothing(telemetry, launched):
+    _, data = taken(telemetry("cpu"), launched(sys.executable, "-c", ENDING), Profile.OFFCPU)
 
     names = {name for _, name in top(data, "delay")}
     assert "do_task_dead" not in names
