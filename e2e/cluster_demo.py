@@ -14,7 +14,7 @@ import os
 import shlex
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from e2e.controlplane.installing import CRDS
 from e2e.controlplane.processes import ControlPlaneError
 from e2e.kubelet import demo as on_kubelet
 from e2e.node import running
+from e2e.node.build import BuildError
 from fodc_webhook.inject.rendering import AUTHORITY
 
 NAMESPACE = "banyandb"
@@ -54,6 +55,8 @@ class Demo:
     """By what it is known, None in the clear on this machine."""
     authority: Path = Path()
     """The file of that authority."""
+    check: Callable[[], None] = lambda: None
+    """Raises when what must run has ended, with what it said last."""
 
     @functools.cached_property
     def token(self) -> str:
@@ -84,9 +87,9 @@ def demo(folder: Path, steps: Steps) -> Iterator[Demo]:
         with from_source(folder, steps) as made:
             yield made
         return
-    with on_kubelet.installed(folder, NAMESPACE, steps) as (plane, url, trust):
+    with on_kubelet.installed(folder, NAMESPACE, steps) as (plane, url, trust, check):
         (folder / AUTHORITY).write_text(trust.authority)
-        yield Demo(plane, url, trust, folder / AUTHORITY)
+        yield Demo(plane, url, trust, folder / AUTHORITY, check)
 
 
 @contextlib.contextmanager
@@ -107,7 +110,7 @@ def from_source(folder: Path, steps: Steps) -> Iterator[Demo]:
             uid = plane.api().get(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}").body
             agent = start_agent(folder, operator, node, pod, role, uid["metadata"]["uid"])
             stack.enter_context(programs.running(agent))
-        yield Demo(plane, operator.http)
+        yield Demo(plane, operator.http, check=operator.check)
 
 
 def start_agent(
@@ -258,7 +261,7 @@ def run(*, once: bool, steps: Steps) -> int:
         tempfile.TemporaryDirectory(prefix="fodc-cluster-") as folder,
         demo(Path(folder), steps) as made,
     ):
-        operators.wait_for("three nodes online", lambda: everybody_is_online(made), 90)
+        operators.wait_for("three nodes online", lambda: everybody_is_online(made), 90, made.check)
         steps.say("ready: three nodes are mirrored")
         failed = walk(made, Path(folder) / "downloads", steps) if once else stay(made)
     steps.say("ended, nothing is left" if not failed else f"{failed} steps FAILED, see above")
@@ -273,6 +276,9 @@ def stay(made: Demo) -> int:
     return 0
 
 
+_FAULTS = (ControlPlaneError, programs.ProgramError, running.NodeError, BuildError, TimeoutError)
+
+
 def main() -> int:
     """Run until Ctrl-C or to the end of `--once`; 1 when something failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -284,7 +290,7 @@ def main() -> int:
     steps.say("looking at what this machine has …")
     try:
         return run(once=once, steps=steps)
-    except (ControlPlaneError, programs.ProgramError, running.NodeError, TimeoutError) as error:
+    except _FAULTS as error:
         steps.say(str(error))
         return 1
     except KeyboardInterrupt:

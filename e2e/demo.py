@@ -22,6 +22,7 @@ from pathlib import Path
 from e2e import programs
 from e2e.commands import end_with, heed_signals, path_line
 from e2e.node import running
+from e2e.node.build import BuildError
 
 ONLINE_DEADLINE_S = 30.0
 CPU_SECONDS = 5
@@ -144,11 +145,20 @@ def urls(proxy: programs.Program) -> str:
 
 
 def main() -> int:
-    """Run the demo; 0 only when the artifacts hold samples."""
+    """Run until Ctrl-C or to the end of `--once`; 1 when something failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--once", action="store_true", help="end by itself")
     once = parser.parse_args().once
     steps = Steps()
+    try:
+        return run(once=once, steps=steps)
+    except (programs.ProgramError, running.NodeError, BuildError, TimeoutError) as error:
+        steps.say(str(error))
+        return 1
+
+
+def run(*, once: bool, steps: Steps) -> int:
+    """Run the demo; 0 only when the artifacts hold samples."""
     with (
         tempfile.TemporaryDirectory(prefix="fodc-demo-") as folder,
         fleet(Path(folder), steps) as running_fleet,

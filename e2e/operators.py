@@ -88,13 +88,22 @@ def leads(operator: programs.Program) -> bool:
     return bool(answer.get("ready")) and leader == ["leads"]
 
 
-def wait_for(what: str, look: Callable[[], T], deadline_s: float = 15.0) -> T:
-    """Look until it is something; raises TimeoutError with what it was last."""
+def wait_for(
+    what: str,
+    look: Callable[[], T],
+    deadline_s: float = 15.0,
+    check: Callable[[], None] = lambda: None,
+) -> T:
+    """Look until it is something; raises TimeoutError with what it was last.
+
+    `check` raises as soon as it cannot come any more.
+    """
     ends_at = time.monotonic() + deadline_s
     while True:
         found = look()
         if found:
             return found
+        check()
         if time.monotonic() > ends_at:
             raise TimeoutError(f"{what}: not within {deadline_s:g} s, last {found!r}")
         time.sleep(POLL_S)
@@ -111,8 +120,8 @@ def leading_operator(
 
 
 def wait_leads(operator: programs.Program, deadline_s: float = LEADS_DEADLINE_S) -> None:
-    """Wait until this operator leads; raises TimeoutError."""
-    wait_for(f"{operator.name} leads", lambda: leads(operator), deadline_s)
+    """Wait until this operator leads; raises TimeoutError, ProgramError when it has ended."""
+    wait_for(f"{operator.name} leads", lambda: leads(operator), deadline_s, operator.check)
 
 
 def samples(operator: programs.Program, start: str) -> list[tuple[str, float]]:

@@ -27,7 +27,7 @@ TOKEN = "the-token-of-these-tests"
 
 
 class ProgramError(Exception):
-    """A program did not start; the text holds the end of its log."""
+    """A program did not start or has ended; the text holds the end of its log."""
 
 
 @dataclass(slots=True)
@@ -69,6 +69,13 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
         return time.monotonic() - began
+
+    def check(self) -> None:
+        """Raise ProgramError when it has ended, with what it said last."""
+        if self.process.poll() is not None:
+            raise ProgramError(
+                f"{self.name} has ended with {self.process.returncode}:\n{self.tail()}"
+            )
 
     def resident_mib(self, key: str = "VmRSS") -> float:
         """Return a line of /proc/<pid>/status in MiB: VmRSS or VmHWM."""

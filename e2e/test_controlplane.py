@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e import cluster_demo
+from e2e import cluster_demo, operators, programs
 from e2e.controlplane import build, marking
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.processes import ControlPlaneError, start, wait_until
@@ -161,6 +161,18 @@ def test_the_first_word_of_the_demo_comes_before_anything_is_looked_for(
     assert first.endswith("looking at what this machine has …\n")
     recipe = (ROOT / "Makefile").read_text().partition("$(BIN)/.ready:")[2]
     assert recipe.index("@echo") < recipe.index("-m venv")
+
+
+def test_an_operator_that_ends_is_told_at_once_and_with_its_last_words(tmp_path: Path) -> None:
+    """Half a minute was waited for one that had died."""
+    log = tmp_path / "operator.log"
+    log.write_text("KeyError: 'getpwuid(): uid not found: 65532'\n")
+    process = subprocess.Popen(["false"], text=True)
+    process.wait()
+    operator = programs.Program("operator", process, log, {"http": "127.0.0.1:1"})
+
+    with pytest.raises(programs.ProgramError, match="operator has ended with 1:\nKeyError: "):
+        operators.wait_leads(operator, deadline_s=60)
 
 
 def test_two_runs_do_not_build_the_same_program(bench: Path) -> None:

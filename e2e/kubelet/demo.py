@@ -6,8 +6,9 @@ come by the webhook. An operator that does not come up is told at once, with its
 """
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -45,8 +46,9 @@ def reasons_against() -> list[str]:
     return reasons
 
 
-Made: TypeAlias = tuple[ControlPlane, str, programs.Trust]
-"""The control plane, the URL of the proxy, and by what it is known."""
+Made: TypeAlias = tuple[ControlPlane, str, programs.Trust, Callable[[], None]]
+"""The control plane, the URL of the proxy, by what it is known, and a look that raises
+ControlPlaneError when a pod of the installation does not run."""
 
 
 @contextlib.contextmanager
@@ -66,7 +68,8 @@ def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[Made]:
         steps.say("a BanyanDB cluster whose namespace asks for agents …")
         _make_databases(one, namespace)
         told = one.plane.api().get(f"/api/v1/namespaces/{SYSTEM}/configmaps/{AUTHORITY_MAP}")
-        yield one.plane, f"https://{leader}:{installation.HTTP_PORT}", trust_of(told.body)
+        url = f"https://{leader}:{installation.HTTP_PORT}"
+        yield one.plane, url, trust_of(told.body), functools.partial(_check, one)
 
 
 # ---- the operator -------------------------------------------------------------------------------
@@ -79,12 +82,8 @@ def _wait_leads(one: Node) -> str:
     """
     ends_at = time.monotonic() + DEADLINE_S
     while True:
+        _check(one)
         pods = [Operator(pod) for pod in _operators(one)]
-        for pod in pods:
-            if pod.fault:
-                raise ControlPlaneError(
-                    f"the operator does not run: {pod.fault}\n{_words(one, pod)}"
-                )
         ready = [pod.address for pod in pods if pod.leads and pod.is_ready]
         if ready:
             return ready[0]
@@ -92,6 +91,13 @@ def _wait_leads(one: Node) -> str:
             told = one.plane.kubectl(f"--namespace={SYSTEM}", "get", "pods,pvc,events").stdout
             raise ControlPlaneError(f"the operator does not lead within {DEADLINE_S:g} s\n{told}")
         time.sleep(LOOK_EVERY_S)
+
+
+def _check(one: Node) -> None:
+    """Raise ControlPlaneError when a pod of the installation has ended, with what it said."""
+    for pod in map(Operator, _operators(one)):
+        if pod.fault:
+            raise ControlPlaneError(f"the operator does not run: {pod.fault}\n{_words(one, pod)}")
 
 
 def _operators(one: Node) -> list[dict[str, Any]]:
@@ -186,4 +192,4 @@ def _wait_injects(one: Node, namespace: str) -> None:
         body = one.plane.api().create(path, trial).body
         return bool(body.get("spec", {}).get("initContainers"))
 
-    operators.wait_for("the webhook injects", look, 60)
+    operators.wait_for("the webhook injects", look, 60, functools.partial(_check, one))

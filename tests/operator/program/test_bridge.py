@@ -59,8 +59,8 @@ def test_work_that_takes_too_long_is_cancelled_and_told() -> None:
             ended.set()
 
     async def caller(bridge: Bridge) -> None:
-        with pytest.raises(BridgeError, match=r"within 0\.05 s"):
-            await bridge.call(work, deadline_s=0.05)
+        with pytest.raises(BridgeError, match="within 1 s"):
+            await bridge.call(work, deadline_s=1.0)
 
     across(caller)
     assert ended.is_set()

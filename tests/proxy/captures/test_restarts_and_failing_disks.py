@@ -234,7 +234,8 @@ def test_deadline_does_not_end_an_artifact_that_is_being_stored(play):
         await world.ask(execution={"active_deadline_seconds": 20})
         world.objects.waits_below = "artifacts/"
         agent.finish(agent.begun[0])
-        await world.exchange()
+        while not world.objects.at_gate.is_set():
+            await world.exchange()
         world.now_ms += 60_000
         world.engine.tick()
         await world.engine.cancel("r1", CancelMode.ABORT)

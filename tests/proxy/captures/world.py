@@ -71,6 +71,7 @@ class FlakyObjects:
         self.fails_below = ""
         # Writes below this prefix wait for the gate.
         self.gate = asyncio.Event()
+        self.at_gate = asyncio.Event()
         self.waits_below = "nothing"
         self.problem_after_gate: Exception | None = None
         self.operations = 0
@@ -98,6 +99,7 @@ class FlakyObjects:
     async def put(self, key: str, content: bytes | Path) -> None:
         self._step("put", key)
         if key.startswith(self.waits_below):
+            self.at_gate.set()
             await self.gate.wait()
             if self.problem_after_gate is not None:
                 raise self.problem_after_gate
