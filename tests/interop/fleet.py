@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -29,6 +30,16 @@ def until(what: str, ask: Callable[[], T], deadline_s: float = 20.0) -> T:
         if time.monotonic() > end:
             raise AssertionError(f"{what}: still {answer!r} after {deadline_s:.0f} s")
         time.sleep(0.03)
+
+
+@contextlib.contextmanager
+def kept_port() -> Iterator[int]:
+    """A loopback port that is given to nobody else; connections are refused until one listens."""
+    with socket.socket() as kept:
+        # A second socket with this option may listen on what is bound and not listened on.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @dataclass

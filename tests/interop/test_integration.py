@@ -11,7 +11,7 @@ import pytest
 
 from e2e import programs
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2
-from tests.interop.fleet import Fleet, get, get_json, nodes, phases, rfc3339, until
+from tests.interop.fleet import Fleet, get, get_json, kept_port, nodes, phases, rfc3339, until
 
 PAGE = """\
 # HELP cpu_usage How busy.
@@ -210,17 +210,19 @@ def test_i08_partition(fleet: Fleet) -> None:
 
 def test_i09_proxy_restart(fleet: Fleet) -> None:
     """I09: agents come back to a proxy that restarted, and their metrics with them."""
-    proxy = fleet.proxy()
-    node = fleet.node("before 1\n")
-    fleet.agent(proxy.grpc, node, "pod-0", "ROLE_DATA")
-    until("the metric", lambda: sample(metrics(proxy), "before"))
-    proxy.stop()
-    node.page = "after 2\n"
+    with kept_port() as port:
+        listen = f"--grpc-listen-addr=127.0.0.1:{port}"
+        proxy = fleet.proxy(listen)
+        node = fleet.node("before 1\n")
+        fleet.agent(proxy.grpc, node, "pod-0", "ROLE_DATA")
+        until("the metric", lambda: sample(metrics(proxy), "before"))
+        proxy.stop()
+        node.page = "after 2\n"
 
-    again = fleet.proxy(f"--grpc-listen-addr={proxy.grpc}", name="proxy-again")
+        again = fleet.proxy(listen, name="proxy-again")
 
-    until("the agent is back", lambda: online(again) == ["pod-0"])
-    until("the new metric", lambda: sample(metrics(again), "after").get("value") == "2")
+        until("the agent is back", lambda: online(again) == ["pod-0"])
+        until("the new metric", lambda: sample(metrics(again), "after").get("value") == "2")
 
 
 def test_i10_prometheus(fleet: Fleet) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from e2e import programs
 from e2e.node import running
-from tests.interop.fleet import Fleet, get, phases, until
+from tests.interop.fleet import Fleet, get, kept_port, phases, until
 
-DEADLINE_S = 1.0
+DEADLINE_S = 3.0
 
 
 @pytest.fixture(params=["link", "fodc"])
@@ -53,13 +53,13 @@ def test_failure_1_a_hung_agent_costs_a_round_its_deadline_once_and_is_named(fle
     try:
         page, missing, took_s = scrape(proxy)
         assert missing == "b"
-        assert DEADLINE_S <= took_s < DEADLINE_S + 1
+        assert DEADLINE_S <= took_s < 2 * DEADLINE_S
         assert page.count("\nfrom_") == 2
         assert "fodc_proxy_agent_missing{" in page
 
         page, missing, took_s = scrape(proxy)
         assert missing == "b"
-        assert took_s < 0.5
+        assert took_s < DEADLINE_S
         assert page.count("\nfrom_") == 2
     finally:
         os.kill(hung.pid, signal.SIGCONT)
@@ -78,7 +78,7 @@ def test_failure_2_overlapping_scrapes_all_succeed(fleet: Fleet) -> None:
 
     assert [page.count("\nfrom_") for page, _, _ in answers] == [3] * 24
     assert {missing for _, missing, _ in answers} == {""}
-    assert max(took_s for _, _, took_s in answers) < 5
+    assert max(took_s for _, _, took_s in answers) < 8
 
 
 def test_failure_9_sigterm_ends_both_programs_with_everything_attached(tmp_path: Path) -> None:
@@ -105,23 +105,26 @@ def test_failure_9_sigterm_ends_both_programs_with_everything_attached(tmp_path:
                 "the capture runs",
                 lambda: b'"Running"' in get(f"{proxy.http}/diagnostics/requests"),
             )
-            assert captured.stop() < 2
-            assert agents[0].stop() < 2
-            assert proxy.stop() < 2
+            # Who has not ended after 10 s is killed.
+            assert captured.stop() < 8
+            assert agents[0].stop() < 8
+            assert proxy.stop() < 8
             assert proxy.process.returncode == 0
             assert captured.process.returncode == 0
 
 
 def test_failure_10_agents_do_not_all_return_at_the_same_instant(fleet: Fleet) -> None:
     """A proxy that returns sees its agents spread out, and all of them."""
-    proxy = fleet.proxy()
-    three_agents(fleet, proxy)
-    proxy.stop()
-    time.sleep(1)  # let each agent fail at least once, so that its pause has grown
+    with kept_port() as port:
+        listen = f"--grpc-listen-addr=127.0.0.1:{port}"
+        proxy = fleet.proxy(listen)
+        three_agents(fleet, proxy)
+        proxy.stop()
+        time.sleep(1)  # let each agent fail at least once, so that its pause has grown
 
-    again = fleet.proxy(f"--grpc-listen-addr={proxy.grpc}", name="again")
+        again = fleet.proxy(listen, name="again")
 
-    until("all agents", lambda: sorted(phases(again)) == ["a", "b", "c"], deadline_s=30)
+        until("all agents", lambda: sorted(phases(again)) == ["a", "b", "c"], deadline_s=30)
 
 
 def cut(page: str) -> str:
@@ -148,7 +151,7 @@ def test_a_node_that_sends_200_mb_costs_the_agent_neither_its_memory_nor_its_lif
         )
         with programs.running(started) as agent:
             until("the page", lambda: "banyandb_" in scrape(proxy)[0])
-            node.fault("huge", for_s=3)
+            node.fault("huge", for_s=60)
             until("the page is cut", lambda: cut(scrape(proxy)[0]) == "1")
             assert agent.resident_mib("VmHWM") < 60
             node.fault("none")

@@ -93,9 +93,9 @@ def test_a_cpu_profile_waits_for_a_stranger_who_profiles_the_node(sample_nodes, 
     async def run(node):
         client, stranger = HttpClient(), HttpClient()
         foreign = asyncio.create_task(
-            stranger.get(node.pprof_url + "/profile?seconds=2", timeout_s=20, max_bytes=1 << 24)
+            stranger.get(node.pprof_url + "/profile?seconds=3", timeout_s=20, max_bytes=1 << 24)
         )
-        await asyncio.sleep(0.3)  # the stranger's request has to be under way
+        await asyncio.sleep(1.0)  # the stranger's request has to be under way
         spool = Spool(tmp_path)
         spool.recover(0)
         wanted = Order("cmd-1", Profile.CPU, 1.0, 20.0)

@@ -23,6 +23,9 @@ from tests.agent.ktm.test_reads_in_this_kernel import counted
 
 RELEASE = os.uname().release
 
+# The first test that needs it waits until BCC has compiled.
+pytestmark = pytest.mark.timeout(240)
+
 
 def headers(folder, text, name="include/config/kernel.release"):
     path = folder / name
@@ -181,6 +184,7 @@ def by_bcc(bcc):
         for name, value in bcc.items():
             patch.setenv(name, value)
         patch.setattr(backend, "headers_problem", lambda *_: "")
+        patch.setattr(backend, "_START_S", 200.0)
         kernel.load(facts())
     assert kernel.gaps == ()
     yield kernel

@@ -94,8 +94,8 @@ def test_a_capture_of_reads_holds_the_work_that_was_done_meanwhile(
     assert found["ktm_sys_pread_latency_seconds_count",] == 1000
     assert found["ktm_sys_pread_errors_total",] == 25
     assert found["ktm_sys_pread_bytes_total",] == 100_000
-    # 10 bytes, 12 ms apart, each waited for.
-    assert 0.08 < found["ktm_sys_read_other_latency_seconds_sum",] < 1
+    # 10 bytes, 48 ms apart, each waited for.
+    assert 0.3 < found["ktm_sys_read_other_latency_seconds_sum",] < 2
 
 
 def test_a_capture_of_the_disk_holds_the_requests_that_were_made_meanwhile(

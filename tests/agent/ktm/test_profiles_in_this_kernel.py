@@ -104,7 +104,7 @@ def test_where_it_waits_is_the_function_that_waits_for_the_lock(telemetry, waite
     waited_ms, first = first_of_ours(data, "delay")
     assert first == "main.waitsForTheLock"
     # Nearly the whole second on a machine that is not busy; what began before is not seen.
-    assert 300 < waited_ms < 1500
+    assert 300 < waited_ms <= pprof.inspect(data).duration_ns / 1e6 + 100
 
 
 @pytest.mark.parametrize("calls", [2, 30], ids=["near the top of its stack", "far below it"])
@@ -233,7 +233,7 @@ def test_a_profile_begins_anew(telemetry, waiter, running):
     lasted_ms = pprof.inspect(data).duration_ns / 1e6
     assert lasted_ms >= 300
     # One thread waits for the lock: nothing of the first profile is in the second.
-    assert first_of_ours(data, "delay")[0] <= lasted_ms + 5
+    assert first_of_ours(data, "delay")[0] <= lasted_ms + 100
 
 
 def test_a_process_that_is_not_meant_has_no_profile(telemetry, waiter, running):

@@ -2,7 +2,8 @@
 """The five patterns: the rules, and each produced for real in the kernel that runs.
 
 A slow disk is one that the kernel throttles for the cgroup of the work: 80 requests a second, for
-which eight threads wait 100 ms each. Reads are slow from 8 ms on, the default of users.
+which eight threads wait 100 ms each. Reads are slow from 8 ms on, the default of users;
+where none may be slow it is from 250 ms on, for a busy machine reads in 8 ms at times.
 """
 
 import os
@@ -18,6 +19,7 @@ from fodc_agent.ktm.target import Target, TargetKind
 from fodc_agent.ktm.verdicts import Figures, Judge, Pattern, figures_of, pattern_of, sentence
 
 SLOW_S = 0.008
+SLOW_ON_ANY_MACHINE_S = 0.25
 FAST = Figures(buckets=((0.001, 1000), (0.008192, 1000), (0.032768, 1000)))
 SLOW = replace(FAST, buckets=((0.001, 900), (0.008192, 980), (0.032768, 1000)))
 
@@ -174,14 +176,14 @@ REQUESTS_A_SECOND = 80
 def judged(telemetry, make_group, slow_disk, worker):
     """Return what judges some work in a container of its own, with limits of disk and memory."""
 
-    def run(work, file, *, is_disk_slow=False, memory_mib=0):
+    def run(work, file, *, slow_s=SLOW_S, is_disk_slow=False, memory_mib=0):
         group, more = make_group("unified"), []
         if is_disk_slow:
             more.append(slow_disk(file, REQUESTS_A_SECOND))
         if memory_mib:
             more.append(make_group("memory"))
             (more[-1] / "memory.limit_in_bytes").write_text(str(memory_mib << 20))
-        kernel, judge = telemetry("sys", "mm"), Judge(SLOW_S)
+        kernel, judge = telemetry("sys", "mm"), Judge(slow_s)
         kernel.aim(Target(TargetKind.UNIFIED, group.stat().st_ino))
         judge.seen(list(kernel.samples()), 0.0)
         worker(work, group, *more, file=file).work()
@@ -199,13 +201,17 @@ def forgotten(file):
 
 
 def test_a_scan_of_cold_pages_is_w1_and_quiet(judged, on_disk):
-    assert judged("scans", forgotten(on_disk(32))) == (Pattern.BENIGN_SCAN, "")
+    found = judged("scans", forgotten(on_disk(32)), slow_s=SLOW_ON_ANY_MACHINE_S)
+
+    assert found == (Pattern.BENIGN_SCAN, "")
 
 
 def test_memory_that_is_taken_back_without_harm_is_w2_and_quiet(judged, on_disk):
     file = forgotten(on_disk(32))
 
-    assert judged("scans", file, memory_mib=8) == (Pattern.PRESSURE, "")
+    found = judged("scans", file, slow_s=SLOW_ON_ANY_MACHINE_S, memory_mib=8)
+
+    assert found == (Pattern.PRESSURE, "")
 
 
 def test_pages_that_are_given_up_and_read_again_from_a_slow_disk_are_w3(judged, on_disk):

@@ -33,14 +33,14 @@ async def leaving(reader, writer):
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "within_s", "told"),
     [
-        (answering, ""),
-        (silent, "does not answer within 0.2 s"),
-        (leaving, "ends connections without an answer"),
+        (answering, 5.0, ""),
+        (silent, 0.2, "does not answer within 0.2 s"),
+        (leaving, 5.0, "ends connections without an answer"),
     ],
 )
-def test_any_answer_is_one_and_silence_is_none(handler, told):
+def test_any_answer_is_one_and_silence_is_none(handler, within_s, told):
     async def play():
         over = asyncio.Event()
 
@@ -52,7 +52,7 @@ def test_any_answer_is_one_and_silence_is_none(handler, told):
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            problem = await problem_of("127.0.0.1", port, 0.2)
+            problem = await problem_of("127.0.0.1", port, within_s)
             await over.wait()
             return problem
 

@@ -64,7 +64,7 @@ def test_a19_the_next_address_of_a_proxy_is_tried_within_the_connect_time(resolv
         return took_s
 
     with swallowing("127.0.0.1") as port:
-        assert asyncio.run(main(port)) < 3
+        assert asyncio.run(main(port)) < 8  # the connect time is 10 s
 
 
 def test_a19_the_next_address_of_a_node_is_tried_within_the_time_of_an_attempt(resolves):

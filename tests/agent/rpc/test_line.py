@@ -133,7 +133,7 @@ def test_a_peer_that_answers_no_ping_is_left(monkeypatch):
 
 
 def test_a_peer_that_answers_is_pinged_again(monkeypatch):
-    monkeypatch.setattr(line, "_PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(line, "_PING_TIMEOUT_S", 1.0)
 
     async def play(channel, peer, writer):
         writer.write(GREETING)
@@ -150,7 +150,7 @@ def test_a_peer_that_answers_is_pinged_again(monkeypatch):
 
 
 def test_a_peer_that_leaves_is_asked_nothing_more_and_left_after_a_moment(monkeypatch):
-    monkeypatch.setattr(line, "_PARTING_S", 0.2)
+    monkeypatch.setattr(line, "_PARTING_S", 1.0)
 
     async def play(channel, peer, writer):
         async with channel.open("/t.T/Go") as taken, channel.open("/t.T/Go") as missed:

@@ -232,7 +232,7 @@ def test_t_wd_23_24_ports_are_scraped_side_by_side_and_one_that_hangs_costs_only
             client = HttpClient()
             sources = [
                 MetricsSource(client, good),
-                MetricsSource(client, hung, attempt_s=0.1),
+                MetricsSource(client, hung, attempt_s=1.0),
                 MetricsSource(client, other),
             ]
             scrapes = await asyncio.gather(*(source.collect(1) for source in sources))
@@ -242,7 +242,7 @@ def test_t_wd_23_24_ports_are_scraped_side_by_side_and_one_that_hangs_costs_only
     scrapes = asyncio.run(run())
 
     assert [scrape.body for scrape in scrapes] == [b"a 1\n", None, b"b 2\n"]
-    assert scrapes[0].duration_s < 0.1
+    assert scrapes[0].duration_s < 1.0
     assert scrapes[1].failure.reason is Reason.NODE_HUNG
 
 

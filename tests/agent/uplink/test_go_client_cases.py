@@ -248,7 +248,7 @@ def test_t_px_06_a_blocked_heartbeat_returns_when_it_is_cancelled(run_async, byt
     async def play(lines):
         await lines.blocked()
         lines.task.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             await asyncio.wait([lines.task])
         assert lines.task.cancelled()
 
@@ -264,7 +264,7 @@ def test_t_px_12_15_leaving_waits_for_the_proxy_but_not_longer_than_a_moment(
     async def play(lines):
         await lines.blocked()
         lines.stop.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             hangup = await lines.task
         assert hangup.reason == "Stopped"
 

@@ -161,7 +161,7 @@ def test_hello_says_who_the_agent_is_and_welcome_links_it(link_peer, run_async):
 def test_heartbeats_follow_the_announced_interval(link_peer, run_async):
     async def scenario():
         agent = Agent()
-        peer = await linked(link_peer, agent, heartbeat_interval_ms=50)
+        peer = await linked(link_peer, agent, heartbeat_interval_ms=500)
         first = await peer.hear("heartbeat")
         second = await peer.hear("heartbeat")
         assert (first.sequence, second.sequence) == (1, 2)
