@@ -20,7 +20,22 @@ from e2e.webhooks import Injecting
 
 AGENT: Final = "fodc-agent"
 LEASE: Final = ("--lease-duration=4s", "--lease-renew=2s", "--lease-retry=1s")
+REVISION: Final = "fodc.banyandb.dev/revision"
+NOT_INJECTED: Final = "fodc.banyandb.dev/not-injected"
 LABELS: Final = {"app.kubernetes.io/name": "banyandb"}
+TEMPLATE: Final = {
+    "metadata": {"labels": LABELS},
+    "spec": {
+        "containers": [
+            {
+                "name": "data",
+                "image": "apache/skywalking-banyandb:0.9",
+                "args": ["data"],
+                "ports": [{"name": "pprof", "containerPort": 6060}],
+            }
+        ]
+    },
+}
 Teller = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """State of a container, by its name and its pod."""
 
@@ -73,20 +88,12 @@ class Databases:
 
     def create_stateful_set(self, replicas: int, name: str = "data") -> None:
         """Make a StatefulSet whose pods are all made at once."""
-        containers = [
-            {
-                "name": "data",
-                "image": "apache/skywalking-banyandb:0.9",
-                "args": ["data"],
-                "ports": [{"name": "pprof", "containerPort": 6060}],
-            }
-        ]
         spec = {
             "replicas": replicas,
             "serviceName": name,
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": LABELS},
-            "template": {"metadata": {"labels": LABELS}, "spec": {"containers": containers}},
+            "template": TEMPLATE,
         }
         body = {
             "apiVersion": "apps/v1",
@@ -160,6 +167,16 @@ class Databases:
     def with_agent(self) -> set[str]:
         """Return the names of the pods that have an agent."""
         return {name for name, one in self.pods().items() if has_agent(one)}
+
+    def given(self) -> str:
+        """Return the revision of the agent that a pod would get now, or why it would get none.
+
+        The webhook hears of policies and their statuses a moment after they are written.
+        """
+        pod = {**TEMPLATE, "metadata": {"name": "trial", "labels": LABELS}}
+        answer = self.plane.api().create(f"{self.path('pods')}?dryRun=All", pod)
+        told = answer.body.get("metadata", {}).get("annotations", {})
+        return str(told.get(REVISION) or told.get(NOT_INJECTED, ""))
 
     def status(self, name: str = "banyandb") -> dict[str, Any]:
         """Return the status of the policy, empty before it is written."""

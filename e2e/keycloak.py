@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from e2e.commands import cache_root
+from e2e.controlplane import processes
 
 VERSION: Final = "26.7.3"
 ARTIFACT: Final = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
@@ -114,9 +114,7 @@ def _mark() -> Path:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Keycloak]:
     """Own a Keycloak for a with-block; its data are in memory and end with it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = processes.free_ports(1)
     log = (folder / "keycloak.log").open("wb")
     process = subprocess.Popen(
         [

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
+from e2e.controlplane import processes
+
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
 TOKEN = "the-token-of-these-tests"
@@ -135,10 +137,11 @@ def running(program: Program) -> Iterator[Program]:
 
 
 def start_proxy(folder: Path, *arguments: str, name: str = "proxy") -> Program:
-    """Start a proxy on free loopback ports, its data below `folder`."""
+    """Start a proxy on loopback ports to which one may come back, its data below `folder`."""
+    grpc, http = processes.free_ports(2)
     fixed = [
-        "--grpc-listen-addr=127.0.0.1:0",
-        "--http-listen-addr=127.0.0.1:0",
+        f"--grpc-listen-addr=127.0.0.1:{grpc}",
+        f"--http-listen-addr=127.0.0.1:{http}",
         f"--data-dir={folder / 'data'}",
     ]
     return start(name, "fodc_proxy", [*fixed, *arguments], folder)

@@ -72,6 +72,16 @@ def asked(
             return error.code, error.read().decode()
 
 
+def answered(
+    operator: programs.Program, path: str, token: str, body: object = None
+) -> tuple[int, str]:
+    """Ask again while the API server does not say in time who asks and what he may."""
+    return wait_for(
+        path,
+        lambda: told if (told := asked(operator, path, token, body))[0] != 503 else None,
+    )
+
+
 def account(
     plane: ControlPlane, namespace: str, role: str, path: str, one: programs.Program
 ) -> str:
@@ -89,7 +99,7 @@ def test_a_service_account_may_what_its_role_says(
 ) -> None:
     token = account(control_plane, namespace, role, "/metrics", operator)
 
-    found = {path: asked(operator, path, token) for path in ASKED}
+    found = {path: answered(operator, path, token) for path in ASKED}
 
     assert {path for path, (status, _) in found.items() if status == 200} == MAY[role], found
     assert {status for status, _ in found.values()} <= {200, 403}
@@ -116,7 +126,7 @@ def test_a_capture_needs_what_kubectl_would_need(
     token = account(control_plane, namespace, role, "/cluster", operator)
     body = {"target": {"all": True}, "captures": [{"profile": profile}]}
 
-    got, text = asked(operator, "/diagnostics/requests", token, body)
+    got, text = answered(operator, "/diagnostics/requests", token, body)
 
     assert got == status, text
     if status == 403:
@@ -135,9 +145,9 @@ def test_strangers_are_told_why_and_a_token_of_ours_for_the_proxy_alone_is_enoug
         control_plane, "fodc-viewer", "--audience=somebody-else", namespace=namespace
     )
 
-    assert asked(operator, "/cluster", ours)[0] == 200
+    assert answered(operator, "/cluster", ours)[0] == 200
     for wrong in (foreign, ours[:-8] + "AAAAAAAA", "nonsense"):
-        status, text = asked(operator, "/cluster", wrong)
+        status, text = answered(operator, "/cluster", wrong)
         assert status == 401, text
         assert "the token is not accepted" in text
         assert wrong not in text

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from e2e import programs
+from e2e.controlplane import processes
 from e2e.node import running
 from fodc_protocol import pprof
 
@@ -36,12 +37,20 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stack = contextlib.ExitStack()
-        self.node = self.stack.enter_context(running.sample_node(load=2))
-        self.proxy = self._proxy("proxy-1", "127.0.0.1:0", "127.0.0.1:0")
+        self.metrics, self.pprof, self.grpc, self.http = processes.free_ports(4)
+        self.node = self._node()
+        self.proxy = self._proxy("proxy-1")
         self.agent = self._agent()
 
-    def _proxy(self, name: str, grpc: str, http: str) -> programs.Program:
-        flags = (f"--grpc-listen-addr={grpc}", f"--http-listen-addr={http}")
+    def _node(self) -> running.RunningNode:
+        ports = {"metrics_port": self.metrics, "pprof_port": self.pprof}
+        return self.stack.enter_context(running.sample_node(load=2, **ports))
+
+    def _proxy(self, name: str) -> programs.Program:
+        flags = (
+            f"--grpc-listen-addr=127.0.0.1:{self.grpc}",
+            f"--http-listen-addr=127.0.0.1:{self.http}",
+        )
         started = programs.start_proxy(self.folder, *flags, name=name)
         return self.stack.enter_context(programs.running(started))
 
@@ -65,18 +74,10 @@ class Site:
                 self.agent = self._agent()
             case "proxy":
                 self.proxy.kill()
-                self.proxy = self._proxy(
-                    "proxy-2", self.proxy.grpc, self.proxy.http.removeprefix("http://")
-                )
+                self.proxy = self._proxy("proxy-2")
             case "node":
                 self.node.kill()
-                self.node = self.stack.enter_context(
-                    running.sample_node(
-                        load=2,
-                        metrics_port=self.node.metrics_port,
-                        pprof_port=self.node.pprof_port,
-                    )
-                )
+                self.node = self._node()
 
     def get(self, path: str) -> Any:
         """A JSON answer; waits for a proxy that is just returning."""
@@ -103,6 +104,14 @@ class Site:
         with urllib.request.urlopen(made, timeout=10) as answer:
             request_id: str = json.load(answer)["id"]
             return request_id
+
+    def wait_recording(self) -> None:
+        """Wait until the agent has written down that it records a CPU profile."""
+        folder = self.folder / "pod-0" / "captures"
+        deadline = time.monotonic() + 20
+        while not any('"cpu"' in one.read_text() for one in folder.glob("*.fodc-state")):
+            assert time.monotonic() < deadline, self.agent.tail()
+            time.sleep(0.02)
 
     def finished(self, request_id: str) -> dict[str, Any]:
         """The resource once the request has ended."""
@@ -172,7 +181,7 @@ def test_a_capture_ends_truly_when_a_program_is_killed(
 def test_a_killed_proxy_reattaches_to_a_capture_that_goes_on(site: Site) -> None:
     """The capture is done once: the agent's own count of captures says so."""
     request_id = site.request_cpu()
-    time.sleep(0.5)  # the agent is recording
+    site.wait_recording()
     site.kill_and_return("proxy")
 
     done = site.finished(request_id)
@@ -184,7 +193,7 @@ def test_a_killed_proxy_reattaches_to_a_capture_that_goes_on(site: Site) -> None
 
 def test_a_request_retries_on_an_agent_that_was_killed(site: Site) -> None:
     request_id = site.request_cpu(backoff_limit=2)
-    time.sleep(0.5)  # the agent is recording
+    site.wait_recording()
     site.kill_and_return("agent")
 
     done = site.finished(request_id)

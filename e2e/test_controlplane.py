@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 from e2e import cluster_demo, operators, programs
 from e2e.controlplane import build, marking
 from e2e.controlplane.cluster import ControlPlane
-from e2e.controlplane.processes import ControlPlaneError, start, wait_until
+from e2e.controlplane.processes import ControlPlaneError, listens, start, wait_until
 from e2e.controlplane.processes import free_ports as free
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +194,16 @@ def test_two_runs_do_not_build_the_same_program(bench: Path) -> None:
 
 def test_free_ports_differ() -> None:
     assert len(set(free(20))) == 20
+
+
+def test_a_free_port_is_for_who_is_told_it_and_for_nobody_else() -> None:
+    (port,) = free(1)
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", port)):
+            assert listens("127.0.0.1", port)
+        assert not listens("127.0.0.1", port)
+    with socket.socket() as other, pytest.raises(OSError, match="already in use"):
+        other.bind(("127.0.0.1", port))
 
 
 def test_waiting_ends_with_the_log_of_a_program_that_died(tmp_path: Path) -> None:

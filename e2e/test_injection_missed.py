@@ -14,7 +14,7 @@ import pytest
 from e2e import webhooks
 from e2e.controlplane import installing, processes
 from e2e.database_pods import Databases
-from e2e.operators import wait_for
+from e2e.operators import metric, wait_for
 from e2e.simulated import simulated_agents
 
 
@@ -33,7 +33,7 @@ def limit_containers_to_64_mib(databases: Databases) -> None:
 def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
     tmp_path: Path, databases: Databases
 ) -> None:
-    with databases.operator(tmp_path):
+    with databases.operator(tmp_path) as site:
         databases.create_policy()
         limit_containers_to_64_mib(databases)
         began_s = time.monotonic()
@@ -44,9 +44,12 @@ def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
         # Whoever deletes it does not wait for its agent to be refused again.
         databases.delete_pod("data-0")
         second = databases.pods()["data-0"]
+        refused = metric(site.webhook, 'fodc_webhook_requests_total{outcome="Injected"')
         databases.plane.api().delete(f"{databases.path('limitranges')}/small")
 
-    assert took_s < 3
+    # With its agent the pod was tried twice.
+    assert refused == 2
+    assert took_s < 8
     for pod in (first, second):
         assert "initContainers" not in pod["spec"]
         said = pod["metadata"]["annotations"]["fodc.banyandb.dev/not-injected"]

@@ -52,6 +52,7 @@ def test_the_status_follows_its_pods(site: Injecting, databases: Databases) -> N
     assert databases.condition("AllUpToDate") == ("False", "OutOfDate")
     assert [one["state"] for one in changed["pods"]] == ["OutOfDate"] * 3
 
+    wait_for("the webhook knows", lambda: databases.given() == changed["revision"])
     databases.delete_pod("data-1")
     databases.wait_counts(3, 3, 1, 0, 0)
     databases.change_policy(paused=True)
@@ -100,11 +101,13 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
     suspended = ("False", "AgentImageUnavailable")
     wait_for("suspended", lambda: databases.condition("AgentsStart") == suspended, 45)
     took_s = time.monotonic() - began
-    ready, event = databases.condition("Ready"), databases.events()["AgentImageUnavailable"]
+    ready = databases.condition("Ready")
+    event = wait_for("its event", lambda: databases.events().get("AgentImageUnavailable"))
     gauge = metric(site.operator, "fodc_operator_injection_suspended")
 
     # Made anew it comes up clean, and says why.
     databases.teller = running
+    wait_for("the webhook knows", lambda: databases.given().startswith("Suspended: "))
     databases.delete_pod("data-1")
     databases.wait_counts(2, 1, 1, 1, 0)
     clean = databases.pods()["data-1"]["metadata"]["annotations"]
@@ -114,8 +117,7 @@ def test_a_policy_whose_agents_do_not_start_is_suspended_until_one_does(
     databases.tell_of(databases.pods()["data-0"], running)
     again = ("True", "AgentsStartAgain")
     wait_for("again", lambda: databases.condition("AgentsStart") == again, 20)
-    # The webhook hears of it a moment after it is written.
-    time.sleep(1)
+    wait_for("the webhook knows", lambda: databases.given() == databases.status()["revision"])
     # One more pod gets its agent; data-1 has to be made anew for that.
     databases.scale(3)
     databases.wait_counts(3, 2, 2, 1, 0)
@@ -153,12 +155,14 @@ def test_a_pod_whose_agent_does_not_start_is_made_anew_without_it_and_a_new_spec
     said = databases.pods()["data-0"]["metadata"]["annotations"]
     assert "data-0" not in databases.with_agent()
     assert said["fodc.banyandb.dev/not-injected"].startswith("Suspended: ")
-    assert "its agent does not start" in databases.events()["Released"]
+    event = wait_for("its event", lambda: databases.events().get("Released"))
+    assert "its agent does not start" in event
     time.sleep(3)
     # Its database runs: nothing ends it.
     assert databases.successor("data-0", bare) == ""
 
     databases.change_policy(agent={"image": "banyandb-fodc-agent:good"})
+    wait_for("the webhook knows", lambda: databases.given() == databases.status()["revision"])
     databases.delete_pod("data-0")
     databases.wait_counts(1, 1, 1, 0, 0)
     again = ("True", "AgentsStartAgain")

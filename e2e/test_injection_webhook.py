@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The webhook behind a real API server, in order and out of order.
 
-The one idea: the pod is created every time, within three seconds, and one that missed its agent is
-reported.
+The one idea: the pod is created every time, long before the API server's usual ten seconds, and one
+that missed its agent is reported.
 """
 
 import base64
@@ -26,7 +26,8 @@ from e2e.webhooks import Injecting
 from fodc_webhook import certificates
 from fodc_webhook.certificates import Rules, Step
 
-CREATED_S = 3.0
+CREATED_S = 6.0
+"""The API server waits two of them for the webhook."""
 AGENT = "fodc-agent"
 NOT_INJECTED = "fodc.banyandb.dev/not-injected"
 LABELS = {"app": "banyandb", "fodc.banyandb.dev/inject": "enabled"}
@@ -64,7 +65,7 @@ def put_policy(plane: ControlPlane, namespace: str, **spec: Any) -> None:
 
 
 def create(plane: ControlPlane, namespace: str, pod: dict[str, Any], query: str = "") -> Any:
-    """Create a pod; it is there within three seconds, whatever became of the webhook."""
+    """Create a pod; it is there within seconds, whatever became of the webhook."""
     began = time.monotonic()
     answer = plane.api().create(f"/api/v1/namespaces/{namespace}/pods{query}", pod)
     assert answer.status == 201, answer.body
@@ -458,8 +459,8 @@ def test_a_ca_bundle_that_somebody_removed_is_put_back(
     before = webhooks.ca_bundles(plane, name)
     assert before[0]
     wanted = webhooks.rendered(name, injecting.address, only_namespace=injecting.namespace)
-    webhooks.apply(plane, wanted)
-    assert webhooks.ca_bundles(plane, name) == [b""] * len(before)
+    without = webhooks.apply(plane, wanted)
+    assert webhooks.ca_bundles_in(without) == [b""] * len(before)
 
     operators.wait_for("it is back", lambda: webhooks.ca_bundles(plane, name) == before, 12)
     wait_injects(plane, injecting.namespace)

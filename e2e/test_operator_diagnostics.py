@@ -284,7 +284,7 @@ def test_an_ended_request_goes_when_its_time_is_over_and_its_artifact_stays(
 
 
 def test_lost_data_is_told_as_it_is(site: Site) -> None:
-    site.apply("lost", captures=[{"type": "CPUProfile", "durationSeconds": 30}])
+    site.apply("lost", captures=[{"type": "CPUProfile", "durationSeconds": 10}])
     site.until("lost", lambda status: status.get("phase") == "Running")
     site.kill_operator(lose_data=True)
     status = site.ended("lost")

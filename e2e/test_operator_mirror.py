@@ -25,7 +25,7 @@ from e2e.operators import (
 from e2e.simulated import simulated_agents
 
 VISIBLE_S = 2.0
-QUICK = ("--heartbeat-interval=1s", "--startup-grace=3s")
+QUICK = ("--heartbeat-interval=1s", "--startup-grace=6s")
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_new_operator_waits_before_it_calls_a_silent_node_offline(
 def test_a_node_that_left_is_lost_and_then_removed_after_the_retention(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    soon = ("--agent-heartbeat-timeout=1s", "--agent-cleanup-timeout=2s", "--retention=10s")
+    soon = ("--agent-heartbeat-timeout=3s", "--agent-cleanup-timeout=4s", "--retention=10s")
     started = start_operator(tmp_path, control_plane, namespace, *QUICK, *soon)
     with programs.running(started) as one:
         wait_leads(one)
@@ -279,10 +279,10 @@ def test_objects_can_be_deleted_while_no_operator_runs(
     operator.stop()
     began = time.monotonic()
     for kind in ("fodcnodes", "diagnosticrequests"):
-        control_plane.kubectl("-n", namespace, "delete", kind, "--all", "--timeout=5s", check=True)
+        control_plane.kubectl("-n", namespace, "delete", kind, "--all", "--timeout=9s", check=True)
 
     assert nodes(control_plane, namespace) == {}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 12
 
 
 # ---- trouble --------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_what_happened_during_a_cut_watch_and_expired_history_is_seen(
 
         assert operators.leads(one), one.tail()
         assert took_s < 15
-        assert spoiled.expired_watches == 0
+        wait_for("both expired", lambda: spoiled.expired_watches == 0)
 
 
 def test_handlers_that_fail_are_told_and_begun_again(

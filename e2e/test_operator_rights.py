@@ -267,6 +267,7 @@ class Databases:
         return next((one for one in found.get("conditions", []) if one["type"] == kind), {})
 
 
+@pytest.mark.timeout(120)
 def test_both_inject_and_release_with_the_rights_of_the_manifests(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Final
 import yaml
 
 from e2e import operators, programs
-from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import ROOT
 
@@ -48,21 +47,25 @@ def rendered(
     return found
 
 
-def apply(plane: ControlPlane, configuration: Mapping[str, Any]) -> None:
-    """Create the configuration, or put it in the place of the one of its name."""
+def apply(plane: ControlPlane, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the configuration, or put it in the place of the one of its name.
+
+    Returns it as the server then had it.
+    """
     answer = plane.api().create(CONFIGURATIONS, configuration)
     if answer.status == 409:
         # An operator may be writing its CA into the one that is there.
-        operators.wait_for("replaced", lambda: _replace(plane, configuration).status == 200)
-        return
+        return operators.wait_for("replaced", lambda: _replaced(plane, configuration))
     assert answer.status == 201, answer.body
+    return dict(answer.body)
 
 
-def _replace(plane: ControlPlane, configuration: Mapping[str, Any]) -> Answer:
+def _replaced(plane: ControlPlane, configuration: Mapping[str, Any]) -> dict[str, Any]:
     name = configuration["metadata"]["name"]
     version = configuration_of(plane, name)["metadata"]["resourceVersion"]
     body = {**configuration, "metadata": {"name": name, "resourceVersion": version}}
-    return plane.api().send("PUT", f"{CONFIGURATIONS}/{name}", body)
+    answer = plane.api().send("PUT", f"{CONFIGURATIONS}/{name}", body)
+    return dict(answer.body) if answer.status == 200 else {}
 
 
 def configuration_of(plane: ControlPlane, name: str) -> dict[str, Any]:
@@ -89,7 +92,12 @@ def applied(plane: ControlPlane, configuration: Mapping[str, Any]) -> Iterator[s
 
 def ca_bundles(plane: ControlPlane, name: str) -> list[bytes]:
     """Return the CAs that the server trusts for each entry, empty where there is none."""
-    entries = configuration_of(plane, name)["webhooks"]
+    return ca_bundles_in(configuration_of(plane, name))
+
+
+def ca_bundles_in(configuration: Mapping[str, Any]) -> list[bytes]:
+    """Return the CAs of each entry of a configuration, empty where there is none."""
+    entries = configuration["webhooks"]
     return [base64.b64decode(one["clientConfig"].get("caBundle", "")) for one in entries]
 
 

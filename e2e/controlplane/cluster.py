@@ -28,7 +28,6 @@ from e2e.controlplane.processes import Child, ControlPlaneError
 USERS: Final = ("viewer", "profiler", "manager", "stranger")
 READY_DEADLINE_S: Final = 45.0
 KUBECTL_DEADLINE_S: Final = 45.0
-START_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,24 +171,20 @@ def programs(*, scheduler: bool = False, kwok: bool = False) -> tuple[str, ...]:
 def _start_servers(
     folder: Path, found: build.Binaries, users: tuple[str, ...], serving: Serving
 ) -> ControlPlane:
-    """Start etcd and the API server; another process may take a port first, then try others."""
-    for attempt in range(1, START_ATTEMPTS + 1):
-        etcd, peer, free = processes.free_ports(3)
-        folder.mkdir(parents=True)
-        port = serving.port or free
-        plane = ControlPlane(folder, found, new_credentials(users), port, etcd, serving)
-        try:
-            _write_files(plane)
-            plane.start_child("etcd", _etcd_flags(plane, peer))
-            plane.start_child("kube-apiserver", _apiserver_flags(plane))
-            plane.wait_until("API server ready", plane.is_ready)
-        except BaseException as error:
-            plane.stop()
-            if attempt == START_ATTEMPTS or "address already in use" not in str(error):
-                raise
-        else:
-            return plane
-    raise AssertionError("the last attempt returns or raises")
+    """Start etcd and the API server."""
+    etcd, peer, free = processes.free_ports(3)
+    folder.mkdir(parents=True)
+    port = serving.port or free
+    plane = ControlPlane(folder, found, new_credentials(users), port, etcd, serving)
+    try:
+        _write_files(plane)
+        plane.start_child("etcd", _etcd_flags(plane, peer))
+        plane.start_child("kube-apiserver", _apiserver_flags(plane))
+        plane.wait_until("API server ready", plane.is_ready)
+    except BaseException:
+        plane.stop()
+        raise
+    return plane
 
 
 def _write_files(plane: ControlPlane) -> None:

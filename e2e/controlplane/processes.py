@@ -5,7 +5,6 @@ The one idea: a child is asked to die with its parent by the kernel, so that eve
 leaves nothing behind, and is always ended by its own id.
 """
 
-import contextlib
 import shutil
 import signal
 import socket
@@ -84,12 +83,21 @@ def _dying_with_parent() -> Sequence[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on at this moment, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Return loopback ports, all different, that nobody else is given until this process ends.
+
+    Who is told one may listen there, also again and again; in between nobody answers there.
+    """
+    return [_held_port() for _ in range(count)]
+
+
+def _held_port() -> int:
+    """Take a port without listening: it can be listened on, but is chosen for nobody else."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = int(held.getsockname()[1])
+    held.detach()  # it stays open
+    return port
 
 
 def listens(host: str, port: int) -> bool:

@@ -118,6 +118,11 @@ class Site:
         found = self.get("/metrics-windows", pod_name=pod, **span)
         return Window(tuple(json.loads(found)))
 
+    def trial(self) -> "Pod":
+        """Return what would become of a pod that is made now; it is not kept."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All"
+        return Pod(self.node, self.plane.api().create(path, databases.trial_pod("trial")).body)
+
     def phase(self, name: str) -> str:
         """Return the phase of a FodcNode."""
         return str(self.read("fodcnodes", name).get("status", {}).get("phase", ""))
@@ -268,7 +273,6 @@ def new_site(node: Node, operator: programs.Program, level: str, **policy: Any) 
 
 def _is_injected(one: Site) -> bool:
     """Ask for a pod that is not made: webhook, policy and its cache must all be there."""
-    path = f"/api/v1/namespaces/{one.namespace}/pods?dryRun=All"
-    answer = one.plane.api().create(path, databases.trial_pod("trial"))
-    names = [each["name"] for each in answer.body.get("spec", {}).get("initContainers", [])]
+    containers = one.trial().body.get("spec", {}).get("initContainers", [])
+    names = [each["name"] for each in containers]
     return AGENT in names

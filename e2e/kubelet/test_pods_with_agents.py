@@ -353,8 +353,13 @@ def test_an_agent_that_cannot_start_holds_up_the_first_pod_only(sites: Sites) ->
         return conditions.get("AgentsStart") == "False"
 
     operators.wait_for("the policy is suspended", suspended, 60)
+    operators.wait_for(
+        "the webhook knows",
+        lambda: here.trial().annotation(NOT_INJECTED).startswith("Suspended: "),
+    )
     here.apply(databases.stateful_set("second"))
-    here.kubectl("delete", "pod/first-0", "--wait=false")
+    # The operator may have deleted it by itself.
+    here.kubectl("delete", "pod/first-0", "--wait=false", "--ignore-not-found")
 
     second = here.wait_ready("second-0")
     assert second.status(AGENT) == {}

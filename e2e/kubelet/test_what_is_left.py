@@ -89,7 +89,7 @@ def test_a_killed_run_takes_its_node_with_it(person: subprocess.Popen[str]) -> N
     operators.wait_for("the end of every process", lambda: not family.left(), 20)
     operators.wait_for("the end of the link", lambda: _only_cgroups(before, taken), 20)
     # What the kernel does not remove is removed by the next who has this place.
-    assert place.remove_cgroups(taken)
+    operators.wait_for("no cgroup", lambda: place.remove_cgroups(taken), 10)
     assert traces.come(before, taken) == []
 
 
