@@ -44,7 +44,9 @@ def test_a_database_whose_agent_is_refused_comes_up_without_it_at_once(
         # Whoever deletes it does not wait for its agent to be refused again.
         databases.delete_pod("data-0")
         second = databases.pods()["data-0"]
-        refused = metric(site.webhook, 'fodc_webhook_requests_total{outcome="Injected"')
+        refused = metric(
+            site.webhook, 'fodc_webhook_requests_total{dry_run="false",outcome="Injected"'
+        )
         databases.plane.api().delete(f"{databases.path('limitranges')}/small")
 
     # With its agent the pod was tried twice.

@@ -175,7 +175,8 @@ def test_a_capture_is_neither_lost_nor_doubled_when_its_leader_is_killed(
     (result,) = target["results"]
     assert (done["phase"], target["attempts"]) == ("Succeeded", 1), done
     listed = json.loads(asked(second, "/artifacts")[1])["artifacts"]
-    assert [one["sha256"] for one in listed] == [result["sha256"]]
+    # What nodes were told is kept as well.
+    assert [one["sha256"] for one in listed if one["profile"] == "cpu"] == [result["sha256"]]
     assert result["samples"] > 0
 
 
