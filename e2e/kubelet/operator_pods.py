@@ -81,6 +81,6 @@ def last_words(plane: ControlPlane, namespace: str, pod: InstalledPod) -> str:
 
 def words(plane: ControlPlane, namespace: str) -> str:
     """Return how an installation stands and what its pods said last."""
-    told = plane.kubectl(f"--namespace={namespace}", "get", "pods,pvc,events", "--output=wide")
+    told = plane.kubectl(f"--namespace={namespace}", "get", "pods,pvc,events")
     said = [last_words(plane, namespace, pod) for pod in pods_of(plane, namespace)]
     return "\n".join([told.stdout, *said])
