@@ -33,7 +33,9 @@ BUILDS: Final = (
 def main(arguments: Sequence[str]) -> int:
     """Return 0 when every test that ran passed."""
     environment = {**os.environ, build.PERMISSION_VARIABLE: "1"}
-    for command in BUILDS:  # what cannot be built is a reason to skip, which pytest tells
+    # What cannot be built here is a reason to skip, and a build that fails fails the tests that
+    # want it: pytest tells both.
+    for command in BUILDS:
         run(command, environment)
     with tempfile.TemporaryDirectory(prefix="fodc-audit-") as folder:
         environment[auditing.FOLDER_VARIABLE] = folder

@@ -29,6 +29,7 @@ from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import CRDS
 from e2e.controlplane.processes import ControlPlaneError
 from e2e.kubelet import demo as on_kubelet
+from e2e.kubelet import requirements
 from e2e.node import running
 from e2e.node.build import BuildError
 from fodc_webhook.inject.rendering import AUTHORITY
@@ -81,7 +82,7 @@ class Demo:
 @contextlib.contextmanager
 def demo(folder: Path, steps: Steps) -> Iterator[Demo]:
     """Start what can be started here, and end it with the block."""
-    reasons = on_kubelet.reasons_against()
+    reasons = requirements.reasons_against()
     if reasons:
         steps.say(f"without containers, since there is {'; '.join(reasons)}")
         with from_source(folder, steps) as made:

@@ -2,7 +2,7 @@
 """One control plane for all tests that want one, built before the first test when that is allowed.
 
 The one idea: a test takes the fixture `control_plane`; where it cannot be had the test is skipped
-with the reason, and FODC_BUILD=1 permits the minutes of building.
+with the reason, and FODC_BUILD=1 permits the minutes of building. Where a build fails, so does it.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from e2e import webhooks
+from e2e import having, webhooks
 from e2e.controlplane import auditing, build, installing, marking
 from e2e.controlplane.cluster import ControlPlane, programs
 from e2e.controlplane.cluster import control_plane as running_control_plane
@@ -90,12 +90,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def control_plane(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[ControlPlane]:
-    """A real API server with etcd and controllers, our CRDs installed; skips where it cannot be."""
+    """A real API server with etcd and controllers, our CRDs installed; skips where it cannot be.
+
+    Where building it was tried and failed, that fails the test.
+    """
     found = build.binaries(build=False, names=programs())
     if isinstance(found, build.Unavailable):
         failed = pytestconfig.stash.get(BUILT, found)
         reason = failed.reason if isinstance(failed, build.Unavailable) else found.reason
-        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {reason}")
+        having.miss(f"NO KUBERNETES CONTROL PLANE: {reason}")
     folder = tmp_path_factory.mktemp("control-plane") / "run"
     with running_control_plane(folder) as plane:
         marking.refuse_foreign_cluster(plane.kubeconfig, plane.binaries.path("kubectl"))

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e import programs
-from e2e.controlplane import build
+from e2e import having, programs
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 
 SERVICE = "/banyandb.fodc.v1.FODCService/"
@@ -70,11 +69,9 @@ class Caller:
 @contextlib.contextmanager
 def caller(address: str) -> Iterator[Caller]:
     """Run a client on grpc-go; skips where it cannot be built."""
-    found = build.binaries(build=build.building_is_permitted(), names=("grpc_caller",))
-    if isinstance(found, build.Unavailable):
-        pytest.skip(f"NO PEER ON GRPC-GO: {found.reason}")
+    program = having.had("NO PEER ON GRPC-GO", "grpc_caller")
     child = subprocess.Popen(
-        [found.path("grpc_caller"), address],
+        [program, address],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from e2e.controlplane import build
+from e2e import having
 from fodc_agent.rpc.channel import RpcChannel
 from fodc_agent.rpc.dialing import Endpoint
 from fodc_agent.rpc.faults import RpcError, RpcFault
@@ -47,10 +47,7 @@ class GoServer:
 
 @pytest.fixture
 def go() -> Iterator[GoServer]:
-    found = build.binaries(build=build.building_is_permitted(), names=("grpc_server",))
-    if isinstance(found, build.Unavailable):
-        pytest.skip(f"A GO PEER IS NOT TRIED: {found.reason}")
-    server = GoServer(found.path("grpc_server"))
+    server = GoServer(having.had("A GO PEER IS NOT TRIED", "grpc_server"))
     try:
         yield server
     finally:

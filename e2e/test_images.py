@@ -29,13 +29,24 @@ INSTALLERS = re.compile(r"/(?:site|dist)-packages/(?:pip|setuptools)/")
 def built(image: Image) -> Contents:
     try:
         archive = building.known(image)
-        if not archive.exists():
-            if not building_is_permitted():
-                pytest.skip(f"NO IMAGES: {archive.name} is not built; make images")
-            archive = building.built()[image]
     except building.ImagesError as error:
         pytest.skip(f"NO IMAGES: {error}")
+    if not archive.exists():
+        if not building_is_permitted():
+            pytest.skip(f"NO IMAGES: {archive.name} is not built; make images")
+        if failure := failure_of_building():
+            pytest.fail(failure, pytrace=False)
     return contents_of(archive)
+
+
+@functools.cache
+def failure_of_building() -> str:
+    """Build what is missing, once; return why that failed, empty when it did not."""
+    try:
+        building.built()
+    except building.ImagesError as error:
+        return str(error)
+    return ""
 
 
 @each_image

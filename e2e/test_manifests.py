@@ -15,6 +15,7 @@ from e2e.applied import CONFIGURATION, MANIFESTS, SYSTEM, render, render_with
 from e2e.controlplane.api import Answer
 from e2e.controlplane.cluster import ControlPlane
 from e2e.controlplane.installing import new_namespace
+from e2e.kubelet.installation import own_overlay
 from manifests.chart import Variant, rendered, variants
 
 
@@ -145,6 +146,24 @@ def test_the_example_of_a_team_has_its_own_images_and_size(control_plane: Contro
     own = {"FODC_OPERATOR_AGENT_IMAGE", "FODC_OPERATOR_HTTP_TLS"}
     assert set(told) == {*own, "POD_NAME", "POD_NAMESPACE", "POD_UID"}
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
+
+
+@pytest.mark.parametrize("overlay", ["default", "ha", "small", "namespaced", "monitoring"])
+def test_images_of_ones_own_reach_all_programs_and_what_goes_into_pods(
+    control_plane: ControlPlane, tmp_path: Path, overlay: str
+) -> None:
+    """The agent's image stands in variables too, which `images:` alone does not reach."""
+    folder = own_overlay(tmp_path / "own", "registry.example.com/fodc", overlay, "remote-agent")
+    text = control_plane.kubectl("kustomize", str(folder), check=True).stdout
+    deployments = [d for d in yaml.safe_load_all(text) if d["kind"] == "Deployment"]
+    named = re.findall(r"\S*banyandb-fodc-(?:agent|operator):\S*", yaml.safe_dump(deployments))
+
+    assert set(named) == {
+        "registry.example.com/fodc/banyandb-fodc-agent:0.1.0",
+        "registry.example.com/fodc/banyandb-fodc-operator:0.1.0",
+    }
+    # Two programs, each with the image that it puts into pods, and the remote agent.
+    assert len(named) == 5
 
 
 def test_a_second_apply_leaves_the_bundle_that_the_operator_wrote(installed: ControlPlane) -> None:

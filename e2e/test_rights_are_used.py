@@ -12,7 +12,7 @@ from e2e.applied import render, rules_of
 from e2e.controlplane import auditing
 from e2e.controlplane.auditing import Use
 from e2e.controlplane.cluster import ControlPlane
-from e2e.kubelet import requirements
+from e2e.kubelet import installation
 
 # What no server here lets them do: each with the reason.
 NOT_HERE = {
@@ -44,7 +44,7 @@ def test_every_right_of_the_manifests_was_seen_used(
     missed = sorted(path.name for path in files_of_the_suite() if not auditing.ran(path))
     if missed:
         pytest.skip(f"only after the whole suite: {', '.join(missed[:3])} did not run")
-    if without := requirements.missing():
+    if without := installation.reasons_against():
         pytest.skip(f"only after the tests on a real kubelet: {'; '.join(without)}")
     unused = sorted(
         use

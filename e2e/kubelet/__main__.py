@@ -14,8 +14,10 @@ from e2e.commands import heed_signals
 from e2e.controlplane import build, installing
 from e2e.controlplane.__main__ import Steps, told
 from e2e.controlplane.processes import ControlPlaneError
+from e2e.images.building import ImagesError
 from e2e.kubelet import images, requirements
 from e2e.kubelet.node import node
+from e2e.node.build import BuildError
 
 
 def main() -> int:
@@ -23,7 +25,7 @@ def main() -> int:
     os.environ[build.PERMISSION_VARIABLE] = "1"
     steps = Steps()
     heed_signals()
-    reasons = requirements.missing()
+    reasons = requirements.reasons_against()
     if reasons:
         steps.say(f"a kubelet cannot run here: {'; '.join(reasons)}")
         return 1
@@ -37,7 +39,7 @@ def main() -> int:
                 steps.say(f"ready: the node is at {one.place.node_ip}")
                 print(told(one.plane), flush=True)
                 signal.pause()
-    except ControlPlaneError as error:
+    except (BuildError, ControlPlaneError, ImagesError) as error:
         steps.say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -2,7 +2,8 @@
 """A real machine for the tests of this folder; they skip with the reasons where there can be none.
 
 The one idea: what takes minutes is compiled before the first test, as its time limit includes its
-fixtures; the rest takes ten seconds.
+fixtures; the rest takes ten seconds. What cannot be built here is a reason to skip, a build that
+fails is not.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import having
 from e2e.controlplane import build, installing
 from e2e.controlplane.cluster import programs
 from e2e.images.building import ImagesError
@@ -20,6 +22,7 @@ from e2e.node.build import BuildError
 
 NAMES = (*programs(scheduler=True), "kubelet", "kustomize", "crane")
 REASONS = pytest.StashKey[list[str]]()
+FAILURE = pytest.StashKey[str]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -29,29 +32,32 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     capturing = session.config.pluginmanager.getplugin("capturemanager")
     with capturing.global_and_fixture_disabled():
-        session.config.stash[REASONS] = _reasons()
+        reasons, failure = _prepared()
+    session.config.stash[REASONS] = reasons
+    session.config.stash[FAILURE] = failure
 
 
-def _reasons() -> list[str]:
-    reasons = requirements.missing()
-    if reasons:
-        return reasons
+def _prepared() -> tuple[list[str], str]:
+    """Build; return why there can be no kubelet here, and what failed."""
+    if reasons := requirements.reasons_against():
+        return reasons, ""
     found = build.binaries(build=build.building_is_permitted(), names=NAMES)
     if isinstance(found, build.Unavailable):
-        return [found.reason]
+        return ([], found.reason) if having.is_tried() else ([found.reason], "")
     try:
         images.build_programs()
     except (BuildError, ImagesError) as error:
-        return [str(error)]
-    return []
+        return [], str(error)
+    return [], ""
 
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> list[Path]:
-    """The images of the node; skips where no kubelet can run."""
-    reasons = pytestconfig.stash[REASONS]
-    if reasons:
+    """The images of the node; skips where no kubelet can run, fails where a build failed."""
+    if reasons := pytestconfig.stash[REASONS]:
         pytest.skip(f"NO KUBELET: {'; '.join(reasons)}")
+    if failure := pytestconfig.stash[FAILURE]:
+        pytest.fail(failure, pytrace=False)
     return images.write_images(tmp_path_factory.mktemp("images"))
 
 

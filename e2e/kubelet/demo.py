@@ -9,7 +9,6 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -23,10 +22,11 @@ from e2e.controlplane.installing import CRDS, ROOT
 from e2e.controlplane.processes import ControlPlaneError
 from e2e.images import building
 from e2e.images.building import ImagesError
-from e2e.kubelet import databases, images, installation, requirements
+from e2e.kubelet import databases, images, installation, operator_pods
 from e2e.kubelet.installation import SYSTEM
 from e2e.kubelet.node import Node, node
 from e2e.kubelet.volumes import make_volumes
+from e2e.node.build import BuildError
 from fodc_webhook.inject.rendering import AUTHORITY_MAP
 
 OVERLAY: Final = ROOT / "manifests" / "overlays" / "default"
@@ -34,16 +34,6 @@ POLICY: Final = CRDS / "examples" / "inject-chart" / "fodcinjection.yaml"
 INSTANCE: Final = "banyandb"
 DEADLINE_S: Final = 120.0
 LOOK_EVERY_S: Final = 0.5
-
-
-def reasons_against() -> list[str]:
-    """Return why the installed demo cannot run here, nothing when it can."""
-    reasons = requirements.missing()
-    try:
-        building.find_builder()
-    except ImagesError as error:
-        reasons.append(str(error))
-    return reasons
 
 
 Made: TypeAlias = tuple[ControlPlane, str, programs.Trust, Callable[[], None]]
@@ -57,7 +47,7 @@ def installed(folder: Path, namespace: str, steps: Steps) -> Iterator[Made]:
     steps.say("images (built once, two to five minutes; later runs take them from the cache) …")
     try:
         archives = [*building.built().values(), *images.write_programs(folder / "images")]
-    except ImagesError as error:
+    except (BuildError, ImagesError) as error:
         raise ControlPlaneError(str(error)) from None
     steps.say("control plane and kubelet …")
     with node(folder / "run", archives) as one:
@@ -83,7 +73,7 @@ def _wait_leads(one: Node) -> str:
     ends_at = time.monotonic() + DEADLINE_S
     while True:
         _check(one)
-        pods = [Operator(pod) for pod in _operators(one)]
+        pods = operator_pods.pods_of(one.plane, SYSTEM)
         ready = [pod.address for pod in pods if pod.leads and pod.is_ready]
         if ready:
             return ready[0]
@@ -94,63 +84,9 @@ def _wait_leads(one: Node) -> str:
 
 
 def _check(one: Node) -> None:
-    """Raise ControlPlaneError when a pod of the installation has ended, with what it said."""
-    for pod in map(Operator, _operators(one)):
-        if pod.fault:
-            raise ControlPlaneError(f"the operator does not run: {pod.fault}\n{_words(one, pod)}")
-
-
-def _operators(one: Node) -> list[dict[str, Any]]:
-    answer = one.plane.api().get(f"/api/v1/namespaces/{SYSTEM}/pods")
-    return list(answer.body["items"]) if answer.status == 200 else []
-
-
-def _words(one: Node, pod: "Operator") -> str:
-    where = f"--namespace={SYSTEM}"
-    answer = one.plane.kubectl(where, "logs", pod.name, "--previous", "--tail=15")
-    if answer.returncode != 0:
-        answer = one.plane.kubectl(where, "logs", pod.name, "--tail=15")
-    return answer.stdout + answer.stderr
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """A pod of the operator as the API server has it."""
-
-    body: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.body["metadata"]["name"])
-
-    @property
-    def address(self) -> str:
-        """Its address, empty while it has none."""
-        return str(self.body["status"].get("podIP", ""))
-
-    @property
-    def leads(self) -> bool:
-        """Whether it says that it leads."""
-        return self.body["metadata"]["labels"].get("fodc.banyandb.dev/leader") == "true"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is ready."""
-        conditions = self.body["status"].get("conditions", [])
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-    @property
-    def fault(self) -> str:
-        """Why it will not run, empty while nothing speaks against it."""
-        for one in self.body["status"].get("containerStatuses", []):
-            ended = one["state"].get("terminated") or one.get("lastState", {}).get("terminated")
-            if ended:
-                return f"{self.name} ended with status {ended['exitCode']} ({ended['reason']})"
-            waiting = one["state"].get("waiting", {})
-            if waiting.get("reason", "") not in {"", "ContainerCreating", "PodInitializing"}:
-                return f"{self.name}: {waiting['reason']}: {waiting.get('message', '')}"
-        return ""
+    """Raise ControlPlaneError when a pod of the installation has ended, with what it said last."""
+    if fault := operator_pods.fault_among(one.plane, SYSTEM):
+        raise ControlPlaneError(f"the operator does not run: {fault}")
 
 
 # ---- the databases ------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Final
 import yaml
 
 from e2e.controlplane import build, processes
-from e2e.controlplane.cluster import USERS, ControlPlane, Serving, control_plane
+from e2e.controlplane.cluster import USERS, ControlPlane, Serving, control_plane, programs
 from e2e.controlplane.processes import Child, ControlPlaneError
 from e2e.kubelet import configuration, names, place
 from e2e.kubelet.place import Place
@@ -64,6 +64,7 @@ def node(folder: Path, images: Sequence[Path]) -> Iterator[Node]:
 
     Raises ControlPlaneError when something does not start.
     """
+    kubelet = _built_kubelet()
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -74,7 +75,7 @@ def node(folder: Path, images: Sequence[Path]) -> Iterator[Node]:
         place.connect(taken)
         place.make_cgroups(taken)
         authority = configuration.write_kubelet_authority(folder)
-        _write_node(folder, taken, images)
+        _write_node(folder, taken, images, kubelet)
         serving = Serving(taken.host_ip, 443, configuration.apiserver_flags(taken, authority))
         servers = control_plane(
             folder / "plane", scheduler=True, users=(*USERS, NODE_USER), serving=serving
@@ -86,6 +87,18 @@ def node(folder: Path, images: Sequence[Path]) -> Iterator[Node]:
         one = Node(folder, taken, plane, child)
         _join(one)
         yield one
+
+
+def _built_kubelet() -> str:
+    """Have every program built and return the path of the kubelet; raises ControlPlaneError.
+
+    Minutes where the cache is empty: a child that had been started would not wait so long.
+    """
+    names = (*programs(scheduler=True), "kubelet")
+    found = build.binaries(build=build.building_is_permitted(), names=names)
+    if isinstance(found, build.Unavailable):
+        raise ControlPlaneError(found.reason)
+    return found.path("kubelet")
 
 
 def _beside(
@@ -119,14 +132,11 @@ def _claimed(child: Child) -> Place:
     return place.claim(child.process.pid)
 
 
-def _write_node(folder: Path, taken: Place, images: Sequence[Path]) -> None:
+def _write_node(folder: Path, taken: Place, images: Sequence[Path], kubelet: str) -> None:
     configuration.write_containerd(folder)
     configuration.write_network(folder, taken)
     configuration.write_registry(folder, taken)
     configuration.write_kubelet(folder, taken)
-    found = build.binaries(build=build.building_is_permitted(), names=("kubelet",))
-    if isinstance(found, build.Unavailable):
-        raise ControlPlaneError(found.reason)
     told = {
         "ip": taken.node_ip,
         "link": taken.node_link,
@@ -134,7 +144,7 @@ def _write_node(folder: Path, taken: Place, images: Sequence[Path]) -> None:
         "images": [str(path) for path in images],
         "containerd": ["containerd", f"--config={folder / 'containerd.toml'}"],
         "kubelet": [
-            found.path("kubelet"),
+            kubelet,
             f"--config={folder / 'kubelet.yaml'}",
             f"--kubeconfig={folder / 'kubeconfig'}",
             f"--hostname-override={NODE_NAME}",

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from e2e.images import building
+from e2e.images.building import ImagesError
 from e2e.kubelet import place
 from e2e.node import build as node_build
 
@@ -32,6 +34,16 @@ def missing() -> list[str]:
     if os.geteuid() != 0:
         return ["not root"]
     return [*_missing_programs(), *_missing_cgroups(), *_missing_namespaces()]
+
+
+def reasons_against() -> list[str]:
+    """Return why a kubelet that runs our images cannot be had here, nothing when it can."""
+    reasons = missing()
+    try:
+        building.find_builder()
+    except ImagesError as error:
+        reasons.append(f"no builder of images: {error}")
+    return reasons
 
 
 def _missing_programs() -> Iterator[str]:

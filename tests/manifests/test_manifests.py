@@ -44,7 +44,8 @@ WEBHOOK = {**COMPONENT, "app.kubernetes.io/component": "fodc-webhook"}
 
 @functools.cache
 def parsed(path: Path) -> list[dict[str, Any]]:
-    return [d for d in yaml.safe_load_all(path.read_text()) if d]
+    """What is an object, or patches one; a configuration of kustomize has no kind."""
+    return [d for d in yaml.safe_load_all(path.read_text()) if d and "kind" in d]
 
 
 def documents(*paths: Path) -> list[dict[str, Any]]:
@@ -91,6 +92,7 @@ def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
     whole = yaml.safe_load(path.read_text())
     named = {
         *(name for name in whole.get("resources", []) if name.endswith(".yaml")),
+        *whole.get("configurations", []),
         *(patch["path"] for patch in whole.get("patches", []) if "path" in patch),
     }
 
@@ -464,7 +466,7 @@ def test_no_image_floats() -> None:
         for image in yaml.safe_load(path.read_text()).get("images", [])
     ]
 
-    assert tags == ["0.1.0"] * 4
+    assert tags == ["0.1.0"] * 5
 
 
 # ---- the webhook -----------------------------------------------------------------------------
