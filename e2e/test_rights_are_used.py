@@ -46,9 +46,10 @@ def test_every_right_of_the_manifests_was_seen_used(
         pytest.skip(f"only after the whole suite: {', '.join(missed[:3])} did not run")
     if without := installation.reasons_against():
         pytest.skip(f"only after the tests on a real kubelet: {'; '.join(without)}")
+    used = auditing.used()
     unused = sorted(
         use
         for use in granted(render(control_plane, "overlays/default"))
-        if (use.verb, use.group, use.resource) not in NOT_HERE and use not in auditing.used()
+        if (use.verb, use.group, use.resource) not in NOT_HERE and use not in used
     )
     assert [str(use) for use in unused] == []
