@@ -6,11 +6,14 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from e2e.kubelet import requirements
+from e2e.controlplane.build import Unavailable
+from e2e.controlplane.processes import ControlPlaneError
+from e2e.kubelet import node, requirements
 from e2e.kubelet.archives import Entry, Settings, layer, write_image
 from e2e.kubelet.place import Place
 
@@ -78,3 +81,25 @@ def test_everything_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPa
 def test_who_is_not_root_cannot_run_a_kubelet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert requirements.missing() == ["not root"]
+
+
+def test_no_process_is_started_before_every_program_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Defect: a node waited a minute while the control plane was compiled for ten."""
+    asked: list[str] = []
+
+    def binaries(*, build: bool, names: Sequence[str]) -> Unavailable:
+        asked.extend(names)
+        return Unavailable("kubelet is not built")
+
+    monkeypatch.setattr(node.build, "binaries", binaries)
+    monkeypatch.setattr(node.processes, "start", lambda *_: pytest.fail("started"))
+
+    with (
+        pytest.raises(ControlPlaneError, match="kubelet is not built"),
+        node.node(tmp_path / "run", []),
+    ):
+        pass
+    assert {"etcd", "kube-apiserver", "kube-scheduler", "kubelet"} <= set(asked)
+    assert list(tmp_path.iterdir()) == []
