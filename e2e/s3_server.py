@@ -14,13 +14,6 @@ PROGRAM = Path(sys.prefix) / "s3-server/bin/moto_server"
 START_S = 20.0
 
 
-def free_port(host: str) -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind((host, 0))
-        return int(taken.getsockname()[1])
-
-
 class S3Server:
     """moto's server; its buckets live as long as it runs."""
 
@@ -28,9 +21,12 @@ class S3Server:
         """Not started yet; `host` is an address of this machine."""
         assert PROGRAM.exists(), f"{PROGRAM} is not there: run make dev"
         self.host = host
-        self.port = free_port(host)
+        # Bound for as long as we live: the server may have it too, and nobody else is given it.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind((host, 0))
+        self.port = int(self._kept.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
-        self._kept: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -50,7 +46,6 @@ class S3Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._leave_port()
         command = [str(PROGRAM), "-H", self.host, "-p", str(self.port)]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
@@ -76,14 +71,6 @@ class S3Server:
             self.process.terminate()
             self.process.wait(10)
             self.process = None
-            self._kept = socket.socket()
-            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._kept.bind((self.host, self.port))
-
-    def _leave_port(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,4 +78,4 @@ class S3Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._leave_port()
+        self._kept.close()

@@ -8,6 +8,7 @@ lies: it cuts, alters and goes away.
 
 import asyncio
 import hashlib
+import socket
 import struct
 import threading
 import time
@@ -346,10 +347,17 @@ class Relay:
         self._tasks: set[asyncio.Task] = set()
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await self._site.start()
-        self._port = self._runner.addresses[0][1]
+        # Bound for as long as we live: nobody else is given the port while we are away.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self._port = self._kept.getsockname()[1]
+        await self._listen()
         self.url = f"http://127.0.0.1:{self._port}"
+
+    async def _listen(self) -> None:
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
 
     def close(self) -> None:
         """End it."""
@@ -361,6 +369,7 @@ class Relay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runner.cleanup()
         await self._session.close()
+        self._kept.close()
 
     async def _pass(self, asked: web.Request) -> web.StreamResponse:
         self.asked.append(f"{asked.method} {asked.path_qs}")
@@ -408,5 +417,4 @@ class Relay:
     async def _away(self, seconds: float) -> None:
         await self._site.stop()
         await asyncio.sleep(seconds)
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
-        await self._site.start()
+        await self._listen()

@@ -30,7 +30,7 @@ cache-max-size  drift  1GiB (most)  data-0, data-1
 
 @pytest.fixture
 def told():
-    return {"collection_timeout_s": 0.4}
+    return {"collection_timeout_s": 3.0}
 
 
 @pytest.fixture

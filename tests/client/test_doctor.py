@@ -29,7 +29,7 @@ NOW = "2026-11-21T08:00:00.000Z"
 
 @pytest.fixture
 def told():
-    return {"collection_timeout_s": 0.4, "limits": Limits(heartbeat_timeout_ms=10_000)}
+    return {"collection_timeout_s": 3.0, "limits": Limits(heartbeat_timeout_ms=10_000)}
 
 
 @pytest.fixture

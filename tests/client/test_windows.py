@@ -15,7 +15,7 @@ from fodc_client.formats import quantity
 
 @pytest.fixture
 def told():
-    return {"collection_timeout_s": 0.4}
+    return {"collection_timeout_s": 3.0}
 
 
 def series(name="up_bytes", count=60, *, step_s=10, **labels):

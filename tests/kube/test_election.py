@@ -17,6 +17,7 @@ from fodc_kube.errors import UnavailableError
 from fodc_kube.leader_label import LeaderLabel
 from fodc_kube.lease import Leadership
 from fodc_kube.lease_settings import LeaseSettings
+from fodc_kube.retrying import Backoff
 from fodc_protocol.errors import BadRequestError
 from tests.agent.bus import virtual_time
 from tests.operator.memory_api.server import Fault, MemoryApi
@@ -26,17 +27,19 @@ from tests.operator.servers import LEASES, PODS, api_client, cluster, pod
 NS = "fodc-system"
 A = LeaseSettings("fodc", NS, "op-a", duration_s=3.0, renew_s=2.0, retry_s=1.0)
 B = replace(A, identity="op-b")
+# Each wait is a jump of the clock, which is not free: not as many as those of other tests.
+WAITS = Backoff(first_s=0.1, longest_s=0.5)
 
 
 @contextlib.asynccontextmanager
 async def server() -> AsyncIterator[tuple[MemoryApi, Cluster]]:
-    async with cluster() as (api, client):
+    async with cluster(backoff=WAITS) as (api, client):
         yield api, client
 
 
 def turned(work: Coroutine[Any, Any, None]) -> None:
     """Run it with a clock that jumps over what is only waiting."""
-    virtual_time.run(work, grace_s=0.005)
+    virtual_time.run(work, grace_s=0.03)
 
 
 def now_s() -> float:
@@ -315,7 +318,7 @@ def test_the_leaders_pod_is_labelled_until_it_leads_no_more() -> None:
 
 def test_a_label_that_cannot_be_removed_does_not_hold_up_the_end() -> None:
     async def run() -> None:
-        async with cluster() as (api, client):
+        async with server() as (api, client):
             await LeaderLabel(client, NS, "nobody", LABEL).remove()
             api.fail(500, "PATCH", times=10_000)
             async with asyncio.timeout(2.5):

@@ -45,10 +45,10 @@ def test_hanging_answer_does_not_come_within_its_time(node):
 
 
 def test_hanging_answer_comes_when_the_fault_ends(node):
-    node.fault("hang", for_s=0.5)
     began = time.monotonic()
+    node.fault("hang", for_s=0.5)
     assert ask(node.metrics_port, "/metrics").status == 200
-    assert time.monotonic() - began > 0.3
+    assert time.monotonic() - began >= 0.5
 
 
 def test_malformed_page_holds_every_prepared_line_between_the_usual_ones(node):
@@ -103,9 +103,9 @@ def test_huge_answer_ends_when_the_client_leaves(node):
 def test_slow_page_trickles_and_arrives_whole_when_the_fault_is_cleared(node):
     node.fault("slow")
     connection = http.client.HTTPConnection("127.0.0.1", node.metrics_port, timeout=20)
+    began = time.monotonic()
     connection.request("GET", "/metrics")
     response = connection.getresponse()
-    began = time.monotonic()
     head = response.read(4 * 1024)
     took = time.monotonic() - began
     node.fault("none")

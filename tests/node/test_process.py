@@ -32,12 +32,12 @@ def test_node_tells_its_ports_and_its_own_process_id(shared_node):
     assert is_alive(shared_node.pid)
 
 
-def test_sigterm_ends_the_node_within_a_second_even_while_answers_hang(running, variant):
+def test_sigterm_ends_the_node_even_while_answers_hang(running, variant):
     with running.sample_node(load=2, prefer=variant) as node:
         node.fault("hang", for_s=60)
         with socket.create_connection(("127.0.0.1", node.metrics_port)) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n")
-            assert node.stop() < 1.0
+            assert node.stop() < running.STOP_DEADLINE_S
     assert node.process.returncode == 0
 
 
@@ -59,7 +59,7 @@ def test_killed_node_is_gone_at_once(running, variant):
 def test_node_ends_when_its_starter_closes_its_input(running, variant):
     with running.sample_node(prefer=variant) as node:
         node.process.stdin.close()
-        assert node.process.wait(2) == 0
+        assert node.process.wait(10) == 0
 
 
 def test_load_can_be_raised_and_lowered(running, variant):

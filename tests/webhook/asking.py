@@ -106,6 +106,7 @@ async def asking(
     attempt: Attempt = attempt_,
     clock_s: Callable[[], float] = time.monotonic,
     most_connections: int = 64,
+    budget_s: float = 20.0,
     **more: Any,
 ) -> AsyncIterator[Asking]:
     """kopf and the server without TLS; without `watching` memory stays empty but counts as read."""
@@ -121,7 +122,7 @@ async def asking(
             notes.append((about["kind"], about["metadata"]["name"], happened))
 
         reviews = Reviews(memory, tell, decider=Decider(attempt), clock_s=clock_s)
-        admission = Admission(figures, tell, lambda: memory.missing, **more)
+        admission = Admission(figures, tell, lambda: memory.missing, budget_s=budget_s, **more)
         listener = Listener(admission.handle, most_connections=most_connections)
         told = memory if watching else elsewhere
         for one in memory._lists:

@@ -35,7 +35,7 @@ class Authority:
 
 def scene(play) -> None:
     async def within() -> None:
-        async with cluster(deadline_s=0.3) as (api, server):
+        async with cluster() as (api, server):
             policies, authority = Store(), Authority()
             now = [0.0]
             maps = AuthorityMaps(server, policies, authority, clock_s=lambda: now[0])

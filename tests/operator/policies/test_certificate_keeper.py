@@ -39,10 +39,13 @@ def configuration(**entry: Any) -> dict[str, Any]:
 
 
 def with_api(
-    run: Callable[[MemoryApi, Cluster], Awaitable[None]], *, configured: bool = True
+    run: Callable[[MemoryApi, Cluster], Awaitable[None]],
+    *,
+    configured: bool = True,
+    deadline_s: float = 5.0,
 ) -> None:
     async def within() -> None:
-        async with cluster(deadline_s=0.5) as (api, server):
+        async with cluster(deadline_s=deadline_s) as (api, server):
             if configured:
                 api.store(HOOKS).create("", configuration())
             async with asyncio.timeout(20):
@@ -297,7 +300,7 @@ def test_a_replica_reads_the_secret_as_soon_as_it_is_there() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    with_api(run)
+    with_api(run, deadline_s=2.0)
 
 
 def test_a_key_with_a_password_is_refused_rather_than_asked_for(tmp_path: Path) -> None:

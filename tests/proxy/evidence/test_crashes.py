@@ -160,8 +160,9 @@ def test_word_that_is_no_role_is_refused_in_plain_text(tmp_path):
     assert told.text.startswith("role ")
 
 
-def test_x01_without_an_agent_to_ask_what_is_known_comes_at_once(tmp_path):
+def test_x01_without_an_agent_to_ask_what_is_known_comes_at_once(tmp_path, monkeypatch):
     """The agent and its pod have gone."""
+    monkeypatch.setattr(rules, "LONGEST_S", 20.0)
 
     async def play(proxy):
         async with EvidentAgent(proxy, "p1", **{CRASHES: always(crash("a1"))}):

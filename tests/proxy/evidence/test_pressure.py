@@ -170,7 +170,7 @@ def test_p01_p02_p08_a_round_is_done_when_all_have_acknowledged():
 
 
 def test_p03_a_silent_agent_ends_the_round_at_its_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(rules, "LIST_S", 0.2)
+    monkeypatch.setattr(rules, "LIST_S", 2.0)
 
     async def play(proxy):
         async with (

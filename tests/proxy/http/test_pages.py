@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from fodc_proxy import runtime
 from fodc_proxy.queries.results import Selection
 from fodc_wire.banyandb.fodc.v1 import rpc_pb2 as fodc
 from fodc_wire.fodc.v1 import agent_link_pb2 as link
@@ -51,7 +52,9 @@ def test_unknown_paths_are_plain_text_404(tmp_path, path):
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_h07_health_counts_and_is_written_as_recorded(tmp_path):
+def test_h07_health_counts_and_is_written_as_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "_unix_ms", lambda: 1_800_000_000_000)
+
     async def play(proxy):
         async with GoAgent(proxy, "a"), LinkAgent(proxy, "b"):
             return await fetch(proxy, "/health")
@@ -162,10 +165,10 @@ def test_m13_w3_hung_agent_costs_the_deadline_once_and_the_page_names_it(tmp_pat
             await until(lambda: proxy.rounds.late_answers == 2)
             return times, pages, await fetch(proxy, "/metrics")
 
-    times, pages, healed = scene(tmp_path, play, collection_timeout_s=0.5)
+    times, pages, healed = scene(tmp_path, play, collection_timeout_s=3.0)
 
-    assert times[0] >= 0.5
-    assert times[1] < 0.4
+    assert times[0] >= 3.0
+    assert times[1] < 2.5
     for page in pages:
         assert 'pod_name="pod-0"} 1' in page.text
         assert page.headers["X-FODC-Missing"] == "pod-1,pod-2"
@@ -184,7 +187,7 @@ def test_scrape_ends_within_the_time_that_prometheus_has_told(tmp_path):
         async with LinkAgent(proxy, "pod-0"), LinkAgent(proxy, "pod-1") as hung:
             hung.hung = True
             started = time.monotonic()
-            page = await fetch(proxy, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="2")
+            page = await fetch(proxy, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="4")
             took_s = time.monotonic() - started
             hung.hung = False
             await hung.answer(hung.queries[0])
@@ -194,7 +197,7 @@ def test_scrape_ends_within_the_time_that_prometheus_has_told(tmp_path):
 
     assert 'pod_name="pod-0"} 1' in page.text
     assert page.headers["X-FODC-Missing"] == "pod-1"
-    assert took_s < 2
+    assert took_s < 4
 
 
 def test_w2_overlapping_scrapes_all_succeed(tmp_path):

@@ -168,7 +168,7 @@ def test_nothing_is_kept_of_an_answer_for_which_nobody_waits(tmp_path):
             agent.hung = False
             return missed, kept, await proxy.rounds.windows(Selection(), Window(0, 9_000))
 
-    missed, kept, healed = scene(tmp_path, play, collection_timeout_s=0.2)
+    missed, kept, healed = scene(tmp_path, play, collection_timeout_s=2.0)
 
     assert [m.reason for m in missed.missing] == [Reason.DEADLINE_EXCEEDED]
     assert kept == {}
@@ -204,7 +204,7 @@ def test_caller_with_a_deadline_of_its_own_gets_what_is_there_by_then(tmp_path):
         async with LinkAgent(proxy, "pod-0"), LinkAgent(proxy, "pod-1") as hung:
             hung.hung = True
             patient = asyncio.create_task(proxy.rounds.metrics(Selection()))
-            hasty = await proxy.rounds.metrics(Selection(), timeout_s=0.2)
+            hasty = await proxy.rounds.metrics(Selection(), timeout_s=2.0)
             await until(lambda: hung.queries)
             await hung.answer(hung.queries[0])
             return hasty, await patient
@@ -213,5 +213,5 @@ def test_caller_with_a_deadline_of_its_own_gets_what_is_there_by_then(tmp_path):
 
     assert [one.member.pod_name for one in hasty.answers] == ["pod-0"]
     assert [m.member.pod_name for m in hasty.missing] == ["pod-1"]
-    assert "0.2 s" in hasty.missing[0].message
+    assert "the 2 s that" in hasty.missing[0].message
     assert len(patient.answers) == 2

@@ -16,8 +16,8 @@ from fodc_proxy.storage.health import WatchedObjects
 
 from .test_artifacts import CONTENT, manifest, read, store_on
 
-QUICK = Patience(beat_s=0.02, silence_s=0.2, timeout_s=5)
-SLOW = Patience(beat_s=60, silence_s=0.2, timeout_s=5)
+QUICK = Patience(beat_s=0.02, silence_s=5, timeout_s=5)
+SLOW = Patience(beat_s=60, silence_s=2, timeout_s=5)
 
 
 def writer(store: MemoryStore, name: str, patience: Patience = SLOW) -> BucketObjects:
@@ -73,7 +73,7 @@ def test_a_writer_that_died_is_outwaited_and_one_of_the_same_data_folder_is_not(
         memory = MemoryStore()
         await writer(memory, "a").open()
         again = writer(memory, "a")
-        await asyncio.wait_for(again.open(), 0.15)
+        await asyncio.wait_for(again.open(), 1.5)
         other = writer(memory, "b")
         await other.open()
         with pytest.raises(FencedError, match=r"taken over by process b \(epoch 3\)"):

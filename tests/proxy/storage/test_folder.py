@@ -214,8 +214,10 @@ def test_a_store_that_hangs_is_away_and_keeps_nobody_waiting(tmp_path):
             def write(self, path, blocks):
                 asyncio.run_coroutine_threadsafe(over.wait(), loop).result(20)
 
-        objects = WatchedObjects(FolderObjects(tmp_path / "s", files=Hanging(), timeout_s=0.05))
+        folder = FolderObjects(tmp_path / "s", files=Hanging())
+        objects = WatchedObjects(folder)
         await objects.open()
+        folder._timeout_s = 0.05
         with pytest.raises(StorageError, match="did not answer in time"):
             await objects.put("requests/r1.json", b"{}")
         assert objects.trouble is Trouble.AWAY

@@ -125,7 +125,9 @@ def test_crashes_are_asked_for_when_an_agent_links(tmp_path):
     scene(tmp_path, play)
 
 
-def test_agent_that_has_told_all_crashes_is_waited_for_no_more(tmp_path):
+def test_agent_that_has_told_all_crashes_is_waited_for_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(crashes, "LONGEST_S", 20.0)
+
     async def play(proxy):
         async with Teller(proxy, "p1", crashes_query=[]):
             async with asyncio.timeout(crashes.LONGEST_S / 2):

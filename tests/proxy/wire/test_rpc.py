@@ -300,7 +300,8 @@ def test_compressed_messages_are_not_implemented():
 def test_a_deadline_ends_the_handler_and_the_call():
     async def play(server, service):
         async with channel(server) as line:
-            stream = line.stream_stream("/t.T/wait")(timeout=0.2)
+            await line.channel_ready()
+            stream = line.stream_stream("/t.T/wait")(timeout=2)
             code = await stream.code()
             await until(lambda: service.seen)
             return code, service.seen
@@ -430,15 +431,13 @@ def test_a_client_that_reads_nothing_is_not_read_either():
             block = b"\x83\x86\x04\x09/t.T/pour" + field(b"content-type", b"application/grpc")
             await loop.sock_sendall(client, GREETING + wide + wider + frame(1, 4, 1, block))
             await until(lambda: service.seen)
-            await asyncio.sleep(0.3)
-            written = len(service.seen)
-            await asyncio.sleep(0.3)
-            return written, len(service.seen)
+            before = -1
+            while before < len(service.seen) < 100:
+                before = len(service.seen)
+                await asyncio.sleep(0.3)
+            return len(service.seen)
 
-    before, after = scene(play)
-
-    assert after == before
-    assert after < 100  # 10 MB, of which the most is the system's
+    assert scene(play) < 100  # 10 MB, of which the most is the system's
 
 
 def test_stop_tells_every_client_and_does_not_wait_for_one_that_is_stuck():
@@ -458,7 +457,7 @@ def test_stop_tells_every_client_and_does_not_wait_for_one_that_is_stuck():
     code, details, took_s = scene(play)
 
     assert (code, details) == (grpc.StatusCode.UNAVAILABLE, "the proxy stops")
-    assert took_s < 1.5
+    assert took_s < 10
 
 
 @pytest.mark.parametrize("said", [b"", GREETING[:20], GREETING])
@@ -519,7 +518,7 @@ def test_p26_no_more_than_128_handlers_run_for_a_client_that_resets_its_calls():
 def test_a_silent_client_is_asked_and_stays_while_it_answers(monkeypatch):
     monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(pulse, "PING_AFTER_S", 0.1)
-    monkeypatch.setattr(pulse, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pulse, "PING_TIMEOUT_S", 3.0)
 
     async def play(server, service):
         async with Bare(server) as client:

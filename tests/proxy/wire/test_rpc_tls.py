@@ -167,7 +167,7 @@ def test_stop_ends_clients_that_talk_and_such_that_never_began():
     code, took_s = scene(play, context_of())
 
     assert code is grpc.StatusCode.UNAVAILABLE
-    assert took_s < 1
+    assert took_s < 10
 
 
 def test_a_client_that_goes_without_goodbye_ends_its_handlers():
