@@ -90,4 +90,4 @@ bench: $(BIN)/.ready ## measure; ONLY=name,name for some; results in build/bench
 	@$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(if $(README),--readme)
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build charts .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,6 +5,7 @@ The one idea: nobody looks at a silent terminal; what the command itself said is
 that it fails.
 """
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final, NoReturn
 
 PROGRESS_EVERY_S: Final = 30.0
+END_DEADLINE_S: Final = 10.0
 LAST_LINES: Final = 15
 
 Say = Callable[[str], None]
@@ -75,6 +78,19 @@ def cache_root() -> Path:
     return root / "banyandb-fodc"
 
 
+@contextlib.contextmanager
+def locked(path: Path, say: Say) -> Iterator[None]:
+    """Let one run at a time do what is inside; one that has to wait says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            say("another run is building; waiting for it …")
+            flock(lock, LOCK_EX)
+        yield
+
+
 def run_long(
     command: Sequence[str],
     what: str,
@@ -95,11 +111,12 @@ def run_long(
             stdout=words,
             stderr=subprocess.STDOUT,
         )
+        _RUNNING.add(process)
         try:
             _wait(process, began, what, say, deadline_s)
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
+            _RUNNING.discard(process)
         if process.returncode != 0:
             words.seek(0)
             raise CommandError("\n".join(words.read().splitlines()[-LAST_LINES:]))
@@ -118,3 +135,23 @@ def _wait(
             say(f"still at {what}, {spent_s:.0f} s …")
         else:
             return
+
+
+_RUNNING: Final[set[subprocess.Popen[bytes]]] = set()
+
+
+def end_running() -> None:
+    """End the commands of other threads, which Ctrl-C does not reach: each then fails there."""
+    for process in tuple(_RUNNING):
+        process.terminate()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a command clean up behind itself; one that does not end in time is killed."""
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from e2e.applied import MANIFESTS, Resource, render
-from e2e.commands import cache_root, run_long, say_as
+from e2e.commands import cache_root, locked, run_long, say_as
 from e2e.controlplane import build
 from e2e.controlplane.cluster import ControlPlane
 
@@ -49,7 +49,7 @@ def kustomize_of(kubectl: str) -> Path:
 
     Raises CommandError when building it fails.
     """
-    folder = cache_root() / "kustomize" / PINS[kubectl]["kustomize/v5"]
+    folder = cache_root() / "kustomize" / "-".join(PINS[kubectl].values())
     program = folder / "kustomize"
     if not program.exists():
         if not build.building_is_permitted() or shutil.which("go") is None:
@@ -57,23 +57,25 @@ def kustomize_of(kubectl: str) -> Path:
                 f"NO KUSTOMIZE OF KUBECTL {kubectl}: {program} is missing; "
                 f"`make e2e` or {build.PERMISSION_VARIABLE}=1 builds it (a minute, needs Go)"
             )
-        built(kubectl, folder)
+        with locked(folder / "lock", say_as("kustomize")):
+            if not program.exists():
+                built(kubectl, folder)
     return program
 
 
 def built(kubectl: str, folder: Path) -> None:
     """Build the program there, as a module that needs what this kubectl does."""
-    folder.mkdir(parents=True, exist_ok=True)
     needs = "".join(f"require {MODULES}/{one} {pin}\n" for one, pin in PINS[kubectl].items())
     (folder / "go.mod").write_text(f"module kustomize-of-kubectl\n\ngo 1.19\n\n{needs}")
     run_long(
-        ["go", "build", "-trimpath", "-mod=mod", "-o", "kustomize", f"{MODULES}/kustomize/v5"],
+        ["go", "build", "-trimpath", "-mod=mod", "-o", "built", f"{MODULES}/kustomize/v5"],
         f"kustomize of kubectl {kubectl}",
         say_as("kustomize"),
         deadline_s=BUILD_DEADLINE_S,
         cwd=folder,
         environment={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""},
     )
+    (folder / "built").replace(folder / "kustomize")
 
 
 def rendered_by(program: Path, folder: Path) -> list[Resource]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control plane for a person: `make cluster`.
+"""A control plane for a person: `python -m e2e.controlplane`; `make cluster` has ours in it too.
 
 The one idea: it stays up until Ctrl-C and takes everything with it; progress goes to standard
 error, what to type next to standard output.
@@ -35,7 +35,7 @@ class Steps:
 
 @contextlib.contextmanager
 def person_cluster(folder: Path, steps: Steps) -> Iterator[ControlPlane]:
-    """Run what `make cluster` gives: control plane with fake nodes, and our kinds."""
+    """Run a control plane with fake nodes and our kinds."""
     steps.say("control plane: etcd, API server, controllers, scheduler, fake nodes …")
     with control_plane(folder, scheduler=True, kwok=True) as plane:
         steps.say("custom resource definitions …")

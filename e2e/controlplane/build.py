@@ -10,20 +10,26 @@ KUBEBUILDER_ASSETS names a folder whose programs are preferred, as controller-ru
     python -m e2e.controlplane.build all            also what only the kubelet tier needs
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from e2e.commands import CommandError, cache_root, run_long, say_as
+from e2e.commands import (
+    CommandError,
+    cache_root,
+    end_with,
+    heed_signals,
+    locked,
+    run_long,
+    say_as,
+)
 
 MODULE_DIRECTORY: Final = Path(__file__).resolve().parent
 INSTALLING_DIRECTORY: Final = MODULE_DIRECTORY / "installing_tools"
@@ -148,22 +154,10 @@ def _build_missing(names: Sequence[str]) -> None:
         raise CommandError(f"there is no Go compiler; {ASSETS_VARIABLE} can name a folder instead")
     for number, name in enumerate(names, 1):
         target = cache_directory(SOURCES[name].module)
-        target.mkdir(parents=True, exist_ok=True)
-        with _locked(target / "lock"):
+        with locked(target / "lock", _say):
             if not (target / name).exists():
                 _say(f"building {name} ({number} of {len(names)}) …")
                 _build(name, target)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("another run is building; waiting for it …")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(name: str, target: Path) -> None:
@@ -200,6 +194,7 @@ def _run_compiler(command: Sequence[str], module: Path, name: str) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Build what is missing and print the folder of the cache; 1 when that fails."""
+    heed_signals()
     names = tuple(SOURCES) if names == ["all"] else names
     unknown = sorted(set(names) - set(SOURCES))
     if unknown:
@@ -214,4 +209,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(lambda: main(sys.argv[1:]))

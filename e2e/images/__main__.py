@@ -4,8 +4,10 @@
 import argparse
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
-from e2e.commands import CommandError, end_with, run_long, say_as
+from e2e.commands import CommandError, end_with, heed_signals, run_long, say_as
 from e2e.images import building, wanted
 
 PUSH_DEADLINE_S = 900.0
@@ -21,12 +23,13 @@ def main(arguments: list[str]) -> int:
         default="",
         help="where to push, such as registry.example.com/fodc",
     )
+    heed_signals()
     registry = parser.parse_args(arguments).push.rstrip("/")
     began = time.monotonic()
     try:
         archives = building.built()
         if registry:
-            _push(registry)
+            _push(registry, archives)
     except (building.ImagesError, CommandError) as error:
         _say(str(error))
         return 1
@@ -39,11 +42,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _push(registry: str) -> None:
+def _push(registry: str, archives: Mapping[wanted.Image, Path]) -> None:
     builder = building.find_builder()
-    for image in wanted.IMAGES:
+    for image, archive in archives.items():
         _say(f"pushing {registry}/{image.reference} …")
-        for command in wanted.pushes(builder.name, image, registry):
+        for command in wanted.pushes(builder.name, image, archive, registry):
             run_long(command, f"pushing {image.name}", _say, deadline_s=PUSH_DEADLINE_S)
 
 

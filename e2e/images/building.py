@@ -6,26 +6,28 @@ a hash of all that went in, so a second run only looks.
 """
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Final
 
-from e2e.commands import CommandError, cache_root, run_long, say_as
+from e2e.commands import CommandError, cache_root, end_running, locked, run_long, say_as
 from e2e.images import wanted
 from e2e.images.contents import contents_of
 from e2e.images.wanted import IMAGES, ROOT, Image
 
 BUILD_DEADLINE_S: Final = 1500.0
 PROBE_DEADLINE_S: Final = 20.0
+KEPT_S: Final = 86_400.0
+"""How long an archive is kept that nobody asks for: other checkouts ask for theirs."""
 _CERTIFICATES: Final = Path("/etc/ssl/certs")
 _FORWARDED: Final = (
     "cert",
@@ -77,12 +79,13 @@ def built() -> dict[Image, Path]:
     """
     builder = find_builder()
     archives = {image: _archive(builder, image) for image in IMAGES}
-    missing = [image for image in IMAGES if not archives[image].exists()]
-    if missing:
+    if not all(path.exists() for path in archives.values()):
         folder = archives[IMAGES[0]].parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        with locked(folder / "lock", _say):
             _build(builder, {i: p for i, p in archives.items() if not p.exists()})
+            _forget_unused(folder, archives.values())
+    for path in archives.values():
+        path.touch()
     return archives
 
 
@@ -97,16 +100,8 @@ def sbom_beside(archive: Path) -> Path:
 
 
 def _archive(builder: Builder, image: Image) -> Path:
-    digest = wanted.digest(image, f"{builder.name} {builder.base}")
+    digest = wanted.digest(image, f"{builder.name} {builder.base} {platform.machine()}")
     return cache_root() / "images" / f"{image.name}-{digest}.tar"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one run build; another then finds what it wants."""
-    with path.open("w") as lock:
-        flock(lock, LOCK_EX)
-        yield
 
 
 # ---- building ---------------------------------------------------------------------------------
@@ -125,8 +120,12 @@ def _build(builder: Builder, missing: dict[Image, Path]) -> None:
                     pool.submit(_build_one, builder, image, path, mounts)
                     for image, path in missing.items()
                 ]
-                for job in jobs:
-                    job.result()
+                try:
+                    for job in jobs:
+                        job.result()
+                except BaseException:
+                    end_running()
+                    raise
     except CommandError as error:
         raise ImagesError(f"building the images failed:\n{error}") from None
 
@@ -143,7 +142,6 @@ def _build_one(
     try:
         for command in commands:
             run_long(command, image.name, _say, deadline_s=BUILD_DEADLINE_S, cwd=ROOT)
-        _forget_older(archive)
         sbom_beside(archive).write_bytes(contents_of(scratch).sbom)
         scratch.replace(archive)
     finally:
@@ -151,12 +149,17 @@ def _build_one(
     _say(f"built {image.reference}")
 
 
-def _forget_older(archive: Path) -> None:
-    """Keep one archive of an image: they are large, and every change of the sources makes one."""
-    name = archive.name.rpartition("-")[0]
-    for older in archive.parent.glob(f"{name}-*.tar"):
-        older.unlink()
-        sbom_beside(older).unlink(missing_ok=True)
+def _forget_unused(folder: Path, wanted_now: Iterable[Path]) -> None:
+    """Remove archives that nobody has asked for of late, and what builds that were killed left.
+
+    They are large, and every change of the sources makes others.
+    """
+    for part in folder.glob("*.part-*"):
+        part.unlink()
+    for archive in set(folder.glob("*.tar")) - set(wanted_now):
+        if time.time() - archive.stat().st_mtime > KEPT_S:
+            archive.unlink()
+            sbom_beside(archive).unlink(missing_ok=True)
 
 
 def _make_base(name: str) -> None:

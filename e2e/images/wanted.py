@@ -2,7 +2,8 @@
 """What the images are called and made of, and the commands that make them; nothing is run here.
 
 The one idea: every command is a value and every archive is named after all that goes into it, so
-what was built once is taken again, and nothing stale ever is.
+what was built once is taken again, and nothing stale ever is; but for what Debian has mended since
+the base was made, which comes when the base is removed (`buildah rmi`, see FODC_PYTHON_IMAGE too).
 """
 
 import hashlib
@@ -78,13 +79,16 @@ def _is_input(path: Path) -> bool:
 
 def base_name() -> str:
     """Return the name of the base that is made of Debian's packages, by what goes into it."""
-    recipe = " ".join((SUITE, *PACKAGES, BASE_DOCKERFILE))
-    return f"localhost/banyandb-fodc-base:{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    recipe = " ".join((*bootstrap(Path("base.tar")), BASE_DOCKERFILE))
+    return f"{_OWN_BASE}{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
 # ---- commands ---------------------------------------------------------------------------------
 
 BASE_DOCKERFILE: Final = "FROM scratch\nADD base.tar /\n"
+_OWN_BASE: Final = "localhost/banyandb-fodc-base:"
+_KEPT: Final = "docker.io/library"
+"""Where archives say that they are from, as those of Docker do."""
 
 
 def bootstrap(target: Path) -> list[str]:
@@ -98,19 +102,26 @@ def buildah(
 ) -> list[str]:
     """Return how buildah builds without a daemon; mounts are seen while it builds only."""
     volumes = [f"--volume={source}:{at}:ro" for source, at in mounts]
-    fixed = ["buildah", "bud", "--quiet", "--isolation=chroot", "--pull-never", "--format=docker"]
+    fixed = ["buildah", "bud", "--quiet", "--isolation=chroot", "--format=docker"]
     return [*fixed, *volumes, *arguments, f"--file={dockerfile}", f"--tag={tag}", "."]
+
+
+def is_own(base: str) -> bool:
+    """Say whether a base is made here, and so is in no registry."""
+    return base.startswith(_OWN_BASE)
 
 
 def buildah_image(image: Image, base: str, mounts: Iterable[tuple[Path, str]]) -> list[str]:
     """Return how buildah builds an image."""
+    # No registry has ours; of another base the newest is taken, or what is here.
+    never = ["--pull-never"] if is_own(base) else []
     argument = f"--build-arg=PYTHON_IMAGE={base}"
-    return buildah([argument], image.dockerfile, f"localhost/{image.reference}", mounts)
+    return buildah([*never, argument], image.dockerfile, f"localhost/{image.reference}", mounts)
 
 
 def buildah_save(image: Image, path: Path) -> list[str]:
     """Return how buildah writes an archive as `docker save` does."""
-    target = f"docker-archive:{path}:docker.io/library/{image.reference}"
+    target = f"docker-archive:{path}:{_KEPT}/{image.reference}"
     return ["buildah", "push", "--quiet", f"localhost/{image.reference}", target]
 
 
@@ -132,9 +143,24 @@ def docker_save(image: Image, path: Path) -> list[str]:
     return ["docker", "save", f"--output={path}", image.reference]
 
 
-def pushes(builder: str, image: Image, registry: str) -> list[list[str]]:
-    """Return the commands that bring a built image into a registry, such as host:5000/team."""
+def docker_load(archive: Path) -> list[str]:
+    """Return how Docker takes an archive."""
+    return ["docker", "load", f"--input={archive}"]
+
+
+def pushes(builder: str, image: Image, archive: Path, registry: str) -> list[list[str]]:
+    """Return the commands that bring an archive into a registry, such as host:5000/team.
+
+    The archive is loaded first: what the builder has by this name may be of another checkout.
+    """
     target = f"{registry}/{image.reference}"
     if builder == "buildah":
-        return [["buildah", "push", f"localhost/{image.reference}", f"docker://{target}"]]
-    return [["docker", "tag", image.reference, target], ["docker", "push", target]]
+        return [
+            ["buildah", "pull", "--quiet", f"docker-archive:{archive}"],
+            ["buildah", "push", f"{_KEPT}/{image.reference}", f"docker://{target}"],
+        ]
+    return [
+        docker_load(archive),
+        ["docker", "tag", image.reference, target],
+        ["docker", "push", target],
+    ]

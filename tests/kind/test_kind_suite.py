@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from e2e.controlplane.marking import ForeignClusterError
+from e2e.images import building, wanted
 from e2e.kind import __main__ as preparing
 from e2e.kind import cluster, deciding
 from e2e.kind.deciding import Machine, reason_to_skip
@@ -237,51 +238,54 @@ def test_users_are_impersonated(programs: Programs, tmp_path: Path) -> None:
 # ---- preparing -------------------------------------------------------------------------------
 
 
-def test_preparing_builds_what_is_missing_and_pulls_the_node(
-    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What `make images` gives."""
+    made = {image: tmp_path / f"{image.name}-0123.tar" for image in wanted.IMAGES}
+    monkeypatch.setattr(building, "built", lambda: made)
+    return list(made.values())
+
+
+def test_preparing_loads_todays_images_and_pulls_the_node(
+    programs: Programs, archives: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FODC_PYTHON_IMAGE", "example.com/python:3.12")
+    """Images by the same names were taken, however old they were."""
     complete(programs)
     unknown = (1, "No such image")
-    programs.put(
-        "docker",
-        {
-            "version": (0, "27.0.1"),
-            "inspect --format={{.Id}} banyandb-fodc-agent": unknown,
-            "inspect --format={{.Id}} kindest": unknown,
-        },
-    )
+    version = {"version": (0, "27.0.1")}
+    programs.put("docker", {**version, "inspect --format={{.Id}} kindest": unknown})
 
-    code = preparing.main([])
+    code = preparing.main()
 
-    assert [call for call in programs.calls("docker") if "build" in call or "pull" in call] == [
-        (
-            "docker build --build-arg=PYTHON_IMAGE=example.com/python:3.12 "
-            "--file=agent/Dockerfile --tag=banyandb-fodc-agent:0.1.0 ."
-        ),
+    assert [call for call in programs.calls("docker") if "load" in call or "pull" in call] == [
+        *(f"docker load --input={archive}" for archive in archives),
         f"docker pull --quiet {deciding.NODE_IMAGE}",
     ]
-    # These programs build nothing, so it is still missing.
+    # These programs pull nothing, so it is still missing.
     assert code == 1
-    assert "cannot run: not built: banyandb-fodc-agent:0.1.0" in capsys.readouterr().out
+    assert "cannot run: no image kindest/node" in capsys.readouterr().out
 
 
-def test_preparing_a_complete_machine_does_nothing(
+@pytest.mark.usefixtures("archives")
+def test_preparing_a_complete_machine_says_that_it_is_ready(
     programs: Programs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     complete(programs)
 
-    assert preparing.main([]) == 0
-    assert capsys.readouterr().out == "ready: python -m pytest e2e/kind\n"
+    assert preparing.main() == 0
+    assert capsys.readouterr().out.endswith("ready: python -m pytest e2e/kind\n")
 
 
 def test_preparing_tells_why_a_build_failed(
-    programs: Programs, capsys: pytest.CaptureFixture[str]
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    complete(programs)
-    programs.put("docker", {"version": (0, "27.0.1"), "build --build": (1, "no route to registry")})
+    def broken() -> dict[wanted.Image, Path]:
+        raise building.ImagesError("no route to registry")
 
-    assert preparing.main(["-f"]) == 1
+    complete(programs)
+    monkeypatch.setattr(building, "built", broken)
+
+    assert preparing.main() == 1
     assert "no route to registry" in capsys.readouterr().err
 
 

@@ -46,7 +46,7 @@ def test_the_started_program_and_the_extra_exist(name: str) -> None:
 def test_every_source_folder_of_the_distribution_is_copied_and_let_through(name: str) -> None:
     where = PROJECT["tool"]["setuptools"]["packages"]["find"]["where"]
     copied = re.findall(r"^COPY (\S+/src) \1$", FILES[name], re.MULTILINE)
-    ignore = (ROOT / name / "Dockerfile.dockerignore").read_text().splitlines()
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
 
     assert copied == where
     assert [folder for folder in where if f"!{folder}" not in ignore] == []
