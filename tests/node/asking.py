@@ -8,7 +8,7 @@ import http.client
 from dataclasses import dataclass
 from http.client import HTTPResponse
 
-DEADLINE_S = 20.0
+DEADLINE_S = 50.0
 
 
 @dataclass(frozen=True)
